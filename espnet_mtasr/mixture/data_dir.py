@@ -1,0 +1,156 @@
+"""Kaldi-style data directories: read, write and check their files.
+
+A data directory needs `wav.scp` and a SOT `text`; `utt2num_spk` holds the talker
+count. Optional: `onsets` (seconds, one per talker), `utt2overlap` (fraction of the
+speech time in which two or more talk), `utt2spk`.
+"""
+
+import os
+from pathlib import Path
+from typing import Dict, Iterable, Mapping, Optional, Sequence, Union
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.text.sot import SC, count_talkers, split_sot
+
+PathLike = Union[str, Path]
+
+
+def read_table(path: PathLike) -> Dict[str, str]:
+    """Read `id value...` lines into an ordered dict.
+
+    Raises:
+        UserError: the file is missing or empty, an id stands twice, or the ids are
+            not sorted in C order.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run the stage that makes it")
+    table: Dict[str, str] = {}
+    last = ""
+    with path.open(encoding="utf-8") as f:
+        for number, line in enumerate(f, 1):
+            fields = line.split(maxsplit=1)
+            if not fields:
+                raise UserError(f"{path}:{number}: empty line; remove it")
+            utt = fields[0]
+            if utt in table:
+                raise UserError(f"{path}:{number}: id {utt} stands twice; keep one")
+            if utt < last:
+                raise UserError(
+                    f"{path}:{number}: id {utt} after {last} is not sorted; "
+                    f"run: LC_ALL=C sort -o {path} {path}"
+                )
+            last = utt
+            table[utt] = fields[1].strip() if len(fields) > 1 else ""
+    if not table:
+        raise UserError(f"{path}: is empty; run the stage that makes it again")
+    return table
+
+
+def write_table(path: PathLike, table: Mapping[str, object]) -> None:
+    """Write `id value` lines sorted by id (C order); the file appears whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as f:
+        for utt in sorted(table):
+            f.write(f"{utt} {table[utt]}".rstrip() + "\n")
+    os.replace(part, path)
+
+
+def check_same_ids(tables: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise `UserError` unless all tables (path -> table) hold the same ids."""
+    (first, reference), *others = tables.items()
+    for path, table in others:
+        for utt in reference:
+            if utt not in table:
+                raise UserError(f"{path}: lacks id {utt} of {first}; add it or drop it")
+        for utt in table:
+            if utt not in reference:
+                raise UserError(f"{first}: lacks id {utt} of {path}; add it or drop it")
+
+
+def check_sot_text(
+    path: PathLike,
+    texts: Mapping[str, str],
+    talker_counts: Optional[Iterable[int]] = None,
+    utt2num_spk: Optional[Mapping[str, str]] = None,
+) -> None:
+    """Check every SOT transcript of a `text` file.
+
+    Args:
+        path: Named in the messages.
+        texts: Utterance id to SOT transcript.
+        talker_counts: The counts that the recipe knows; None accepts any.
+        utt2num_spk: Utterance id to talker count, which must agree with the text.
+
+    Raises:
+        UserError: an unknown talker count, a wrong number of `<sc>`, or a talker
+            without words.
+    """
+    known = None if talker_counts is None else sorted(talker_counts)
+    for utt, text in texts.items():
+        count = count_talkers(text)
+        if utt2num_spk is not None and str(count) != utt2num_spk[utt]:
+            raise UserError(
+                f"{path}: {utt} has {count} texts between {SC} but utt2num_spk says "
+                f"{utt2num_spk[utt]}; mend the one that is wrong"
+            )
+        if known is not None and count not in known:
+            raise UserError(
+                f"{path}: {utt} has {count} talkers, --talker_counts knows {known}; "
+                f"drop it or add the count"
+            )
+        if not all(split_sot(text)):
+            raise UserError(
+                f"{path}: {utt} has a talker without words in {text!r}; "
+                f"write that talker's words or drop the utterance"
+            )
+
+
+def read_data_dir(
+    directory: PathLike,
+    talker_counts: Optional[Sequence[int]] = None,
+    need_text: bool = True,
+) -> Dict[str, Dict[str, str]]:
+    """Read and check a data directory.
+
+    Returns:
+        File name to table, for `wav.scp`, `text`, `utt2num_spk` and those of the
+        optional files that exist. `utt2num_spk` is derived from `text` if missing.
+
+    Raises:
+        UserError: see `read_table`, `check_same_ids` and `check_sot_text`.
+    """
+    directory = Path(directory)
+    tables = {"wav.scp": read_table(directory / "wav.scp")}
+    if need_text:
+        tables["text"] = read_table(directory / "text")
+    for name in ("utt2num_spk", "onsets", "utt2overlap", "utt2spk"):
+        if (directory / name).exists():
+            tables[name] = read_table(directory / name)
+    check_same_ids({str(directory / name): t for name, t in tables.items()})
+    if need_text:
+        check_sot_text(
+            directory / "text",
+            tables["text"],
+            talker_counts,
+            tables.get("utt2num_spk"),
+        )
+        tables.setdefault(
+            "utt2num_spk",
+            {utt: str(count_talkers(t)) for utt, t in tables["text"].items()},
+        )
+    return tables
+
+
+def write_data_dir(
+    directory: PathLike,
+    tables: Mapping[str, Mapping[str, object]],
+    keep: Optional[Iterable[str]] = None,
+) -> None:
+    """Write all tables of a data directory, restricted to the ids in `keep`."""
+    kept = None if keep is None else set(keep)
+    for name, table in tables.items():
+        rows = table if kept is None else {u: v for u, v in table.items() if u in kept}
+        write_table(Path(directory) / name, rows)
