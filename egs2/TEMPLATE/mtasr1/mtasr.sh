@@ -1,0 +1,383 @@
+#!/usr/bin/env bash
+# The stages of a multi-talker ASR recipe, under the numbers of ESPnet's asr.sh. A
+# recipe's run.sh calls it with its settings, from the recipe's folder.
+set -euo pipefail
+
+log() {
+    echo "$(date '+%Y-%m-%dT%H:%M:%S') (mtasr.sh) $*"
+}
+die() {
+    echo "mtasr.sh: error: $*" >&2
+    exit 2
+}
+
+# General
+stage=1              # First stage to run.
+stop_stage=13        # Last stage to run.
+skip_data_prep=false # Skip stages 1 to 6.
+skip_train=false     # Skip stages 7 to 11.
+skip_eval=false      # Skip stages 12 and 13.
+ngpu=0               # GPUs per machine; 0: train on the CPU.
+num_nodes=1          # Machines.
+nj=4                 # Parallel jobs of data preparation and statistics.
+inference_nj=4       # Parallel jobs of decoding.
+gpu_inference=false  # Decode on GPUs.
+dumpdir=dump         # Formatted data.
+expdir=exp           # Experiments.
+python=python        # Python interpreter.
+
+# Data
+train_set=           # Name of the training set, in data/.
+valid_set=           # Name of the set that chooses the best checkpoint.
+test_sets=           # Names of the sets to decode, quoted.
+local_data_opts=     # Options of local/data.sh.
+talker_counts="2 3"  # Talker counts that the model knows.
+mixtures=            # What results are measured on, in words, for RESULTS.md.
+speed_perturb_factors= # For instance "0.9 1.0 1.1"; empty: none.
+audio_format=flac    # flac or wav.
+fs=16000             # Sampling rate in Hz.
+min_wav_duration=0.1 # Shortest training mixture in seconds.
+max_wav_duration=30  # Longest training mixture in seconds.
+
+# Tokens
+token_type=bpe       # bpe, char or word.
+nbpe=1000            # Sentencepiece units.
+bpemode=unigram      # unigram or bpe.
+
+# Models
+encoder=             # WavLM: a folder in Hugging Face format or a hub id.
+encoder_revision=    # Its commit on the hub.
+llm=                 # Teacher: a folder, a hub id or smollm2.
+llm_revision=        # Its commit on the hub.
+
+# Training
+phase1_config=conf/train_phase1.yaml # Adapts the teacher.
+phase1_args=         # Further options of phase 1.
+phase2_config=conf/train_phase2.yaml # Trains separator, CTC and talker-count head.
+phase2_args=         # Further options of phase 2.
+phase1_tag=          # Name of phase 1's folder (default: from the config's name).
+phase2_tag=          # Name of phase 2's folder (default: from the config's name).
+max_unalignable=0.01 # Share of training mixtures that may lack frames for their text.
+num_threads=         # Threads of training on the CPU (default: the cores there are).
+
+# Decoding
+inference_config=conf/decode.yaml # Options of mtasr_inference.
+inference_args=      # Further options.
+inference_tag=       # Name of the decoding folder (default: from the config's name).
+phase1_model=valid.loss_sot.ave.pth         # Checkpoint that phase 2 starts from.
+inference_mtasr_model=valid.loss_ctc.ave.pth # Checkpoint to decode with.
+
+help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAMES\" [options]
+
+$(sed -n '/^# General$/,/^help_message=/p' "${BASH_SOURCE[0]}" |
+    sed -e '/^help_message=/d' -e 's/^\([a-z_0-9]*\)=/    --\1 /')"
+
+command_line="$0 $*"
+. utils/parse_options.sh
+. ./path.sh
+. ./cmd.sh
+
+[ $# -eq 0 ] || die "$1 is no option (see $0 --help)"
+[ -n "${train_set}" ] || die "--train_set is missing"
+[ -n "${valid_set}" ] || die "--valid_set is missing"
+[ -n "${test_sets}" ] || die "--test_sets is missing"
+for n in stage stop_stage ngpu num_nodes nj inference_nj; do
+    [[ ${!n} =~ ^[0-9]+$ ]] || die "--${n} ${!n}: give a number"
+done
+[ "${stop_stage}" -le 13 ] || die "--stop_stage ${stop_stage}: the last stage is 13"
+for f in phase1_config phase2_config inference_config; do
+    [ -f "${!f}" ] || die "--${f} ${!f}: no such file"
+done
+
+tag_of() { # tag_of CONFIG PREFIX
+    local name
+    name=$(basename "$1" .yaml)
+    echo "${name#"$2"}"
+}
+phase1_tag=${phase1_tag:-$(tag_of "${phase1_config}" train_)}
+phase2_tag=${phase2_tag:-$(tag_of "${phase2_config}" train_)}
+inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)}
+
+phase1_exp=${expdir}/mtasr_${phase1_tag}
+phase2_exp=${expdir}/mtasr_${phase2_tag}
+phase1_stats=${expdir}/mtasr_stats_${phase1_tag}
+phase2_stats=${expdir}/mtasr_stats_${phase2_tag}
+models_dir=${expdir}/models
+case ${token_type} in
+    bpe) token_dir=data/token_list/bpe_${bpemode}${nbpe} ;;
+    char | word) token_dir=data/token_list/${token_type} ;;
+    *) die "--token_type ${token_type}: choose bpe, char or word" ;;
+esac
+data_feats=${dumpdir}/raw
+source_train_set=${train_set}
+if [ -n "${speed_perturb_factors}" ]; then
+    train_set=${train_set}_sp
+fi
+
+# Options that every call of the trainer shares.
+read -ra counts <<<"${talker_counts}"
+read -ra tests <<<"${test_sets}"
+read -ra phase1_options <<<"${phase1_args}"
+read -ra phase2_options <<<"${phase2_args}"
+read -ra inference_options <<<"${inference_args}"
+read -ra train_cmd_words <<<"${train_cmd}"
+read -ra cuda_cmd_words <<<"${cuda_cmd}"
+read -ra decode_cmd_words <<<"${decode_cmd}"
+task_options=(
+    --talker_counts "${counts[@]}"
+    --token_type "${token_type}"
+    --token_list "${token_dir}/tokens.txt"
+    --use_preprocessor true
+)
+if [ "${token_type}" = bpe ]; then
+    task_options+=(--bpemodel "${token_dir}/bpe.model")
+fi
+if [ -n "${encoder}" ]; then
+    task_options+=(--encoder_conf "model=${models_dir}/encoder")
+fi
+if [ -n "${llm}" ]; then
+    task_options+=(--teacher_conf "llm=${models_dir}/llm")
+fi
+
+runs() { # runs STAGE: is it asked for?
+    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] || return 1
+    case $1 in
+        [1-6]) [ "${skip_data_prep}" = false ] ;;
+        [7-9] | 10 | 11) [ "${skip_train}" = false ] ;;
+        12 | 13) [ "${skip_eval}" = false ] ;;
+    esac
+}
+begin() { # begin STAGE WHAT
+    stage_start=${SECONDS}
+    log "Stage $1: $2"
+}
+finish() { # finish STAGE
+    log "Stage $1 took $((SECONDS - stage_start)) s"
+}
+at_most() { # at_most N FILE...: jobs for the shortest list
+    local n=$1 lines file
+    shift
+    for file in "$@"; do
+        lines=$(wc -l <"${file}")
+        if [ "${lines}" -lt "${n}" ]; then n=${lines}; fi
+    done
+    echo "${n}"
+}
+
+# Lengths of audio and text of the training and validation set, and the lists to train
+# with: collect_stats CONFIG STATS_DIR [OPTION...]
+collect_stats() {
+    local config=$1 stats=$2 logdir=$2/logdir jobs n
+    shift 2
+    mkdir -p "${logdir}"
+    jobs=$(at_most "${nj}" "${data_feats}/${train_set}/wav.scp" \
+        "${data_feats}/${valid_set}/wav.scp")
+    local train_parts=() valid_parts=() stats_dirs=()
+    for ((n = 1; n <= jobs; n++)); do
+        train_parts+=("${logdir}/train.${n}.scp")
+        valid_parts+=("${logdir}/valid.${n}.scp")
+        stats_dirs+=(--input_dir "${logdir}/stats.${n}")
+    done
+    utils/split_scp.sh "${data_feats}/${train_set}/wav.scp" "${train_parts[@]}"
+    utils/split_scp.sh "${data_feats}/${valid_set}/wav.scp" "${valid_parts[@]}"
+    "${train_cmd_words[@]}" JOB=1:"${jobs}" "${logdir}/stats.JOB.log" \
+        "${python}" -m espnet_mtasr.bin.mtasr_train \
+        --collect_stats true --ngpu 0 --num_workers 0 --config "${config}" \
+        --train_data_path_and_name_and_type "${data_feats}/${train_set}/wav.scp,speech,sound" \
+        --train_data_path_and_name_and_type "${data_feats}/${train_set}/text,text,text" \
+        --valid_data_path_and_name_and_type "${data_feats}/${valid_set}/wav.scp,speech,sound" \
+        --valid_data_path_and_name_and_type "${data_feats}/${valid_set}/text,text,text" \
+        --train_shape_file "${logdir}/train.JOB.scp" \
+        --valid_shape_file "${logdir}/valid.JOB.scp" \
+        --output_dir "${logdir}/stats.JOB" "${task_options[@]}" "$@"
+    "${python}" -m espnet2.bin.aggregate_stats_dirs --skip_sum_stats \
+        "${stats_dirs[@]}" --output_dir "${stats}"
+    "${python}" -m espnet_mtasr.bin.check_alignable --config "${config}" \
+        --stats_dir "${stats}" --train_dir "${data_feats}/${train_set}" \
+        --valid_dir "${data_feats}/${valid_set}" \
+        --max_unalignable "${max_unalignable}" "${task_options[@]}" "$@"
+}
+
+# train CONFIG STATS_DIR EXP_DIR [OPTION...]: goes on where it was stopped.
+train() {
+    local config=$1 stats=$2 exp=$3
+    shift 3
+    local command=(
+        "${python}" -m espnet_mtasr.bin.mtasr_train --config "${config}"
+        --train_data_path_and_name_and_type "${stats}/lists/train/wav.scp,speech,sound"
+        --train_data_path_and_name_and_type "${stats}/lists/train/text,text,text"
+        --train_shape_file "${stats}/lists/train/speech_shape"
+        --train_shape_file "${stats}/lists/train/text_shape"
+        --valid_data_path_and_name_and_type "${stats}/lists/valid/wav.scp,speech,sound"
+        --valid_data_path_and_name_and_type "${stats}/lists/valid/text,text,text"
+        --valid_shape_file "${stats}/lists/valid/speech_shape"
+        --valid_shape_file "${stats}/lists/valid/text_shape"
+        --resume true --output_dir "${exp}" "${task_options[@]}" "$@"
+    )
+    mkdir -p "${exp}"
+    log "Training; progress: tail -f ${exp}/train.log"
+    if [ "${ngpu}" -le 1 ] && [ "${num_nodes}" -le 1 ]; then
+        "${cuda_cmd_words[@]}" --gpu "${ngpu}" --num_threads "${num_threads:-$(env -u OMP_NUM_THREADS nproc)}" \
+            "${exp}/train.log" "${command[@]}" --ngpu "${ngpu}"
+    else
+        "${python}" -m espnet2.bin.launch --cmd "${cuda_cmd}" --log "${exp}/train.log" \
+            --ngpu "${ngpu}" --num_nodes "${num_nodes}" \
+            --init_file_prefix "${exp}/.dist_init_" \
+            --multiprocessing_distributed true -- "${command[@]}" \
+            --unused_parameters true
+    fi
+}
+
+if runs 7 || runs 8 || runs 10 || runs 11 || runs 12; then
+    log "Checking the configurations"
+    "${python}" -m espnet_mtasr.bin.check_config --train_configs "${phase1_config}" \
+        "${phase2_config}" --inference_config "${inference_config}"
+fi
+
+if runs 1; then
+    begin 1 "data preparation: local/data.sh ${local_data_opts}"
+    read -ra data_options <<<"${local_data_opts}"
+    local/data.sh "${data_options[@]}"
+    finish 1
+fi
+
+if runs 2; then
+    begin 2 "speed perturbation: ${speed_perturb_factors:-none}"
+    if [ -n "${speed_perturb_factors}" ]; then
+        "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" perturb \
+            "data/${source_train_set}" "data/${train_set}" \
+            --factors "${speed_perturb_factors}"
+    fi
+    finish 2
+fi
+
+if runs 3; then
+    begin 3 "format data/ to ${data_feats}/org"
+    "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" format \
+        --source data --target "${data_feats}/org" --train_sets "${train_set}" \
+        --eval_sets "${valid_set} ${test_sets}" --audio_format "${audio_format}" \
+        --talker_counts "${talker_counts}"
+    finish 3
+fi
+
+if runs 4; then
+    begin 4 "drop training mixtures outside ${min_wav_duration} - ${max_wav_duration} s"
+    "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" filter \
+        --source "${data_feats}/org" --target "${data_feats}" \
+        --train_sets "${train_set}" --eval_sets "${valid_set} ${test_sets}" \
+        --min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}"
+    finish 4
+fi
+
+if runs 5; then
+    begin 5 "tokens: ${token_dir}"
+    "${python}" -m espnet_mtasr.bin.make_token_list --output_dir "${token_dir}" \
+        --text "${data_feats}/${train_set}/text" --token_type "${token_type}" \
+        --nbpe "${nbpe}" --bpemode "${bpemode}"
+    finish 5
+fi
+
+if runs 6; then
+    begin 6 "pretrained models: ${encoder:-no encoder}, ${llm:-no LLM}"
+    "${python}" -m espnet_mtasr.bin.get_models --output_dir "${models_dir}" \
+        --encoder "${encoder}" --encoder_revision "${encoder_revision}" \
+        --llm "${llm}" --llm_revision "${llm_revision}"
+    finish 6
+fi
+
+if runs 7; then
+    begin 7 "statistics of phase 1: ${phase1_stats}"
+    collect_stats "${phase1_config}" "${phase1_stats}" "${phase1_options[@]}"
+    finish 7
+fi
+
+if runs 8; then
+    begin 8 "phase 1, adapt the teacher: ${phase1_exp}"
+    train "${phase1_config}" "${phase1_stats}" "${phase1_exp}" "${phase1_options[@]}"
+    finish 8
+fi
+
+if runs 9; then
+    begin 9 "SOT perplexity of the teacher on ${valid_set}"
+    "${cuda_cmd_words[@]}" --gpu "$((ngpu > 0 ? 1 : 0))" \
+        --num_threads "${num_threads:-$(env -u OMP_NUM_THREADS nproc)}" "${phase1_exp}/perplexity.log" \
+        "${python}" -m espnet_mtasr.bin.mtasr_perplexity \
+        --mtasr_train_config "${phase1_exp}/config.yaml" \
+        --mtasr_model_file "${phase1_exp}/${phase1_model}" \
+        --data_dir "${data_feats}/${valid_set}" --ngpu "$((ngpu > 0 ? 1 : 0))" \
+        --output "${phase1_exp}/perplexity_${valid_set}.json"
+    grep 'SOT perplexity' "${phase1_exp}/perplexity.log"
+    finish 9
+fi
+
+if runs 10; then
+    begin 10 "statistics of phase 2: ${phase2_stats}"
+    collect_stats "${phase2_config}" "${phase2_stats}" "${phase2_options[@]}"
+    finish 10
+fi
+
+if runs 11; then
+    begin 11 "phase 2, separator, serialized CTC and talker-count head: ${phase2_exp}"
+    # ctc_weight 1 has no teacher to start from.
+    init=("${phase1_exp}/${phase1_model}:encoder:encoder")
+    if "${python}" -m espnet_mtasr.bin.check_config --has_teacher "${phase2_config}" \
+        "${phase2_options[@]}"; then
+        init+=("${phase1_exp}/${phase1_model}:teacher:teacher")
+    fi
+    [ -f "${phase1_exp}/${phase1_model}" ] ||
+        die "${phase1_exp}/${phase1_model}: no such file; run stage 8 first"
+    train "${phase2_config}" "${phase2_stats}" "${phase2_exp}" \
+        --init_param "${init[@]}" "${phase2_options[@]}"
+    finish 11
+fi
+
+decode_dir=${phase2_exp}/${inference_tag}_$(basename "${inference_mtasr_model}" .pth)
+oracle_dir=${decode_dir}_oracle
+
+if runs 12; then
+    begin 12 "decode: ${decode_dir}"
+    gpus=0
+    if [ "${gpu_inference}" = true ]; then gpus=1; fi
+    for dset in "${tests[@]}"; do
+        logdir=${decode_dir}/${dset}/logdir
+        mkdir -p "${logdir}" "${oracle_dir}/${dset}"
+        wav_scp=${data_feats}/${dset}/wav.scp
+        jobs=$(at_most "${inference_nj}" "${wav_scp}")
+        keys=()
+        for ((n = 1; n <= jobs; n++)); do keys+=("${logdir}/keys.${n}.scp"); done
+        utils/split_scp.sh "${wav_scp}" "${keys[@]}"
+        "${decode_cmd_words[@]}" --gpu "${gpus}" JOB=1:"${jobs}" \
+            "${logdir}/mtasr_inference.JOB.log" \
+            "${python}" -m espnet_mtasr.bin.mtasr_inference --ngpu "${gpus}" \
+            --config "${inference_config}" --fs "${fs}" \
+            --data_path_and_name_and_type "${wav_scp},speech,sound" \
+            --key_file "${logdir}/keys.JOB.scp" \
+            --utt2num_spk "${data_feats}/${dset}/utt2num_spk" \
+            --mtasr_train_config "${phase2_exp}/config.yaml" \
+            --mtasr_model_file "${phase2_exp}/${inference_mtasr_model}" \
+            --output_dir "${logdir}/output.JOB" \
+            --oracle_output_dir "${logdir}/oracle.JOB" "${inference_options[@]}"
+        for f in text utt2num_spk; do
+            sort "${logdir}"/output.*/1best_recog/${f} >"${decode_dir}/${dset}/${f}"
+        done
+        sort "${logdir}"/oracle.*/1best_recog/text >"${oracle_dir}/${dset}/text"
+        awk '{decoding += $1; audio += $2; if ($3 > batch) batch = $3}
+             END {printf "{\"rtf\": %.5f, \"batch_size\": %d}\n", decoding / audio, batch}' \
+            "${logdir}"/output.*/1best_recog/rtf >"${decode_dir}/${dset}/rtf.json"
+        log "${dset}: $(wc -l <"${decode_dir}/${dset}/text") mixtures, $(cat "${decode_dir}/${dset}/rtf.json")"
+    done
+    finish 12
+fi
+
+if runs 13; then
+    begin 13 "score: ${phase2_exp}/RESULTS.md"
+    "${python}" -m espnet_mtasr.bin.mtasr_score --sets "${test_sets}" \
+        --data_dir "${data_feats}" --decode_dir "${decode_dir}" \
+        --oracle_decode_dir "${oracle_dir}" --output_dir "${phase2_exp}" \
+        --talker_counts "${talker_counts}" --command "${command_line}" \
+        --mixtures "${mixtures:-${test_sets}}" \
+        --model "${phase2_exp}/${inference_mtasr_model}"
+    finish 13
+fi
+
+log "Stages ${stage} to ${stop_stage} took ${SECONDS} s"

@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# Runs a command as a slurm job and waits for it: the interface of Kaldi's slurm.pl.
+# It is bash. The name stays because espnet2.bin.launch goes by it: to a command called
+# slurm.pl it gives several nodes by srun, to any other by mpirun.
+set -euo pipefail
+
+usage="slurm.pl [--gpu N] [--num_threads N] [--mem X] [--num_nodes N] [--time T]
+         [--max_jobs_run N] [--partition P] [--account A] [--qos Q] [--constraint C]
+         [JOB=1:N] LOG COMMAND [ARGUMENT ...]
+In LOG and in the command, JOB is replaced by the number of the job. sbatch's own
+variables (SBATCH_PARTITION, SBATCH_ACCOUNT, ...) count as well."
+
+die() {
+    echo "slurm.pl: error: $*" >&2
+    exit 2
+}
+
+gpu=0
+num_threads=1
+num_nodes=1
+max_jobs_run=0
+sbatch_options=()
+while [ $# -gt 0 ]; do
+    option=${1#--}
+    option=${option//-/_}
+    case $1 in
+        --help)
+            echo "${usage}"
+            exit 0
+            ;;
+        --gpu | --num[_-]threads | --max[_-]jobs[_-]run | --num[_-]nodes)
+            if [ $# -lt 2 ]; then die "$1 needs a value"; fi
+            [[ $2 =~ ^[0-9]+$ ]] || die "$1 takes a number, not '$2'"
+            printf -v "${option}" '%s' "$2"
+            shift 2
+            ;;
+        --mem | --time | --partition | --account | --qos | --constraint)
+            if [ $# -lt 2 ]; then die "$1 needs a value"; fi
+            sbatch_options+=("$1=$2")
+            shift 2
+            ;;
+        --*) die "unknown option $1 (see slurm.pl --help)" ;;
+        *) break ;;
+    esac
+done
+
+name=''
+first=1
+last=1
+if [[ ${1:-} =~ ^([A-Za-z_]+)=([0-9]+)(:([0-9]+))?$ ]]; then
+    name=${BASH_REMATCH[1]}
+    first=${BASH_REMATCH[2]}
+    last=${BASH_REMATCH[4]:-${first}}
+    if [ "${last}" -lt "${first}" ]; then die "$1: the second number is the smaller"; fi
+    shift
+fi
+if [ $# -lt 2 ]; then die "a log and a command are needed (see slurm.pl --help)"; fi
+log=$1
+shift
+if [ "${last}" -gt "${first}" ] && [[ ${log} != *"${name}"* ]]; then
+    die "the log ${log} has no ${name} in it: several jobs would write the same file"
+fi
+command -v sbatch >/dev/null ||
+    die "no sbatch on this machine: set cmd_backend=local in cmd.sh"
+
+# log_of JOB
+log_of() {
+    if [ -n "${name}" ]; then echo "${log//${name}/$1}"; else echo "${log}"; fi
+}
+
+for ((job = first; job <= last; job++)); do
+    log_file=$(log_of "${job}")
+    mkdir -p "$(dirname "${log_file}")"
+    # The last run's log must not speak for this one.
+    rm -f "${log_file}"
+done
+queue_dir=$(dirname "$(log_of "${first}")")/q
+mkdir -p "${queue_dir}"
+base=$(basename "${log}" .log)
+script=${queue_dir}/${base}.sh
+
+# The script holds the words of the command as they were given; the job's number is put
+# in where it runs.
+{
+    echo '#!/usr/bin/env bash'
+    printf 'cd %q || exit 1\n' "${PWD}"
+    printf 'words=('
+    printf ' %q' "${log}" "$@"
+    echo ' )'
+    if [ -n "${name}" ]; then
+        # shellcheck disable=SC2016 # expanded where the job runs
+        printf 'words=("${words[@]//%s/${SLURM_ARRAY_TASK_ID}}")\n' "${name}"
+    fi
+    # With srun a job has one task per node, and OMP_NUM_THREADS is inherited.
+    printf 'export OMP_NUM_THREADS=%q\n' "${num_threads}"
+    cat <<'SCRIPT'
+exec >"${words[0]}" 2>&1
+echo "# Running on ${HOSTNAME}, slurm job ${SLURM_JOB_ID:-none}"
+echo "# Started at $(date)"
+echo "#$(printf ' %q' "${words[@]:1}")"
+"${words[@]:1}" </dev/null
+code=$?
+echo "# Accounting: time=${SECONDS} threads=${OMP_NUM_THREADS}"
+echo "# Ended (code ${code}) at $(date)"
+exit "${code}"
+SCRIPT
+} >"${script}.part"
+mv "${script}.part" "${script}"
+
+sbatch_options+=(--job-name="${base}" --nodes="${num_nodes}" --ntasks-per-node=1
+    --cpus-per-task="${num_threads}" --output="${queue_dir}/slurm-%j.out")
+if [ "${gpu}" -gt 0 ]; then sbatch_options+=(--gres="gpu:${gpu}"); fi
+if [ -n "${name}" ]; then
+    array=${first}-${last}
+    if [ "${max_jobs_run}" -gt 0 ]; then array+=%${max_jobs_run}; fi
+    sbatch_options+=(--array="${array}")
+fi
+
+id_file=${queue_dir}/${base}.id
+sbatch --parsable --wait "${sbatch_options[@]}" "${script}" >"${id_file}" </dev/null &
+waiter=$!
+# shellcheck disable=SC2317,SC2329 # the trap calls it
+stop() {
+    trap '' INT TERM HUP
+    job_id=$(cut -d';' -f1 "${id_file}")
+    if [ -n "${job_id}" ]; then scancel "${job_id}" || true; fi
+    kill "${waiter}" 2>/dev/null || true
+    echo "slurm.pl: stopped, slurm job ${job_id:-none} cancelled; log: ${log}" >&2
+    exit 130
+}
+trap stop INT TERM HUP
+code=0
+wait "${waiter}" || code=$?
+
+# A job that slurm itself ended (time, memory) leaves a log without its last line. A
+# shared disk may show the log a little late.
+failed=()
+for ((job = first; job <= last; job++)); do
+    log_file=$(log_of "${job}")
+    for pause in 0 1 2 4; do
+        if grep -qs '^# Ended (code' "${log_file}" || [ "${code}" -ne 0 ]; then break; fi
+        sleep "${pause}"
+    done
+    if ! grep -qs '^# Ended (code 0)' "${log_file}"; then failed+=("${log_file}"); fi
+done
+if [ "${code}" -eq 0 ] && [ ${#failed[@]} -eq 0 ]; then exit 0; fi
+if [ "${code}" -eq 0 ]; then code=1; fi
+echo "slurm.pl: ${#failed[@]} of $((last - first + 1)) jobs failed (code ${code});" \
+    "log: ${failed[0]:-${log}}; slurm's own messages: ${queue_dir}" >&2
+if [ -e "${failed[0]:-}" ]; then
+    grep -v '^# \(Accounting\|Ended\)' "${failed[0]}" | tail -n 5 | sed 's/^/    /' >&2
+fi
+exit "${code}"

@@ -1,0 +1,299 @@
+#!/usr/bin/env python3
+"""Make a small corpus in LibriSpeech's layout with free speech synthesizers.
+
+flite, espeak-ng and SVOX Pico (PyPI's py-nanotts) speak sentences of a closed grammar
+(grammar.py) as the talkers of talkers.py. Talkers are disjoint between the splits, and
+no sentence stands twice in the corpus. Everything is drawn per utterance from the seed,
+so the same versions of the synthesizers give the same files in any order of work.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import astuple
+from fractions import Fraction
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple
+
+from grammar import draw_sentences
+from talkers import TALKERS, Talker
+
+from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.mixture.progress import progress
+
+RATE = 16000
+MIN_TALKERS = {"train-clean-100": 12, "dev-clean": 4, "test-clean": 4}
+ENGINES = {
+    "flite": "the program flite (apt-get install flite)",
+    "espeak": "the program espeak-ng (apt-get install espeak-ng)",
+    "pico": "the Python package py_nanotts (pip install py-nanotts==0.1.1)",
+}
+# Speed of espeak-ng (words per minute) at which its voices last as long as flite's.
+ESPEAK_SPEED = 165
+# A little slower than the voices speak by themselves: longer overlap, clearer words.
+STRETCH = (1.05, 1.25)
+# LibriMix's reader takes the 12th line of SPEAKERS.TXT as the header.
+SPEAKERS_HEAD = (
+    "; Synthetic talkers in LibriSpeech's layout\n"
+    + ";\n" * 10
+    + ";ID  |SEX| SUBSET           |MINUTES| NAME\n"
+)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Make a synthetic corpus in LibriSpeech's layout."
+    )
+    parser.add_argument("out", type=Path, help="folder that gets LibriSpeech/")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--nj", type=int, default=2, help="parallel processes")
+    for split, utterances in (("train", 62), ("dev", 20), ("test", 20)):
+        parser.add_argument(
+            f"--{split}_talkers", type=int, help="take only the first N talkers"
+        )
+        parser.add_argument(
+            f"--{split}_utts", type=int, default=utterances, help="utterances a talker"
+        )
+    return parser
+
+
+def available_engines() -> List[str]:
+    """Return the engines that this machine has."""
+    found = {
+        "flite": shutil.which("flite") is not None,
+        "espeak": shutil.which("espeak-ng") is not None,
+        "pico": importlib.util.find_spec("py_nanotts") is not None,
+    }
+    return [engine for engine in ENGINES if found[engine]]
+
+
+def choose_talkers(
+    engines: Sequence[str], wanted: Dict[str, Optional[int]]
+) -> Dict[str, List[Talker]]:
+    """Return each split's talkers that the engines can speak, at most `wanted`.
+
+    Raises:
+        UserError: too few talkers remain in a split.
+    """
+    missing = "; ".join(name for e, name in ENGINES.items() if e not in engines)
+    chosen = {}
+    for split, talkers in TALKERS.items():
+        limit = len(talkers) if wanted[split] is None else wanted[split]
+        usable = [t for t in talkers if t.engine in engines][:limit]
+        if len(usable) < min(MIN_TALKERS[split], limit):
+            raise UserError(
+                f"{split}: {len(usable)} talkers can be synthesized, "
+                f"{MIN_TALKERS[split]} are needed; install {missing}"
+            )
+        chosen[split] = usable
+    if missing:
+        counts = ", ".join(f"{s} {len(t)}" for s, t in chosen.items())
+        print(f"warning: lacks {missing}; talkers left: {counts}", file=sys.stderr)
+    return chosen
+
+
+def synthesize(talker: Talker, text: str, stretch: float, out: Path) -> None:
+    """Let the talker's engine write `text` to the WAV file `out`, before the warp."""
+    text = text.lower()
+    if talker.engine == "flite":
+        command = ["flite", "-voice", talker.voice]
+        command += ["--setf", f"duration_stretch={stretch * talker.warp:.3f}"]
+        if talker.pitch is not None:
+            hertz = talker.pitch / talker.warp
+            command += ["--setf", f"int_f0_target_mean={hertz:.1f}"]
+        command += ["-t", text, "-o", str(out)]
+    elif talker.engine == "espeak":
+        speed = round(ESPEAK_SPEED / (stretch * talker.warp))
+        command = ["espeak-ng", "-v", talker.voice, "-p", f"{talker.pitch:.0f}"]
+        command += ["-s", str(speed), "-w", str(out), text]
+    else:
+        command = [sys.executable, str(Path(__file__).with_name("say_pico.py"))]
+        command += [str(out), talker.voice, f"{talker.pitch / talker.warp:.3f}"]
+        command += [f"{1 / (stretch * talker.warp):.3f}", text]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if done.returncode != 0 or not out.exists():
+        said = done.stderr.strip().splitlines()
+        raise UserError(
+            f"{talker.engine} failed on voice {talker.voice}"
+            f"{': ' + said[-1] if said else ''}; try: {' '.join(command[:3])}"
+        )
+
+
+def finish(samples, rate: int, warp: float, rng):
+    """Warp the vocal tract, cut the silence, add a faint floor, set the level.
+
+    Args:
+        samples: (N,) float64 at `rate` Hz.
+        rate: The engine's sampling rate in Hz.
+        warp: See `Talker`.
+        rng: numpy generator.
+
+    Returns:
+        (M,) float32 at 16 kHz.
+    """
+    import numpy as np
+    from scipy.signal import resample_poly
+
+    ratio = (Fraction(RATE, rate) / Fraction(warp)).limit_denominator(100)
+    if ratio != 1:
+        samples = resample_poly(samples, ratio.numerator, ratio.denominator)
+    window = RATE // 50
+    energy = np.convolve(samples**2, np.ones(window) / window, "same")
+    loud = np.flatnonzero(energy > energy.max() * 0.02**2)
+    margin = RATE // 12
+    samples = samples[max(0, loud[0] - margin) : loud[-1] + margin]
+    # Digital silence would give log features no recording has.
+    samples = samples + rng.standard_normal(len(samples)) * 1e-4
+    level = 10 ** ((-26 + rng.uniform(-3, 3)) / 20)
+    samples = samples * (level / np.sqrt(np.mean(samples**2)))
+    return (samples * min(1.0, 0.98 / np.abs(samples).max())).astype(np.float32)
+
+
+def make_talker(
+    job: Tuple[Path, int, Talker, List[str]],
+) -> Tuple[str, int, float]:
+    """Speak all sentences of a talker, in two chapters.
+
+    Args:
+        job: The split's folder, the seed, the talker and the sentences.
+
+    Returns:
+        Engine, number of utterances, seconds of audio.
+    """
+    import numpy as np
+    import soundfile
+
+    folder, seed, talker, sentences = job
+    seconds = 0.0
+    with tempfile.TemporaryDirectory() as scratch:
+        raw = Path(scratch) / "raw.wav"
+        for chapter in (0, 1):
+            stem = f"{talker.id}-{talker.id * 10 + chapter}"
+            directory = folder / str(talker.id) / f"{talker.id * 10 + chapter}"
+            directory.mkdir(parents=True, exist_ok=True)
+            lines = []
+            for number, text in enumerate(sentences[chapter::2]):
+                utt = f"{stem}-{number:04d}"
+                lines.append(f"{utt} {text}\n")
+                path = directory / f"{utt}.flac"
+                if path.exists():
+                    seconds += soundfile.info(path).duration
+                    continue
+                key = hashlib.sha256(f"{seed} {utt}".encode()).digest()
+                rng = np.random.default_rng(int.from_bytes(key[:8], "big"))
+                stretch = talker.stretch * rng.uniform(*STRETCH)
+                synthesize(talker, text, stretch, raw)
+                samples, rate = soundfile.read(raw, dtype="float64", always_2d=True)
+                samples = finish(samples[:, 0], rate, talker.warp, rng)
+                part = path.with_suffix(".part")
+                soundfile.write(part, samples, RATE, subtype="PCM_16", format="FLAC")
+                os.replace(part, path)
+                seconds += len(samples) / RATE
+            (directory / f"{stem}.trans.txt").write_text("".join(lines))
+    return talker.engine, len(sentences), seconds
+
+
+def draw_texts(
+    talkers: Dict[str, List[Talker]], n_utts: Dict[str, int], seed: int
+) -> Dict[str, List[List[str]]]:
+    """Draw every talker's sentences; dev and test use words of train only.
+
+    Raises:
+        UserError: the grammar has too few sentences.
+    """
+    taken: set = set()
+    words: Optional[set] = None
+    texts: Dict[str, List[List[str]]] = {}
+    for split, members in talkers.items():
+        rng = random.Random(f"{seed} {split}")
+        n = n_utts[split]
+        try:
+            drawn = draw_sentences(rng, n * len(members), taken, words)
+        except ValueError as e:
+            raise UserError(f"{split}: {e}; ask for fewer utterances") from None
+        if words is None:
+            words = {word for text in drawn for word in text.split()}
+        texts[split] = [drawn[i * n : (i + 1) * n] for i in range(len(members))]
+    return texts
+
+
+def prepare_folder(root: Path, settings: str) -> bool:
+    """Ready the corpus folder; False if the very corpus is there already.
+
+    Raises:
+        UserError: the folder holds a corpus that this script did not make.
+    """
+    note = root / ".settings"
+    if root.exists() and not note.exists():
+        raise UserError(f"{root}: is not of this script's making; choose another OUT")
+    if root.exists() and note.read_text() != settings:
+        print(f"{root}: made with other settings, is made anew", file=sys.stderr)
+        shutil.rmtree(root)
+    if (root / ".complete").exists():
+        return False
+    root.parent.mkdir(parents=True, exist_ok=True)
+    if not root.exists():
+        scratch = Path(tempfile.mkdtemp(dir=root.parent))
+        scratch.chmod(0o755)
+        (scratch / ".settings").write_text(settings)
+        os.replace(scratch, root)
+    return True
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    args = get_parser().parse_args(cmd)
+    short = {"train-clean-100": "train", "dev-clean": "dev", "test-clean": "test"}
+    engines = available_engines()
+    talkers = choose_talkers(
+        engines, {s: getattr(args, f"{o}_talkers") for s, o in short.items()}
+    )
+    n_utts = {s: getattr(args, f"{o}_utts") for s, o in short.items()}
+    texts = draw_texts(talkers, n_utts, args.seed)
+    root = args.out / "LibriSpeech"
+    plan = {s: [astuple(t) for t in members] for s, members in talkers.items()}
+    settings = json.dumps({"seed": args.seed, "talkers": plan, "texts": texts})
+    if not prepare_folder(root, settings):
+        print(f"{root}: is complete")
+        return
+
+    start = time.time()
+    jobs = [
+        (root / split, args.seed, talker, sentences)
+        for split, members in talkers.items()
+        for talker, sentences in zip(members, texts[split])
+    ]
+    rows = []
+    totals: Dict[str, List[float]] = {}
+    with ProcessPoolExecutor(max(1, args.nj)) as pool:
+        results = progress(pool.map(make_talker, jobs), len(jobs), "talkers")
+        for (folder, _, talker, _), (engine, n, seconds) in zip(jobs, results):
+            rows.append(
+                f"{talker.id:<5}| {talker.sex} | {folder.name:<16} | "
+                f"{seconds / 60:5.2f} | {talker.name} "
+                f"({talker.engine} {talker.voice})\n"
+            )
+            total = totals.setdefault(engine, [0, 0.0])
+            total[0] += n
+            total[1] += seconds
+    (root / "SPEAKERS.TXT").write_text(SPEAKERS_HEAD + "".join(rows))
+    (root / ".complete").touch()
+    for engine, (n, seconds) in totals.items():
+        print(f"{engine}: {n:.0f} utterances, {seconds / 60:.1f} min")
+    n, seconds = map(sum, zip(*totals.values()))
+    print(
+        f"{root}: {n:.0f} utterances of {len(jobs)} talkers, {seconds / 60:.1f} min of "
+        f"speech, made in {time.time() - start:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    run_command_line(main)

@@ -1,0 +1,27 @@
+#!/usr/bin/env python3
+"""Say one sentence with SVOX Pico (PyPI's py-nanotts): OUT VOICE PITCH SPEED TEXT.
+
+A process of its own per sentence: a second call in one process starts from the first
+one's state and gives other samples.
+"""
+
+import sys
+import wave
+
+import py_nanotts
+
+
+def main() -> None:
+    out, voice, pitch, speed, text = sys.argv[1:]
+    pcm = py_nanotts.NanoTTS().speak(
+        text, voice=voice, pitch=float(pitch), speed=float(speed)
+    )
+    with wave.open(out, "wb") as f:
+        f.setnchannels(1)
+        f.setsampwidth(2)
+        f.setframerate(16000)
+        f.writeframes(pcm)
+
+
+if __name__ == "__main__":
+    main()

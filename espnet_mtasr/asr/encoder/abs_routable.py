@@ -1,0 +1,53 @@
+"""The two halves of a routed encoder: a shared trunk and a branch per talker count."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple, Optional, Tuple
+
+import torch
+
+
+class TrunkOutput(NamedTuple):
+    """What a trunk hands to the branches and to the talker-count head.
+
+    Attributes:
+        hidden: `(B, T, D)`.
+        lengths: `(B,)` valid frames per row; 0 for audio shorter than one frame.
+        context: Anything else that the branches need and that does not depend on the
+            row (WavLM: the relative position bias `(H, T, T)`), or None.
+    """
+
+    hidden: torch.Tensor
+    lengths: torch.Tensor
+    context: Optional[torch.Tensor] = None
+
+
+class AbsTrunk(torch.nn.Module, ABC):
+    """Lower part of an encoder, shared by all talker counts."""
+
+    @abstractmethod
+    def output_size(self) -> int:
+        """Width D of the output."""
+
+    @abstractmethod
+    def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
+        """Frames `(B,)` that come out for `ilens` `(B,)` samples or frames."""
+
+    @abstractmethod
+    def forward(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> TrunkOutput:
+        """Encode `(B, N)` samples or `(B, N, F)` features."""
+
+
+class AbsBranch(torch.nn.Module, ABC):
+    """Upper part of an encoder, one copy per talker count."""
+
+    @abstractmethod
+    def output_size(self) -> int:
+        """Width D of the output."""
+
+    @abstractmethod
+    def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
+        """Frames `(B,)` that come out for `ilens` `(B,)` frames of the trunk."""
+
+    @abstractmethod
+    def forward(self, trunk: TrunkOutput) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Return `(B, T', D)` and lengths `(B,)`."""

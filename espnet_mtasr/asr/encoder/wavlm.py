@@ -1,0 +1,258 @@
+"""WavLM (Hugging Face format) cut in two: a trunk and a branch per talker count.
+
+Model: Chen et al., "WavLM", IEEE JSTSP 2022, as `transformers.WavLMModel` has it.
+The cut: Shi et al., Interspeech 2026 (arXiv 2603.10587), 12 + 12 layers of WavLM-Large.
+"""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+
+import torch
+from transformers import WavLMConfig, WavLMModel
+
+from espnet_mtasr.asr.encoder.abs_routable import AbsBranch, AbsTrunk, TrunkOutput
+from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
+from espnet_mtasr.asr.padding import valid_mask
+from espnet_mtasr.errors import UserError
+
+
+def wavlm_output_lengths(config: WavLMConfig, samples: torch.Tensor) -> torch.Tensor:
+    """Frames `(B,)` of WavLM's convolutions for `samples` `(B,)`; 0 if too short."""
+    lengths = samples
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride):
+        lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
+    return lengths.clamp(min=0)
+
+
+def receptive_field(config: WavLMConfig) -> int:
+    """Samples that the first output frame sees."""
+    field = 1
+    for kernel, stride in zip(config.conv_kernel[::-1], config.conv_stride[::-1]):
+        field = (field - 1) * stride + kernel
+    return field
+
+
+def normalize_samples(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
+    """Zero mean and unit variance over each row's valid samples `(B, N)`."""
+    mask = valid_mask(ilens, xs_pad.size(1))
+    count = ilens.clamp(min=1)[:, None]
+    mean = (xs_pad * mask).sum(1, keepdim=True) / count
+    centred = (xs_pad - mean) * mask
+    variance = centred.square().sum(1, keepdim=True) / count
+    return centred / (variance + 1e-7).sqrt()
+
+
+class WavLMTrunk(AbsTrunk):
+    """WavLM's convolutions, projection and first `num_layers` transformer layers.
+
+    Args:
+        wavlm: The whole model; its parts are taken over.
+        num_layers: Transformer layers of the trunk, from 1.
+        do_normalize: Normalize each waveform, as preprocessor_config.json says.
+    """
+
+    def __init__(self, wavlm: WavLMModel, num_layers: int, do_normalize: bool):
+        super().__init__()
+        self.config = wavlm.config
+        self.do_normalize = do_normalize
+        self.feature_extractor = wavlm.feature_extractor
+        self.feature_projection = wavlm.feature_projection
+        self.pos_conv_embed = wavlm.encoder.pos_conv_embed
+        self.dropout = wavlm.encoder.dropout
+        self.layers = wavlm.encoder.layers[:num_layers]
+        # Models with "stable layer norm" have it after the last layer: in the branch.
+        self.layer_norm = (
+            torch.nn.Identity()
+            if wavlm.config.do_stable_layer_norm
+            else wavlm.encoder.layer_norm
+        )
+
+    def output_size(self) -> int:
+        """Width D of the output."""
+        return self.config.hidden_size
+
+    def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
+        """Frames `(B,)` for `ilens` `(B,)` samples."""
+        return wavlm_output_lengths(self.config, ilens)
+
+    def forward(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> TrunkOutput:
+        """Encode waveforms.
+
+        Args:
+            xs_pad: `(B, N)` samples at the rate WavLM was trained with (16 kHz).
+            ilens: `(B,)` samples.
+
+        Raises:
+            ValueError: `xs_pad` is not `(B, N)`.
+        """
+        if xs_pad.dim() != 2:
+            raise ValueError(f"expected waveforms (B, N), got {tuple(xs_pad.shape)}")
+        if self.do_normalize:
+            xs_pad = normalize_samples(xs_pad, ilens)
+        lengths = self.output_lengths(ilens)
+        features = self._convolve(xs_pad, ilens)
+        # A row without a frame keeps one: attention over nothing would be NaN.
+        mask = valid_mask(lengths.clamp(min=1), features.size(1))
+        hidden, _ = self.feature_projection(features)
+        hidden = hidden.masked_fill(~mask[..., None], 0.0)
+        hidden = hidden + self.pos_conv_embed(hidden)
+        hidden = self.dropout(self.layer_norm(hidden))
+        bias = None
+        for layer in self.layers:
+            hidden, bias = layer(hidden, attention_mask=mask, position_bias=bias)
+        frames = hidden.size(1)
+        heads = self.config.num_attention_heads
+        return TrunkOutput(hidden, lengths, bias.view(-1, heads, frames, frames)[0])
+
+    def _convolve(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
+        """Convolutional features `(B, T, C)`; at least one frame."""
+        shortest = receptive_field(self.config)
+        missing = max(0, shortest - xs_pad.size(1))
+        xs_pad = torch.nn.functional.pad(xs_pad, (0, missing))
+        if self.config.feat_extract_norm == "layer":
+            return self.feature_extractor(xs_pad).transpose(1, 2)
+        # Group norm takes statistics over time: padding must not enter them.
+        rows = [
+            self.feature_extractor(row[None, : max(int(n), shortest)])[0].T
+            for row, n in zip(xs_pad, ilens)
+        ]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+
+class WavLMBranch(AbsBranch):
+    """An independent copy of WavLM's layers above the trunk, and its final norm."""
+
+    def __init__(self, wavlm: WavLMModel, num_trunk_layers: int):
+        super().__init__()
+        self.config = wavlm.config
+        self.layers = copy.deepcopy(wavlm.encoder.layers[num_trunk_layers:])
+        self.layer_norm = (
+            copy.deepcopy(wavlm.encoder.layer_norm)
+            if wavlm.config.do_stable_layer_norm
+            else torch.nn.Identity()
+        )
+
+    def output_size(self) -> int:
+        """Width D of the output."""
+        return self.config.hidden_size
+
+    def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
+        """The number of frames stays."""
+        return ilens
+
+    def forward(self, trunk: TrunkOutput) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Return `(B, T, D)` and lengths `(B,)`."""
+        hidden, lengths = trunk.hidden, trunk.lengths
+        rows, frames = hidden.shape[:2]
+        mask = valid_mask(lengths.clamp(min=1), frames)
+        bias = trunk.context[:, :frames, :frames].repeat(rows, 1, 1)
+        for layer in self.layers:
+            hidden, _ = layer(hidden, attention_mask=mask, position_bias=bias)
+        return self.layer_norm(hidden), lengths
+
+
+class RoutedWavLMEncoder(RoutedEncoder):
+    """`RoutedEncoder` over WavLM; every branch starts from the same weights.
+
+    Args:
+        input_size: Unused, kept for ESPnet's interface (waveforms: 1).
+        talker_counts: One branch each.
+        model: Folder in Hugging Face format, or a hub id.
+        num_trunk_layers: Transformer layers of the trunk; the rest are the branches'.
+        wavlm_conf: With `load_pretrained`, changes to the model's configuration (for
+            instance `hidden_dropout`); without, the whole configuration.
+        do_normalize: Normalize waveforms; None follows preprocessor_config.json.
+        load_pretrained: Load the weights; False draws them at random.
+
+    Raises:
+        UserError: the model can't be read, or `num_trunk_layers` leaves the trunk or
+            the branches without a layer.
+    """
+
+    def __init__(
+        self,
+        input_size: int = 1,
+        talker_counts: Sequence[int] = (2, 3),
+        model: Optional[str] = None,
+        num_trunk_layers: int = 12,
+        wavlm_conf: Optional[Dict[str, Any]] = None,
+        do_normalize: Optional[bool] = None,
+        load_pretrained: bool = True,
+    ):
+        config = _read_config(model, wavlm_conf, load_pretrained)
+        if not 1 <= num_trunk_layers < config.num_hidden_layers:
+            raise UserError(
+                f"encoder_conf num_trunk_layers: {num_trunk_layers} is not between 1 "
+                f"and {config.num_hidden_layers - 1} for this model; choose one that is"
+            )
+        if do_normalize is None:
+            do_normalize = _read_do_normalize(model, config)
+        if load_pretrained:
+            wavlm = WavLMModel.from_pretrained(
+                model, config=config, dtype=torch.float32
+            )
+        else:
+            wavlm = WavLMModel(config)
+        super().__init__(
+            WavLMTrunk(wavlm, num_trunk_layers, do_normalize),
+            {n: WavLMBranch(wavlm, num_trunk_layers) for n in talker_counts},
+        )
+
+    def conf_without_pretrained(self) -> Dict[str, Any]:
+        """`encoder_conf` entries that rebuild this encoder with no pretrained files."""
+        return dict(
+            load_pretrained=False,
+            wavlm_conf=self.trunk.config.to_dict(),
+            do_normalize=self.trunk.do_normalize,
+        )
+
+    @classmethod
+    def frame_counter(
+        cls,
+        input_size: int,
+        model: Optional[str] = None,
+        wavlm_conf: Optional[Dict[str, Any]] = None,
+        load_pretrained: bool = True,
+        **conf: Any,
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """See `RoutedEncoder.frame_counter`; reads the configuration only."""
+        config = _read_config(model, wavlm_conf, load_pretrained)
+        return lambda samples: wavlm_output_lengths(config, samples)
+
+
+def _read_config(
+    model: Optional[str], wavlm_conf: Optional[Dict[str, Any]], load_pretrained: bool
+) -> WavLMConfig:
+    if not load_pretrained:
+        # Which attributes transformers writes of its own accord may change with its
+        # version; they are not settings of the model.
+        return WavLMConfig.from_dict(dict(wavlm_conf or {}))
+    if model is None:
+        raise UserError("encoder_conf model: is missing; name a folder or a hub id")
+    try:
+        return WavLMConfig.from_pretrained(model, **(wavlm_conf or {}))
+    except (OSError, ValueError) as e:
+        raise UserError(
+            f"encoder_conf model: {model} is neither a folder with a WavLM config.json "
+            f"nor a hub id that can be reached ({type(e).__name__}); "
+            f"run stage 6 or name another"
+        ) from e
+
+
+def _read_do_normalize(model: Optional[str], config: WavLMConfig) -> bool:
+    """What preprocessor_config.json says; without the file, as published models do."""
+    by_default = config.feat_extract_norm == "layer"
+    if model is None:
+        return by_default
+    if Path(model).is_dir():
+        path = Path(model) / "preprocessor_config.json"
+    else:
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(model, "preprocessor_config.json")
+        path = Path(cached) if isinstance(cached, str) else None
+    if path is None or not path.is_file():
+        return by_default
+    return bool(json.loads(path.read_text(encoding="utf-8")).get("do_normalize", True))

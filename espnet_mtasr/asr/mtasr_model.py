@@ -1,0 +1,321 @@
+"""Multi-talker ASR: one encoding, three losses.
+
+``loss = ctc_weight * L_ctc + (1 - ctc_weight) * L_sot + count_weight * L_count``
+
+Source: Shi et al., Interspeech 2026 (arXiv 2603.10587), with serialized CTC and SOT
+cross entropy both normalized per token, so that `ctc_weight` means what it says.
+"""
+
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+from espnet2.asr.frontend.abs_frontend import AbsFrontend
+from espnet2.asr.specaug.abs_specaug import AbsSpecAug
+from espnet2.layers.abs_normalize import AbsNormalize
+from espnet2.torch_utils.device_funcs import force_gatherable
+from espnet2.train.abs_espnet_model import AbsESPnetModel
+
+from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
+from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
+from espnet_mtasr.asr.frozen import keep_frozen_in_eval
+from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
+from espnet_mtasr.asr.serialized_ctc import SerializedCTC
+from espnet_mtasr.asr.talker_count_head import TalkerCountHead
+from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher
+
+
+class Streams(NamedTuple):
+    """The rows of a batch that share a talker count, separated.
+
+    Attributes:
+        count: Talker count K.
+        rows: `(B',)` their places in the batch.
+        streams: K tensors `(B', T, E)`, first talker to begin first.
+        lengths: `(B',)` frames.
+    """
+
+    count: int
+    rows: torch.Tensor
+    streams: List[torch.Tensor]
+    lengths: torch.Tensor
+
+
+class MTASRModel(AbsESPnetModel):
+    """Encoder with a branch per talker count, separators, CTC, count head, teacher.
+
+    Args:
+        vocab_size: CTC tokens including the blank.
+        token_list: Their names.
+        encoder: Trunk and branches.
+        separator: One per talker count; None where no CTC is trained (phase 1).
+        ctc: One per talker count; None as `separator`.
+        teacher: Language model of the SOT loss; None in inference and at
+            `ctc_weight` 1.
+        count_head: Talker-count head; None where `count_weight` is 0.
+        frontend: Waveform to features; None for encoders of waveforms.
+        specaug: Masks features in training.
+        normalize: Normalizes features.
+        ctc_weight: alpha in [0, 1], the share of the serialized CTC loss; the SOT loss
+            gets the rest.
+        count_weight: Factor of the talker-count loss, from 0.
+        extract_feats_in_collect_stats: False: statistics need no model.
+
+    Raises:
+        ValueError: a weight out of range, or a part that a weight needs is missing.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        token_list: Sequence[str],
+        encoder: RoutedEncoder,
+        separator: Optional[Dict[int, AbsSeparator]] = None,
+        ctc: Optional[Dict[int, SerializedCTC]] = None,
+        teacher: Optional[AbsTeacher] = None,
+        count_head: Optional[TalkerCountHead] = None,
+        frontend: Optional[AbsFrontend] = None,
+        specaug: Optional[AbsSpecAug] = None,
+        normalize: Optional[AbsNormalize] = None,
+        ctc_weight: float = 0.7,
+        count_weight: float = 1.0,
+        extract_feats_in_collect_stats: bool = False,
+    ):
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.token_list = list(token_list)
+        self.talker_counts: Tuple[int, ...] = encoder.talker_counts
+        self.ctc_weight = ctc_weight
+        self.count_weight = count_weight
+        self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
+        self.frontend = frontend
+        self.specaug = specaug
+        self.normalize = normalize
+        self.encoder = encoder
+        self.separator = _per_count(separator, self.talker_counts, "separator")
+        self.ctc = _per_count(ctc, self.talker_counts, "ctc")
+        self.count_head = count_head
+        self.teacher = teacher
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        if not 0.0 <= self.ctc_weight <= 1.0:
+            raise ValueError(f"ctc_weight must be in [0, 1]: {self.ctc_weight}")
+        if self.count_weight < 0.0:
+            raise ValueError(f"count_weight must not be negative: {self.count_weight}")
+        if self.ctc_weight > 0.0 and (self.separator is None or self.ctc is None):
+            raise ValueError(f"ctc_weight {self.ctc_weight} needs separator and ctc")
+        if self.count_weight > 0.0 and self.count_head is None:
+            raise ValueError(f"count_weight {self.count_weight} needs a count_head")
+
+    def train(self, mode: bool = True) -> "MTASRModel":
+        """Set the training mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        keep_frozen_in_eval(self)
+        return self
+
+    def forward(
+        self,
+        speech: torch.Tensor,
+        speech_lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+        **streams: torch.Tensor,
+    ) -> Tuple[torch.Tensor, Dict[str, torch.Tensor], torch.Tensor]:
+        """Loss of a batch; talker counts may be mixed.
+
+        Args:
+            speech: `(B, N)` samples.
+            speech_lengths: `(B,)`.
+            text: `(B, L)` SOT transcript, ids of the teacher.
+            text_lengths: `(B,)`.
+            streams: `text_spk1` ... `text_spkK` `(B, L_k)`, CTC ids of each talker, and
+                `text_spk1_lengths` ... `(B,)`, 0 for a talker who isn't there.
+
+        Returns:
+            Mean loss over the utterances that can be aligned, statistics, and the
+            number of those utterances (the weight). With none left, all are 0.
+
+        Raises:
+            ValueError: `ctc_weight` below 1 without a teacher, or a talker count that
+                the model doesn't know.
+        """
+        if self.ctc_weight < 1.0 and self.teacher is None:
+            raise ValueError(f"ctc_weight {self.ctc_weight} needs a teacher")
+        targets, target_lengths = self._targets(streams)
+        counts = (target_lengths > 0).sum(1)
+        unknown = set(counts.tolist()) - set(self.talker_counts)
+        if unknown:
+            raise ValueError(
+                f"talker counts {sorted(unknown)} in the batch, "
+                f"the model knows {self.talker_counts}"
+            )
+        trunk = self.encode_trunk(speech, speech_lengths)
+        rows = _RowLosses(len(counts), self.talker_counts, speech.device)
+        rows.counts = counts
+        if self.count_weight > 0.0:
+            logits = self.count_head(trunk.hidden, trunk.lengths)
+            labels = self._count_labels(counts)
+            rows.count = torch.nn.functional.cross_entropy(
+                logits, labels, reduction="none"
+            )
+            rows.count_correct = (logits.argmax(-1) == labels).float()
+        for count in self.talker_counts:
+            at = (counts == count).nonzero(as_tuple=True)[0]
+            if len(at) == 0:
+                continue
+            hidden, lengths = self.encoder.encode_branch(trunk, count, at)
+            wanted = [target[at] for target in targets[:count]]
+            wanted_lengths = target_lengths[at, :count]
+            rows.kept[at] = (lengths > 0) & SerializedCTC.alignable(
+                lengths, wanted, wanted_lengths
+            )
+            if self.ctc_weight > 0.0:
+                separated = self.separator[str(count)](hidden, lengths)
+                rows.ctc = rows.ctc.index_copy(
+                    0,
+                    at,
+                    self.ctc[str(count)](separated, lengths, wanted, wanted_lengths),
+                )
+            if self.ctc_weight < 1.0:
+                taught = self.teacher(hidden, lengths, text[at], text_lengths[at])
+                rows.sot = rows.sot.index_copy(0, at, taught.loss)
+                rows.sot_correct[at] = taught.num_correct / taught.num_tokens
+        return self._reduce(rows)
+
+    def _targets(
+        self, streams: Dict[str, torch.Tensor]
+    ) -> Tuple[List[torch.Tensor], torch.Tensor]:
+        """K tensors `(B, L_k)` and lengths `(B, K)` for K the largest count."""
+        names = [f"text_spk{k}" for k in range(1, max(self.talker_counts) + 1)]
+        missing = [name for name in names if name not in streams]
+        if missing:
+            raise ValueError(f"{missing[0]} is missing; MTASRPreprocessor makes it")
+        lengths = torch.stack([streams[f"{name}_lengths"] for name in names], dim=1)
+        return [streams[name] for name in names], lengths
+
+    def _count_labels(self, counts: torch.Tensor) -> torch.Tensor:
+        known = torch.tensor(self.talker_counts, device=counts.device)
+        return torch.searchsorted(known, counts)
+
+    def _reduce(self, rows: "_RowLosses"):
+        """Weigh the three losses and average over the kept rows."""
+        kept = rows.kept
+        weight = int(kept.sum())
+
+        def mean(values: torch.Tensor, mask: torch.Tensor = kept) -> torch.Tensor:
+            # `where` and not a product: a dropped row may hold inf or NaN.
+            total = torch.where(mask, values, torch.zeros_like(values)).sum()
+            return total / mask.sum().clamp(min=1)
+
+        loss_ctc, loss_sot, loss_count = (
+            mean(rows.ctc),
+            mean(rows.sot),
+            mean(rows.count),
+        )
+        loss = (
+            self.ctc_weight * loss_ctc
+            + (1.0 - self.ctc_weight) * loss_sot
+            + self.count_weight * loss_count
+        )
+        if weight == 0:
+            # Every rank must run a backward pass, also one with nothing to learn from.
+            loss = next(p for p in self.parameters() if p.requires_grad).sum() * 0.0
+        # The keys must be the same on every rank; NaN stands for "no such talkers here".
+        stats = dict(loss=loss.detach(), unalignable=1.0 - kept.float().mean())
+        nan = loss.new_full((), float("nan"))
+        for name, used, values in (
+            ("loss_ctc", self.ctc_weight > 0.0, rows.ctc),
+            ("loss_sot", self.ctc_weight < 1.0, rows.sot),
+            ("acc_sot", self.ctc_weight < 1.0, rows.sot_correct),
+            ("loss_count", self.count_weight > 0.0, rows.count),
+            ("acc_count", self.count_weight > 0.0, rows.count_correct),
+        ):
+            if not used:
+                continue
+            stats[name] = mean(values).detach()
+            for count in self.talker_counts:
+                mask = kept & (rows.counts == count)
+                per_count = mean(values, mask).detach() if mask.any() else nan
+                stats[f"{name}_{count}spk"] = per_count
+        return force_gatherable((loss, stats, weight), loss.device)
+
+    def collect_feats(
+        self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs
+    ) -> Dict[str, torch.Tensor]:
+        """Features `(B, N, F)` for statistics (ESPnet's global normalization)."""
+        feats, feats_lengths = self._extract_feats(speech, speech_lengths)
+        return {"feats": feats, "feats_lengths": feats_lengths}
+
+    def _extract_feats(self, speech: torch.Tensor, speech_lengths: torch.Tensor):
+        speech = speech[:, : int(speech_lengths.max())]
+        if self.frontend is None:
+            return speech, speech_lengths
+        return self.frontend(speech, speech_lengths)
+
+    def encode_trunk(
+        self, speech: torch.Tensor, speech_lengths: torch.Tensor
+    ) -> TrunkOutput:
+        """Frontend, augmentation (in training), normalization and trunk."""
+        with torch.autocast(speech.device.type, enabled=False):
+            feats, lengths = self._extract_feats(speech, speech_lengths)
+            if self.specaug is not None and self.training:
+                feats, lengths = self.specaug(feats, lengths)
+            if self.normalize is not None:
+                feats, lengths = self.normalize(feats, lengths)
+        return self.encoder.encode_trunk(feats, lengths)
+
+    def count_talkers(self, trunk: TrunkOutput) -> torch.Tensor:
+        """Log probabilities `(B, len(talker_counts))` of the talker counts.
+
+        Raises:
+            ValueError: the model has no talker-count head.
+        """
+        if self.count_head is None:
+            raise ValueError("the model has no talker-count head: give the counts")
+        return self.count_head(trunk.hidden, trunk.lengths).log_softmax(-1)
+
+    def separate(self, trunk: TrunkOutput, counts: torch.Tensor) -> List[Streams]:
+        """Run each row's branch and separator.
+
+        Args:
+            trunk: Output of `encode_trunk`.
+            counts: `(B,)` talker count of each row.
+
+        Returns:
+            One `Streams` per talker count in the batch.
+        """
+        result = []
+        for count in counts.unique().tolist():
+            rows = (counts == count).nonzero(as_tuple=True)[0]
+            hidden, lengths = self.encoder.encode_branch(trunk, count, rows)
+            streams = self.separator[str(count)](hidden, lengths)
+            result.append(Streams(count, rows, streams, lengths))
+        return result
+
+
+class _RowLosses:
+    """Losses of each row of a batch, before they are averaged."""
+
+    counts: torch.Tensor
+
+    def __init__(self, rows: int, talker_counts: Sequence[int], device: torch.device):
+        self.ctc = torch.zeros(rows, device=device)
+        self.sot = torch.zeros(rows, device=device)
+        self.count = torch.zeros(rows, device=device)
+        self.sot_correct = torch.zeros(rows, device=device)
+        self.count_correct = torch.zeros(rows, device=device)
+        self.kept = torch.zeros(rows, dtype=torch.bool, device=device)
+
+
+def _per_count(
+    modules: Optional[Dict[int, torch.nn.Module]],
+    talker_counts: Sequence[int],
+    name: str,
+) -> Optional[torch.nn.ModuleDict]:
+    if modules is None:
+        return None
+    if set(modules) != set(talker_counts):
+        raise ValueError(
+            f"{name} for {sorted(modules)} talkers, encoder for {talker_counts}"
+        )
+    return torch.nn.ModuleDict({str(count): modules[count] for count in talker_counts})

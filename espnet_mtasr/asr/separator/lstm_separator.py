@@ -1,0 +1,84 @@
+"""LSTM separator with one parallel projection per talker.
+
+Source: Shi et al., Interspeech 2026 (arXiv 2603.10587): 2 LSTM layers of 896 units,
+layer norm, one linear projection per talker.
+"""
+
+from typing import List, Optional
+
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
+
+
+class LSTMSeparator(AbsSeparator):
+    """LSTM, layer norm, and a linear projection per stream.
+
+    Args:
+        input_size: Width D of the branch's output.
+        num_talkers: Number of streams K.
+        hidden_size: LSTM units (per direction).
+        num_layers: LSTM layers.
+        bidirectional: Read both ways.
+        dropout: Between the LSTM layers.
+        stream_size: Width E of a stream; None takes `hidden_size`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        num_talkers: int,
+        hidden_size: int = 896,
+        num_layers: int = 2,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        stream_size: Optional[int] = None,
+    ):
+        super().__init__()
+        self._output_size = stream_size or hidden_size
+        self.lstm = torch.nn.LSTM(
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=True,
+            bidirectional=bidirectional,
+            dropout=dropout if num_layers > 1 else 0.0,
+        )
+        width = hidden_size * (2 if bidirectional else 1)
+        self.layer_norm = torch.nn.LayerNorm(width)
+        self.projections = torch.nn.ModuleList(
+            torch.nn.Linear(width, self._output_size) for _ in range(num_talkers)
+        )
+
+    def output_size(self) -> int:
+        """Width E of a stream."""
+        return self._output_size
+
+    def forward(
+        self, hidden: torch.Tensor, lengths: torch.Tensor
+    ) -> List[torch.Tensor]:
+        """Separate.
+
+        Args:
+            hidden: `(B, T, D)`.
+            lengths: `(B,)`.
+
+        Returns:
+            K streams `(B, T, E)`; frames beyond a row's length mean nothing.
+        """
+        if self.lstm.bidirectional:
+            # The backward direction must start at each row's own last frame.
+            packed = pack_padded_sequence(
+                hidden,
+                lengths.clamp(min=1).cpu(),
+                batch_first=True,
+                enforce_sorted=False,
+            )
+            output, _ = pad_packed_sequence(
+                self.lstm(packed)[0], batch_first=True, total_length=hidden.size(1)
+            )
+        else:
+            output, _ = self.lstm(hidden)
+        output = self.layer_norm(output)
+        return [projection(output) for projection in self.projections]

@@ -1,0 +1,228 @@
+"""A causal language model that teaches the branches by SOT cross entropy.
+
+Source: Shi et al., Interspeech 2026 (arXiv 2603.10587): the branch's output, shortened
+and projected, is a prefix of the transcript; LoRA and the embedding of `<sc>` are
+trained in phase 1; in phase 2 all of it is frozen and only passes gradients on.
+LoRA: Hu et al., ICLR 2022, by `peft`.
+"""
+
+import inspect
+from typing import Any, Dict, List, Optional, Set
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from espnet_mtasr.asr.padding import valid_mask
+from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher, TeacherOutput
+from espnet_mtasr.asr.teacher.length_adaptor import LengthAdaptor
+from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
+from espnet_mtasr.errors import UserError
+
+IGNORE = -100
+DEFAULT_LORA = dict(
+    r=16,
+    lora_alpha=32,
+    lora_dropout=0.1,
+    target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
+)
+
+
+class LLMTeacher(AbsTeacher):
+    """Length adaptor, projection, and a causal LM with LoRA.
+
+    The LM reads ``<bos> [speech] text`` and predicts ``text <eos>``. A checkpoint holds
+    the adaptor, the projection, LoRA and the row of `<sc>`, never the LM's own weights:
+    they are read from `llm` whenever the teacher is built.
+
+    Args:
+        input_size: Width D of the branch's output.
+        llm: Folder in Hugging Face format, or a hub id.
+        downsample: Frames become 1, 2, 4 or 8 times fewer.
+        lora: Options of `peft.LoraConfig`; None takes `DEFAULT_LORA`.
+        llm_dtype: Type of the LM's own weights: float32, bfloat16 or float16.
+
+    Raises:
+        UserError: `llm` can't be read, or an option is unknown.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        llm: str,
+        downsample: int = 8,
+        lora: Optional[Dict[str, Any]] = None,
+        llm_dtype: str = "float32",
+    ):
+        super().__init__()
+        self.tokenizer = LLMTokenizer(llm)
+        base = _load_llm(llm, llm_dtype)
+        _add_sc_row(base, self.tokenizer)
+        base_weights = {id(p) for p in base.parameters()}
+        self.adaptor = LengthAdaptor(input_size, downsample)
+        self.projection = torch.nn.Linear(input_size, base.config.hidden_size)
+        self.llm = _with_lora(
+            base, self.tokenizer.sc_id, {**DEFAULT_LORA, **(lora or {})}
+        )
+        # By identity, not by `requires_grad`: LoRA must stay in checkpoints once frozen.
+        self._base_names: Set[str] = {
+            name
+            for name, p in self.named_parameters(remove_duplicate=False)
+            if id(p) in base_weights
+        }
+        self._takes_logits_to_keep = (
+            "logits_to_keep" in inspect.signature(base.forward).parameters
+        )
+        self.register_state_dict_post_hook(_drop_base_weights)
+        self.register_load_state_dict_pre_hook(_refill_base_weights)
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+    ) -> TeacherOutput:
+        """See `AbsTeacher.forward`."""
+        logits = self._text_logits(hidden, lengths, text, text_lengths)
+        targets = self._right_aligned_targets(text, text_lengths)
+        loss = torch.nn.functional.cross_entropy(
+            logits.float().transpose(1, 2),
+            targets,
+            ignore_index=IGNORE,
+            reduction="none",
+        )
+        num_tokens = text_lengths + 1
+        return TeacherOutput(
+            loss=loss.sum(1) / num_tokens,
+            num_tokens=num_tokens,
+            num_correct=(logits.argmax(-1) == targets).sum(1),
+        )
+
+    def _text_logits(
+        self,
+        hidden: torch.Tensor,
+        lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+    ) -> torch.Tensor:
+        """Logits `(B, L + 1, V)` that predict ``text <eos>``, ending at the right edge.
+
+        Rows are padded on the left, as for generation: all texts then end at the same
+        place, and logits over the vocabulary are computed for the text alone.
+        """
+        speech, speech_lengths = self.adaptor(hidden, lengths)
+        speech = self.projection(speech)
+        embed = self.llm.get_input_embeddings()
+        bos = embed(text.new_full((1,), self.tokenizer.bos_id))
+        words = embed(text.clamp(min=0))
+        rows: List[torch.Tensor] = [
+            torch.cat([bos.to(speech.dtype), s[:n], w[:m].to(speech.dtype)])
+            for s, n, w, m in zip(
+                speech, speech_lengths.tolist(), words, text_lengths.tolist()
+            )
+        ]
+        row_lengths = torch.tensor([len(row) for row in rows], device=speech.device)
+        inputs = torch.nn.utils.rnn.pad_sequence(
+            rows, batch_first=True, padding_side="left"
+        )
+        mask = valid_mask(row_lengths, inputs.size(1)).flip(1)
+        positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+        keep = int(text_lengths.max()) + 1
+        options = {"logits_to_keep": keep} if self._takes_logits_to_keep else {}
+        output = self.llm(
+            inputs_embeds=inputs.to(bos.dtype),
+            attention_mask=mask.long(),
+            position_ids=positions,
+            use_cache=False,
+            **options,
+        )
+        return output.logits[:, -keep:]
+
+    def _right_aligned_targets(
+        self, text: torch.Tensor, text_lengths: torch.Tensor
+    ) -> torch.Tensor:
+        """``text <eos>`` `(B, L + 1)` ending at the right edge, the rest ignored."""
+        rows = [row[:n] for row, n in zip(text, text_lengths.tolist())]
+        eos = text.new_tensor([self.tokenizer.eos_id])
+        return torch.nn.utils.rnn.pad_sequence(
+            [torch.cat([row, eos]) for row in rows],
+            batch_first=True,
+            padding_value=IGNORE,
+            padding_side="left",
+        )
+
+    def _apply(self, fn, recurse: bool = True):
+        # The trainer moves the model with `to(dtype=float32)`; the LM's half-precision
+        # weights would double in size.
+        half = (torch.bfloat16, torch.float16)
+
+        def keep_half(tensor: torch.Tensor) -> torch.Tensor:
+            moved = fn(tensor)
+            return moved.to(tensor.dtype) if tensor.dtype in half else moved
+
+        return super()._apply(keep_half, recurse)
+
+
+def _load_llm(llm: str, dtype: str) -> PreTrainedModel:
+    dtypes = ("float32", "bfloat16", "float16")
+    if dtype not in dtypes:
+        raise UserError(f"teacher_conf llm_dtype: {dtype}; choose one of {dtypes}")
+    try:
+        return AutoModelForCausalLM.from_pretrained(llm, dtype=getattr(torch, dtype))
+    except (OSError, ValueError) as e:
+        raise UserError(
+            f"teacher_conf llm: {llm} is neither a folder with a causal LM nor a hub id "
+            f"that can be reached ({type(e).__name__}); run stage 6 or name another"
+        ) from e
+
+
+@torch.no_grad()
+def _add_sc_row(base: PreTrainedModel, tokenizer: LLMTokenizer) -> None:
+    """Give `<sc>` the mean embedding, in the output layer too if that stands apart."""
+    old_size = base.get_input_embeddings().num_embeddings
+    rows = min(old_size, tokenizer.sc_id)
+    if len(tokenizer) > old_size:
+        base.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    tables = [base.get_input_embeddings().weight]
+    output = base.get_output_embeddings()
+    if output is not None and output.weight is not tables[0]:
+        tables.append(output.weight)
+    for table in tables:
+        table[tokenizer.sc_id] = table[:rows].float().mean(0).to(table.dtype)
+
+
+def _with_lora(base: PreTrainedModel, sc_id: int, lora: Dict[str, Any]):
+    """Wrap the LM by peft: LoRA, and the row of `<sc>` trainable."""
+    from peft import LoraConfig, get_peft_model
+
+    unknown = sorted(set(lora) - set(inspect.signature(LoraConfig).parameters))
+    if unknown:
+        raise UserError(f"teacher_conf lora: peft's LoraConfig has no {unknown[0]}")
+    tables = {_name_of(base, base.get_input_embeddings()): [sc_id]}
+    output = base.get_output_embeddings()
+    if output is not None and output.weight is not base.get_input_embeddings().weight:
+        tables[_name_of(base, output)] = [sc_id]
+    config = LoraConfig(task_type="CAUSAL_LM", trainable_token_indices=tables, **lora)
+    try:
+        return get_peft_model(base, config)
+    except ValueError as e:
+        raise UserError(f"teacher_conf lora: {str(e).splitlines()[0]}") from e
+
+
+def _name_of(model: torch.nn.Module, wanted: torch.nn.Module) -> str:
+    """Last part of a submodule's name, as peft matches them."""
+    name = next(name for name, m in model.named_modules() if m is wanted)
+    return name.rsplit(".", 1)[-1]
+
+
+def _drop_base_weights(module, state_dict, prefix, local_metadata) -> None:
+    for name in module._base_names:
+        state_dict.pop(prefix + name, None)
+
+
+def _refill_base_weights(
+    module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors
+) -> None:
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if name in module._base_names:
+            state_dict.setdefault(prefix + name, parameter.detach())

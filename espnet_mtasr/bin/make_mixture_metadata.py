@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Draw mixtures from LibriSpeech-shaped speech and WHAM!-shaped noise: metadata CSVs.
+
+Example:
+    python -m espnet_mtasr.bin.make_mixture_metadata --librispeech downloads/LibriSpeech
+        --wham_noise downloads/wham_noise --out data/local/metadata
+        --onsets successive 0.5 1.0 --set train_mini2mix train-clean-100 tr 2 800
+"""
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Optional, Sequence
+
+from espnet_mtasr.errors import UserError, run_command_line
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Draw mixtures and write them as LibriMix-style metadata."
+    )
+    parser.add_argument("--librispeech", type=Path, required=True)
+    parser.add_argument("--wham_noise", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the CSVs")
+    parser.add_argument(
+        "--set",
+        dest="sets",
+        nargs=5,
+        action="append",
+        required=True,
+        metavar=("NAME", "SUBSET", "NOISE", "TALKERS", "N"),
+        help="draw NAME.csv: N mixtures of TALKERS talkers from SUBSET and the noise "
+        "split NOISE; a NAME that starts with train skips bad audio (repeatable)",
+    )
+    parser.add_argument(
+        "--onsets",
+        nargs="+",
+        default=["librimix"],
+        metavar="POLICY",
+        help="librimix, none, or: successive LOW HIGH (seconds)",
+    )
+    parser.add_argument("--rate", type=int, default=16000, help="Hz")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--nj", type=int, default=2, help="parallel processes")
+    return parser
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    args = get_parser().parse_args(cmd)
+    from espnet_mtasr.mixture.make_metadata import SetPlan, make_set
+    from espnet_mtasr.mixture.onsets import parse_policy
+
+    policy = parse_policy(args.onsets)
+    plans = []
+    for name, subset, noise, *numbers in args.sets:
+        if not all(n.isdecimal() and int(n) > 0 for n in numbers):
+            raise UserError(
+                f"--set {name}: TALKERS N {' '.join(numbers)}: give numbers"
+            )
+        plans.append(SetPlan(name, subset, noise, *map(int, numbers)))
+    # Dev and test first: they stop on bad audio, and should before the long work.
+    plans.sort(key=lambda plan: plan.skips_bad_audio)
+    with ProcessPoolExecutor(max(1, args.nj)) as pool:
+        for plan in plans:
+            make_set(
+                plan,
+                args.librispeech,
+                args.wham_noise,
+                args.out,
+                policy,
+                args.seed,
+                args.rate,
+                pool,
+            )
+
+
+if __name__ == "__main__":
+    run_command_line(main)

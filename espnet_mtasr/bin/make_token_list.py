@@ -1,0 +1,85 @@
+"""Stage 5: CTC units from training text: sentencepiece, characters or words."""
+
+import argparse
+import collections
+import os
+from pathlib import Path
+from typing import List
+
+from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.mixture.data_dir import read_table
+from espnet_mtasr.text.sot import split_sot
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--text", type=Path, required=True, help="SOT text file")
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--token_type", default="bpe", choices=("bpe", "char", "word"))
+    parser.add_argument("--nbpe", type=int, default=1000)
+    parser.add_argument("--bpemode", default="unigram", choices=("unigram", "bpe"))
+    return parser
+
+
+def train_sentencepiece(
+    sentences: List[str], prefix: Path, nbpe: int, bpemode: str
+) -> List[str]:
+    """Train a sentencepiece model and return its pieces without `<unk>` and the like.
+
+    A corpus too small for `nbpe` pieces gets fewer.
+    """
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_prefix=str(prefix),
+        vocab_size=nbpe,
+        model_type=bpemode,
+        character_coverage=1.0,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    model = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
+    ids = range(model.get_piece_size())
+    return [
+        model.id_to_piece(i)
+        for i in ids
+        if not (model.is_control(i) or model.is_unknown(i))
+    ]
+
+
+def main(cmd=None) -> None:
+    """Write `tokens.txt`, and `bpe.model` for sentencepiece."""
+    args = get_parser().parse_args(cmd)
+    texts = [t for sot in read_table(args.text).values() for t in split_sot(sot) if t]
+    if not texts:
+        raise UserError(f"{args.text}: holds no words; check stage 1")
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    if args.token_type == "bpe":
+        try:
+            tokens = train_sentencepiece(
+                texts, args.output_dir / "bpe", args.nbpe, args.bpemode
+            )
+        except RuntimeError as e:
+            raise UserError(f"--nbpe {args.nbpe}: sentencepiece says {e}") from e
+    else:
+        counts: collections.Counter = collections.Counter()
+        for text in texts:
+            if args.token_type == "word":
+                counts.update(text.split())
+            else:
+                counts.update("<space>" if c == " " else c for c in text)
+        tokens = [
+            token for token, _ in sorted(counts.items(), key=lambda x: (-x[1], x))
+        ]
+    path = args.output_dir / "tokens.txt"
+    part = path.with_suffix(".part")
+    lines = ["<blank>", "<unk>", *tokens, "<sos/eos>"]
+    part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    os.replace(part, path)
+    print(f"{path}: {len(lines)} tokens")
+
+
+if __name__ == "__main__":
+    run_command_line(main)

@@ -1,0 +1,185 @@
+"""Decode a data set by CTC; the options are those of ESPnet's asr_inference.
+
+Writes `1best_recog/text` (SOT), `text_spk1`, ..., `utt2num_spk`, and `rtf` (seconds of
+decoding, seconds of audio, batch size) into `--output_dir`; with `--oracle_output_dir` it decodes a
+second time with the true talker counts of `--utt2num_spk`.
+"""
+
+import argparse
+import logging
+import time
+from pathlib import Path
+from typing import Dict
+
+from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.mixture.audio_check import check_audio
+from espnet_mtasr.mixture.data_dir import read_table, write_table
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", help="YAML file with defaults for these options")
+    parser.add_argument("--output_dir", required=True)
+    parser.add_argument("--oracle_output_dir")
+    parser.add_argument("--utt2num_spk", help="True talker counts")
+    parser.add_argument("--ngpu", type=int, default=0)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--num_workers", type=int, default=1)
+    parser.add_argument("--log_level", default="INFO", type=str.upper)
+    parser.add_argument(
+        "--data_path_and_name_and_type",
+        required=True,
+        help="wav.scp,speech,sound as in ESPnet",
+    )
+    parser.add_argument("--fs", type=int, default=16000, help="Sampling rate (Hz)")
+    parser.add_argument("--key_file", help="Decode these utterances only")
+    parser.add_argument("--mtasr_train_config")
+    parser.add_argument("--mtasr_model_file", required=True)
+    parser.add_argument("--batch_size", type=int, default=1)
+    parser.add_argument("--beam_size", type=int, default=1, help="1: greedy search")
+    parser.add_argument(
+        "--num_talkers", type=int, help="Talker count of all mixtures (else predicted)"
+    )
+    return parser
+
+
+def read_config(path: str) -> Dict[str, object]:
+    """Read a `--config` file.
+
+    Raises:
+        UserError: no such file, or a key that is no option.
+    """
+    import yaml
+
+    if not Path(path).is_file():
+        raise UserError(f"--config {path}: no such file; name another")
+    conf = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    known = {action.dest for action in get_parser()._actions}
+    for key in conf:
+        if key not in known:
+            raise UserError(f"{path}: unknown key {key}; remove it")
+    return conf
+
+
+def parse_arguments(cmd=None) -> argparse.Namespace:
+    """Parse; the `--config` file gives defaults, unknown keys are errors."""
+    parser = get_parser()
+    first, _ = parser.parse_known_args(cmd)
+    if first.config is not None:
+        parser.set_defaults(**read_config(first.config))
+    args = parser.parse_args(cmd)
+    if args.oracle_output_dir is not None and args.utt2num_spk is None:
+        raise UserError("--oracle_output_dir needs --utt2num_spk")
+    return args
+
+
+def check_inputs(args: argparse.Namespace) -> None:
+    """Look at all audio before anything is loaded."""
+    path, _, kind = args.data_path_and_name_and_type.split(",")
+    table = read_table(path)
+    keys = list(table)
+    if args.key_file is not None:
+        keys = [line.split()[0] for line in Path(args.key_file).open() if line.strip()]
+    for key in keys:
+        if key not in table:
+            raise UserError(f"{args.key_file}: {key} is not in {path}; mend the list")
+        if kind == "sound":
+            rate = check_audio(table[key], key).rate
+            if rate != args.fs:
+                raise UserError(
+                    f"{table[key]}: {rate} Hz, the model wants {args.fs}; run stage 3"
+                )
+
+
+class Writer:
+    """Collects hypotheses and writes them in ESPnet's layout."""
+
+    def __init__(self, directory: str):
+        self.directory = Path(directory) / "1best_recog"
+        self.tables: Dict[str, Dict[str, str]] = {"text": {}, "utt2num_spk": {}}
+
+    def add(self, key: str, hypothesis) -> None:
+        """Add the hypothesis of one mixture."""
+        self.tables["text"][key] = hypothesis.sot_text
+        self.tables["utt2num_spk"][key] = str(hypothesis.num_talkers)
+        for k, talker in enumerate(hypothesis.talkers, 1):
+            self.tables.setdefault(f"text_spk{k}", {})[key] = talker.text
+            self.tables.setdefault(f"token_spk{k}", {})[key] = " ".join(talker.tokens)
+
+    def write(self) -> None:
+        """Write all files."""
+        for name, table in self.tables.items():
+            write_table(self.directory / name, table)
+
+
+def decode(args: argparse.Namespace) -> None:
+    """Decode all utterances, predicted count first."""
+    import torch
+
+    from espnet_mtasr.inference import Speech2Text
+    from espnet_mtasr.tasks.mtasr import MTASRTask
+
+    speech2text = Speech2Text(
+        args.mtasr_train_config,
+        args.mtasr_model_file,
+        device="cuda" if args.ngpu > 0 else "cpu",
+        dtype=args.dtype,
+        beam_size=args.beam_size,
+        num_talkers=args.num_talkers,
+    )
+    true_counts = {} if args.utt2num_spk is None else read_table(args.utt2num_spk)
+    loader = MTASRTask.build_streaming_iterator(
+        [tuple(args.data_path_and_name_and_type.split(","))],
+        preprocess_fn=MTASRTask.build_preprocess_fn(speech2text.train_args, False),
+        collate_fn=MTASRTask.build_collate_fn(speech2text.train_args, False),
+        key_file=args.key_file,
+        batch_size=args.batch_size,
+        dtype="float32",
+        num_workers=args.num_workers,
+        ngpu=args.ngpu,
+        inference=True,
+    )
+    writer, oracle = Writer(args.output_dir), Writer(args.oracle_output_dir or "")
+    # The first call sets up libraries: it must not count.
+    speech2text([torch.zeros(args.fs)])
+    decode_seconds, samples = 0.0, 0
+    for keys, batch in loader:
+        lengths = batch["speech_lengths"].tolist()
+        waves = [wave[:n] for wave, n in zip(batch["speech"], lengths)]
+        logging.info(f"speech length: {' '.join(map(str, lengths))}")
+        start = time.perf_counter()
+        hypotheses = speech2text(waves)
+        if args.ngpu > 0:
+            torch.cuda.synchronize()
+        decode_seconds += time.perf_counter() - start
+        samples += sum(lengths)
+        for key, hypothesis in zip(keys, hypotheses):
+            logging.info(f"best hypo: {hypothesis.sot_text}")
+            writer.add(key, hypothesis)
+        if args.oracle_output_dir is not None:
+            counts = [int(true_counts[key]) for key in keys]
+            for key, hypothesis in zip(keys, speech2text(waves, counts)):
+                oracle.add(key, hypothesis)
+    writer.write()
+    if args.oracle_output_dir is not None:
+        oracle.write()
+    seconds = samples / args.fs
+    rtf = Path(args.output_dir) / "1best_recog" / "rtf"
+    rtf.write_text(f"{decode_seconds:.4f} {seconds:.4f} {args.batch_size}\n")
+    logging.info(f"RTF {decode_seconds / max(seconds, 1e-9):.4f}")
+
+
+def main(cmd=None) -> None:
+    """Check the input, then decode."""
+    args = parse_arguments(cmd)
+    logging.basicConfig(
+        level=args.log_level,
+        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
+    )
+    check_inputs(args)
+    decode(args)
+
+
+if __name__ == "__main__":
+    run_command_line(main)

@@ -1,0 +1,30 @@
+"""Train a multi-talker ASR model; ESPnet's options and `MTASRTask`'s.
+
+python -m espnet_mtasr.bin.mtasr_train --config conf/train.yaml ...
+"""
+
+from espnet_mtasr.errors import UserError, run_command_line
+
+
+def get_parser():
+    """Return the parser of the task; bad arguments raise `UserError`."""
+    from espnet_mtasr.tasks.mtasr import MTASRTask
+
+    parser = MTASRTask.get_parser()
+
+    def error(message: str) -> None:
+        raise UserError(f"{message}; --help lists the options")
+
+    parser.error = error
+    return parser
+
+
+def main(cmd=None) -> None:
+    """Train, or collect statistics with `--collect_stats true`."""
+    from espnet_mtasr.tasks.mtasr import MTASRTask
+
+    MTASRTask.main(args=get_parser().parse_args(cmd))
+
+
+if __name__ == "__main__":
+    run_command_line(main)

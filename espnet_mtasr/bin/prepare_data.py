@@ -1,0 +1,68 @@
+"""Stages 2 to 4 on data directories: `perturb`, `format`, `filter`."""
+
+import argparse
+from pathlib import Path
+
+from espnet_mtasr.errors import run_command_line
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fs", type=int, default=16000, help="Sampling rate in Hz")
+    parser.add_argument("--nj", type=int, default=1, help="Processes")
+    stages = parser.add_subparsers(dest="stage", required=True)
+
+    perturb = stages.add_parser("perturb", help="Stage 2: copies at other speeds")
+    perturb.add_argument("source", type=Path)
+    perturb.add_argument("target", type=Path)
+    perturb.add_argument("--factors", required=True, help="e.g. '0.9 1.0 1.1'")
+
+    formatting = stages.add_parser("format", help="Stage 3: one rate, one format")
+    filtering = stages.add_parser("filter", help="Stage 4: drop by length")
+    for stage in (formatting, filtering):
+        stage.add_argument(
+            "--source", type=Path, required=True, help="data or dump/org"
+        )
+        stage.add_argument("--target", type=Path, required=True, help="dump folder")
+        stage.add_argument("--train_sets", default="", help="Quoted list")
+        stage.add_argument("--eval_sets", default="", help="Quoted list: dev and test")
+    formatting.add_argument("--audio_format", default="flac", choices=("flac", "wav"))
+    formatting.add_argument("--talker_counts", default="2 3")
+    filtering.add_argument("--min_seconds", type=float, default=0.1)
+    filtering.add_argument("--max_seconds", type=float, default=30.0)
+    return parser
+
+
+def main(cmd=None) -> None:
+    """Run one stage on all its sets."""
+    args = get_parser().parse_args(cmd)
+    from espnet_mtasr.mixture import prepare
+
+    if args.stage == "perturb":
+        factors = args.factors.split()
+        print(prepare.perturb_set(args.source, args.target, factors, args.fs, args.nj))
+        return
+    train_sets, eval_sets = args.train_sets.split(), args.eval_sets.split()
+    for name in train_sets + eval_sets:
+        source, target, train = (
+            args.source / name,
+            args.target / name,
+            name in train_sets,
+        )
+        if args.stage == "format":
+            counts = [int(n) for n in args.talker_counts.split()]
+            line = prepare.format_set(
+                source, target, args.fs, args.audio_format, args.nj, counts, train
+            )
+        elif train:
+            line = prepare.filter_set(
+                source, target, args.fs, args.min_seconds, args.max_seconds
+            )
+        else:
+            line = prepare.copy_set(source, target)
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    run_command_line(main)

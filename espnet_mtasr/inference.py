@@ -1,0 +1,202 @@
+"""Transcribe mixtures with a trained model: encoder, separator, CTC; no language model.
+
+The talker count that the talker-count head predicts picks the branch, unless it is
+given (Shi et al., Interspeech 2026, arXiv 2603.10587).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from espnet2.legacy.nets.beam_search_timesync import BeamSearchTimeSync
+from espnet2.text.build_tokenizer import build_tokenizer
+from espnet2.text.token_id_converter import TokenIDConverter
+
+from espnet_mtasr.asr.mtasr_model import Streams
+from espnet_mtasr.asr.serialized_ctc import BLANK_ID
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.tasks.mtasr import MTASRTask
+from espnet_mtasr.text.sot import join_sot
+
+Audio = Union[np.ndarray, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class TalkerHypothesis:
+    """What one talker said.
+
+    Attributes:
+        text: Words.
+        tokens: CTC tokens.
+        token_ids: Their ids.
+    """
+
+    text: str
+    tokens: List[str]
+    token_ids: List[int]
+
+
+@dataclass(frozen=True)
+class MixtureHypothesis:
+    """What all talkers of a mixture said, first to begin first.
+
+    Attributes:
+        talkers: One entry per talker; words may be missing, entries not.
+        count_log_probs: Log probability of each talker count; None if the count was
+            given and the model has no talker-count head.
+    """
+
+    talkers: List[TalkerHypothesis]
+    count_log_probs: Optional[Dict[int, float]]
+
+    @property
+    def num_talkers(self) -> int:
+        """The talker count that picked the branch."""
+        return len(self.talkers)
+
+    @property
+    def sot_text(self) -> str:
+        """SOT transcript; as many texts as talkers."""
+        return join_sot([talker.text for talker in self.talkers])
+
+
+class Speech2Text:
+    """Load a trained model and transcribe waveforms.
+
+    Args:
+        mtasr_train_config: config.yaml of the training; None: beside the model file.
+        mtasr_model_file: Checkpoint.
+        device: `cpu`, `cuda`, `cuda:N`.
+        dtype: float32, bfloat16 or float16.
+        beam_size: 1: greedy search; more: prefix beam search (Hannun et al., 2014,
+            arXiv 1408.2873, by ESPnet).
+        num_talkers: Talker count of all mixtures; None predicts it.
+
+    Raises:
+        UserError: a file is missing or doesn't fit, the model has no CTC, or
+            `num_talkers` is unknown to the model or missing where it can't predict.
+    """
+
+    def __init__(
+        self,
+        mtasr_train_config: Union[Path, str, None] = None,
+        mtasr_model_file: Union[Path, str, None] = None,
+        device: str = "cpu",
+        dtype: str = "float32",
+        beam_size: int = 1,
+        num_talkers: Optional[int] = None,
+    ):
+        model, args = MTASRTask.build_model_from_file(
+            mtasr_train_config, mtasr_model_file, device
+        )
+        if model.ctc is None:
+            raise UserError(
+                f"{mtasr_model_file}: has no CTC heads (a phase-1 model?); "
+                f"decode with a phase-2 model"
+            )
+        self.device = device
+        self.dtype = getattr(torch, dtype)
+        self.model = model.to(dtype=self.dtype).eval()
+        self.train_args = args
+        self.num_talkers = num_talkers
+        self._check_count(num_talkers)
+        self.beam_size = beam_size
+        self.tokenizer = build_tokenizer(args.token_type, bpemodel=args.bpemodel)
+        self.converter = TokenIDConverter(token_list=model.token_list)
+
+    def _check_count(self, num_talkers: Optional[int]) -> None:
+        known = self.model.talker_counts
+        if num_talkers is not None and num_talkers not in known:
+            raise UserError(
+                f"--num_talkers {num_talkers}: the model knows {list(known)}; "
+                f"choose one of them or leave the option out"
+            )
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        speech: Sequence[Audio],
+        num_talkers: Optional[Sequence[Optional[int]]] = None,
+    ) -> List[MixtureHypothesis]:
+        """Transcribe a batch.
+
+        Args:
+            speech: Waveforms `(N,)` at the rate the model was trained with.
+            num_talkers: Talker count of each mixture; None, as a whole or for a
+                mixture, leaves it to the constructor's setting.
+
+        Returns:
+            A hypothesis per mixture. Audio shorter than one frame gives empty texts.
+
+        Raises:
+            UserError: an unknown talker count.
+        """
+        waves = [torch.as_tensor(wave).to(self.device, self.dtype) for wave in speech]
+        lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
+        padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
+        trunk = self.model.encode_trunk(padded, lengths)
+        counts, log_probs = self._counts(trunk, num_talkers)
+        talkers: List[List[TalkerHypothesis]] = [[] for _ in waves]
+        for streams in self.model.separate(trunk, counts):
+            for row, ids in zip(streams.rows.tolist(), self._search(streams)):
+                talkers[row] = [self._hypothesis(stream_ids) for stream_ids in ids]
+        return [MixtureHypothesis(t, p) for t, p in zip(talkers, log_probs)]
+
+    def _counts(
+        self, trunk, given: Optional[Sequence[Optional[int]]]
+    ) -> Tuple[torch.Tensor, List[Optional[Dict[int, float]]]]:
+        """Talker counts `(B,)`, and log probabilities where they can be had."""
+        known = self.model.talker_counts
+        rows = len(trunk.lengths)
+        wanted = [self.num_talkers if n is None else n for n in given or [None] * rows]
+        for n in wanted:
+            self._check_count(n)
+        if self.model.count_head is None:
+            if None in wanted and len(known) > 1:
+                raise UserError(
+                    f"the model has no talker-count head: give --num_talkers, "
+                    f"one of {list(known)}"
+                )
+            picked = [known[0] if n is None else n for n in wanted]
+            return torch.tensor(picked, device=self.device), [None] * rows
+        scores = self.model.count_talkers(trunk)
+        best = scores.argmax(-1).tolist()
+        # Nothing can be heard in less than a frame: the smallest count says least.
+        best = [k if n > 0 else 0 for k, n in zip(best, trunk.lengths.tolist())]
+        picked = [known[k] if n is None else n for k, n in zip(best, wanted)]
+        log_probs = [dict(zip(known, row)) for row in scores.tolist()]
+        return torch.tensor(picked, device=self.device), log_probs
+
+    def _search(self, streams: Streams) -> List[List[List[int]]]:
+        """For each row, the token ids of each talker."""
+        ctc = self.model.ctc[str(streams.count)]
+        if self.beam_size <= 1:
+            return ctc.greedy_search(streams.streams, streams.lengths)
+        searches = [self._beam_search(head) for head in ctc.heads]
+        return [
+            [
+                _best_ids(search, stream[row, :n].float()) if n > 0 else []
+                for search, stream in zip(searches, streams.streams)
+            ]
+            for row, n in enumerate(streams.lengths.tolist())
+        ]
+
+    def _beam_search(self, head: torch.nn.Module) -> BeamSearchTimeSync:
+        return BeamSearchTimeSync(
+            sos=self.model.vocab_size - 1,
+            beam_size=self.beam_size,
+            scorers=dict(ctc=head, decoder=None),
+            weights=dict(ctc=1.0, decoder=0.0, lm=0.0, length_bonus=0.0),
+            token_list=self.model.token_list,
+            blank=BLANK_ID,
+        )
+
+    def _hypothesis(self, ids: List[int]) -> TalkerHypothesis:
+        tokens = self.converter.ids2tokens(ids)
+        return TalkerHypothesis(self.tokenizer.tokens2text(tokens), tokens, ids)
+
+
+def _best_ids(search: BeamSearchTimeSync, stream: torch.Tensor) -> List[int]:
+    return search(x=stream)[0].yseq[1:-1].tolist()

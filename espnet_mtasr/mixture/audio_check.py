@@ -1,0 +1,54 @@
+"""Is a recording fit to be used? Header, and the samples where they may be NaN."""
+
+from pathlib import Path
+from typing import NamedTuple, Optional, Union
+
+from espnet_mtasr.errors import UserError
+
+
+class AudioInfo(NamedTuple):
+    """Header of a recording.
+
+    Attributes:
+        num_samples: Samples per channel.
+        rate: Hz.
+        channels: Number of channels.
+        format: libsndfile's name, for instance FLAC.
+    """
+
+    num_samples: int
+    rate: int
+    channels: int
+    format: str
+
+
+def check_audio(path: Union[str, Path], whose: Optional[str] = None) -> AudioInfo:
+    """Read a recording's header, and its samples if they may be NaN or infinite.
+
+    Args:
+        path: Audio file.
+        whose: Utterance id for the message.
+
+    Raises:
+        UserError: the file is missing, not audio, empty, or has a NaN or infinite
+            sample.
+    """
+    import numpy as np
+    import soundfile
+
+    name = str(path) if whose is None else f"{path} (utterance {whose})"
+    if not Path(path).is_file():
+        raise UserError(f"{name}: no such file; restore it or drop it from wav.scp")
+    try:
+        info = soundfile.info(str(path))
+        if info.frames == 0:
+            raise UserError(f"{name}: has no samples; replace it or drop it")
+        if info.subtype in ("FLOAT", "DOUBLE"):
+            samples, _ = soundfile.read(str(path), dtype="float32")
+            if not np.isfinite(samples).all():
+                raise UserError(
+                    f"{name}: has NaN or infinite samples; replace it or drop it"
+                )
+    except soundfile.LibsndfileError as e:
+        raise UserError(f"{name}: is not readable audio ({e}); replace it") from e
+    return AudioInfo(info.frames, info.samplerate, info.channels, info.format)

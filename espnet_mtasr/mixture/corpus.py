@@ -1,0 +1,133 @@
+"""Read LibriSpeech-shaped corpora: SUBSET/TALKER/CHAPTER/ID.{flac,wav}, *.trans.txt.
+
+LibriSpeech: Panayotov et al., ICASSP 2015. SPEAKERS.TXT is not needed: the folder names
+tell the talkers.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from espnet_mtasr.errors import UserError
+
+AUDIO_SUFFIXES = (".flac", ".wav")
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One utterance of a talker.
+
+    Attributes:
+        id: The audio file's name without suffix.
+        path: Relative to the corpus folder.
+        talker: Name of the folder above the chapter.
+        text: As the transcript file has it.
+    """
+
+    id: str
+    path: str
+    talker: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a subset holds: usable utterances, and the ids of those left out."""
+
+    utterances: List[Utterance]
+    empty: List[str]
+    missing: List[str]
+
+
+def talker_of(path: str) -> str:
+    """Return the talker of an audio path.
+
+    >>> talker_of("test-clean/61/70968/61-70968-0000.flac")
+    '61'
+    """
+    return Path(path).parts[-3]
+
+
+@lru_cache(maxsize=None)
+def chapter_texts(chapter: Path) -> Dict[str, str]:
+    """Read all `*.trans.txt` of a chapter: utterance id to text, perhaps empty.
+
+    Raises:
+        UserError: no transcript file, an unreadable one, or an id that stands twice.
+    """
+    texts: Dict[str, str] = {}
+    files = sorted(chapter.glob("*.trans.txt"))
+    if not files:
+        raise UserError(f"{chapter}: holds no *.trans.txt; restore it")
+    for file in files:
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise UserError(f"{file}: is not UTF-8; convert it") from None
+        for number, line in enumerate(lines, 1):
+            fields = line.split(maxsplit=1)
+            if not fields:
+                continue
+            if fields[0] in texts:
+                raise UserError(f"{file}:{number}: id {fields[0]} stands twice")
+            texts[fields[0]] = " ".join(fields[1].split()) if fields[1:] else ""
+    return texts
+
+
+def text_of(root: Path, path: str) -> Tuple[str, Optional[str]]:
+    """Return (utterance id, its text) of an audio path; None where there is no line."""
+    audio = root / path
+    return audio.stem, chapter_texts(audio.parent).get(audio.stem)
+
+
+def scan_corpus(root: Path, subsets: str) -> Scan:
+    """List the utterances of one or more subsets (names between blanks), sorted.
+
+    Raises:
+        UserError: a folder is missing or holds no transcribed audio.
+    """
+    scan = Scan([], [], [])
+    for subset in subsets.split():
+        _scan_subset(root, subset, scan)
+    return scan
+
+
+def _scan_subset(root: Path, subset: str, scan: Scan) -> None:
+    folder = root / subset
+    if not folder.is_dir():
+        there = sorted(p.name for p in root.glob("*") if p.is_dir())
+        raise UserError(
+            f"{folder}: no such folder; {root} holds {', '.join(there) or 'no folder'}"
+        )
+    before = len(scan.utterances)
+    for chapter in sorted({p.parent for p in folder.rglob("*.trans.txt")}):
+        if len(chapter.relative_to(root).parts) < 3:
+            raise UserError(f"{chapter}: is not SUBSET/TALKER/CHAPTER; move the files")
+        for utt, text in sorted(chapter_texts(chapter).items()):
+            found = [chapter / f"{utt}{suffix}" for suffix in AUDIO_SUFFIXES]
+            path = next((p for p in found if p.is_file()), None)
+            if path is None:
+                scan.missing.append(utt)
+            elif not text:
+                scan.empty.append(utt)
+            else:
+                relative = path.relative_to(root).as_posix()
+                talker = talker_of(relative)
+                scan.utterances.append(Utterance(utt, relative, talker, text))
+    if len(scan.utterances) == before:
+        raise UserError(
+            f"{folder}: holds no TALKER/CHAPTER/*.trans.txt with FLAC or WAV files"
+        )
+
+
+def scan_noise(root: Path, split: str) -> List[str]:
+    """List the noise files of a WHAM! split (tr, cv, tt), relative to `root`.
+
+    Raises:
+        UserError: there is none.
+    """
+    files = [p for p in (root / split).glob("*") if p.suffix in AUDIO_SUFFIXES]
+    if not files:
+        raise UserError(f"{root / split}: holds no WAV or FLAC noise; check the folder")
+    return sorted(p.relative_to(root).as_posix() for p in files)

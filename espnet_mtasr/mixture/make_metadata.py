@@ -1,0 +1,341 @@
+"""Draw mixtures from a LibriSpeech-shaped corpus, as LibriMix drew its own.
+
+Source: create_librimix_metadata.py of LibriMix (Cosentino et al., arXiv 2005.11262):
+loudness by ITU-R BS.1770 (pyloudnorm), speech at U(-33, -25) LUFS and noise at
+U(-38, -30) LUFS, peaks held under 0.9. New here: onsets, utterances from 0.3 s on, and
+utterances that come again in other pairs where the corpus is small.
+"""
+
+import hashlib
+import json
+import math
+import random
+import sys
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Deque, Dict, FrozenSet, Iterable, List, Sequence, Set, Tuple, Union
+
+import numpy as np
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.corpus import Utterance, scan_corpus, scan_noise
+from espnet_mtasr.mixture.metadata import MixtureRow, write_metadata
+from espnet_mtasr.mixture.mixing import mix, read_audio
+from espnet_mtasr.mixture.onsets import OnsetPolicy, mixture_rng
+from espnet_mtasr.mixture.progress import progress
+
+SPEECH_LUFS = (-33.0, -25.0)
+NOISE_LUFS = (-38.0, -30.0)
+MAX_PEAK = 0.9
+BLOCK_SECONDS = 0.4
+# A corpus in which this many utterances in a row repeat a known mixture is exhausted.
+MAX_REPEATS = 20
+
+
+@dataclass(frozen=True)
+class SetPlan:
+    """A set of mixtures to draw.
+
+    Attributes:
+        name: Of the CSV file; a name that starts with `train` skips bad audio.
+        subset: Folder in the LibriSpeech root.
+        noise_split: Folder in the WHAM! root.
+        n_talkers: In each mixture.
+        n: Number of mixtures.
+    """
+
+    name: str
+    subset: str
+    noise_split: str
+    n_talkers: int
+    n: int
+
+    @property
+    def skips_bad_audio(self) -> bool:
+        return self.name.startswith("train")
+
+
+def measure(path: Path, rate: int) -> Union[Tuple[float, float], str]:
+    """Return (loudness in LUFS, peak) of an audio file, or what is wrong with it.
+
+    Audio under pyloudnorm's block of 0.4 s is repeated to fill it.
+    """
+    import pyloudnorm
+
+    try:
+        samples = read_audio(path, rate)
+    except UserError as e:
+        return str(e)
+    peak = float(np.abs(samples).max())
+    block = math.ceil(BLOCK_SECONDS * rate) + 1
+    if len(samples) < block:
+        samples = np.tile(samples, -(-block // len(samples)))
+    with np.errstate(divide="ignore"):
+        meter = pyloudnorm.Meter(rate, block_size=BLOCK_SECONDS)
+        loudness = float(meter.integrated_loudness(samples.astype(np.float64)))
+    if not math.isfinite(loudness):
+        return f"{path}: is silent (under -70 LUFS); restore it or remove it"
+    return loudness, peak
+
+
+class Deck:
+    """Deals items so that each is used about as often as the others."""
+
+    def __init__(self, n: int, rng: random.Random) -> None:
+        self.n, self.rng = n, rng
+        self.cards: Deque[int] = deque()
+
+    def refill(self) -> None:
+        order = list(range(self.n))
+        self.rng.shuffle(order)
+        self.cards.extend(order)
+
+    def deal(self) -> int:
+        if not self.cards:
+            self.refill()
+        return self.cards.popleft()
+
+    def put_back(self, cards: Iterable[int]) -> None:
+        """Return cards and shuffle, so that others come next."""
+        order = [*self.cards, *cards]
+        if len(order) < self.n:
+            order.extend(range(self.n))
+        self.rng.shuffle(order)
+        self.cards = deque(order)
+
+
+def draw_combinations(
+    utterances: Sequence[Utterance], n: int, n_talkers: int, rng: random.Random
+) -> List[Tuple[Utterance, ...]]:
+    """Combine utterances of different talkers and texts, each used about equally.
+
+    A combination comes again only once no new one is found.
+
+    Raises:
+        UserError: fewer talkers, or fewer different texts, than a mixture needs.
+    """
+    talkers = {u.talker for u in utterances}
+    if len(talkers) < n_talkers:
+        raise UserError(
+            f"{Path(utterances[0].path).parts[0]}: has {len(talkers)} talkers, but "
+            f"mixtures of {n_talkers} are asked for; lower --talker_counts or add "
+            f"talkers"
+        )
+    deck = Deck(len(utterances), rng)
+    seen: Set[FrozenSet[str]] = set()
+    combinations: List[Tuple[Utterance, ...]] = []
+    repeats = 0
+    while len(combinations) < n:
+        drawn = _deal_combination(utterances, n_talkers, deck)
+        key = frozenset(u.path for u in drawn)
+        if key in seen and repeats < MAX_REPEATS:
+            repeats += 1
+            deck.put_back(utterances.index(u) for u in drawn)
+            continue
+        seen.add(key)
+        repeats = 0
+        combinations.append(drawn)
+    return combinations
+
+
+def _deal_combination(
+    utterances: Sequence[Utterance], n_talkers: int, deck: Deck
+) -> Tuple[Utterance, ...]:
+    drawn: List[Utterance] = []
+    aside: List[int] = []
+    # By then every utterance has been dealt.
+    limit = len(deck.cards) + len(utterances)
+    while len(drawn) < n_talkers:
+        card = deck.deal()
+        utterance = utterances[card]
+        clash = any(
+            utterance.talker == other.talker
+            or utterance.text.lower() == other.text.lower()
+            for other in drawn
+        )
+        if not clash:
+            drawn.append(utterance)
+            continue
+        aside.append(card)
+        if len(aside) + len(drawn) > limit:
+            raise UserError(
+                f"{utterance.path}: {n_talkers} talkers with different texts are not "
+                f"found for a mixture; add utterances with other texts"
+            )
+    # What did not fit goes first next time, or its talkers would be used less. But a
+    # talker of most utterances cannot be used as evenly, and must not fill the deck.
+    room = max(0, 2 * deck.n - len(deck.cards))
+    deck.cards.extendleft(reversed(aside[:room]))
+    return tuple(drawn)
+
+
+def mixture_ids(combinations: Sequence[Tuple[Utterance, ...]]) -> List[str]:
+    """Join utterance ids by `_`, as LibriMix does; a repeated mixture gets `_rN`."""
+    times: Dict[str, int] = {}
+    names = []
+    for utterances in combinations:
+        name = "_".join(u.id for u in utterances)
+        times[name] = times.get(name, 0) + 1
+        names.append(name if times[name] == 1 else f"{name}_r{times[name]}")
+    return names
+
+
+def draw_row(
+    draft: Tuple[str, Tuple[str, ...], str],
+    librispeech: Path,
+    wham_noise: Path,
+    measured: Dict[str, Tuple[float, float]],
+    policy: OnsetPolicy,
+    seed: int,
+    rate: int,
+) -> MixtureRow:
+    """Draw a mixture's onsets and gains.
+
+    Args:
+        draft: Mixture id, source paths, noise path.
+        librispeech: Root of the source paths.
+        wham_noise: Root of the noise paths.
+        measured: Path to (LUFS, peak).
+        policy: Onsets.
+        seed: With the mixture id, decides everything.
+        rate: Hz at which peaks are looked at.
+    """
+    mixture_id, sources, noise = draft
+    onsets = policy.draw(len(sources), seed, mixture_id)
+    rng = mixture_rng(seed, mixture_id, "loudness")
+    gains = []
+    for path, lufs in [(p, SPEECH_LUFS) for p in sources] + [(noise, NOISE_LUFS)]:
+        loudness, peak = measured[path]
+        gain = 10 ** ((rng.uniform(*lufs) - loudness) / 20)
+        gains.append(MAX_PEAK / peak if gain * peak >= 1 else gain)
+    mixture = mix(
+        [read_audio(librispeech / path, rate) for path in sources],
+        gains[:-1],
+        [int(onset * rate) for onset in onsets],
+        read_audio(wham_noise / noise, rate),
+        gains[-1],
+        rate,
+    )
+    scale = min(1.0, MAX_PEAK / float(np.abs(mixture).max()))
+    # Nine digits keep the arithmetic of 32-bit floats and a readable file.
+    gains = [float(f"{gain * scale:.9g}") for gain in gains]
+    return MixtureRow(mixture_id, sources, tuple(gains[:-1]), onsets, noise, gains[-1])
+
+
+def make_set(
+    plan: SetPlan,
+    librispeech: Path,
+    wham_noise: Path,
+    out: Path,
+    policy: OnsetPolicy,
+    seed: int,
+    rate: int,
+    pool: ProcessPoolExecutor,
+) -> None:
+    """Draw a set and write `out/NAME.csv`, unless that very set is there.
+
+    Mixtures with bad audio are left out of training sets, and listed in
+    `out/NAME.skipped`.
+
+    Raises:
+        UserError: too small a corpus; bad audio in a set that is no training set.
+    """
+    scan = scan_corpus(librispeech, plan.subset)
+    noises = scan_noise(wham_noise, plan.noise_split)
+    for left_out, why in ((scan.empty, "no words"), (scan.missing, "no audio")):
+        if left_out:
+            print(
+                f"{plan.name}: left out {len(left_out)} utterances of {plan.subset} "
+                f"with {why}: {_some(left_out)}",
+                file=sys.stderr,
+            )
+    if scan.missing and not plan.skips_bad_audio:
+        raise UserError(
+            f"{librispeech / plan.subset}: {scan.missing[0]} is transcribed but has no "
+            f"FLAC or WAV; restore it or remove its line"
+        )
+    target = out / f"{plan.name}.csv"
+    note = out / f".{plan.name}.settings"
+    sizes = [(librispeech / u.path).stat().st_size for u in scan.utterances]
+    sizes += [(wham_noise / path).stat().st_size for path in noises]
+    utterances = [(u.path, u.text) for u in scan.utterances]
+    described = json.dumps(
+        [repr(plan), repr(policy), seed, rate, utterances, noises, sizes]
+    )
+    digest = hashlib.sha256(described.encode()).hexdigest()
+    if target.is_file() and note.is_file() and note.read_text() == digest:
+        print(f"{target}: is complete")
+        return
+
+    rng = random.Random(f"{seed} {plan.name}")
+    combinations = draw_combinations(scan.utterances, plan.n, plan.n_talkers, rng)
+    noise_deck = Deck(len(noises), rng)
+    drafts = [
+        (name, tuple(u.path for u in combination), noises[noise_deck.deal()])
+        for name, combination in zip(mixture_ids(combinations), combinations)
+    ]
+    used = {path: librispeech / path for _, sources, _ in drafts for path in sources}
+    used.update({noise: wham_noise / noise for _, _, noise in drafts})
+    results = pool.map(partial(measure, rate=rate), used.values(), chunksize=16)
+    label = f"{plan.name}: loudness"
+    measured = dict(zip(used, progress(results, len(used), label)))
+    bad = {path: why for path, why in measured.items() if isinstance(why, str)}
+    drafts = _without_bad(plan, drafts, bad, out)
+    draw = partial(
+        draw_row,
+        librispeech=librispeech,
+        wham_noise=wham_noise,
+        measured=measured,
+        policy=policy,
+        seed=seed,
+        rate=rate,
+    )
+    rows = list(
+        progress(
+            pool.map(draw, drafts, chunksize=16), len(drafts), f"{plan.name}: gains"
+        )
+    )
+    note.unlink(missing_ok=True)
+    write_metadata(target, rows)
+    note.write_text(digest)
+    print(f"{target}: {len(rows)} mixtures of {plan.n_talkers} talkers")
+
+
+def _without_bad(
+    plan: SetPlan,
+    drafts: List[Tuple[str, Tuple[str, ...], str]],
+    bad: Dict[str, str],
+    out: Path,
+) -> List[Tuple[str, Tuple[str, ...], str]]:
+    """Drop the drafts that use bad audio and list them; or raise `UserError`."""
+    skipped = out / f"{plan.name}.skipped"
+    skipped.unlink(missing_ok=True)
+    if not bad:
+        return drafts
+    reasons = list(bad.values())
+    if not plan.skips_bad_audio:
+        more = f" (and {len(bad) - 1} more files)" if len(bad) > 1 else ""
+        raise UserError(f"{reasons[0]}{more}; {plan.name} is not drawn with bad audio")
+    good = [d for d in drafts if d[2] not in bad and not any(p in bad for p in d[1])]
+    lines = [
+        f"{name} {next(bad[p] for p in (*sources, noise) if p in bad)}\n"
+        for name, sources, noise in drafts
+        if noise in bad or any(p in bad for p in sources)
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    skipped.write_text("".join(lines), encoding="utf-8")
+    print(
+        f"{plan.name}: skipped {len(lines)} of {len(drafts)} mixtures with bad audio, "
+        f"listed in {skipped}: {_some(reasons)}",
+        file=sys.stderr,
+    )
+    if not good:
+        raise UserError(f"{plan.name}: no mixture is left; see {skipped}")
+    return good
+
+
+def _some(items: Sequence[str], n: int = 3) -> str:
+    return ", ".join(items[:n]) + (", ..." if len(items) > n else "")

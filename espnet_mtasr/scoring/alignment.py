@@ -1,0 +1,49 @@
+"""Show reference and hypothesis word under word, one pair per talker.
+
+The talkers are matched as in cpWER. Source: sclite's alignment listings; the
+alignment is kaldialign's, which counts meeteval's errors too.
+"""
+
+from typing import List, Sequence
+
+from kaldialign import align
+
+from espnet_mtasr.scoring.error_counts import match_talkers
+
+GAP = "***"
+
+
+def format_alignment(reference: Sequence[str], hypothesis: Sequence[str]) -> List[str]:
+    """Return the lines of a listing: per talker a heading and three rows.
+
+    The rows are the talker's words, the matched stream's words and the errors (S, D
+    or I under a word). Talkers and streams are numbered from 1 in onset order.
+
+    Args:
+        reference: One text per talker.
+        hypothesis: One text per stream.
+
+    >>> print("\\n".join(format_alignment(["a had had"], ["a had b"])))
+    talker 1, stream 1
+      ref: a had had
+      hyp: a had b
+      err:       S
+    """
+    lines = []
+    for talker, stream in match_talkers(reference, hypothesis).assignment:
+        names = [
+            f"{kind} {'-' if index is None else index + 1}"
+            for kind, index in (("talker", talker), ("stream", stream))
+        ]
+        ref = [] if talker is None else reference[talker].split()
+        hyp = [] if stream is None else hypothesis[stream].split()
+        rows: List[List[str]] = [[], [], []]
+        for r, h in align(ref, hyp, GAP):
+            mark = "" if r == h else "I" if r == GAP else "D" if h == GAP else "S"
+            width = max(len(r), len(h))
+            for row, word in zip(rows, (r, h, mark), strict=True):
+                row.append(word.ljust(width))
+        lines.append(", ".join(names))
+        for label, row in zip(("ref", "hyp", "err"), rows, strict=True):
+            lines.append(f"  {label}: {' '.join(row)}".rstrip())
+    return lines

@@ -1,0 +1,162 @@
+"""Read what scoring compares: references and hypotheses of one set.
+
+Nothing is dropped in silence: what does not fit is a `UserError`, and a reference
+without a hypothesis stays, to be scored as deletions.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Union
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.data_dir import check_same_ids, check_sot_text, read_table
+from espnet_mtasr.scoring.error_counts import MAX_STREAMS
+from espnet_mtasr.text.sot import SC, split_sot
+
+PathLike = Union[str, Path]
+
+
+@dataclass(frozen=True)
+class References:
+    """What was said. `texts`: one per talker, in onset order; `overlaps`: fractions."""
+
+    texts: Dict[str, List[str]]
+    overlaps: Optional[Dict[str, float]] = None
+
+    @property
+    def num_talkers(self) -> Dict[str, int]:
+        return {utt: len(texts) for utt, texts in self.texts.items()}
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """What was recognized. `rtf`: real-time factor at batch size 1, a ratio."""
+
+    texts: Dict[str, List[str]]
+    num_talkers: Dict[str, int] = field(default_factory=dict)
+    rtf: Optional[float] = None
+
+
+def read_references(directory: PathLike, talker_counts: Sequence[int]) -> References:
+    """Read `text`, `utt2num_spk` and, if it is there, `utt2overlap`.
+
+    Raises:
+        UserError: see `read_table`, `check_same_ids` and `check_sot_text`; or an
+            overlap is no number in [0, 1].
+    """
+    directory = Path(directory)
+    names = ["text", "utt2num_spk"]
+    if (directory / "utt2overlap").exists():
+        names.append("utt2overlap")
+    tables = {name: read_table(directory / name) for name in names}
+    check_same_ids({str(directory / name): table for name, table in tables.items()})
+    check_sot_text(
+        directory / "text", tables["text"], talker_counts, tables["utt2num_spk"]
+    )
+    overlaps = None
+    if "utt2overlap" in tables:
+        path = directory / "utt2overlap"
+        overlaps = {u: _parse_overlap(path, u, v) for u, v in tables[path.name].items()}
+    return References({u: split_sot(t) for u, t in tables["text"].items()}, overlaps)
+
+
+def read_hypotheses(directory: PathLike, references: References) -> Hypotheses:
+    """Read a decode directory whose talker counts were predicted.
+
+    `text` is SOT; an id alone is an empty hypothesis, which cannot show its number of
+    streams: `utt2num_spk` says it. `rtf.json`, if it is there, holds `rtf`, and
+    `batch_size`: a factor measured at a batch size other than 1 is not reported.
+
+    Raises:
+        UserError: see `read_table` and `check_same_ids`; an id without a reference, a
+            count that is no number or not that of the text, or a bad `rtf.json`.
+    """
+    directory = Path(directory)
+    path, count_path = directory / "text", directory / "utt2num_spk"
+    texts, counts = read_table(path), read_table(count_path)
+    check_same_ids({str(path): texts, str(count_path): counts})
+    num_talkers = {utt: _parse_count(count_path, utt, v) for utt, v in counts.items()}
+    return Hypotheses(
+        _split_hypotheses(path, texts, references, num_talkers, str(count_path)),
+        num_talkers,
+        _read_rtf(directory / "rtf.json"),
+    )
+
+
+def read_oracle_hypotheses(directory: PathLike, references: References) -> Hypotheses:
+    """Read a decode directory whose talker counts were given: only its `text`.
+
+    Raises:
+        UserError: see `read_table`; an id without a reference, or a number of streams
+            that is not the true count.
+    """
+    path = Path(directory) / "text"
+    return Hypotheses(
+        _split_hypotheses(
+            path,
+            read_table(path),
+            references,
+            references.num_talkers,
+            "the reference, whose count --oracle_decode_dir must use,",
+        )
+    )
+
+
+def _split_hypotheses(
+    path: Path,
+    texts: Dict[str, str],
+    references: References,
+    num_talkers: Dict[str, int],
+    source: str,
+) -> Dict[str, List[str]]:
+    streams = {}
+    for utt, text in texts.items():
+        if utt not in references.texts:
+            raise UserError(
+                f"{path}: id {utt} is not in the reference; decode the set that is "
+                f"scored, or remove the line"
+            )
+        streams[utt] = split_sot(text)
+        if text and len(streams[utt]) != num_talkers[utt]:
+            raise UserError(
+                f"{path}: {utt} has {len(streams[utt])} texts between {SC} but "
+                f"{source} says {num_talkers[utt]}; decode again"
+            )
+    return streams
+
+
+def _parse_count(path: Path, utt: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit() and int(value) <= MAX_STREAMS):
+        raise UserError(
+            f"{path}: {utt} has talker count {value!r}, which is no number from 0 to "
+            f"{MAX_STREAMS}; decode again"
+        )
+    return int(value)
+
+
+def _parse_overlap(path: Path, utt: str, value: str) -> float:
+    try:
+        overlap = float(value)
+    except ValueError:
+        overlap = -1.0
+    if not 0.0 <= overlap <= 1.0:
+        raise UserError(
+            f"{path}: {utt} has overlap {value!r}, which is no number from 0 to 1; "
+            f"mend it or remove the file"
+        )
+    return overlap
+
+
+def _read_rtf(path: Path) -> Optional[float]:
+    if not path.exists():
+        return None
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        rtf, batch_size = report["rtf"], report.get("batch_size", 1)
+        rtf = None if rtf is None else float(rtf)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(
+            f'{path}: holds no {{"rtf": number or null}}; decode again or remove it'
+        ) from None
+    return rtf if batch_size == 1 else None

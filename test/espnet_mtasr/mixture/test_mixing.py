@@ -1,0 +1,115 @@
+"""Mixing and overlap, against values worked out by hand."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.mixing import (
+    all_at_once,
+    fit_noise,
+    mix,
+    overlap_ratio,
+    read_audio,
+)
+
+
+def f4(*values):
+    return np.array(values, dtype=np.float32)
+
+
+def test_mix_gains_onsets_and_padding():
+    mixture = mix([f4(1, 2), f4(4, 4, 4)], [0.5, 0.25], [0, 1])
+    assert mixture.dtype == np.float32
+    np.testing.assert_array_equal(mixture, f4(0.5, 2, 1, 1))
+
+
+def test_mix_onset_order_is_free_and_gaps_are_silent():
+    mixture = mix([f4(1), f4(2)], [1, 1], [3, 0])
+    np.testing.assert_array_equal(mixture, f4(2, 0, 0, 1))
+
+
+def test_mix_cuts_longer_noise():
+    mixture = mix([f4(1, 1)], [1], [0], f4(2, 4, 8), 0.5)
+    np.testing.assert_array_equal(mixture, f4(2, 3))
+
+
+def test_mix_does_not_change_its_inputs():
+    source, noise = f4(1, 1, 1), f4(1, 1)
+    mix([source], [0.5], [0], noise, 0.5)
+    np.testing.assert_array_equal(source, f4(1, 1, 1))
+    np.testing.assert_array_equal(noise, f4(1, 1))
+
+
+def test_mix_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="1 sources, 2 gains, 1 onsets"):
+        mix([f4(1)], [1, 1], [0])
+    with pytest.raises(ValueError, match="negative"):
+        mix([f4(1)], [1], [-1])
+    with pytest.raises(ValueError, match="noise_gain"):
+        mix([f4(1)], [1], [0], f4(1))
+
+
+def test_repeated_noise_crossfades():
+    # 4 samples: a fade of 2 with the factors 0 and 1/2, so repetitions start every 2.
+    # Sample 2: 3 * 1 + 1 * 0; sample 3: 4 * 1/2 + 2 * 1/2; samples 4 and 5 alike.
+    np.testing.assert_allclose(
+        fit_noise(f4(1, 2, 3, 4), 6, 16000), f4(1, 2, 3, 3, 3, 3), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 50])
+def test_repeated_constant_noise_stays_constant(length):
+    noise = fit_noise(np.ones(length, dtype=np.float32), 101, 16)
+    np.testing.assert_allclose(noise, np.ones(101), atol=1e-6)
+
+
+def test_noise_as_long_as_the_mixture_is_kept():
+    np.testing.assert_array_equal(fit_noise(f4(1, 2, 3), 3, 16000), f4(1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "intervals, ratio, at_once",
+    [
+        ([(0, 4)], 0.0, True),
+        ([(0, 3), (1, 4)], 0.5, True),
+        ([(0, 1), (1, 2)], 0.0, False),
+        ([(0, 1), (3, 4)], 0.0, False),
+        ([(0, 4), (1, 2), (1.5, 3)], 0.5, True),
+        ([(0, 2), (1, 4), (2, 5)], 0.6, False),
+        ([(2, 5), (0, 2), (1, 4)], 0.6, False),
+    ],
+)
+def test_overlap(intervals, ratio, at_once):
+    assert overlap_ratio(intervals) == pytest.approx(ratio)
+    assert all_at_once(intervals) is at_once
+
+
+def test_read_audio_resamples_8_khz(tmp_path):
+    tone = np.sin(2 * np.pi * 500 * np.arange(8000) / 8000)
+    soundfile.write(tmp_path / "a.wav", tone, 8000, subtype="FLOAT")
+    samples = read_audio(tmp_path / "a.wav", 16000)
+    expected = np.sin(2 * np.pi * 500 * np.arange(16000) / 16000)
+    assert samples.dtype == np.float32
+    assert samples.shape == (16000,)
+    np.testing.assert_allclose(samples[500:-500], expected[500:-500], atol=0.01)
+
+
+def test_read_audio_takes_the_first_channel(tmp_path):
+    stereo = np.stack([np.full(10, 0.25), np.full(10, -0.5)], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, 16000, subtype="FLOAT")
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.wav", 16000), [0.25] * 10)
+
+
+def test_read_audio_refuses_bad_files(tmp_path):
+    with pytest.raises(UserError, match="missing.wav: no such audio"):
+        read_audio(tmp_path / "missing.wav", 16000)
+    (tmp_path / "text.wav").write_text("not audio")
+    with pytest.raises(UserError, match="text.wav: cannot be read"):
+        read_audio(tmp_path / "text.wav", 16000)
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
+    with pytest.raises(UserError, match="empty.wav: holds no samples"):
+        read_audio(tmp_path / "empty.wav", 16000)
+    soundfile.write(tmp_path / "nan.wav", f4(0, np.nan), 16000, subtype="FLOAT")
+    with pytest.raises(UserError, match="nan.wav: holds NaN"):
+        read_audio(tmp_path / "nan.wav", 16000)

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Checks and tests everything: shellcheck, ruff, black, pytest. The environment is made
+# on first use. Exit code 0 only if all of it passes.
+set -euo pipefail
+
+help_message="Usage: tools/test.sh [--full] [pytest's arguments]
+  --full   run the tests marked slow as well
+Paths in pytest's arguments are relative to the repository's root."
+
+case ${1:-} in
+    --help | -h)
+        echo "${help_message}"
+        exit 0
+        ;;
+esac
+pytest_args=()
+for arg in "$@"; do
+    if [ "${arg}" = --full ]; then
+        # The last -m counts, and an empty one chooses every test.
+        pytest_args=(-m "" "${pytest_args[@]}")
+    else
+        pytest_args+=("${arg}")
+    fi
+done
+
+exec </dev/null
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+tools/setup.sh
+. egs2/TEMPLATE/mtasr1/path.sh
+python tools/check_environment.py --extras test || {
+    code=$?
+    echo "tools/test.sh: error: see the line above" >&2
+    exit "${code}"
+}
+
+log() { echo "$(date '+%H:%M:%S') test.sh: $*"; }
+failed=()
+
+# Tracked or not yet: what git ignores is left out, and so are links to what is there.
+list_files() {
+    if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+        git ls-files -z --cached --others --exclude-standard
+    else
+        find . -name .venv -prune -o -type f -print0
+    fi
+}
+scripts=()
+while IFS= read -r -d '' file; do
+    if [ ! -f "${file}" ] || [ -L "${file}" ]; then continue; fi
+    line=''
+    case ${file} in
+        *.sh) scripts+=("${file}") ;;
+        *)
+            IFS= read -r -n 40 line <"${file}" || true
+            if [[ ${line} =~ ^#!.*(/|\ )(ba)?sh($|\ ) ]]; then scripts+=("${file}"); fi
+            ;;
+    esac
+done < <(list_files)
+
+log "shellcheck on ${#scripts[@]} scripts"
+shellcheck -x -P SCRIPTDIR "${scripts[@]}" || failed+=(shellcheck)
+log "ruff"
+python -m ruff check . || failed+=(ruff)
+log "black"
+python -m black --check --quiet . || {
+    python -m black --check . || true
+    failed+=(black)
+}
+log "pytest"
+code=0
+python -m pytest "${pytest_args[@]}" || code=$?
+if [ "${code}" -ne 0 ]; then failed+=(pytest); fi
+if [ ${#failed[@]} -gt 0 ]; then
+    log "failed: ${failed[*]}" >&2
+    if [ "${code}" -eq 0 ]; then code=1; fi
+    exit "${code}"
+fi
+log "all passed"
