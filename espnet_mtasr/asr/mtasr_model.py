@@ -220,7 +220,7 @@ class MTASRModel(AbsESPnetModel):
         if weight == 0:
             # Every rank must run a backward pass, also one with nothing to learn from.
             loss = next(p for p in self.parameters() if p.requires_grad).sum() * 0.0
-        # The keys must be the same on every rank; NaN stands for "no such talkers here".
+        # The same keys on every rank, or DDP hangs; NaN: no such talkers here.
         stats = dict(loss=loss.detach(), unalignable=1.0 - kept.float().mean())
         nan = loss.new_full((), float("nan"))
         for name, used, values in (

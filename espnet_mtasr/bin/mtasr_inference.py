@@ -1,8 +1,8 @@
 """Decode a data set by CTC; the options are those of ESPnet's asr_inference.
 
 Writes `1best_recog/text` (SOT), `text_spk1`, ..., `utt2num_spk`, and `rtf` (seconds of
-decoding, seconds of audio, batch size) into `--output_dir`; with `--oracle_output_dir` it decodes a
-second time with the true talker counts of `--utt2num_spk`.
+decoding, seconds of audio, batch size) into `--output_dir`; with `--oracle_output_dir`
+it decodes a second time with the true talker counts of `--utt2num_spk`.
 """
 
 import argparse

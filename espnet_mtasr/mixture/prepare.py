@@ -11,8 +11,12 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.audio_check import check_audio
-from espnet_mtasr.mixture.data_dir import read_data_dir, read_table, write_data_dir
-from espnet_mtasr.mixture.data_dir import write_table
+from espnet_mtasr.mixture.data_dir import (
+    read_data_dir,
+    read_table,
+    write_data_dir,
+    write_table,
+)
 
 FORMATS = {"flac": "FLAC", "wav": "WAV"}
 

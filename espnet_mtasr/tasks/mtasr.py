@@ -1,4 +1,4 @@
-"""ESPnet2 task of multi-talker ASR: which classes there are and how they fit together."""
+"""ESPnet2 task of multi-talker ASR: which classes there are, how they fit together."""
 
 import argparse
 import inspect
@@ -70,7 +70,7 @@ preprocessor_choices = ClassChoices(
 
 
 class MTASRTask(ASRTask):
-    """ASRTask with a routed encoder, separators, serialized CTC, teacher, count head."""
+    """ASRTask with routed encoder, separators, serialized CTC, teacher, count head."""
 
     num_optimizers: int = 1
     class_choices_list = [
@@ -108,8 +108,8 @@ class MTASRTask(ASRTask):
             "--lr_scale",
             action=NestedDictAction,
             default=dict(),
-            help="Learning-rate factors by parameter-name prefix, the longest that fits "
-            "wins. e.g. encoder.branches: 0.1",
+            help="Learning-rate factors by parameter-name prefix, the longest that "
+            "fits wins. e.g. encoder.branches: 0.1",
         )
 
     @classmethod
@@ -245,7 +245,7 @@ class MTASRTask(ASRTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> List[torch.optim.Optimizer]:
-        """One optimizer over the trainable parameters, a group per `lr_scale` prefix."""
+        """One optimizer of the trainable parameters, a group per `lr_scale` prefix."""
         names = [name for name, _ in model.named_parameters()]
         for option in ("freeze_param", "lr_scale"):
             for prefix in getattr(args, option):

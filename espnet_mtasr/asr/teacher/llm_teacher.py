@@ -63,7 +63,7 @@ class LLMTeacher(AbsTeacher):
         self.llm = _with_lora(
             base, self.tokenizer.sc_id, {**DEFAULT_LORA, **(lora or {})}
         )
-        # By identity, not by `requires_grad`: LoRA must stay in checkpoints once frozen.
+        # By identity, not by `requires_grad`: frozen LoRA must stay in checkpoints.
         self._base_names: Set[str] = {
             name
             for name, p in self.named_parameters(remove_duplicate=False)
@@ -171,8 +171,8 @@ def _load_llm(llm: str, dtype: str) -> PreTrainedModel:
         return AutoModelForCausalLM.from_pretrained(llm, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as e:
         raise UserError(
-            f"teacher_conf llm: {llm} is neither a folder with a causal LM nor a hub id "
-            f"that can be reached ({type(e).__name__}); run stage 6 or name another"
+            f"teacher_conf llm: {llm} is neither a folder with a causal LM nor a hub "
+            f"id that can be reached ({type(e).__name__}); run stage 6 or name another"
         ) from e
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the mini recipe's pretrained encoder: a tiny WavLM that plays WavLM-Large's part.
+"""Make the mini recipe's pretrained encoder: a tiny WavLM in WavLM-Large's part.
 
 Real WavLM is trained without transcripts on 94,000 hours; nothing like it can be had
 from an hour of synthetic speech. This one learns by CTC on single talkers of the
