@@ -150,8 +150,7 @@ class MTASRModel(AbsESPnetModel):
                 f"the model knows {self.talker_counts}"
             )
         trunk = self.encode_trunk(speech, speech_lengths)
-        rows = _RowLosses(len(counts), self.talker_counts, speech.device)
-        rows.counts = counts
+        rows = _RowLosses(counts)
         if self.count_weight > 0.0:
             logits = self.count_head(trunk.hidden, trunk.lengths)
             labels = self._count_labels(counts)
@@ -296,15 +295,15 @@ class MTASRModel(AbsESPnetModel):
 class _RowLosses:
     """Losses of each row of a batch, before they are averaged."""
 
-    counts: torch.Tensor
-
-    def __init__(self, rows: int, talker_counts: Sequence[int], device: torch.device):
-        self.ctc = torch.zeros(rows, device=device)
-        self.sot = torch.zeros(rows, device=device)
-        self.count = torch.zeros(rows, device=device)
-        self.sot_correct = torch.zeros(rows, device=device)
-        self.count_correct = torch.zeros(rows, device=device)
-        self.kept = torch.zeros(rows, dtype=torch.bool, device=device)
+    def __init__(self, counts: torch.Tensor):
+        zeros = torch.zeros(len(counts), device=counts.device)
+        self.counts = counts
+        self.ctc = zeros
+        self.sot = zeros
+        self.count = zeros
+        self.sot_correct = zeros.clone()
+        self.count_correct = zeros
+        self.kept = torch.zeros_like(counts, dtype=torch.bool)
 
 
 def _per_count(

@@ -76,7 +76,13 @@ def parse_arguments(cmd=None) -> argparse.Namespace:
 
 def check_inputs(args: argparse.Namespace) -> None:
     """Look at all audio before anything is loaded."""
-    path, _, kind = args.data_path_and_name_and_type.split(",")
+    fields = args.data_path_and_name_and_type.split(",")
+    if len(fields) != 3 or fields[1] != "speech":
+        raise UserError(
+            f"--data_path_and_name_and_type {args.data_path_and_name_and_type}: "
+            f"write wav.scp,speech,sound"
+        )
+    path, _, kind = fields
     table = read_table(path)
     keys = list(table)
     if args.key_file is not None:

@@ -58,7 +58,7 @@ phase2_args=         # Further options of phase 2.
 phase1_tag=          # Name of phase 1's folder (default: from the config's name).
 phase2_tag=          # Name of phase 2's folder (default: from the config's name).
 max_unalignable=0.01 # Share of training mixtures that may lack frames for their text.
-num_threads=         # Threads of training on the CPU (default: the cores there are).
+num_threads=         # Threads of training (default: on the CPU the cores there are).
 
 # Decoding
 inference_config=conf/decode.yaml # Options of mtasr_inference.
@@ -110,6 +110,11 @@ case ${token_type} in
 esac
 data_feats=${dumpdir}/raw
 source_train_set=${train_set}
+if [ -z "${num_threads}" ]; then
+    num_threads=1
+    # nproc obeys OMP_NUM_THREADS, which path.sh sets for parallel jobs.
+    if [ "${ngpu}" -eq 0 ]; then num_threads=$(env -u OMP_NUM_THREADS nproc); fi
+fi
 if [ -n "${speed_perturb_factors}" ]; then
     train_set=${train_set}_sp
 fi
@@ -217,14 +222,13 @@ train() {
     mkdir -p "${exp}"
     log "Training; progress: tail -f ${exp}/train.log"
     if [ "${ngpu}" -le 1 ] && [ "${num_nodes}" -le 1 ]; then
-        "${cuda_cmd_words[@]}" --gpu "${ngpu}" --num_threads "${num_threads:-$(env -u OMP_NUM_THREADS nproc)}" \
+        "${cuda_cmd_words[@]}" --gpu "${ngpu}" --num_threads "${num_threads}" \
             "${exp}/train.log" "${command[@]}" --ngpu "${ngpu}"
     else
         "${python}" -m espnet2.bin.launch --cmd "${cuda_cmd}" --log "${exp}/train.log" \
             --ngpu "${ngpu}" --num_nodes "${num_nodes}" \
             --init_file_prefix "${exp}/.dist_init_" \
-            --multiprocessing_distributed true -- "${command[@]}" \
-            --unused_parameters true
+            --multiprocessing_distributed true -- "${command[@]}"
     fi
 }
 
@@ -300,7 +304,7 @@ fi
 if runs 9; then
     begin 9 "SOT perplexity of the teacher on ${valid_set}"
     "${cuda_cmd_words[@]}" --gpu "$((ngpu > 0 ? 1 : 0))" \
-        --num_threads "${num_threads:-$(env -u OMP_NUM_THREADS nproc)}" "${phase1_exp}/perplexity.log" \
+        --num_threads "${num_threads}" "${phase1_exp}/perplexity.log" \
         "${python}" -m espnet_mtasr.bin.mtasr_perplexity \
         --mtasr_train_config "${phase1_exp}/config.yaml" \
         --mtasr_model_file "${phase1_exp}/${phase1_model}" \
@@ -341,6 +345,8 @@ if runs 12; then
     for dset in "${tests[@]}"; do
         logdir=${decode_dir}/${dset}/logdir
         mkdir -p "${logdir}" "${oracle_dir}/${dset}"
+        # Left-overs of a run with more jobs would be taken for this run's.
+        rm -rf "${logdir}"/output.* "${logdir}"/oracle.*
         wav_scp=${data_feats}/${dset}/wav.scp
         jobs=$(at_most "${inference_nj}" "${wav_scp}")
         keys=()
