@@ -17,5 +17,6 @@ def run_command_line(
         main(cmd)
     except UserError as e:
         name = sys.argv[0].rsplit("/", 1)[-1].removesuffix(".py")
-        print(f"{name}: error: {e}", file=sys.stderr)
+        # A library's message that is quoted may have more lines than one.
+        print(f"{name}: error: {' '.join(str(e).split())}", file=sys.stderr)
         sys.exit(2)

@@ -10,12 +10,11 @@ from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
-from espnet2.legacy.nets.beam_search_timesync import BeamSearchTimeSync
 from espnet2.text.build_tokenizer import build_tokenizer
 from espnet2.text.token_id_converter import TokenIDConverter
 
+from espnet_mtasr.asr.ctc_beam_search import prefix_beam_search
 from espnet_mtasr.asr.mtasr_model import Streams
-from espnet_mtasr.asr.serialized_ctc import BLANK_ID
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.text.sot import join_sot
@@ -70,8 +69,7 @@ class Speech2Text:
         mtasr_model_file: Checkpoint.
         device: `cpu`, `cuda`, `cuda:N`.
         dtype: float32, bfloat16 or float16.
-        beam_size: 1: greedy search; more: prefix beam search (Hannun et al., 2014,
-            arXiv 1408.2873, by ESPnet).
+        beam_size: 1: greedy search; more: prefix beam search.
         num_talkers: Talker count of all mixtures; None predicts it.
 
     Raises:
@@ -99,10 +97,17 @@ class Speech2Text:
         self.device = device
         self.dtype = getattr(torch, dtype)
         self.model = model.to(dtype=self.dtype).eval()
+        # Both take float32: probabilities need the digits.
+        for part in (model.ctc, model.count_head):
+            if part is not None:
+                part.float()
         self.train_args = args
         self.num_talkers = num_talkers
         self._check_count(num_talkers)
         self.beam_size = beam_size
+        if args.bpemodel is not None:
+            folder = Path(mtasr_train_config or mtasr_model_file).absolute().parent
+            args.bpemodel = _find(args.bpemodel, folder)
         self.tokenizer = build_tokenizer(args.token_type, bpemodel=args.bpemodel)
         self.converter = TokenIDConverter(token_list=model.token_list)
 
@@ -132,7 +137,12 @@ class Speech2Text:
 
         Raises:
             UserError: an unknown talker count.
+            ValueError: not as many talker counts as waveforms.
         """
+        if num_talkers is not None and len(num_talkers) != len(speech):
+            raise ValueError(f"{len(num_talkers)} counts, {len(speech)} waveforms")
+        if len(speech) == 0:
+            return []
         waves = [torch.as_tensor(wave).to(self.device, self.dtype) for wave in speech]
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
@@ -174,29 +184,26 @@ class Speech2Text:
         ctc = self.model.ctc[str(streams.count)]
         if self.beam_size <= 1:
             return ctc.greedy_search(streams.streams, streams.lengths)
-        searches = [self._beam_search(head) for head in ctc.heads]
+        log_probs = [p.cpu().numpy() for p in ctc.log_probs(streams.streams)]
         return [
-            [
-                _best_ids(search, stream[row, :n].float()) if n > 0 else []
-                for search, stream in zip(searches, streams.streams)
-            ]
+            [prefix_beam_search(p[row, :n], self.beam_size) for p in log_probs]
             for row, n in enumerate(streams.lengths.tolist())
         ]
-
-    def _beam_search(self, head: torch.nn.Module) -> BeamSearchTimeSync:
-        return BeamSearchTimeSync(
-            sos=self.model.vocab_size - 1,
-            beam_size=self.beam_size,
-            scorers=dict(ctc=head, decoder=None),
-            weights=dict(ctc=1.0, decoder=0.0, lm=0.0, length_bonus=0.0),
-            token_list=self.model.token_list,
-            blank=BLANK_ID,
-        )
 
     def _hypothesis(self, ids: List[int]) -> TalkerHypothesis:
         tokens = self.converter.ids2tokens(ids)
         return TalkerHypothesis(self.tokenizer.tokens2text(tokens), tokens, ids)
 
 
-def _best_ids(search: BeamSearchTimeSync, stream: torch.Tensor) -> List[int]:
-    return search(x=stream)[0].yseq[1:-1].tolist()
+def _find(file: str, folder: Path) -> str:
+    """Find a file that config.yaml names, from whatever folder one works in.
+
+    A training writes paths relative to the recipe, which is above config.yaml; a model
+    that was copied elsewhere has the file beside it. The current folder comes last: it
+    may be another recipe, with a file of the same name.
+    """
+    above = [parent / file for parent in folder.parents]
+    for candidate in (folder / Path(file).name, *above, Path(file)):
+        if candidate.is_file():
+            return str(candidate)
+    raise UserError(f"{file}: no such file; copy it into {folder}")

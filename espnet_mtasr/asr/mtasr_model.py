@@ -142,7 +142,7 @@ class MTASRModel(AbsESPnetModel):
         if self.ctc_weight < 1.0 and self.teacher is None:
             raise ValueError(f"ctc_weight {self.ctc_weight} needs a teacher")
         targets, target_lengths = self._targets(streams)
-        counts = (target_lengths > 0).sum(1)
+        counts = self._counts(target_lengths)
         unknown = set(counts.tolist()) - set(self.talker_counts)
         if unknown:
             raise ValueError(
@@ -192,6 +192,21 @@ class MTASRModel(AbsESPnetModel):
         lengths = torch.stack([streams[f"{name}_lengths"] for name in names], dim=1)
         return [streams[name] for name in names], lengths
 
+    @staticmethod
+    def _counts(target_lengths: torch.Tensor) -> torch.Tensor:
+        """Talker counts `(B,)` for target lengths `(B, K)`."""
+        there = target_lengths > 0
+        counts = there.sum(1)
+        # A gap would give a talker another one's stream, and drop the last text.
+        first = torch.arange(there.size(1), device=there.device) < counts[:, None]
+        if not torch.equal(there, first):
+            k = int((there != first).any(0).nonzero()[0]) + 1
+            raise ValueError(
+                f"text_spk{k} is empty, but a later talker has words; "
+                f"every talker of an utterance needs words"
+            )
+        return counts
+
     def _count_labels(self, counts: torch.Tensor) -> torch.Tensor:
         known = torch.tensor(self.talker_counts, device=counts.device)
         return torch.searchsorted(known, counts)
@@ -233,8 +248,12 @@ class MTASRModel(AbsESPnetModel):
                 continue
             stats[name] = mean(values).detach()
             for count in self.talker_counts:
-                mask = kept & (rows.counts == count)
-                per_count = mean(values, mask).detach() if mask.any() else nan
+                there = rows.counts == count
+                mask = kept & there
+                # With weight 0 a finite 0: ESPnet's average over the ranks takes a
+                # rank with NaN for one that is like the others.
+                known = (mask if weight > 0 else there).any()
+                per_count = mean(values, mask).detach() if known else nan
                 stats[f"{name}_{count}spk"] = per_count
         return force_gatherable((loss, stats, weight), loss.device)
 

@@ -26,7 +26,7 @@ def required_frames(targets: torch.Tensor, lengths: torch.Tensor) -> torch.Tenso
     tensor([4, 2])
     """
     repeated = targets[:, 1:] == targets[:, :-1]
-    last = torch.arange(1, targets.size(1), device=targets.device)
+    last = torch.arange(1, max(1, targets.size(1)), device=targets.device)
     within = last[None, :] < lengths[:, None]
     return lengths + (repeated & within).sum(1)
 
@@ -118,7 +118,10 @@ class SerializedCTC(torch.nn.Module):
                 )
                 # CTC(reduce=False) has divided by the batch size.
                 total = total + per_row * len(lengths)
-        return total / target_lengths.sum(1).clamp(min=1)
+        # CTC gives 0 for the one stream that can't be aligned, not for the others.
+        alignable = self.alignable(lengths, targets, target_lengths)
+        per_token = total / target_lengths.sum(1).clamp(min=1)
+        return per_token.masked_fill(~alignable, 0.0)
 
     def log_probs(self, streams: Sequence[torch.Tensor]) -> List[torch.Tensor]:
         """Log probabilities `(B, T, V)` of each stream."""

@@ -16,7 +16,10 @@ from espnet_mtasr.mixture.prepare import write_list
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    # The trainer's options pass through: none may be taken for a short form of ours.
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("--config", required=True, help="Training configuration")
     parser.add_argument("--stats_dir", type=Path, required=True)
     parser.add_argument("--train_dir", type=Path, required=True, help="In dump/")
@@ -104,7 +107,7 @@ def main(cmd=None) -> None:
     write_list(path, lines)
     share = len(short) / len(texts)
     report = f"{len(short)} of {len(texts)} training mixtures ({100 * share:.2f} %)"
-    if share > args.max_unalignable:
+    if share > args.max_unalignable or len(short) == len(texts):
         raise UserError(
             f"{report} have too few frames for their text, see {path}; use fewer "
             f"tokens (--nbpe), more frames, or raise --max_unalignable"

@@ -23,26 +23,22 @@ def check_train_config(path: str) -> None:
     """Raise `UserError` for an option or a class option that doesn't exist."""
     from espnet_mtasr.bin.mtasr_train import get_parser as get_train_parser
     from espnet_mtasr.errors import UserError
-    from espnet_mtasr.tasks.mtasr import MTASRTask, check_options
+    from espnet_mtasr.tasks.mtasr import MTASRTask
 
     args = get_train_parser().parse_args(["--config", path])
-    for choices in MTASRTask.class_choices_list:
-        value = getattr(args, choices.name)
-        try:
-            class_obj = choices.get_class(value)
-        except ValueError as e:
-            raise UserError(f"{path}: {e}") from e
-        if class_obj is not None:
-            name = f"{choices.name}_conf"
-            check_options(class_obj, getattr(args, name), f"{path}: {name}")
+    try:
+        MTASRTask.check_args(args)
+    except UserError as e:
+        raise UserError(f"{path}: {e}") from e
 
 
 def has_teacher(path: str, *options: str) -> bool:
     """Say whether a training configuration builds a teacher."""
     from espnet_mtasr.bin.mtasr_train import get_parser as get_train_parser
+    from espnet_mtasr.tasks.mtasr import MTASRTask
 
     args = get_train_parser().parse_args(["--config", path, *options])
-    return args.teacher is not None and args.model_conf.get("ctc_weight", 0.7) < 1.0
+    return MTASRTask.has_teacher(args)
 
 
 def main(cmd=None) -> None:

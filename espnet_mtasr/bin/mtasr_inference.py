@@ -7,6 +7,7 @@ it decodes a second time with the true talker counts of `--utt2num_spk`.
 
 import argparse
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Dict
@@ -14,6 +15,8 @@ from typing import Dict
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.mixture.audio_check import check_audio
 from espnet_mtasr.mixture.data_dir import read_table, write_table
+
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -24,7 +27,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--oracle_output_dir")
     parser.add_argument("--utt2num_spk", help="True talker counts")
     parser.add_argument("--ngpu", type=int, default=0)
-    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--dtype", default="float32", choices=DTYPES)
     parser.add_argument("--num_workers", type=int, default=1)
     parser.add_argument("--log_level", default="INFO", type=str.upper)
     parser.add_argument(
@@ -48,14 +51,20 @@ def read_config(path: str) -> Dict[str, object]:
     """Read a `--config` file.
 
     Raises:
-        UserError: no such file, or a key that is no option.
+        UserError: no such file, no YAML mapping, or a key that is no option.
     """
     import yaml
 
     if not Path(path).is_file():
         raise UserError(f"--config {path}: no such file; name another")
-    conf = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    known = {action.dest for action in get_parser()._actions}
+    try:
+        conf = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        reason = " ".join(str(e).split())
+        raise UserError(f"{path}: is not YAML ({reason}); mend it") from e
+    if not isinstance(conf, dict):
+        raise UserError(f"{path}: holds no 'key: value' lines; mend it")
+    known = {action.dest for action in get_parser()._actions} - {"help", "config"}
     for key in conf:
         if key not in known:
             raise UserError(f"{path}: unknown key {key}; remove it")
@@ -69,32 +78,55 @@ def parse_arguments(cmd=None) -> argparse.Namespace:
     if first.config is not None:
         parser.set_defaults(**read_config(first.config))
     args = parser.parse_args(cmd)
+    # A default out of the file has passed by argparse's own checks.
+    for name in ("batch_size", "beam_size", "fs"):
+        value = getattr(args, name)
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"--{name} {value}: give a whole number from 1")
+    if args.dtype not in DTYPES:
+        raise UserError(f"--dtype {args.dtype}: choose one of {', '.join(DTYPES)}")
     if args.oracle_output_dir is not None and args.utt2num_spk is None:
         raise UserError("--oracle_output_dir needs --utt2num_spk")
     return args
 
 
 def check_inputs(args: argparse.Namespace) -> None:
-    """Look at all audio before anything is loaded."""
-    fields = args.data_path_and_name_and_type.split(",")
-    if len(fields) != 3 or fields[1] != "speech":
+    """Look at all files before anything is loaded.
+
+    Raises:
+        UserError: a file is missing or a table is bad, an utterance stands in the list
+            and not in a table, or a recording is unfit or has another rate.
+    """
+    for option in ("mtasr_model_file", "mtasr_train_config"):
+        path = getattr(args, option)
+        if path is not None and not Path(path).is_file():
+            raise UserError(f"--{option} {path}: no such file; train first")
+    data = args.data_path_and_name_and_type.split(",")
+    if len(data) != 3 or data[1] != "speech":
         raise UserError(
             f"--data_path_and_name_and_type {args.data_path_and_name_and_type}: "
-            f"write wav.scp,speech,sound"
+            f"give wav.scp,speech,sound"
         )
-    path, _, kind = fields
+    path, _, kind = data
     table = read_table(path)
-    keys = list(table)
-    if args.key_file is not None:
-        keys = [line.split()[0] for line in Path(args.key_file).open() if line.strip()]
+    keys = list(table if args.key_file is None else read_table(args.key_file))
     for key in keys:
         if key not in table:
             raise UserError(f"{args.key_file}: {key} is not in {path}; mend the list")
         if kind == "sound":
-            rate = check_audio(table[key], key).rate
-            if rate != args.fs:
+            info = check_audio(table[key], key)
+            if (info.rate, info.channels) != (args.fs, 1):
                 raise UserError(
-                    f"{table[key]}: {rate} Hz, the model wants {args.fs}; run stage 3"
+                    f"{table[key]} (utterance {key}): {info.rate} Hz and "
+                    f"{info.channels} channels, the model wants {args.fs} Hz and 1; "
+                    f"run stage 3"
+                )
+    if args.oracle_output_dir is not None:
+        counts = read_table(args.utt2num_spk)
+        for key in keys:
+            if not counts.get(key, "").isdecimal():
+                raise UserError(
+                    f"{args.utt2num_spk}: has no talker count for {key}; run stage 3"
                 )
 
 
@@ -126,6 +158,8 @@ def decode(args: argparse.Namespace) -> None:
     from espnet_mtasr.inference import Speech2Text
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
+    if args.ngpu > 0 and not torch.cuda.is_available():
+        raise UserError(f"--ngpu {args.ngpu}: there is no GPU that torch can use")
     speech2text = Speech2Text(
         args.mtasr_train_config,
         args.mtasr_model_file,
@@ -171,8 +205,11 @@ def decode(args: argparse.Namespace) -> None:
     if args.oracle_output_dir is not None:
         oracle.write()
     seconds = samples / args.fs
+    # Last, and whole: where it is, the decoding is complete.
     rtf = Path(args.output_dir) / "1best_recog" / "rtf"
-    rtf.write_text(f"{decode_seconds:.4f} {seconds:.4f} {args.batch_size}\n")
+    part = rtf.with_name("rtf.part")
+    part.write_text(f"{decode_seconds:.4f} {seconds:.4f} {args.batch_size}\n")
+    os.replace(part, rtf)
     logging.info(f"RTF {decode_seconds / max(seconds, 1e-9):.4f}")
 
 

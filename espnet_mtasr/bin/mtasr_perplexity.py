@@ -14,13 +14,14 @@ import os
 from pathlib import Path
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.mixture.data_dir import read_data_dir
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mtasr_train_config", required=True)
-    parser.add_argument("--mtasr_model_file", required=True)
+    parser.add_argument("--mtasr_train_config", type=Path, required=True)
+    parser.add_argument("--mtasr_model_file", type=Path, required=True)
     parser.add_argument("--data_dir", type=Path, required=True, help="Set in dump/")
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     parser.add_argument("--batch_size", type=int, default=16)
@@ -94,6 +95,10 @@ def main(cmd=None) -> None:
     """Measure and write."""
     args = get_parser().parse_args(cmd)
     logging.basicConfig(level=args.log_level)
+    for path in (args.mtasr_train_config, args.mtasr_model_file):
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; run stage 8 first")
+    read_data_dir(args.data_dir)
     result = measure(args)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     part = args.output.with_suffix(".part")

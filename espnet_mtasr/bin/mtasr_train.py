@@ -23,7 +23,13 @@ def main(cmd=None) -> None:
     """Train, or collect statistics with `--collect_stats true`."""
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
-    MTASRTask.main(args=get_parser().parse_args(cmd))
+    args = get_parser().parse_args(cmd)
+    if not args.print_config:
+        for name in args.required:
+            if getattr(args, name) is None:
+                raise UserError(f"--{name} is missing; --help lists the options")
+        MTASRTask.check_args(args)
+    MTASRTask.main(args=args)
 
 
 if __name__ == "__main__":

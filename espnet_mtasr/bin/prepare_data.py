@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from espnet_mtasr.errors import run_command_line
+from espnet_mtasr.errors import UserError, run_command_line
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -44,6 +44,10 @@ def main(cmd=None) -> None:
         print(prepare.perturb_set(args.source, args.target, factors, args.fs, args.nj))
         return
     train_sets, eval_sets = args.train_sets.split(), args.eval_sets.split()
+    if args.stage == "format":
+        if not all(n.isdecimal() and int(n) for n in args.talker_counts.split()):
+            raise UserError(f"--talker_counts {args.talker_counts}: give e.g. '2 3'")
+        counts = [int(n) for n in args.talker_counts.split()]
     for name in train_sets + eval_sets:
         source, target, train = (
             args.source / name,
@@ -51,7 +55,6 @@ def main(cmd=None) -> None:
             name in train_sets,
         )
         if args.stage == "format":
-            counts = [int(n) for n in args.talker_counts.split()]
             line = prepare.format_set(
                 source, target, args.fs, args.audio_format, args.nj, counts, train
             )

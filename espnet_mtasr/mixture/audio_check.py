@@ -14,12 +14,14 @@ class AudioInfo(NamedTuple):
         rate: Hz.
         channels: Number of channels.
         format: libsndfile's name, for instance FLAC.
+        subtype: libsndfile's name, for instance PCM_16.
     """
 
     num_samples: int
     rate: int
     channels: int
     format: str
+    subtype: str
 
 
 def check_audio(path: Union[str, Path], whose: Optional[str] = None) -> AudioInfo:
@@ -51,4 +53,6 @@ def check_audio(path: Union[str, Path], whose: Optional[str] = None) -> AudioInf
                 )
     except soundfile.LibsndfileError as e:
         raise UserError(f"{name}: is not readable audio ({e}); replace it") from e
-    return AudioInfo(info.frames, info.samplerate, info.channels, info.format)
+    return AudioInfo(
+        info.frames, info.samplerate, info.channels, info.format, info.subtype
+    )

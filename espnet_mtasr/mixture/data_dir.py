@@ -13,35 +13,40 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.text.sot import SC, count_talkers, split_sot
 
 PathLike = Union[str, Path]
+OPTIONAL = ("utt2num_spk", "onsets", "utt2overlap", "utt2spk")
 
 
 def read_table(path: PathLike) -> Dict[str, str]:
     """Read `id value...` lines into an ordered dict.
 
     Raises:
-        UserError: the file is missing or empty, an id stands twice, or the ids are
-            not sorted in C order.
+        UserError: the file is missing, empty or not UTF-8, an id stands twice, or the
+            ids are not sorted in C order.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; run the stage that makes it")
     table: Dict[str, str] = {}
     last = ""
-    with path.open(encoding="utf-8") as f:
-        for number, line in enumerate(f, 1):
-            fields = line.split(maxsplit=1)
-            if not fields:
-                raise UserError(f"{path}:{number}: empty line; remove it")
-            utt = fields[0]
-            if utt in table:
-                raise UserError(f"{path}:{number}: id {utt} stands twice; keep one")
-            if utt < last:
-                raise UserError(
-                    f"{path}:{number}: id {utt} after {last} is not sorted; "
-                    f"run: LC_ALL=C sort -o {path} {path}"
-                )
-            last = utt
-            table[utt] = fields[1].strip() if len(fields) > 1 else ""
+    try:
+        with path.open(encoding="utf-8") as f:
+            lines = list(f)
+    except UnicodeDecodeError as e:
+        raise UserError(f"{path}: is not UTF-8; convert it") from e
+    for number, line in enumerate(lines, 1):
+        fields = line.split(maxsplit=1)
+        if not fields:
+            raise UserError(f"{path}:{number}: empty line; remove it")
+        utt = fields[0]
+        if utt in table:
+            raise UserError(f"{path}:{number}: id {utt} stands twice; keep one")
+        if utt < last:
+            raise UserError(
+                f"{path}:{number}: id {utt} after {last} is not sorted; "
+                f"run: LC_ALL=C sort -o {path} {path}"
+            )
+        last = utt
+        table[utt] = fields[1].strip() if len(fields) > 1 else ""
     if not table:
         raise UserError(f"{path}: is empty; run the stage that makes it again")
     return table
@@ -126,7 +131,7 @@ def read_data_dir(
     tables = {"wav.scp": read_table(directory / "wav.scp")}
     if need_text:
         tables["text"] = read_table(directory / "text")
-    for name in ("utt2num_spk", "onsets", "utt2overlap", "utt2spk"):
+    for name in OPTIONAL:
         if (directory / name).exists():
             tables[name] = read_table(directory / name)
     check_same_ids({str(directory / name): t for name, t in tables.items()})
@@ -149,8 +154,15 @@ def write_data_dir(
     tables: Mapping[str, Mapping[str, object]],
     keep: Optional[Iterable[str]] = None,
 ) -> None:
-    """Write all tables of a data directory, restricted to the ids in `keep`."""
+    """Write all tables of a data directory, restricted to the ids in `keep`.
+
+    An optional table that an earlier run left there and that is not written now goes:
+    its ids are those of other data.
+    """
     kept = None if keep is None else set(keep)
+    for name in OPTIONAL:
+        if name not in tables:
+            (Path(directory) / name).unlink(missing_ok=True)
     for name, table in tables.items():
         rows = table if kept is None else {u: v for u, v in table.items() if u in kept}
         write_table(Path(directory) / name, rows)

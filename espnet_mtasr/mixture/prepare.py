@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.audio_check import check_audio
+from espnet_mtasr.mixture.audio_check import AudioInfo, check_audio
 from espnet_mtasr.mixture.data_dir import (
     read_data_dir,
     read_table,
     write_data_dir,
-    write_table,
 )
 
 FORMATS = {"flac": "FLAC", "wav": "WAV"}
@@ -25,7 +24,9 @@ def write_list(path: Path, lines: Sequence[str]) -> None:
     """Write `lines` to a file, or remove the file if there are none."""
     if lines:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        part = path.with_name(path.name + ".part")
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        os.replace(part, path)
     else:
         path.unlink(missing_ok=True)
 
@@ -40,15 +41,19 @@ def _format_one(job: Tuple[str, str, str, int, str, str]) -> Tuple[str, str, int
         info = check_audio(source, utt)
     except UserError as e:
         return utt, source, 0, str(e)
-    as_wanted = (info.rate, info.channels, info.format) == (
-        fs,
-        1,
-        FORMATS[audio_format],
-    )
-    if as_wanted and factor == "1":
+    wanted = AudioInfo(info.num_samples, fs, 1, FORMATS[audio_format], "PCM_16")
+    if info == wanted and factor == "1":
         return utt, source, info.num_samples, ""
     target = Path(out_dir) / f"{utt}.{audio_format}"
-    samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+    try:
+        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as e:
+        return (
+            utt,
+            source,
+            0,
+            f"{source} (utterance {utt}): is broken ({e}); replace it",
+        )
     # Playing `factor` times faster leaves 1 / factor of the samples.
     ratio = Fraction(fs, rate) / Fraction(factor).limit_denominator(100)
     mono = resample_poly(samples.mean(1), ratio.numerator, ratio.denominator)
@@ -179,11 +184,12 @@ def perturb_set(
         One line of report.
 
     Raises:
-        UserError: a factor is not a positive number.
+        UserError: a factor is not a number from 0.1 to 10.
     """
     merged: Dict[str, Dict[str, str]] = {}
+    skipped: List[str] = []
     for factor in factors:
-        if not _is_positive(factor):
+        if not _is_speed(factor):
             raise UserError(
                 f"--speed_perturb_factors {factor}: give e.g. '0.9 1.0 1.1'"
             )
@@ -191,9 +197,10 @@ def perturb_set(
         prefix: Optional[str] = None
         if float(factor) != 1.0:
             prefix = f"sp{factor}-"
-            tables, _ = format_audio(
+            tables, bad = format_audio(
                 tables, target / f"audio_sp{factor}", fs, "flac", nj, factor
             )
+            skipped += [f"{prefix}{line}" for line in bad]
             del tables["utt2num_samples"]
             if "onsets" in tables:
                 tables["onsets"] = {
@@ -203,13 +210,17 @@ def perturb_set(
         for name, table in tables.items():
             rows = merged.setdefault(name, {})
             rows.update({f"{prefix or ''}{u}": v for u, v in table.items()})
-    for name, table in merged.items():
-        write_table(target / name, table)
-    return f"{target}: {len(merged['wav.scp'])} mixtures at speeds {' '.join(factors)}"
+    if not merged["wav.scp"]:
+        raise UserError(f"{source}: no usable recording; the first: {skipped[0]}")
+    write_list(target / "skipped.txt", skipped)
+    write_data_dir(target, merged)
+    left_out = f", {len(skipped)} skipped: {target}/skipped.txt" if skipped else ""
+    speeds = " ".join(factors)
+    return f"{target}: {len(merged['wav.scp'])} mixtures at speeds {speeds}{left_out}"
 
 
-def _is_positive(text: str) -> bool:
+def _is_speed(text: str) -> bool:
     try:
-        return float(text) > 0
+        return 0.1 <= float(text) <= 10.0
     except ValueError:
         return False

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import yaml
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
-from espnet2.tasks.abs_task import optim_classes
+from espnet2.tasks.abs_task import optim_classes, scheduler_classes
 from espnet2.tasks.asr import (
     ASRTask,
     frontend_choices,
@@ -34,6 +34,13 @@ from espnet_mtasr.asr.talker_count_head import TalkerCountHead
 from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher
 from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.tasks.options import (
+    build,
+    check_options,
+    flatten,
+    get_class,
+    is_part,
+)
 from espnet_mtasr.train.preprocessor import MTASRPreprocessor
 
 encoder_choices = ClassChoices(
@@ -134,10 +141,11 @@ class MTASRTask(ASRTask):
         """Return the preprocessor, or None with `use_preprocessor: false`."""
         if not args.use_preprocessor:
             return None
+        cls._check_token_list(args)
         options = dict(
             train=train,
             max_num_talkers=max(args.talker_counts),
-            llm=None if args.teacher is None else args.teacher_conf.get("llm"),
+            llm=args.teacher_conf.get("llm") if cls.has_teacher(args) else None,
             token_type=args.token_type,
             token_list=args.token_list,
             bpemodel=args.bpemodel,
@@ -156,11 +164,55 @@ class MTASRTask(ASRTask):
         return preprocessor_class(**{**options, **args.preprocessor_conf})
 
     @classmethod
+    def has_teacher(cls, args: argparse.Namespace) -> bool:
+        """Say whether `args` build a teacher."""
+        return args.teacher is not None and _weight(args, "ctc_weight") < 1.0
+
+    @classmethod
+    def check_args(cls, args: argparse.Namespace) -> None:
+        """Find mistakes in a training configuration before anything is built.
+
+        Raises:
+            UserError: a class or an option doesn't exist, or a loss has no teacher.
+        """
+        for choices in cls.class_choices_list:
+            class_obj = get_class(choices, args)
+            if class_obj is not None:
+                name = f"{choices.name}_conf"
+                check_options(class_obj, getattr(args, name), name)
+        check_options(TalkerCountHead, args.count_head_conf, "count_head_conf")
+        for option, classes in (
+            ("optim", optim_classes),
+            ("scheduler", scheduler_classes),
+        ):
+            name = getattr(args, option)
+            if name is None:
+                continue
+            if name not in classes:
+                raise UserError(f"{option}: {name}; choose one of {', '.join(classes)}")
+            conf = getattr(args, f"{option}_conf")
+            check_options(classes[name], conf, f"{option}_conf")
+        if _weight(args, "ctc_weight") < 1.0 and args.teacher is None:
+            raise UserError(
+                "teacher: is missing, a ctc_weight below 1 needs one; choose a teacher "
+                "or set model_conf ctc_weight: 1.0"
+            )
+
+    @classmethod
+    def _check_token_list(cls, args: argparse.Namespace) -> None:
+        if args.token_list is None:
+            raise UserError("--token_list is missing; name the file that stage 5 made")
+        if isinstance(args.token_list, str) and not Path(args.token_list).is_file():
+            raise UserError(
+                f"--token_list {args.token_list}: no such file; run stage 5"
+            )
+
+    @classmethod
     def build_encoder(
         cls, args: argparse.Namespace, input_size: int
     ) -> Union[RoutedWavLMEncoder, RoutedEspnetEncoder]:
         """Build the encoder of `args`."""
-        return _build(
+        return build(
             encoder_choices,
             args,
             input_size=input_size,
@@ -178,13 +230,12 @@ class MTASRTask(ASRTask):
         if not args.talker_counts or min(args.talker_counts) < 1:
             raise UserError(f"--talker_counts {args.talker_counts}: give counts from 1")
         args.talker_counts = sorted(set(args.talker_counts))
+        cls._check_token_list(args)
         if isinstance(args.token_list, str):
             path = Path(args.token_list)
-            if not path.is_file():
-                raise UserError(f"--token_list {path}: no such file; run stage 5")
             args.token_list = path.read_text(encoding="utf-8").splitlines()
         if args.input_size is None:
-            frontend = _build(frontend_choices, args)
+            frontend = build(frontend_choices, args)
             input_size = frontend.output_size()
         else:
             args.frontend, args.frontend_conf = None, {}
@@ -192,15 +243,10 @@ class MTASRTask(ASRTask):
         encoder = cls.build_encoder(args, input_size)
         args.encoder_conf = {**args.encoder_conf, **encoder.conf_without_pretrained()}
 
-        defaults = inspect.signature(MTASRModel).parameters
-        ctc_weight = args.model_conf.get("ctc_weight", defaults["ctc_weight"].default)
-        count_weight = args.model_conf.get(
-            "count_weight", defaults["count_weight"].default
-        )
         separator, ctc = None, None
-        if ctc_weight > 0.0:
+        if _weight(args, "ctc_weight") > 0.0:
             separator = {
-                n: _build(
+                n: build(
                     separator_choices,
                     args,
                     input_size=encoder.output_size(),
@@ -213,10 +259,10 @@ class MTASRTask(ASRTask):
                 for n, part in separator.items()
             }
         teacher = None
-        if ctc_weight < 1.0 and args.teacher is not None:
-            teacher = _build(teacher_choices, args, input_size=encoder.output_size())
+        if cls.has_teacher(args):
+            teacher = build(teacher_choices, args, input_size=encoder.output_size())
         count_head = None
-        if count_weight > 0.0:
+        if _weight(args, "count_weight") > 0.0:
             check_options(TalkerCountHead, args.count_head_conf, "count_head_conf")
             count_head = TalkerCountHead(
                 encoder.trunk.output_size(),
@@ -224,7 +270,7 @@ class MTASRTask(ASRTask):
                 **args.count_head_conf,
             )
         try:
-            return _build(
+            return build(
                 model_choices,
                 args,
                 vocab_size=len(args.token_list),
@@ -235,8 +281,8 @@ class MTASRTask(ASRTask):
                 teacher=teacher,
                 count_head=count_head,
                 frontend=frontend,
-                specaug=_build(specaug_choices, args),
-                normalize=_build(normalize_choices, args),
+                specaug=build(specaug_choices, args),
+                normalize=build(normalize_choices, args),
             )
         except ValueError as e:
             raise UserError(f"model_conf: {e}") from e
@@ -247,26 +293,39 @@ class MTASRTask(ASRTask):
     ) -> List[torch.optim.Optimizer]:
         """One optimizer of the trainable parameters, a group per `lr_scale` prefix."""
         names = [name for name, _ in model.named_parameters()]
-        for option in ("freeze_param", "lr_scale"):
-            for prefix in getattr(args, option):
-                if not any(name.startswith(prefix) for name in names):
+        # On the command line, `encoder.branches=0.1` makes a dict in a dict.
+        lr_scale = flatten(args.lr_scale)
+        for option, prefixes in (
+            ("freeze_param", args.freeze_param),
+            ("lr_scale", lr_scale),
+        ):
+            for prefix in prefixes:
+                if not any(is_part(name, prefix) for name in names):
                     raise UserError(
-                        f"{option}: no parameter is named {prefix}...; "
+                        f"{option}: no parameter is part of {prefix}; "
                         f"the parts are {sorted({n.split('.')[0] for n in names})}"
                     )
+        for prefix, factor in lr_scale.items():
+            if not isinstance(factor, (int, float)):
+                raise UserError(f"lr_scale: {prefix}: {factor} is no number; give one")
+        for option in ("exclude_weight_decay", "sharded_ddp"):
+            if getattr(args, option):
+                raise UserError(f"{option}: not supported with lr_scale; leave it out")
         groups: Dict[str, List[torch.nn.Parameter]] = {}
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
-                fitting = [p for p in args.lr_scale if name.startswith(p)]
+                fitting = [p for p in lr_scale if is_part(name, p)]
                 prefix = max(fitting, key=len, default="")
                 groups.setdefault(prefix, []).append(parameter)
         if not groups:
             raise UserError("freeze_param: nothing is left to train; freeze less")
-        lr = args.optim_conf.get("lr", 1e-3)
+        optim_class = optim_classes[args.optim]
+        default = inspect.signature(optim_class).parameters["lr"].default
+        lr = args.optim_conf.get("lr", default)
         return [
-            optim_classes[args.optim](
+            optim_class(
                 [
-                    dict(params=parameters, lr=lr * args.lr_scale.get(prefix, 1.0))
+                    dict(params=parameters, lr=lr * lr_scale.get(prefix, 1.0))
                     for prefix, parameters in sorted(groups.items())
                 ],
                 **args.optim_conf,
@@ -318,7 +377,13 @@ def _is_teachers(name: str) -> bool:
 
 
 def _load_exactly(model: MTASRModel, state: Dict[str, Any], path) -> None:
-    result = model.load_state_dict(state, strict=False)
+    try:
+        result = model.load_state_dict(state, strict=False)
+    except RuntimeError as e:
+        raise UserError(
+            f"{path}: doesn't fit the model ({str(e).splitlines()[-1].strip()}); "
+            f"use the config.yaml that this checkpoint was trained with"
+        ) from e
     for problem, keys in (
         ("lacks", result.missing_keys),
         ("has surplus", result.unexpected_keys),
@@ -331,24 +396,7 @@ def _load_exactly(model: MTASRModel, state: Dict[str, Any], path) -> None:
     logging.info(f"loaded {path}")
 
 
-def check_options(class_obj: type, conf: Dict[str, Any], name: str) -> None:
-    """Raise UserError for a key that the constructor doesn't have."""
-    known = inspect.signature(class_obj).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
-        return
-    unknown = sorted(set(conf) - set(known))
-    if unknown:
-        raise UserError(
-            f"{name}: {class_obj.__name__} has no option {unknown[0]}; "
-            f"it has {', '.join(known)}"
-        )
-
-
-def _build(choices: ClassChoices, args: argparse.Namespace, **parts: Any):
-    """Build what `--NAME` and `--NAME_conf` say, or None."""
-    class_obj = choices.get_class(getattr(args, choices.name))
-    if class_obj is None:
-        return None
-    conf = getattr(args, f"{choices.name}_conf")
-    check_options(class_obj, conf, f"{choices.name}_conf")
-    return class_obj(**{**parts, **conf})
+def _weight(args: argparse.Namespace, name: str) -> float:
+    """A loss weight of `model_conf`, or the model's default."""
+    default = inspect.signature(MTASRModel).parameters[name].default
+    return args.model_conf.get(name, default)

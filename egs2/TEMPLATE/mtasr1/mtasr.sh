@@ -81,10 +81,17 @@ command_line="$0 $*"
 [ -n "${train_set}" ] || die "--train_set is missing"
 [ -n "${valid_set}" ] || die "--valid_set is missing"
 [ -n "${test_sets}" ] || die "--test_sets is missing"
-for n in stage stop_stage ngpu num_nodes nj inference_nj; do
+for n in stage stop_stage ngpu; do
     [[ ${!n} =~ ^[0-9]+$ ]] || die "--${n} ${!n}: give a number"
 done
-[ "${stop_stage}" -le 13 ] || die "--stop_stage ${stop_stage}: the last stage is 13"
+for n in num_nodes nj inference_nj; do
+    [[ ${!n} =~ ^[1-9][0-9]*$ ]] || die "--${n} ${!n}: give a number from 1"
+done
+for n in stage stop_stage; do
+    [ "${!n}" -le 13 ] || die "--${n} ${!n}: the last stage is 13"
+done
+[ "${stage}" -le "${stop_stage}" ] ||
+    die "--stage ${stage} comes after --stop_stage ${stop_stage}: nothing to do"
 for f in phase1_config phase2_config inference_config; do
     [ -f "${!f}" ] || die "--${f} ${!f}: no such file"
 done
@@ -324,10 +331,14 @@ if runs 11; then
     begin 11 "phase 2, separator, serialized CTC and talker-count head: ${phase2_exp}"
     # ctc_weight 1 has no teacher to start from.
     init=("${phase1_exp}/${phase1_model}:encoder:encoder")
-    if "${python}" -m espnet_mtasr.bin.check_config --has_teacher "${phase2_config}" \
-        "${phase2_options[@]}"; then
-        init+=("${phase1_exp}/${phase1_model}:teacher:teacher")
-    fi
+    code=0
+    "${python}" -m espnet_mtasr.bin.check_config --has_teacher "${phase2_config}" \
+        "${phase2_options[@]}" || code=$?
+    case ${code} in
+        0) init+=("${phase1_exp}/${phase1_model}:teacher:teacher") ;;
+        1) ;;
+        *) exit "${code}" ;;
+    esac
     [ -f "${phase1_exp}/${phase1_model}" ] ||
         die "${phase1_exp}/${phase1_model}: no such file; run stage 8 first"
     train "${phase2_config}" "${phase2_stats}" "${phase2_exp}" \
@@ -351,6 +362,8 @@ if runs 12; then
         jobs=$(at_most "${inference_nj}" "${wav_scp}")
         keys=()
         for ((n = 1; n <= jobs; n++)); do keys+=("${logdir}/keys.${n}.scp"); done
+        # An earlier run with more jobs must not add its own to what is collected below.
+        rm -rf "${logdir}"/output.* "${logdir}"/oracle.* "${logdir}"/keys.*
         utils/split_scp.sh "${wav_scp}" "${keys[@]}"
         "${decode_cmd_words[@]}" --gpu "${gpus}" JOB=1:"${jobs}" \
             "${logdir}/mtasr_inference.JOB.log" \

@@ -5,6 +5,9 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
+from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
+    TooShortUttError,
+)
 from espnet2.tasks.asr import encoder_choices
 
 from espnet_mtasr.asr.encoder.abs_routable import AbsBranch, AbsTrunk, TrunkOutput
@@ -12,26 +15,40 @@ from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.errors import UserError
 
 
-def _output_lengths(encoder: AbsEncoder, width: int, ilens: torch.Tensor):
-    """Frames `(B,)` that `encoder` gives for `ilens` `(B,)`, by asking it.
+def _encode(
+    encoder: AbsEncoder, xs_pad: torch.Tensor, ilens: torch.Tensor
+) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Encode `(B, N, F)` with lengths `(B,)`, from 0, to `(B, T, D)` and `(B,)`.
 
-    ESPnet's encoders have no closed form for it, and refuse an input that is too
-    short: that counts as no frame.
+    ESPnet's encoders can't take a row of length 0, and refuse a batch that is too short
+    to be subsampled: that counts as no frame.
     """
-    frames = {}
+    # A row without a frame keeps one, as in WavLM's trunk.
+    lengths = ilens.clamp(min=1)
+    try:
+        hidden, lengths, *_ = encoder(xs_pad[:, : int(lengths.max())], lengths)
+    except TooShortUttError:
+        hidden = xs_pad.new_zeros(len(xs_pad), 1, encoder.output_size())
+        lengths = torch.zeros_like(ilens)
+    return hidden, lengths.masked_fill(ilens == 0, 0)
+
+
+@torch.no_grad()
+def _output_lengths(encoder: AbsEncoder, width: int, ilens: torch.Tensor):
+    """Frames `(B,)` that `encoder` gives for `ilens` `(B,)`.
+
+    ESPnet's encoders have no closed form for it: ask once for each length.
+    """
     device = next(encoder.parameters()).device
-    training = encoder.training
+    in_training = [module for module in encoder.modules() if module.training]
     encoder.eval()
+    frames = {}
     for n in ilens.unique().tolist():
-        try:
-            with torch.no_grad():
-                zeros = torch.zeros(1, n, width, device=device)
-                frames[n] = int(encoder(zeros, torch.tensor([n], device=device))[1])
-        except Exception as e:
-            if type(e).__name__ != "TooShortUttError" and n > 0:
-                raise
-            frames[n] = 0
-    encoder.train(training)
+        zeros = torch.zeros(1, max(1, n), width, device=device)
+        _, lengths = _encode(encoder, zeros, torch.tensor([n], device=device))
+        frames[n] = int(lengths)
+    for module in in_training:
+        module.training = True
     return torch.tensor([frames[n] for n in ilens.tolist()], device=ilens.device)
 
 
@@ -53,8 +70,7 @@ class EspnetTrunk(AbsTrunk):
 
     def forward(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> TrunkOutput:
         """Encode `(B, N, F)` features."""
-        hidden, lengths, *_ = self.encoder(xs_pad, ilens)
-        return TrunkOutput(hidden, lengths)
+        return TrunkOutput(*_encode(self.encoder, xs_pad, ilens))
 
 
 class EspnetBranch(AbsBranch):
@@ -75,8 +91,7 @@ class EspnetBranch(AbsBranch):
 
     def forward(self, trunk: TrunkOutput) -> Tuple[torch.Tensor, torch.Tensor]:
         """Return `(B, T', D)` and lengths `(B,)`."""
-        hidden, lengths, *_ = self.encoder(trunk.hidden, trunk.lengths)
-        return hidden, lengths
+        return _encode(self.encoder, trunk.hidden, trunk.lengths)
 
 
 class RoutedEspnetEncoder(RoutedEncoder):
@@ -91,8 +106,12 @@ class RoutedEspnetEncoder(RoutedEncoder):
         branch_conf: Its options; for a Conformer, `input_layer: null` or `linear`
             keeps the number of frames.
 
+    A `rel_pos_type` that neither conf names is `latest`: ESPnet's `legacy` positions
+    depend on the length of the padded batch.
+
     Raises:
-        UserError: an unknown option in `trunk_conf` or `branch_conf`.
+        UserError: an unknown encoder, or an unknown option in `trunk_conf` or
+            `branch_conf`.
     """
 
     def __init__(
@@ -104,26 +123,36 @@ class RoutedEspnetEncoder(RoutedEncoder):
         branch: str = "conformer",
         branch_conf: Optional[Dict[str, Any]] = None,
     ):
-        lower = _build(trunk, input_size, trunk_conf or {}, "trunk_conf")
+        lower = _build("trunk", trunk, input_size, trunk_conf or {})
         width = lower.output_size()
         super().__init__(
             EspnetTrunk(lower, input_size),
             {
                 n: EspnetBranch(
-                    _build(branch, width, branch_conf or {}, "branch_conf"), width
+                    _build("branch", branch, width, branch_conf or {}), width
                 )
                 for n in talker_counts
             },
         )
 
 
-def _build(name: str, input_size: int, conf: Dict[str, Any], option: str) -> AbsEncoder:
-    encoder_class = encoder_choices.get_class(name)
-    known = inspect.signature(encoder_class).parameters
-    unknown = sorted(set(conf) - set(known))
+def _build(part: str, name: str, input_size: int, conf: Dict[str, Any]) -> AbsEncoder:
+    try:
+        encoder_class = encoder_choices.get_class(name)
+    except ValueError as e:
+        raise UserError(
+            f"encoder_conf {part}: there is no encoder {name}; "
+            f"choose one of {', '.join(encoder_choices.classes)}"
+        ) from e
+    options = [
+        k for k in inspect.signature(encoder_class).parameters if k != "input_size"
+    ]
+    unknown = sorted(set(conf) - set(options))
     if unknown:
         raise UserError(
-            f"encoder_conf {option}: {name} has no option {unknown[0]}; "
-            f"it has {', '.join(k for k in known if k != 'input_size')}"
+            f"encoder_conf {part}_conf: {name} has no option {unknown[0]}; "
+            f"it has {', '.join(options)}"
         )
+    if "rel_pos_type" in options:
+        conf = {"rel_pos_type": "latest", **conf}
     return encoder_class(input_size=input_size, **conf)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import torch
+from safetensors import SafetensorError
 from transformers import WavLMConfig, WavLMModel
 
 from espnet_mtasr.asr.encoder.abs_routable import AbsBranch, AbsTrunk, TrunkOutput
@@ -167,8 +168,8 @@ class RoutedWavLMEncoder(RoutedEncoder):
         load_pretrained: Load the weights; False draws them at random.
 
     Raises:
-        UserError: the model can't be read, or `num_trunk_layers` leaves the trunk or
-            the branches without a layer.
+        UserError: the model can't be read or lacks weights, `wavlm_conf` has an unknown
+            key, or `num_trunk_layers` leaves the trunk or the branches without a layer.
     """
 
     def __init__(
@@ -189,12 +190,7 @@ class RoutedWavLMEncoder(RoutedEncoder):
             )
         if do_normalize is None:
             do_normalize = _read_do_normalize(model, config)
-        if load_pretrained:
-            wavlm = WavLMModel.from_pretrained(
-                model, config=config, dtype=torch.float32
-            )
-        else:
-            wavlm = WavLMModel(config)
+        wavlm = _load_wavlm(model, config) if load_pretrained else WavLMModel(config)
         super().__init__(
             WavLMTrunk(wavlm, num_trunk_layers, do_normalize),
             {n: WavLMBranch(wavlm, num_trunk_layers) for n in talker_counts},
@@ -232,13 +228,49 @@ def _read_config(
     if model is None:
         raise UserError("encoder_conf model: is missing; name a folder or a hub id")
     try:
-        return WavLMConfig.from_pretrained(model, **(wavlm_conf or {}))
+        stored, _ = WavLMConfig.get_config_dict(model)
     except (OSError, ValueError) as e:
         raise UserError(
             f"encoder_conf model: {model} is neither a folder with a WavLM config.json "
             f"nor a hub id that can be reached ({type(e).__name__}); "
             f"run stage 6 or name another"
         ) from e
+    # transformers would take another model's configuration, or none, for a WavLM's.
+    if stored.get("model_type") != "wavlm":
+        raise UserError(
+            f"encoder_conf model: {model} has no config.json of a WavLM (model_type: "
+            f"{stored.get('model_type')}); run stage 6 or name another"
+        )
+    config, unknown = WavLMConfig.from_dict(
+        stored, return_unused_kwargs=True, **(wavlm_conf or {})
+    )
+    if unknown:
+        raise UserError(
+            f"encoder_conf wavlm_conf: WavLM has no option {sorted(unknown)[0]}; "
+            f"see {model}'s config.json for those that there are"
+        )
+    return config
+
+
+def _load_wavlm(model: str, config: WavLMConfig) -> WavLMModel:
+    try:
+        wavlm, info = WavLMModel.from_pretrained(
+            model, config=config, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
+        raise UserError(
+            f"encoder_conf model: the weights of {model} can't be read, or don't fit "
+            f"its config.json and wavlm_conf ({type(e).__name__}); "
+            f"run stage 6 or name another"
+        ) from e
+    # Only masked pretraining uses this one, and some published models lack it.
+    missing = sorted(set(info["missing_keys"]) - {"masked_spec_embed"})
+    if missing:
+        raise UserError(
+            f"encoder_conf model: {model} lacks {len(missing)} weights, {missing[0]} "
+            f"for one; does wavlm_conf change its size? Run stage 6 or name another"
+        )
+    return wavlm
 
 
 def _read_do_normalize(model: Optional[str], config: WavLMConfig) -> bool:

@@ -188,16 +188,24 @@ def _add_sc_row(base: PreTrainedModel, tokenizer: LLMTokenizer) -> None:
     if output is not None and output.weight is not tables[0]:
         tables.append(output.weight)
     for table in tables:
-        table[tokenizer.sc_id] = table[:rows].float().mean(0).to(table.dtype)
+        mean = table[:rows].float().mean(0).to(table.dtype)
+        # Other new rows too: no checkpoint holds them, so they must not be random.
+        table[old_size:] = mean
+        table[tokenizer.sc_id] = mean
 
 
 def _with_lora(base: PreTrainedModel, sc_id: int, lora: Dict[str, Any]):
     """Wrap the LM by peft: LoRA, and the row of `<sc>` trainable."""
     from peft import LoraConfig, get_peft_model
 
-    unknown = sorted(set(lora) - set(inspect.signature(LoraConfig).parameters))
+    ours = {"task_type", "trainable_token_indices"}
+    known = set(inspect.signature(LoraConfig).parameters) - ours
+    unknown = sorted(set(lora) - known)
     if unknown:
-        raise UserError(f"teacher_conf lora: peft's LoraConfig has no {unknown[0]}")
+        raise UserError(
+            f"teacher_conf lora: {unknown[0]} is no option of peft's LoraConfig, "
+            f"or the teacher sets it; leave it out"
+        )
     tables = {_name_of(base, base.get_input_embeddings()): [sc_id]}
     output = base.get_output_embeddings()
     if output is not None and output.weight is not base.get_input_embeddings().weight:

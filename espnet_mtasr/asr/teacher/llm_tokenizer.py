@@ -63,4 +63,4 @@ class LLMTokenizer:
             self.tokenizer.decode(part, skip_special_tokens=True).strip()
             for part in parts
         ]
-        return f" {SC} ".join(texts)
+        return " ".join(f" {SC} ".join(texts).split())

@@ -1,0 +1,212 @@
+"""Stages 1 to 13 of the mini recipe, once, on a corpus that is not its own.
+
+The corpus has other words, 8 kHz, FLAC and WAV, and lengths from 0.3 s; the models are
+the recipe's. One run is shared by all tests.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.tiny_corpus import make_tiny_corpus
+
+from espnet_mtasr.mixture.data_dir import read_table
+from espnet_mtasr.text.sot import split_sot
+
+ROOT = Path(__file__).resolve().parents[2]
+N_TEST = 3
+SETS = [f"test_mini{k}mix_{noise}" for k in (2, 3) for noise in ("clean", "noisy")]
+ONE_EPOCH = "--max_epoch 1 --batch_size 4 --num_workers 0 --use_tensorboard false"
+MAX_BYTES = 10 * 2**20
+
+
+def copy_repository(target):
+    """The recipe with nothing that an earlier run of it has left; links stay links."""
+
+    def made_by_a_run(folder, names):
+        is_recipe = "run.sh" in names
+        return [n for n in names if is_recipe and n in MADE] + ["__pycache__"]
+
+    for name in ("egs2", "tools"):
+        shutil.copytree(ROOT / name, target / name, symlinks=True, ignore=made_by_a_run)
+    shutil.copy(ROOT / "setup.py", target)
+    (target / "espnet_mtasr").symlink_to(ROOT / "espnet_mtasr")
+    return target / "egs2" / "mini_librimix" / "mtasr1"
+
+
+MADE = ("data", "downloads", "dump", "exp")
+
+
+def call(command, cwd):
+    """Run in the environment of this very Python; return the finished process."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "VIRTUAL_ENV": sys.prefix}
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    # The recipe must find the package from its own place.
+    env.pop("PYTHONPATH", None)
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+
+class Run:
+    """A finished run: its recipe's folder, what it was asked, what it printed."""
+
+    def __init__(self, recipe, options, done):
+        self.recipe, self.options, self.done = recipe, options, done
+        self.phase1 = recipe / "exp" / "mtasr_phase1"
+        self.phase2 = recipe / "exp" / "mtasr_phase2"
+        self.decoded = self.phase2 / "decode_valid.loss_ctc.ave"
+
+    def again(self, *options):
+        return call(["./run.sh", *self.options, *options], self.recipe)
+
+    def results(self):
+        return json.loads((self.phase2 / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("repository")
+    recipe = copy_repository(root)
+    corpus = tmp_path_factory.mktemp("corpus")
+    for subset, suffix in (
+        ("train-clean-100", "flac"),
+        ("dev-clean", "wav"),
+        ("test-clean", "flac"),
+    ):
+        make_tiny_corpus(corpus, subset, rate=8000, seconds=(0.3, 2.5), suffix=suffix)
+    options = ["--wham-noise", corpus / "wham_noise"]
+    options += ["--n_train", 4, "--n_dev", 2, "--n_test", N_TEST, "--num_threads", 1]
+    options += ["--phase1_args", ONE_EPOCH, "--phase2_args", ONE_EPOCH]
+    # Called from another folder, with a folder relative to that one.
+    relative = ["--librispeech", "LibriSpeech"]
+    done = call([recipe / "run.sh", *options, *relative], corpus)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    options += ["--librispeech", corpus / "LibriSpeech"]
+    return Run(recipe, options, done)
+
+
+def test_all_stages_ran_and_results_were_printed(run):
+    for stage in range(1, 14):
+        assert f"Stage {stage} took" in run.done.stdout
+    markdown = (run.phase2 / "RESULTS.md").read_text()
+    for name in SETS:
+        row = next(x for x in run.done.stdout.splitlines() if x.startswith(f"| {name}"))
+        assert row in markdown
+    assert "SOT perplexity" in run.done.stdout
+
+
+def test_results_have_the_documented_form(run):
+    results = run.results()
+    assert list(results) == ["mixtures", "model", "sets"]
+    # Whoever reads the table must see that it is not the recipe's own corpus.
+    assert "LibriSpeech" in results["mixtures"]
+    assert list(results["sets"]) == SETS
+    for name, row in results["sets"].items():
+        assert set(row) == set(
+            "n_utt n_scored n_missing n_words fifo_wer cpwer cpwer_ci95 "
+            "cpwer_oracle_count sub del ins count_accuracy count_confusion "
+            "by_overlap rtf".split()
+        )
+        assert (row["n_utt"], row["n_scored"], row["n_missing"]) == (N_TEST, N_TEST, 0)
+        talkers = int(name[len("test_mini")])
+        # Each talker of the corpus says two words.
+        assert row["n_words"] == 2 * talkers * N_TEST
+        assert sum(row["count_confusion"][str(talkers)].values()) == N_TEST
+        assert row["rtf"] > 0.0
+        assert row["cpwer"] is not None and row["cpwer_oracle_count"] is not None
+    for name in ("cpwer", "cpwer_by_num_speakers", "speaker_count"):
+        assert json.loads((run.phase2 / f"{name}.json").read_text())
+
+
+def test_no_utterance_is_missing_anywhere(run):
+    for name in SETS:
+        keys = list(read_table(run.recipe / "data" / name / "wav.scp"))
+        assert len(keys) == N_TEST
+        decoded = run.decoded / name
+        assert list(read_table(decoded / "text")) == keys
+        parts = [decoded / "logdir" / f"keys.{n}.scp" for n in (1, 2)]
+        assert [k for part in parts for k in read_table(part)] == keys
+        log = (decoded / "logdir" / "mtasr_inference.1.log").read_text()
+        # ESPnet's real-time-factor script counts these.
+        assert log.count("speech length: ") == log.count("best hypo: ") == 2
+
+
+def test_oracle_uses_the_true_count(run):
+    oracle = run.phase2 / "decode_valid.loss_ctc.ave_oracle"
+    for name in SETS:
+        truth = read_table(run.recipe / "data" / name / "utt2num_spk")
+        for key, text in read_table(oracle / name / "text").items():
+            assert len(split_sot(text)) == int(truth[key])
+
+
+def test_data_was_brought_to_16_khz_and_lower_case(run):
+    import soundfile
+
+    train = run.recipe / "dump" / "raw" / "train"
+    texts = read_table(train / "text")
+    assert len(texts) == 8
+    assert all(text == text.lower() for text in texts.values())
+    for path in read_table(train / "wav.scp").values():
+        assert soundfile.info(run.recipe / path).samplerate == 16000
+
+
+def test_checkpoints_are_small_and_hold_no_language_model(run):
+    base = run.recipe / "exp" / "models" / "llm" / "model.safetensors"
+    from safetensors.torch import load_file
+
+    sizes = {tuple(t.shape) for t in load_file(base).values() if t.dim() == 2}
+    for exp, name in (
+        (run.phase1, "valid.loss_sot.ave.pth"),
+        (run.phase2, "valid.loss_ctc.ave.pth"),
+    ):
+        assert (exp / name).stat().st_size < MAX_BYTES
+        state = torch.load(exp / name, weights_only=True)
+        teacher = {k: v for k, v in state.items() if k.startswith("teacher.llm.")}
+        assert any("lora_" in k for k in teacher)
+        assert not [k for k, v in teacher.items() if tuple(v.shape) in sizes]
+
+
+def test_phase_2_started_from_phase_1(run):
+    """The trunk is frozen in both phases, the teacher in the second."""
+    one = torch.load(run.phase1 / "valid.loss_sot.ave.pth", weights_only=True)
+    two = torch.load(run.phase2 / "latest.pth", weights_only=True)
+    frozen = [k for k in two if k.startswith(("encoder.trunk.", "teacher."))]
+    assert any("lora_B" in k and one[k].abs().max() > 0 for k in frozen)
+    assert all(torch.equal(one[k], two[k]) for k in frozen)
+    moved = [k for k in two if k.startswith("encoder.branches.")]
+    assert any(not torch.equal(one[k], two[k]) for k in moved)
+
+
+def test_scoring_again_gives_the_same(run):
+    names = [*run.phase2.glob("*.json"), run.phase2 / "RESULTS.md"]
+    before = {p: p.read_bytes() for p in names if p.suffix == ".json"}
+    done = run.again("--stage", 13)
+    assert done.returncode == 0, done.stderr
+    assert before == {p: p.read_bytes() for p in before}
+
+
+def test_batched_decoding_writes_the_same_texts(run):
+    chosen = ["test_mini2mix_noisy", "test_mini3mix_clean"]
+    done = run.again(
+        *("--stage", 12, "--stop-stage", 12, "--inference_nj", 1),
+        *("--test_sets", " ".join(chosen), "--inference_tag", "batched"),
+        *("--inference_args", "--batch_size 4"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in chosen:
+        batched = run.phase2 / "batched_valid.loss_ctc.ave" / name
+        for file in ("text", "utt2num_spk"):
+            expected = (run.decoded / name / file).read_text()
+            assert (batched / file).read_text() == expected
+        assert json.loads((batched / "rtf.json").read_text())["batch_size"] == 4

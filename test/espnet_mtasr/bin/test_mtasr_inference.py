@@ -1,0 +1,290 @@
+"""The command line of stage 12: its files, and what it refuses before it loads torch."""
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from helpers.tiny_inference import noises, save_tiny_model
+
+from espnet_mtasr.bin import mtasr_inference
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.inference import Speech2Text
+from espnet_mtasr.mixture.data_dir import read_table
+
+ROOT = Path(__file__).resolve().parents[3]
+LENGTHS = {"a": 9000, "b": 4000, "c": 100, "d": 7001}
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "exp")
+
+
+def make_data(folder):
+    """wav.scp and utt2num_spk of four mixtures; c is too short for a frame."""
+    folder.mkdir(exist_ok=True)
+    for key, wave in zip(LENGTHS, noises(*LENGTHS.values())):
+        soundfile.write(folder / f"{key}.wav", wave, 16000, "PCM_16")
+    lines = [f"{key} {folder}/{key}.wav\n" for key in LENGTHS]
+    (folder / "wav.scp").write_text("".join(lines))
+    (folder / "utt2num_spk").write_text("a 2\nb 3\nc 3\nd 2\n")
+    return folder
+
+
+def options(data, model, *more):
+    return [
+        *("--data_path_and_name_and_type", f"{data}/wav.scp,speech,sound"),
+        *("--mtasr_model_file", f"{model}", "--output_dir", f"{data}/out"),
+        *("--num_workers", "0", *map(str, more)),
+    ]
+
+
+def decode(data, model, *more):
+    mtasr_inference.main(options(data, model, *more))
+    return {
+        path.name: read_table(path)
+        for path in (data / "out" / "1best_recog").iterdir()
+        if path.name != "rtf"
+    }
+
+
+def test_files(model_file, tmp_path, caplog):
+    data = make_data(tmp_path)
+    with caplog.at_level(logging.INFO):
+        tables = decode(
+            data,
+            model_file,
+            *("--oracle_output_dir", data / "oracle"),
+            *("--utt2num_spk", data / "utt2num_spk"),
+        )
+    hypotheses = Speech2Text(None, model_file)(
+        [soundfile.read(data / f"{key}.wav", dtype="float32")[0] for key in LENGTHS]
+    )
+    expected = {key: h.sot_text for key, h in zip(LENGTHS, hypotheses)}
+    assert tables["text"] == expected
+    assert expected["c"] == "<sc>"
+    for k, key in enumerate(LENGTHS):
+        talkers = [t.text for t in hypotheses[k].talkers]
+        assert tables["utt2num_spk"][key] == str(len(talkers))
+        assert [tables[f"text_spk{n + 1}"][key] for n in range(len(talkers))] == talkers
+        assert tables["token_spk1"][key].split() == hypotheses[k].talkers[0].tokens
+    oracle = read_table(data / "oracle" / "1best_recog" / "utt2num_spk")
+    assert oracle == {"a": "2", "b": "3", "c": "3", "d": "2"}
+    decoding, seconds, batch = (
+        float(x) for x in (data / "out/1best_recog/rtf").read_text().split()
+    )
+    assert decoding > 0
+    assert seconds == pytest.approx(sum(LENGTHS.values()) / 16000, abs=1e-4)
+    assert batch == 1
+    # What ESPnet's script for the real-time factor looks for, utterance by utterance.
+    marks = [m.split(":")[0] for m in caplog.messages]
+    marks = [m for m in marks if m in ("speech length", "best hypo")]
+    assert marks == ["speech length", "best hypo"] * len(LENGTHS)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_batches_and_lists(model_file, tmp_path, beam_size):
+    data = make_data(tmp_path)
+    alone = decode(data, model_file, "--beam_size", beam_size)
+    together = decode(data, model_file, "--beam_size", beam_size, "--batch_size", 3)
+    assert together == alone
+    (data / "keys").write_text("b\nd some more\n")
+    some = decode(
+        data, model_file, "--beam_size", beam_size, "--key_file", f"{data}/keys"
+    )
+    assert some["text"] == {key: alone["text"][key] for key in "bd"}
+
+
+def test_forced_count_and_config(model_file, tmp_path):
+    data = make_data(tmp_path)
+    conf = data / "decode.yaml"
+    conf.write_text("num_talkers: 3\nbatch_size: 2\n")
+    tables = decode(data, model_file, "--config", conf)
+    assert set(tables["utt2num_spk"].values()) == {"3"}
+    assert (data / "out/1best_recog/rtf").read_text().endswith(" 2\n")
+    # The command line goes before the file.
+    tables = decode(data, model_file, "--config", conf, "--num_talkers", 2)
+    assert set(tables["utt2num_spk"].values()) == {"2"}
+
+
+def test_nothing_is_written_when_decoding_breaks_off(model_file, tmp_path, monkeypatch):
+    data = make_data(tmp_path)
+    calls = []
+
+    def breaks(self, speech, counts=None):
+        calls.append(len(speech))
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return plain(self, speech, counts)
+
+    plain = Speech2Text.__call__
+    monkeypatch.setattr(Speech2Text, "__call__", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        decode(data, model_file)
+    assert len(calls) == 4
+    assert not (data / "out").exists()
+
+
+def test_counts_and_devices_that_do_not_exist(model_file, tmp_path, monkeypatch):
+    data = make_data(tmp_path)
+    with pytest.raises(UserError, match="--num_talkers 5: the model knows"):
+        decode(data, model_file, "--num_talkers", 5)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="--ngpu 1: there is no GPU"):
+        decode(data, model_file, "--ngpu", 1)
+    assert not (data / "out").exists()
+
+
+def write_wav(name, samples, rate=16000, subtype="PCM_16"):
+    return lambda data: soundfile.write(data / name, samples, rate, subtype=subtype)
+
+
+def write_text(name, text):
+    def write(data):
+        (data / name).write_text(text.replace("DATA", str(data)))
+
+    return write
+
+
+ORACLE = ["--oracle_output_dir", "DATA/oracle"]
+# Name: what is spoilt, further options, what the one line says.
+BAD = {
+    "missing": (lambda d: (d / "b.wav").unlink(), [], "b.wav .*no such file"),
+    "no samples": (write_wav("b.wav", np.zeros(0)), [], "utterance b.*has no samples"),
+    "no audio": (write_text("b.wav", "RIFF"), [], "b.wav .*not readable audio"),
+    "NaN": (
+        write_wav("b.wav", np.array([0.0, np.nan]), subtype="FLOAT"),
+        [],
+        "utterance b.* has NaN or infinite samples",
+    ),
+    "rate": (write_wav("b.wav", np.ones(99), 8000), [], "8000 Hz .* wants 16000 Hz"),
+    "stereo": (write_wav("b.wav", np.ones((99, 2))), [], "2 channels, the model wants"),
+    "no scp": (lambda d: (d / "wav.scp").unlink(), [], "wav.scp: no such file"),
+    "twice": (
+        write_text("wav.scp", "a DATA/a.wav\nb DATA/b.wav\nb DATA/b.wav\n"),
+        [],
+        "wav.scp:3: id b stands twice",
+    ),
+    "unsorted": (
+        write_text("wav.scp", "b DATA/b.wav\na DATA/a.wav\n"),
+        [],
+        "wav.scp:2: id a after b is not sorted; run: LC_ALL=C sort",
+    ),
+    "empty scp": (write_text("wav.scp", ""), [], "wav.scp: is empty"),
+    "key": (
+        write_text("keys", "a\nx\n"),
+        ["--key_file", "DATA/keys"],
+        "keys: x is not in .*wav.scp",
+    ),
+    "keys unsorted": (
+        write_text("keys", "b\na\n"),
+        ["--key_file", "DATA/keys"],
+        "keys:2: id a after b is not sorted",
+    ),
+    "no keys": (None, ["--key_file", "DATA/keys"], "keys: no such file"),
+    "data option": (
+        None,
+        ["--data_path_and_name_and_type", "DATA/wav.scp"],
+        "--data_path_and_name_and_type .*: give wav.scp,speech,sound",
+    ),
+    "model": (None, ["--mtasr_model_file", "DATA/x.pth"], "--mtasr_model_file .*x.pth"),
+    "train config": (
+        None,
+        ["--mtasr_train_config", "DATA/x.yaml"],
+        "--mtasr_train_config .*x.yaml: no such file",
+    ),
+    "no config": (None, ["--config", "DATA/x.yaml"], "--config .*x.yaml: no such file"),
+    "unknown key": (
+        write_text("x.yaml", "beam_size: 2\nbeem_size: 3\n"),
+        ["--config", "DATA/x.yaml"],
+        "x.yaml: unknown key beem_size; remove it",
+    ),
+    "no mapping": (
+        write_text("x.yaml", "beam_size\n"),
+        ["--config", "DATA/x.yaml"],
+        "x.yaml: holds no 'key: value' lines",
+    ),
+    "no YAML": (
+        write_text("x.yaml", "a: [1\nb: 2\n"),
+        ["--config", "DATA/x.yaml"],
+        "x.yaml: is not YAML",
+    ),
+    "bad value": (
+        write_text("x.yaml", "beam_size: 1.5\n"),
+        ["--config", "DATA/x.yaml"],
+        "--beam_size 1.5: give a whole number from 1",
+    ),
+    "batch of none": (None, ["--batch_size", "0"], "--batch_size 0: give a whole"),
+    "dtype": (
+        write_text("x.yaml", "dtype: float8\n"),
+        ["--config", "DATA/x.yaml"],
+        "--dtype float8: choose one of float32",
+    ),
+    "oracle alone": (None, ORACLE, "--oracle_output_dir needs --utt2num_spk"),
+    "oracle lacks one": (
+        write_text("utt2num_spk", "a 2\nb 2\nd 2\n"),
+        [*ORACLE, "--utt2num_spk", "DATA/utt2num_spk"],
+        "utt2num_spk: has no talker count for c",
+    ),
+    "oracle word": (
+        write_text("utt2num_spk", "a 2\nb two\nc 2\nd 2\n"),
+        [*ORACLE, "--utt2num_spk", "DATA/utt2num_spk"],
+        "utt2num_spk: has no talker count for b",
+    ),
+}
+
+# All in one process: Python's start is what would take the time.
+TRY_ALL = """
+import contextlib, io, json, sys
+from espnet_mtasr.bin.mtasr_inference import main
+from espnet_mtasr.errors import run_command_line
+for name, words in json.load(sys.stdin).items():
+    said, code = io.StringIO(), 0
+    with contextlib.redirect_stderr(said):
+        try:
+            run_command_line(main, words)
+        except SystemExit as e:
+            code = e.code
+    heavy = sorted({"torch", "espnet2", "transformers"} & set(sys.modules))
+    print(json.dumps([name, code, said.getvalue(), heavy]))
+"""
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    commands = {}
+    model = tmp_path_factory.mktemp("no") / "model.pth"
+    model.write_text("is never read")
+    for name, (spoil, more, _) in BAD.items():
+        data = make_data(tmp_path_factory.mktemp("data"))
+        if spoil is not None:
+            spoil(data)
+        more = [word.replace("DATA", str(data)) for word in more]
+        commands[name] = options(data, model, *more)
+    done = subprocess.run(
+        [sys.executable, "-c", TRY_ALL],
+        input=json.dumps(commands),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = (json.loads(line) for line in done.stdout.splitlines())
+    return {row[0]: (*row[1:], commands[row[0]]) for row in rows}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_refused_in_one_line_before_anything_is_loaded(refused, name):
+    code, said, heavy, command = refused[name]
+    assert code == 2
+    assert said.count("\n") == 1
+    assert re.search(BAD[name][2], said), said
+    assert heavy == []
+    assert not (Path(command[command.index("--output_dir") + 1])).exists()

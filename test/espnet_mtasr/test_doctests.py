@@ -1,0 +1,15 @@
+"""The examples in docstrings are true."""
+
+import doctest
+
+import pytest
+
+from espnet_mtasr.asr import serialized_ctc
+from espnet_mtasr.text import sot
+
+
+@pytest.mark.parametrize("module", [sot, serialized_ctc])
+def test_examples(module):
+    failed, attempted = doctest.testmod(module)
+    assert attempted > 0
+    assert failed == 0
