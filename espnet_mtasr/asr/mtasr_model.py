@@ -234,8 +234,9 @@ class MTASRModel(AbsESPnetModel):
         if weight == 0:
             # Every rank must run a backward pass, also one with nothing to learn from.
             loss = next(p for p in self.parameters() if p.requires_grad).sum() * 0.0
-        # The same keys on every rank, or DDP hangs; NaN: no such talkers here.
-        stats = dict(loss=loss.detach(), unalignable=1.0 - kept.float().mean())
+        # The same keys on every rank, or DDP hangs; NaN: no such talkers here. A copy
+        # of the loss, for the trainer divides the original in place by `accum_grad`.
+        stats = dict(loss=loss.detach().clone(), unalignable=1.0 - kept.float().mean())
         nan = loss.new_full((), float("nan"))
         for name, used, values in (
             ("loss_ctc", self.ctc_weight > 0.0, rows.ctc),

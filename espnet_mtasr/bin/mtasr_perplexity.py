@@ -26,6 +26,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--ngpu", type=int, default=0)
+    parser.add_argument("--num_workers", type=int, default=1)
     parser.add_argument("--log_level", default="INFO", type=str.upper)
     return parser
 
@@ -55,6 +56,7 @@ def measure(args: argparse.Namespace) -> dict:
         collate_fn=MTASRTask.build_collate_fn(train_args, False),
         batch_size=args.batch_size,
         dtype="float32",
+        num_workers=args.num_workers,
     )
     sums: dict = {n: [0, 0, 0.0, 0, 0.0] for n in model.talker_counts}
     for keys, batch in loader:

@@ -1,4 +1,4 @@
-"""Is a recording fit to be used? Header, and the samples where they may be NaN."""
+"""Is a recording fit to be used? Its header, its end, and the samples if need be."""
 
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
@@ -25,15 +25,15 @@ class AudioInfo(NamedTuple):
 
 
 def check_audio(path: Union[str, Path], whose: Optional[str] = None) -> AudioInfo:
-    """Read a recording's header, and its samples if they may be NaN or infinite.
+    """Read a recording's header and end, and all samples if they may be NaN.
 
     Args:
         path: Audio file.
         whose: Utterance id for the message.
 
     Raises:
-        UserError: the file is missing, not audio, empty, or has a NaN or infinite
-            sample.
+        UserError: the file is missing, not audio, broken off, empty, or has a NaN or
+            infinite sample.
     """
     import numpy as np
     import soundfile
@@ -51,6 +51,9 @@ def check_audio(path: Union[str, Path], whose: Optional[str] = None) -> AudioInf
                 raise UserError(
                     f"{name}: has NaN or infinite samples; replace it or drop it"
                 )
+        else:
+            # A file that was broken off has the header, and no last sample.
+            soundfile.read(str(path), start=info.frames - 1)
     except soundfile.LibsndfileError as e:
         raise UserError(f"{name}: is not readable audio ({e}); replace it") from e
     return AudioInfo(

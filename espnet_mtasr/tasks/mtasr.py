@@ -191,7 +191,8 @@ class MTASRTask(ASRTask):
             if name not in classes:
                 raise UserError(f"{option}: {name}; choose one of {', '.join(classes)}")
             conf = getattr(args, f"{option}_conf")
-            check_options(classes[name], conf, f"{option}_conf")
+            given = ("params", "optimizer")
+            check_options(classes[name], conf, f"{option}_conf", given)
         if _weight(args, "ctc_weight") < 1.0 and args.teacher is None:
             raise UserError(
                 "teacher: is missing, a ctc_weight below 1 needs one; choose a teacher "

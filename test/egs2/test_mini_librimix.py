@@ -23,6 +23,7 @@ N_TEST = 3
 SETS = [f"test_mini{k}mix_{noise}" for k in (2, 3) for noise in ("clean", "noisy")]
 ONE_EPOCH = "--max_epoch 1 --batch_size 4 --num_workers 0 --use_tensorboard false"
 MAX_BYTES = 10 * 2**20
+MADE = ("data", "downloads", "dump", "exp")
 
 
 def copy_repository(target):
@@ -37,9 +38,6 @@ def copy_repository(target):
     shutil.copy(ROOT / "setup.py", target)
     (target / "espnet_mtasr").symlink_to(ROOT / "espnet_mtasr")
     return target / "egs2" / "mini_librimix" / "mtasr1"
-
-
-MADE = ("data", "downloads", "dump", "exp")
 
 
 def call(command, cwd):
@@ -189,24 +187,25 @@ def test_phase_2_started_from_phase_1(run):
 
 
 def test_scoring_again_gives_the_same(run):
-    names = [*run.phase2.glob("*.json"), run.phase2 / "RESULTS.md"]
-    before = {p: p.read_bytes() for p in names if p.suffix == ".json"}
+    before = {path: path.read_bytes() for path in run.phase2.glob("*.json")}
+    assert len(before) == 4
     done = run.again("--stage", 13)
     assert done.returncode == 0, done.stderr
     assert before == {p: p.read_bytes() for p in before}
 
 
 def test_batched_decoding_writes_the_same_texts(run):
-    chosen = ["test_mini2mix_noisy", "test_mini3mix_clean"]
+    name = "test_mini3mix_noisy"
+    batched = run.phase2 / "batched_valid.loss_ctc.ave" / name
+    # As if this had been decoded before, with two jobs.
+    shutil.copytree(run.decoded / name, batched)
     done = run.again(
-        *("--stage", 12, "--stop-stage", 12, "--inference_nj", 1),
-        *("--test_sets", " ".join(chosen), "--inference_tag", "batched"),
+        *("--stage", 12, "--stop-stage", 12, "--inference-nj", 1),
+        *("--test_sets", name, "--inference_tag", "batched"),
         *("--inference_args", "--batch_size 4"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in chosen:
-        batched = run.phase2 / "batched_valid.loss_ctc.ave" / name
-        for file in ("text", "utt2num_spk"):
-            expected = (run.decoded / name / file).read_text()
-            assert (batched / file).read_text() == expected
-        assert json.loads((batched / "rtf.json").read_text())["batch_size"] == 4
+    for file in ("text", "utt2num_spk"):
+        expected = (run.decoded / name / file).read_text()
+        assert (batched / file).read_text() == expected
+    assert json.loads((batched / "rtf.json").read_text())["batch_size"] == 4

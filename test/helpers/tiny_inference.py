@@ -9,7 +9,6 @@ from typing import Any, List, Optional
 import numpy as np
 import torch
 import yaml
-
 from helpers.tiny_models import CHARACTERS, LORA, WAVLM_CONF
 
 WORDS = ["<blank>", "<unk>", "had", "lunch", "good", "day", "<sos/eos>"]

@@ -6,8 +6,6 @@ set -euo pipefail
 called_from=${PWD}
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 
-../../../tools/setup.sh
-
 # Options of local/data.sh are taken out, the others go to mtasr.sh.
 data_options=()
 options=()
@@ -42,6 +40,8 @@ while [ $# -gt 0 ]; do
             ;;
     esac
 done
+
+../../../tools/setup.sh
 
 ./mtasr.sh \
     --train_set train \

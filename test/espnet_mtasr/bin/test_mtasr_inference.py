@@ -1,4 +1,4 @@
-"""The command line of stage 12: its files, and what it refuses before it loads torch."""
+"""The command line of stage 12: its files, and what it refuses before torch loads."""
 
 import json
 import logging

@@ -1,0 +1,78 @@
+"""Two processes give the loss, statistics and gradients that one gives.
+
+Through ESPnet's trainer and PyTorch's DistributedDataParallel, each process with its
+share of the rows: other talker counts, other numbers of rows, nothing alignable.
+"""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import two_processes
+from helpers.tiny_models import make_tiny_llm
+
+
+@pytest.fixture(scope="module")
+def llm(tmp_path_factory):
+    return make_tiny_llm(tmp_path_factory.mktemp("llm"))
+
+
+@pytest.fixture(scope="module")
+def two(llm, tmp_path_factory):
+    """What rank 0 and rank 1 saw, by step."""
+    output = tmp_path_factory.mktemp("two") / "result"
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, two_processes.__file__, str(llm), str(output)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        # No GPU: the processes are forked.
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{root}{os.pathsep}{root / 'test'}",
+            "CUDA_VISIBLE_DEVICES": "",
+        },
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [torch.load(f"{output}.{rank}", weights_only=False) for rank in (0, 1)]
+
+
+WITH_SOMETHING = [name for name in two_processes.STEPS if name != "nothing at all"]
+
+
+@pytest.mark.parametrize("step", WITH_SOMETHING)
+def test_loss_and_gradients_are_those_of_one_process(llm, two, step):
+    first, second = two_processes.STEPS[step]
+    wanted = two_processes.take_step(llm, first + second, distributed=False)
+    for rank in two:
+        for name in ("loss", "loss_ctc", "loss_sot", "loss_count", "acc_sot"):
+            value = rank[step]["stats"][name]
+            assert value == pytest.approx(wanted["stats"][name], rel=1e-4), name
+        assert rank[step]["gradients"].keys() >= wanted["gradients"].keys()
+        for name, gradient in rank[step]["gradients"].items():
+            # DDP gives zeros to what no rank used.
+            one = wanted["gradients"].get(name, torch.zeros_like(gradient))
+            torch.testing.assert_close(gradient, one, rtol=1e-3, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("step", ["same count", "a rank with nothing alignable"])
+def test_statistics_per_talker_count(llm, two, step):
+    """Exact for batches of one count, which is how the recipe makes them."""
+    first, second = two_processes.STEPS[step]
+    wanted = two_processes.take_step(llm, first + second, distributed=False)
+    for rank in two:
+        for name in ("loss_ctc", "loss_sot", "acc_sot", "loss_count"):
+            value = rank[step]["stats"][f"{name}_2spk"]
+            assert value == pytest.approx(wanted["stats"][f"{name}_2spk"], rel=1e-4)
+            assert math.isnan(rank[step]["stats"][f"{name}_3spk"])
+
+
+def test_nothing_alignable_anywhere_changes_nothing(two):
+    """The trainer divides 0 by 0 and skips the step, on both ranks."""
+    for rank in two:
+        assert rank["nothing at all"]["gradients"] == {}
