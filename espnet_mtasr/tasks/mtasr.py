@@ -323,6 +323,9 @@ class MTASRTask(ASRTask):
         optim_class = optim_classes[args.optim]
         default = inspect.signature(optim_class).parameters["lr"].default
         lr = args.optim_conf.get("lr", default)
+        if not isinstance(lr, (int, float)):
+            # YAML reads 1e-3 as text.
+            raise UserError(f"optim_conf: lr: {lr!r} is no number; write 1.0e-3")
         return [
             optim_class(
                 [

@@ -32,7 +32,7 @@ valid_set=           # Name of the set that chooses the best checkpoint.
 test_sets=           # Names of the sets to decode, quoted.
 local_data_opts=     # Options of local/data.sh.
 talker_counts="2 3"  # Talker counts that the model knows.
-mixtures=            # What results are measured on, in words, for RESULTS.md.
+mixtures=            # For RESULTS.md: measured on what? (default: data/mixtures.txt)
 speed_perturb_factors= # For instance "0.9 1.0 1.1"; empty: none.
 audio_format=flac    # flac or wav.
 fs=16000             # Sampling rate in Hz.
@@ -357,13 +357,11 @@ if runs 12; then
         logdir=${decode_dir}/${dset}/logdir
         mkdir -p "${logdir}" "${oracle_dir}/${dset}"
         # Left-overs of a run with more jobs would be taken for this run's.
-        rm -rf "${logdir}"/output.* "${logdir}"/oracle.*
+        rm -rf "${logdir}"/output.* "${logdir}"/oracle.* "${logdir}"/keys.*
         wav_scp=${data_feats}/${dset}/wav.scp
         jobs=$(at_most "${inference_nj}" "${wav_scp}")
         keys=()
         for ((n = 1; n <= jobs; n++)); do keys+=("${logdir}/keys.${n}.scp"); done
-        # An earlier run with more jobs must not add its own to what is collected below.
-        rm -rf "${logdir}"/output.* "${logdir}"/oracle.* "${logdir}"/keys.*
         utils/split_scp.sh "${wav_scp}" "${keys[@]}"
         "${decode_cmd_words[@]}" --gpu "${gpus}" JOB=1:"${jobs}" \
             "${logdir}/mtasr_inference.JOB.log" \
@@ -394,7 +392,7 @@ if runs 13; then
         --data_dir "${data_feats}" --decode_dir "${decode_dir}" \
         --oracle_decode_dir "${oracle_dir}" --output_dir "${phase2_exp}" \
         --talker_counts "${talker_counts}" --command "${command_line}" \
-        --mixtures "${mixtures:-${test_sets}}" \
+        --mixtures "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}" \
         --model "${phase2_exp}/${inference_mtasr_model}"
     finish 13
 fi

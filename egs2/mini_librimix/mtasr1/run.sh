@@ -9,7 +9,6 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 # Options of local/data.sh are taken out, the others go to mtasr.sh.
 data_options=()
 options=()
-corpus="the synthetic mini corpus"
 while [ $# -gt 0 ]; do
     name=${1//-/_}
     case ${name} in
@@ -26,7 +25,6 @@ while [ $# -gt 0 ]; do
                     ;;
             esac
             data_options+=("--${name#__}" "${folder}")
-            if [ "${name}" = __librispeech ]; then corpus=${folder}; fi
             shift 2
             ;;
         __train_subset | __dev_subset | __test_subset | __n_train | __n_dev | __n_test | __noise | __seed)
@@ -48,7 +46,6 @@ done
     --valid_set dev \
     --test_sets "test_mini2mix_clean test_mini2mix_noisy test_mini3mix_clean test_mini3mix_noisy" \
     --local_data_opts "${data_options[*]}" \
-    --mixtures "mixtures of ${corpus}, onsets 0.5-1.0 s apart" \
     --talker_counts "2 3" \
     --nj 2 \
     --inference_nj 2 \

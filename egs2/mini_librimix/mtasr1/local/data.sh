@@ -17,7 +17,7 @@ train_subset=train-clean-100
 dev_subset=dev-clean
 test_subset=test-clean
 talker_counts="2 3"
-n_train=800
+n_train=2000
 n_dev=60
 n_test=200
 noise=both
@@ -70,6 +70,8 @@ for dir in "${librispeech}" "${wham_noise}"; do
     [ -z "${dir}" ] || [ -d "${dir}" ] || die "${dir}: no such folder (--librispeech, --wham_noise)"
 done
 
+# What RESULTS.md says that it was measured on.
+measured_on="mixtures of ${librispeech:-the synthetic mini corpus}, onsets ${gap[0]}-${gap[1]} s apart"
 if [ -z "${librispeech}" ]; then
     librispeech=downloads/LibriSpeech
     log "synthetic speech in ${librispeech}"
@@ -116,4 +118,5 @@ python -m espnet_mtasr.bin.simulate \
     --librispeech "${librispeech}" --wham_noise "${wham_noise}" \
     --audio data/local/mixtures --data data --nj "${nj}" "${audio_sets[@]}" \
     --combine train "${train_parts[@]}" --combine dev "${dev_parts[@]}"
+printf '%s\n' "${measured_on}" >data/mixtures.txt
 log "done"
