@@ -8,8 +8,9 @@ import argparse
 import logging
 import shlex
 import sys
+from itertools import zip_longest
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError, run_command_line
 
@@ -58,6 +59,12 @@ def get_parser() -> argparse.ArgumentParser:
     option("mixtures", required=True, help="Which mixtures these are, in words")
     option("model", required=True, help="Which model this is, in words")
     option(
+        "num_examples",
+        type=int,
+        default=0,
+        help="Print so many aligned mixtures: the first of each set, the second, ...",
+    )
+    option(
         "command",
         help="The command line that RESULTS.md quotes; this one if left out",
     )
@@ -82,6 +89,26 @@ def _split_counts(values: Sequence[str]) -> List[int]:
             f"write, for instance: --talker_counts 2 3"
         )
     return sorted({int(word) for word in words})
+
+
+def _examples(
+    pairs: Dict[str, Tuple[Dict[str, List[str]], Dict[str, List[str]]]],
+    number: int,
+    color: bool,
+) -> Iterator[str]:
+    """Yield the lines of `number` aligned mixtures, taking the sets in turn."""
+    from espnet_mtasr.scoring.alignment import format_alignment
+
+    in_turn = [
+        (name, utt)
+        for utts in zip_longest(*(references for references, _ in pairs.values()))
+        for name, utt in zip(pairs, utts)
+        if utt is not None
+    ]
+    for name, utt in in_turn[:number]:
+        references, hypotheses = pairs[name]
+        yield f"\n{name}: {utt}"
+        yield from format_alignment(references[utt], hypotheses.get(utt, []), color)
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
@@ -134,6 +161,12 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     )
     write_results(args.output_dir, results, by_count, command)
     print(format_main_table(results))
+    pairs = {
+        name: (references.texts, hypotheses.texts)
+        for name, (references, hypotheses, _) in loaded.items()
+    }
+    for line in _examples(pairs, args.num_examples, sys.stdout.isatty()):
+        print(line)
 
 
 if __name__ == "__main__":

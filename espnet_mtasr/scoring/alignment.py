@@ -11,9 +11,12 @@ from kaldialign import align
 from espnet_mtasr.scoring.error_counts import match_talkers
 
 GAP = "***"
+RED, PLAIN = "\033[31m", "\033[0m"
 
 
-def format_alignment(reference: Sequence[str], hypothesis: Sequence[str]) -> List[str]:
+def format_alignment(
+    reference: Sequence[str], hypothesis: Sequence[str], color: bool = False
+) -> List[str]:
     """Return the lines of a listing: per talker a heading and three rows.
 
     The rows are the talker's words, the matched stream's words and the errors (S, D
@@ -22,6 +25,7 @@ def format_alignment(reference: Sequence[str], hypothesis: Sequence[str]) -> Lis
     Args:
         reference: One text per talker.
         hypothesis: One text per stream.
+        color: Write errors in red, for terminals.
 
     >>> print("\\n".join(format_alignment(["a had had"], ["a had b"])))
     talker 1, stream 1
@@ -42,7 +46,8 @@ def format_alignment(reference: Sequence[str], hypothesis: Sequence[str]) -> Lis
             mark = "" if r == h else "I" if r == GAP else "D" if h == GAP else "S"
             width = max(len(r), len(h))
             for row, word in zip(rows, (r, h, mark), strict=True):
-                row.append(word.ljust(width))
+                cell = word.ljust(width)
+                row.append(f"{RED}{cell}{PLAIN}" if mark and color else cell)
         lines.append(", ".join(names))
         for label, row in zip(("ref", "hyp", "err"), rows, strict=True):
             lines.append(f"  {label}: {' '.join(row)}".rstrip())

@@ -393,7 +393,7 @@ if runs 13; then
         --oracle_decode_dir "${oracle_dir}" --output_dir "${phase2_exp}" \
         --talker_counts "${talker_counts}" --command "${command_line}" \
         --mixtures "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}" \
-        --model "${phase2_exp}/${inference_mtasr_model}"
+        --model "${phase2_exp}/${inference_mtasr_model}" --num_examples 5
     finish 13
 fi
 

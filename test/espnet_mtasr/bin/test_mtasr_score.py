@@ -218,3 +218,16 @@ def test_module_runs_without_torch_and_reports_one_line(root):
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "no such file; run the stage that makes it" in done.stderr
+
+
+def test_examples_take_the_sets_in_turn(root, capsys):
+    main(arguments(root) + ["--num_examples", "4"])
+    printed = capsys.readouterr().out.splitlines()
+    # DEV and THREE have one mixture each.
+    assert [line for line in printed if line.startswith(("test_", "dev_"))] == [
+        f"{DEV}: w1",
+        f"{TWO}: u1",
+        f"{THREE}: v1",
+        f"{TWO}: u2",
+    ]
+    assert "  ref: had had lunch" in printed

@@ -29,3 +29,12 @@ def test_absent_and_surplus_streams():
         "  hyp: b",
         "  err: I",
     ]
+
+
+def test_errors_are_red_where_colour_is_asked_for():
+    lines = format_alignment(["a b"], ["a xx"], color=True)
+    assert lines[1:] == [
+        "  ref: a \033[31mb \033[0m",
+        "  hyp: a \033[31mxx\033[0m",
+        "  err:   \033[31mS \033[0m",
+    ]
