@@ -75,6 +75,16 @@ preprocessor_choices = ClassChoices(
     default="mtasr",
 )
 
+# Options that come with ASRTask; to ignore them in silence would mislead.
+UNUSED_OPTIONS = (
+    "init",
+    "ctc_conf",
+    "joint_net_conf",
+    "use_lang_prompt",
+    "use_nlp_prompt",
+    "aux_ctc_tasks",
+)
+
 
 class MTASRTask(ASRTask):
     """ASRTask with routed encoder, separators, serialized CTC, teacher, count head."""
@@ -193,6 +203,10 @@ class MTASRTask(ASRTask):
             conf = getattr(args, f"{option}_conf")
             given = ("params", "optimizer")
             check_options(classes[name], conf, f"{option}_conf", given)
+        defaults = cls.get_parser()
+        for option in UNUSED_OPTIONS:
+            if getattr(args, option) != defaults.get_default(option):
+                raise UserError(f"{option}: is not used by this task; remove it")
         if _weight(args, "ctc_weight") < 1.0 and args.teacher is None:
             raise UserError(
                 "teacher: is missing, a ctc_weight below 1 needs one; choose a teacher "
@@ -233,8 +247,8 @@ class MTASRTask(ASRTask):
         args.talker_counts = sorted(set(args.talker_counts))
         cls._check_token_list(args)
         if isinstance(args.token_list, str):
-            path = Path(args.token_list)
-            args.token_list = path.read_text(encoding="utf-8").splitlines()
+            with open(args.token_list, encoding="utf-8") as f:
+                args.token_list = [line.rstrip("\n") for line in f]
         if args.input_size is None:
             frontend = build(frontend_choices, args)
             input_size = frontend.output_size()
@@ -270,6 +284,8 @@ class MTASRTask(ASRTask):
                 len(args.talker_counts),
                 **args.count_head_conf,
             )
+        specaug = build(specaug_choices, args)
+        normalize = build(normalize_choices, args)
         try:
             return build(
                 model_choices,
@@ -282,9 +298,11 @@ class MTASRTask(ASRTask):
                 teacher=teacher,
                 count_head=count_head,
                 frontend=frontend,
-                specaug=build(specaug_choices, args),
-                normalize=build(normalize_choices, args),
+                specaug=specaug,
+                normalize=normalize,
             )
+        except UserError:
+            raise
         except ValueError as e:
             raise UserError(f"model_conf: {e}") from e
 

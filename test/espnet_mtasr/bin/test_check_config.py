@@ -18,7 +18,7 @@ def changed(tmp_path, **changes):
     conf = yaml.safe_load(PHASE_2.read_text())
     for key, value in changes.items():
         if isinstance(value, dict):
-            value = {**conf[key], **value}
+            value = {**conf.get(key, {}), **value}
         conf[key] = value
     path = tmp_path / "train.yaml"
     path.write_text(yaml.safe_dump(conf))
@@ -43,6 +43,8 @@ def test_the_recipes_own_are_right():
             "model_conf: MTASRModel has no option alpha",
         ),
         (dict(teacher_conf=dict(prompt="x")), "teacher_conf: .*has no option prompt"),
+        (dict(ctc_conf=dict(dropout_rate=0.1)), "ctc_conf: is not used by this task"),
+        (dict(init="xavier_uniform"), "init: is not used by this task"),
     ],
 )
 def test_unknown_keys_and_classes(tmp_path, changes, message):
