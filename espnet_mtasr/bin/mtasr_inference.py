@@ -7,12 +7,12 @@ it decodes a second time with the true talker counts of `--utt2num_spk`.
 
 import argparse
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Dict
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.files import write_whole
 from espnet_mtasr.mixture.audio_check import check_audio
 from espnet_mtasr.mixture.data_dir import read_table, write_table
 
@@ -207,9 +207,7 @@ def decode(args: argparse.Namespace) -> None:
     seconds = samples / args.fs
     # Last, and whole: where it is, the decoding is complete.
     rtf = Path(args.output_dir) / "1best_recog" / "rtf"
-    part = rtf.with_name("rtf.part")
-    part.write_text(f"{decode_seconds:.4f} {seconds:.4f} {args.batch_size}\n")
-    os.replace(part, rtf)
+    write_whole(rtf, f"{decode_seconds:.4f} {seconds:.4f} {args.batch_size}\n")
     logging.info(f"RTF {decode_seconds / max(seconds, 1e-9):.4f}")
 
 

@@ -10,10 +10,10 @@ import argparse
 import json
 import logging
 import math
-import os
 from pathlib import Path
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.files import write_whole
 from espnet_mtasr.mixture.data_dir import read_data_dir
 
 
@@ -102,10 +102,7 @@ def main(cmd=None) -> None:
             raise UserError(f"{path}: no such file; run stage 8 first")
     read_data_dir(args.data_dir)
     result = measure(args)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    part = args.output.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=2) + "\n")
-    os.replace(part, args.output)
+    write_whole(args.output, json.dumps(result, indent=2) + "\n")
     for count, row in result.items():
         print(
             f"{count} talkers: SOT perplexity {row['perplexity']:.2f} "

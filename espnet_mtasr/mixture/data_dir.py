@@ -5,11 +5,11 @@ count. Optional: `onsets` (seconds, one per talker), `utt2overlap` (fraction of 
 speech time in which two or more talk), `utt2spk`.
 """
 
-import os
 from pathlib import Path
 from typing import Dict, Iterable, Mapping, Optional, Sequence, Union
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import write_whole
 from espnet_mtasr.text.sot import SC, count_talkers, split_sot
 
 PathLike = Union[str, Path]
@@ -54,13 +54,8 @@ def read_table(path: PathLike) -> Dict[str, str]:
 
 def write_table(path: PathLike, table: Mapping[str, object]) -> None:
     """Write `id value` lines sorted by id (C order); the file appears whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as f:
-        for utt in sorted(table):
-            f.write(f"{utt} {table[utt]}".rstrip() + "\n")
-    os.replace(part, path)
+    lines = [f"{utt} {table[utt]}".rstrip() + "\n" for utt in sorted(table)]
+    write_whole(path, "".join(lines))
 
 
 def check_same_ids(tables: Mapping[str, Mapping[str, str]]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import write_whole
 from espnet_mtasr.mixture.audio_check import AudioInfo, check_audio
 from espnet_mtasr.mixture.data_dir import (
     read_data_dir,
@@ -23,10 +24,7 @@ FORMATS = {"flac": "FLAC", "wav": "WAV"}
 def write_list(path: Path, lines: Sequence[str]) -> None:
     """Write `lines` to a file, or remove the file if there are none."""
     if lines:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        os.replace(part, path)
+        write_whole(path, "\n".join(lines) + "\n")
     else:
         path.unlink(missing_ok=True)
 

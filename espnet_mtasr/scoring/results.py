@@ -6,12 +6,12 @@ states what it was measured on, as icefall's RESULTS.md files do.
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import write_whole
 from espnet_mtasr.scoring.bootstrap import bootstrap_interval
 from espnet_mtasr.scoring.breakdown import by_overlap, by_talkers
 from espnet_mtasr.scoring.error_counts import ErrorCounts, cp_errors, fifo_errors
@@ -257,11 +257,8 @@ def write_results(
     for name, table in tables.items():
         contents[name] = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
     try:
-        output_dir.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            part = output_dir / (name + ".part")
-            part.write_text(content, encoding="utf-8")
-            os.replace(part, output_dir / name)
+            write_whole(output_dir / name, content)
     except OSError as e:
         raise UserError(
             f"--output_dir {output_dir}: cannot be written ({e.strerror}); name "

@@ -52,8 +52,8 @@ def _output_lengths(encoder: AbsEncoder, width: int, ilens: torch.Tensor):
     return torch.tensor([frames[n] for n in ilens.tolist()], device=ilens.device)
 
 
-class EspnetTrunk(AbsTrunk):
-    """An ESPnet encoder as the shared part; reads `(B, N, F)` features."""
+class _EspnetHalf:
+    """What trunk and branch share: an ESPnet encoder and its input's width."""
 
     def __init__(self, encoder: AbsEncoder, input_size: int):
         super().__init__()
@@ -65,29 +65,20 @@ class EspnetTrunk(AbsTrunk):
         return self.encoder.output_size()
 
     def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
-        """Frames `(B,)` for `ilens` `(B,)` feature frames."""
+        """Frames `(B,)` for `ilens` `(B,)` frames of the input."""
         return _output_lengths(self.encoder, self.input_size, ilens)
+
+
+class EspnetTrunk(_EspnetHalf, AbsTrunk):
+    """An ESPnet encoder as the shared part; reads `(B, N, F)` features."""
 
     def forward(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> TrunkOutput:
         """Encode `(B, N, F)` features."""
         return TrunkOutput(*_encode(self.encoder, xs_pad, ilens))
 
 
-class EspnetBranch(AbsBranch):
+class EspnetBranch(_EspnetHalf, AbsBranch):
     """An ESPnet encoder as the part of one talker count."""
-
-    def __init__(self, encoder: AbsEncoder, input_size: int):
-        super().__init__()
-        self.encoder = encoder
-        self.input_size = input_size
-
-    def output_size(self) -> int:
-        """Width D of the output."""
-        return self.encoder.output_size()
-
-    def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
-        """Frames `(B,)` for `ilens` `(B,)` frames of the trunk."""
-        return _output_lengths(self.encoder, self.input_size, ilens)
 
     def forward(self, trunk: TrunkOutput) -> Tuple[torch.Tensor, torch.Tensor]:
         """Return `(B, T', D)` and lengths `(B,)`."""
