@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Union
+from typing import Sequence, Union
 
 
 def write_whole(path: Union[str, Path], content: str) -> None:
@@ -12,3 +12,11 @@ def write_whole(path: Union[str, Path], content: str) -> None:
     part = path.with_name(path.name + ".part")
     part.write_text(content, encoding="utf-8")
     os.replace(part, path)
+
+
+def write_list(path: Union[str, Path], lines: Sequence[str]) -> None:
+    """Write `lines` to a file, or remove the file if there are none."""
+    if lines:
+        write_whole(path, "\n".join(lines) + "\n")
+    else:
+        Path(path).unlink(missing_ok=True)

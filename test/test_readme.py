@@ -7,6 +7,10 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
 
 
+def test_nothing_is_left_to_fill_in():
+    assert not re.search(r"@[A-Z]+@|TODO|<this ", (ROOT / "README.md").read_text())
+
+
 def test_classes_in_another_recipe(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     exec(EXAMPLES[0], {})

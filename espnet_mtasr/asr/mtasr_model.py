@@ -133,7 +133,8 @@ class MTASRModel(AbsESPnetModel):
 
         Returns:
             Mean loss over the utterances that can be aligned, statistics, and the
-            number of those utterances (the weight). With none left, all are 0.
+            number of those utterances (the weight). With none left, all are 0; ESPnet
+            skips a step in which that is so on every rank.
 
         Raises:
             ValueError: `ctc_weight` below 1 without a teacher, or a talker count that

@@ -162,6 +162,22 @@ def check_model(name: str, folder: Path) -> Dict[str, object]:
     return dict(model_type=config.get("model_type"), sha256=hashes)
 
 
+def check_pin(name: str, pin: dict, old: Optional[dict], pins_path: Path) -> None:
+    """Compare a model with the one that was pinned before.
+
+    Raises:
+        UserError: the same source and revision have other weights now.
+    """
+    if old is None or old["sha256"] == pin["sha256"]:
+        return
+    if (old["source"], old["revision"]) == (pin["source"], pin["revision"]):
+        raise UserError(
+            f"--{name} {pin['source']}: its weights are not those that {pins_path} "
+            f"pins; get the pinned ones, or remove {pins_path} to take these"
+        )
+    print(f"{name}: {pin['source']} replaces {old['source']}")
+
+
 def link(target: Path, folder: Path) -> None:
     """Make `target` a symbolic link to `folder`, replacing an older link.
 
@@ -189,9 +205,11 @@ def main(cmd=None) -> None:
         if source:
             revision = getattr(args, f"{name}_revision")
             folder = get_source(name, source, revision, args.output_dir.absolute())
+            if revision is None and folder.parent.name == "snapshots":
+                # The hub's cache names its folders by commit.
+                revision = folder.name
             pin = dict(source=source, revision=revision, **check_model(name, folder))
-            if name in old and old[name]["sha256"] != pin["sha256"]:
-                print(f"{name}: {source} replaces {old[name]['source']}")
+            check_pin(name, pin, old.get(name), pins_path)
             found[name] = (folder, pin)
     args.output_dir.mkdir(parents=True, exist_ok=True)
     for name, (folder, _) in found.items():

@@ -58,7 +58,7 @@ def measure(args: argparse.Namespace) -> dict:
         dtype="float32",
         num_workers=args.num_workers,
     )
-    sums: dict = {n: [0, 0, 0.0, 0, 0.0] for n in model.talker_counts}
+    sums: dict = {n: [0, 0, 0.0, 0, 0.0, 0] for n in model.talker_counts}
     for keys, batch in loader:
         batch = to_device(batch, device)
         names = [f"text_spk{k}_lengths" for k in range(1, max(sums) + 1)]
@@ -70,15 +70,17 @@ def measure(args: argparse.Namespace) -> dict:
                 hidden, lengths = model.encoder.encode_branch(trunk, count, at)
                 text, text_lengths = batch["text"][at], batch["text_lengths"][at]
                 right = model.teacher(hidden, lengths, text, text_lengths)
-                wrong = model.teacher(
-                    hidden.roll(1, 0), lengths.roll(1, 0), text, text_lengths
-                )
                 total = sums[count]
                 total[0] += len(at)
                 total[1] += int(right.num_tokens.sum())
                 total[2] += float((right.loss * right.num_tokens).sum())
                 total[3] += int(right.num_correct.sum())
-                total[4] += float((wrong.loss * wrong.num_tokens).sum())
+                if len(at) > 1:
+                    wrong = model.teacher(
+                        hidden.roll(1, 0), lengths.roll(1, 0), text, text_lengths
+                    )
+                    total[4] += float((wrong.loss * wrong.num_tokens).sum())
+                    total[5] += int(wrong.num_tokens.sum())
         logging.info(f"{keys[0]}: {len(keys)} mixtures")
     return {
         str(count): dict(
@@ -86,9 +88,11 @@ def measure(args: argparse.Namespace) -> dict:
             n_tokens=n_tokens,
             perplexity=math.exp(loss / n_tokens),
             accuracy=100.0 * correct / n_tokens,
-            perplexity_other_speech=math.exp(wrong_loss / n_tokens),
+            perplexity_other_speech=(
+                math.exp(wrong_loss / n_wrong) if n_wrong > 0 else None
+            ),
         )
-        for count, (n_utt, n_tokens, loss, correct, wrong_loss) in sums.items()
+        for count, (n_utt, n_tokens, loss, correct, wrong_loss, n_wrong) in sums.items()
         if n_tokens > 0
     }
 
@@ -104,9 +108,10 @@ def main(cmd=None) -> None:
     result = measure(args)
     write_whole(args.output, json.dumps(result, indent=2) + "\n")
     for count, row in result.items():
+        other = row["perplexity_other_speech"]
         print(
-            f"{count} talkers: SOT perplexity {row['perplexity']:.2f} "
-            f"(another mixture's speech: {row['perplexity_other_speech']:.2f}), "
+            f"{count} talkers: SOT perplexity {row['perplexity']:.2f} (another "
+            f"mixture's speech: {'?' if other is None else f'{other:.2f}'}), "
             f"token accuracy {row['accuracy']:.1f} %"
         )
 

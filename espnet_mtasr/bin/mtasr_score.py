@@ -68,6 +68,7 @@ def get_parser() -> argparse.ArgumentParser:
         "command",
         help="The command line that RESULTS.md quotes; this one if left out",
     )
+    option("machine", default="", help="What RESULTS.md names as the machine")
     return parser
 
 
@@ -159,7 +160,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     by_count = cpwer_by_talkers(
         {name: score.by_talkers for name, score in scores.items()}, talker_counts
     )
-    write_results(args.output_dir, results, by_count, command)
+    write_results(args.output_dir, results, by_count, command, args.machine)
     print(format_main_table(results))
     pairs = {
         name: (references.texts, hypotheses.texts)

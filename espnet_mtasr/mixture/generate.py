@@ -19,6 +19,7 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import write_list
 from espnet_mtasr.mixture.corpus import talker_of, text_of
 from espnet_mtasr.mixture.data_dir import check_same_ids, write_data_dir
 from espnet_mtasr.mixture.metadata import MixtureRow, read_metadata
@@ -27,7 +28,7 @@ from espnet_mtasr.mixture.progress import progress
 from espnet_mtasr.mixture.report import (
     Mixture,
     SetReport,
-    check_audio,
+    check_length,
     check_mixture,
     data_tables,
     format_report,
@@ -258,13 +259,12 @@ class SetBuilder:
     def finish(self) -> Dict[str, List[Mixture]]:
         """Say and list what was skipped; return data directory to its mixtures."""
         listing = self.folder / "skipped"
-        listing.unlink(missing_ok=True)
-        if self.skipped:
-            lines = [f"{utt} {why}\n" for utt, why in self.skipped.items()]
-            listing.write_text("".join(lines), encoding="utf-8")
+        lines = [f"{utt} {why}" for utt, why in self.skipped.items()]
+        write_list(listing, lines)
+        if lines:
             print(
                 f"{self.name}: skipped {len(lines)} of {len(self.rows)} mixtures, "
-                f"listed in {listing}, as: {lines[0].strip()}",
+                f"listed in {listing}, as: {lines[0]}",
                 file=sys.stderr,
             )
         kept = {
@@ -324,7 +324,9 @@ def generate_sets(
             data.update(builder.finish())
         for mixtures in data.values():
             list(
-                pool.map(partial(check_audio, rate=corpus.rate), mixtures, chunksize=64)
+                pool.map(
+                    partial(check_length, rate=corpus.rate), mixtures, chunksize=64
+                )
             )
     for name, parts in combined.items():
         data[name] = [m for part in parts for m in data[part]]

@@ -21,6 +21,7 @@ from typing import Deque, Dict, FrozenSet, Iterable, List, Sequence, Set, Tuple,
 import numpy as np
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import write_list
 from espnet_mtasr.mixture.corpus import Utterance, scan_corpus, scan_noise
 from espnet_mtasr.mixture.metadata import MixtureRow, write_metadata
 from espnet_mtasr.mixture.mixing import mix, read_audio
@@ -312,8 +313,8 @@ def _without_bad(
 ) -> List[Tuple[str, Tuple[str, ...], str]]:
     """Drop the drafts that use bad audio and list them; or raise `UserError`."""
     skipped = out / f"{plan.name}.skipped"
-    skipped.unlink(missing_ok=True)
     if not bad:
+        write_list(skipped, [])
         return drafts
     reasons = list(bad.values())
     if not plan.skips_bad_audio:
@@ -321,12 +322,11 @@ def _without_bad(
         raise UserError(f"{reasons[0]}{more}; {plan.name} is not drawn with bad audio")
     good = [d for d in drafts if d[2] not in bad and not any(p in bad for p in d[1])]
     lines = [
-        f"{name} {next(bad[p] for p in (*sources, noise) if p in bad)}\n"
+        f"{name} {next(bad[p] for p in (*sources, noise) if p in bad)}"
         for name, sources, noise in drafts
         if noise in bad or any(p in bad for p in sources)
     ]
-    out.mkdir(parents=True, exist_ok=True)
-    skipped.write_text("".join(lines), encoding="utf-8")
+    write_list(skipped, lines)
     print(
         f"{plan.name}: skipped {len(lines)} of {len(drafts)} mixtures with bad audio, "
         f"listed in {skipped}: {_some(reasons)}",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.files import write_whole
+from espnet_mtasr.files import write_list
 from espnet_mtasr.mixture.audio_check import AudioInfo, check_audio
 from espnet_mtasr.mixture.data_dir import (
     read_data_dir,
@@ -19,14 +19,6 @@ from espnet_mtasr.mixture.data_dir import (
 )
 
 FORMATS = {"flac": "FLAC", "wav": "WAV"}
-
-
-def write_list(path: Path, lines: Sequence[str]) -> None:
-    """Write `lines` to a file, or remove the file if there are none."""
-    if lines:
-        write_whole(path, "\n".join(lines) + "\n")
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _format_one(job: Tuple[str, str, str, int, str, str]) -> Tuple[str, str, int, str]:

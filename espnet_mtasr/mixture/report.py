@@ -57,7 +57,7 @@ def check_mixture(mixture: Mixture) -> None:
         )
 
 
-def check_audio(mixture: Mixture, rate: int) -> None:
+def check_length(mixture: Mixture, rate: int) -> None:
     """Check that the recording lasts as long as its talkers.
 
     Raises:

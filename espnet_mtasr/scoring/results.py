@@ -188,18 +188,23 @@ def _format_overlap_table(results: Mapping[str, Any]) -> Optional[str]:
     )
 
 
-def format_results(results: Mapping[str, Any], command: str = "") -> str:
+def format_results(
+    results: Mapping[str, Any], command: str = "", machine: str = ""
+) -> str:
     """Return RESULTS.md's content, made from that of results.json.
 
     Args:
         results: What `assemble_results` returned.
         command: The command line that gave the figures.
+        machine: What they were measured on.
     """
     parts: List[str] = [
         "# Results",
         f"- Measured on: {' '.join(results['mixtures'].split())}\n"
         f"- Model: {' '.join(results['model'].split())}",
     ]
+    if machine:
+        parts.append(f"Machine: {machine}")
     if command:
         parts.append(f"Command:\n\n```\n{command.strip()}\n```")
     parts += [
@@ -230,6 +235,7 @@ def write_results(
     results: Mapping[str, Any],
     cpwer_by_num_talkers: Mapping[str, Optional[float]],
     command: str = "",
+    machine: str = "",
 ) -> None:
     """Write all files of stage 13; results.json comes last, so it marks the end.
 
@@ -238,6 +244,7 @@ def write_results(
         results: What `assemble_results` returned.
         cpwer_by_num_talkers: What `breakdown.cpwer_by_talkers` returned.
         command: For RESULTS.md.
+        machine: For RESULTS.md.
 
     Raises:
         UserError: the directory cannot be written.
@@ -253,7 +260,7 @@ def write_results(
         },
         "results.json": results,
     }
-    contents = {"RESULTS.md": format_results(results, command)}
+    contents = {"RESULTS.md": format_results(results, command, machine)}
     for name, table in tables.items():
         contents[name] = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
     try:

@@ -120,9 +120,9 @@ def test_results_have_the_documented_form(run):
     results = run.results()
     assert list(results) == ["mixtures", "model", "sets"]
     # Whoever reads the table must see that it is not the recipe's own corpus.
-    assert results["mixtures"] == (
-        f"mixtures of {run.corpus}/LibriSpeech, onsets 0.5-1.0 s apart"
-    )
+    assert results["mixtures"] == "mixtures of LibriSpeech, onsets 0.5-1.0 s apart"
+    markdown = (run.phase2 / "RESULTS.md").read_text()
+    assert "./run.sh --wham-noise" in markdown and "cores" in markdown
     assert list(results["sets"]) == SETS
     for name, row in results["sets"].items():
         assert set(row) == set(
@@ -220,3 +220,18 @@ def test_batched_decoding_writes_the_same_texts(run):
         expected = (run.decoded / name / file).read_text()
         assert (batched / file).read_text() == expected
     assert json.loads((batched / "rtf.json").read_text())["batch_size"] == 4
+
+
+def test_a_training_goes_on_with_its_own_data_and_options_only(run):
+    """Else the old weights would be scored as if they were trained on the new data."""
+    done = run.again(*("--stage", 8, "--stop_stage", 8), "--bpemode", "bpe")
+    assert done.returncode == 2
+    assert "tokens.txt: no such file; run the stages before" in done.stderr
+    options = ["--phase1_args", ONE_EPOCH + " --optim_conf lr=0.5"]
+    done = run.again("--stage", 8, "--stop_stage", 8, *options)
+    assert done.returncode == 2
+    assert "mtasr_phase1 holds a training on other data" in done.stderr
+    longer = ["--phase1_args", ONE_EPOCH.replace("--max_epoch 1", "--max_epoch 2")]
+    done = run.again("--stage", 8, "--stop_stage", 8, *longer)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (run.phase1 / "2epoch.pth").exists()

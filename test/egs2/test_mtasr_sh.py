@@ -136,9 +136,10 @@ done
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--librispeech"], "error: --librispeech needs a folder"),
-        (["--wham-noise", "nowhere"], "error: --wham-noise nowhere: no such folder"),
+        (["--librispeech"], "error: --librispeech needs a value"),
+        (["--wham-noise", "nowhere"], "error: --wham_noise nowhere: no such folder"),
         (["--librispeech", "a b"], "a b: has a blank in it; give a link"),
+        (["--librispeech=nowhere"], "error: --librispeech nowhere: no such folder"),
         (["--n_train"], "error: --n_train needs a value"),
         (["--n_trian", "3"], "error: unknown option --n_trian"),
         (["--stage", "14"], "error: --stage 14: the last stage is 13"),

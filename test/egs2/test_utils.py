@@ -124,6 +124,21 @@ class TestRun:
             assert (tmp_path / f"out.{job}").read_text() == f"{job}\n"
             assert "Ended (code 0)" in (tmp_path / f"log/a.{job}.log").read_text()
 
+    def test_jobs_run_side_by_side_with_one_thread_each(self, tmp_path):
+        """nproc obeys OMP_NUM_THREADS, which path.sh sets: it is not the cores."""
+        cores = len(os.sched_getaffinity(0))
+        if cores < 2:
+            pytest.skip("needs two cores")
+        # Each job waits for the other's file.
+        wait = "for i in {1..50}; do [ -e $((3 - JOB)) ] && exit; sleep .1; done"
+        body = f"touch JOB; {wait}; exit 1"
+        done = call(
+            *(UTILS / "run.sh", "JOB=1:2", "JOB.log", "bash", "-c", body),
+            cwd=tmp_path,
+            OMP_NUM_THREADS=1,
+        )
+        assert done.returncode == 0, done.stderr
+
     def test_max_jobs_run(self, tmp_path):
         body = "echo + >>seen; sleep 0.2; echo - >>seen"
         done = call(

@@ -25,6 +25,7 @@ gpu_inference=false  # Decode on GPUs.
 dumpdir=dump         # Formatted data.
 expdir=exp           # Experiments.
 python=python        # Python interpreter.
+check_options=false  # Check the options, and stop.
 
 # Data
 train_set=           # Name of the training set, in data/.
@@ -72,10 +73,9 @@ help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAMES\" 
 $(sed -n '/^# General$/,/^help_message=/p' "${BASH_SOURCE[0]}" |
     sed -e '/^help_message=/d' -e 's/^\([a-z_0-9]*\)=/    --\1 /')"
 
-command_line="$0 $*"
+# A run.sh that calls this script names its own command line.
+command_line=${MTASR_COMMAND:-$(printf '%q ' "$0" "$@")}
 . utils/parse_options.sh
-. ./path.sh
-. ./cmd.sh
 
 [ $# -eq 0 ] || die "$1 is no option (see $0 --help)"
 [ -n "${train_set}" ] || die "--train_set is missing"
@@ -115,12 +115,18 @@ case ${token_type} in
     char | word) token_dir=data/token_list/${token_type} ;;
     *) die "--token_type ${token_type}: choose bpe, char or word" ;;
 esac
+if [ "${check_options}" = true ]; then exit 0; fi
+. ./path.sh
+. ./cmd.sh
+
 data_feats=${dumpdir}/raw
 source_train_set=${train_set}
 if [ -z "${num_threads}" ]; then
     num_threads=1
     # nproc obeys OMP_NUM_THREADS, which path.sh sets for parallel jobs.
-    if [ "${ngpu}" -eq 0 ]; then num_threads=$(env -u OMP_NUM_THREADS nproc); fi
+    if [ "${ngpu}" -eq 0 ]; then
+        num_threads=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
+    fi
 fi
 if [ -n "${speed_perturb_factors}" ]; then
     train_set=${train_set}_sp
@@ -210,10 +216,40 @@ collect_stats() {
         --max_unalignable "${max_unalignable}" "${task_options[@]}" "$@"
 }
 
+# What a training depends on, but for its length: fingerprint CONFIG STATS_DIR [OPTION...]
+fingerprint() {
+    local config=$1 stats=$2 option
+    shift 2
+    {
+        grep -v '^max_epoch:' "${config}"
+        cat "${stats}"/lists/*/{wav.scp,text} "${token_dir}/tokens.txt"
+        if [ -f "${models_dir}/models.json" ]; then cat "${models_dir}/models.json"; fi
+        while [ $# -gt 0 ]; do
+            option=$1
+            shift
+            case ${option} in
+                --max_epoch) shift ;;
+                *.pth:*) sha256sum "${option%%:*}" ;;
+                *) echo "${option}" ;;
+            esac
+        done
+    } | sha256sum
+}
+
 # train CONFIG STATS_DIR EXP_DIR [OPTION...]: goes on where it was stopped.
 train() {
-    local config=$1 stats=$2 exp=$3
+    local config=$1 stats=$2 exp=$3 inputs file
     shift 3
+    for file in "${token_dir}/tokens.txt" "${stats}/lists/train/wav.scp"; do
+        [ -f "${file}" ] || die "${file}: no such file; run the stages before this one"
+    done
+    inputs=$(fingerprint "${config}" "${stats}" "$@")
+    # ESPnet would go on from any checkpoint, with other tokens or other data.
+    if [ -e "${exp}/checkpoint.pth" ] &&
+        [ "$(cat "${exp}/.inputs" 2>/dev/null)" != "${inputs}" ]; then
+        die "${exp} holds a training on other data, tokens, models or options: remove" \
+            "it, or name another folder (--expdir, --phase1_tag, --phase2_tag)"
+    fi
     local command=(
         "${python}" -m espnet_mtasr.bin.mtasr_train --config "${config}"
         --train_data_path_and_name_and_type "${stats}/lists/train/wav.scp,speech,sound"
@@ -227,6 +263,7 @@ train() {
         --resume true --output_dir "${exp}" "${task_options[@]}" "$@"
     )
     mkdir -p "${exp}"
+    echo "${inputs}" >"${exp}/.inputs"
     log "Training; progress: tail -f ${exp}/train.log"
     if [ "${ngpu}" -le 1 ] && [ "${num_nodes}" -le 1 ]; then
         "${cuda_cmd_words[@]}" --gpu "${ngpu}" --num_threads "${num_threads}" \
@@ -393,7 +430,8 @@ if runs 13; then
         --oracle_decode_dir "${oracle_dir}" --output_dir "${phase2_exp}" \
         --talker_counts "${talker_counts}" --command "${command_line}" \
         --mixtures "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}" \
-        --model "${phase2_exp}/${inference_mtasr_model}" --num_examples 5
+        --model "${phase2_exp}/${inference_mtasr_model}" --num_examples 5 \
+        --machine "$(env -u OMP_NUM_THREADS nproc) cores,$(awk -F: '/^model name/ {print $2; exit}' /proc/cpuinfo)"
     finish 13
 fi
 

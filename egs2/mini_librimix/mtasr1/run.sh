@@ -1,59 +1,105 @@
 #!/usr/bin/env bash
 # Two and three synthetic talkers at once, written down by a model that this run trains:
-# stages 1 to 13 on a CPU, with nothing to download but packages. All options of
-# mtasr.sh (run.sh --help) and, for stage 1, those of local/data.sh named below.
+# stages 1 to 13 on a CPU, with nothing to download but packages.
 set -euo pipefail
+
+help_message="Usage: run.sh [options]
+Options of this recipe's stage 1 (lists between commas):
+    --librispeech DIR      LibriSpeech-shaped corpus instead of the synthetic one
+    --wham_noise DIR       WHAM!-shaped noise (tr, cv, tt) instead of the synthetic one
+    --train_subset NAMES   its folders: train-clean-100
+    --dev_subset NAMES     dev-clean
+    --test_subset NAMES    test-clean
+    --n_train N            training mixtures per talker count: 2000
+    --n_dev N              60
+    --n_test N             200
+    --noise KIND           training mixtures: clean, noisy or both
+    --onset_gap LO,HI      seconds from one onset to the next: 0.5,1.0
+    --seed N               seed of corpus and mixtures: 1
+and for all stages: --talker_counts COUNTS (2,3), --nj N (2), and those of mtasr.sh:
+"
+
+MTASR_COMMAND=$(printf '%q ' ./run.sh "$@")
+export MTASR_COMMAND
 called_from=${PWD}
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 
-# Options of local/data.sh are taken out, the others go to mtasr.sh.
+die() {
+    echo "run.sh: error: $*" >&2
+    exit 2
+}
+
+talker_counts=2,3
+nj=2
+local_data_opts=
 data_options=()
 options=()
 while [ $# -gt 0 ]; do
-    name=${1//-/_}
+    name=${1%%=*}
+    name=${name//-/_}
     case ${name} in
-        __librispeech | __wham_noise)
-            if [ $# -lt 2 ]; then echo "run.sh: error: $1 needs a folder" >&2; exit 2; fi
-            if ! folder=$(cd "${called_from}" && cd -- "$2" 2>/dev/null && pwd); then
-                echo "run.sh: error: $1 $2: no such folder; give the corpus's" >&2
-                exit 2
-            fi
-            case ${folder} in
-                *[[:space:]]*)
-                    echo "run.sh: error: $1 ${folder}: has a blank in it; give a link" >&2
-                    exit 2
-                    ;;
-            esac
-            data_options+=("--${name#__}" "${folder}")
-            shift 2
+        __help | _h)
+            echo "${help_message}"
+            exec ./mtasr.sh --help
             ;;
-        __train_subset | __dev_subset | __test_subset | __n_train | __n_dev | __n_test | __noise | __seed)
-            if [ $# -lt 2 ]; then echo "run.sh: error: $1 needs a value" >&2; exit 2; fi
-            data_options+=("--${name#__}" "$2")
-            shift 2
+        __librispeech | __wham_noise | __train_subset | __dev_subset | __test_subset | \
+            __n_train | __n_dev | __n_test | __noise | __onset_gap | __seed | \
+            __talker_counts | __nj | __local_data_opts)
+            if [[ $1 == *=* ]]; then
+                value=${1#*=}
+                shift
+            else
+                if [ $# -lt 2 ]; then die "$1 needs a value"; fi
+                value=$2
+                shift 2
+            fi
             ;;
         *)
             options+=("$1")
             shift
+            continue
             ;;
     esac
+    case ${name} in
+        __librispeech | __wham_noise)
+            folder=$(cd "${called_from}" && cd -- "${value}" 2>/dev/null && pwd) ||
+                die "--${name#__} ${value}: no such folder; give the corpus's"
+            case ${folder} in
+                *[[:space:]]*) die "--${name#__} ${folder}: has a blank in it; give a link" ;;
+            esac
+            data_options+=("--${name#__}" "${folder}")
+            ;;
+        __talker_counts) talker_counts=${value// /,} ;;
+        __nj) nj=${value} ;;
+        __local_data_opts) local_data_opts=${value} ;;
+        *) data_options+=("--${name#__}" "${value// /,}") ;;
+    esac
 done
+test_sets=
+for k in ${talker_counts//,/ }; do
+    test_sets+=" test_mini${k}mix_clean test_mini${k}mix_noisy"
+done
+data_options+=(--talker_counts "${talker_counts}" --nj "${nj}")
 
-../../../tools/setup.sh
-
-./mtasr.sh \
-    --train_set train \
-    --valid_set dev \
-    --test_sets "test_mini2mix_clean test_mini2mix_noisy test_mini3mix_clean test_mini3mix_noisy" \
-    --local_data_opts "${data_options[*]}" \
-    --talker_counts "2 3" \
-    --nj 2 \
-    --inference_nj 2 \
-    --nbpe 120 \
-    --max_unalignable 1.0 \
-    --encoder pretrained/encoder \
-    --llm pretrained/lm \
-    --phase1_config conf/train_phase1.yaml \
-    --phase2_config conf/train_phase2.yaml \
-    --inference_config conf/decode.yaml \
+command=(
+    ./mtasr.sh
+    --train_set train
+    --valid_set dev
+    --test_sets "${test_sets# }"
+    --local_data_opts "${data_options[*]} ${local_data_opts}"
+    --talker_counts "${talker_counts//,/ }"
+    --nj "${nj}"
+    --inference_nj 2
+    --nbpe 120
+    --max_unalignable 1.0
+    --encoder pretrained/encoder
+    --llm pretrained/lm
+    --phase1_config conf/train_phase1.yaml
+    --phase2_config conf/train_phase2.yaml
+    --inference_config conf/decode.yaml
     "${options[@]}"
+)
+# A mistake must not cost the installation of gigabytes first.
+"${command[@]}" --check_options true
+../../../tools/setup.sh
+"${command[@]}"

@@ -74,8 +74,9 @@ def test_changed_weights_are_reported(tmp_path, capsys):
     assert get(out, encoder=wavlm) == old
     assert capsys.readouterr().out == f"encoder: wavlm from {wavlm}\n"
     (wavlm / "model.safetensors").write_bytes(b"other")
-    assert get(out, encoder=wavlm) != old
-    assert capsys.readouterr().out.startswith(f"encoder: {wavlm} replaces {wavlm}\n")
+    with pytest.raises(UserError, match="not those that .*models.json pins"):
+        get(out, encoder=wavlm)
+    assert (out / "encoder").resolve() == wavlm
     other = make_folder(tmp_path / "other", weights=b"third")
     get(out, encoder=other)
     assert f"{other} replaces {wavlm}" in capsys.readouterr().out

@@ -94,6 +94,16 @@ def freeze(model, prefixes):
                 parameter.requires_grad = False
 
 
+def test_a_part_that_is_not_built_may_be_frozen(args_of):
+    """One configuration of phase 2 serves with and without a teacher."""
+    args = args_of(2, model_conf=dict(ctc_weight=1.0))
+    assert "teacher" in args.freeze_param
+    args.lr_scale = {"teacher.llm": 0.1}
+    model = MTASRTask.build_model(args)
+    freeze(model, args.freeze_param)
+    assert MTASRTask.build_optimizers(args, model)
+
+
 LR_SCALES = [
     {"encoder.branches": 0.5, "encoder.branches.3": 0.1, "ctc": 2},
     {"encoder": {"branches": 0.5, "branches.3": 0.1}, "ctc": 2},

@@ -80,7 +80,8 @@ if [ "${workers}" -eq 0 ]; then
         workers=${#gpus[@]}
         workers=$((workers / gpu))
     else
-        workers=$(nproc)
+        # nproc obeys OMP_NUM_THREADS, which is about the threads of one job.
+        workers=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
         workers=$((workers / ${num_threads:-1}))
     fi
 fi

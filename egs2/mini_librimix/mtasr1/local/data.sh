@@ -50,8 +50,12 @@ help_message="Usage: local/data.sh [options], in the recipe folder
 . ./path.sh
 
 [ $# -eq 0 ] || die "$1 is no option (see local/data.sh --help)"
-read -ra counts <<< "${talker_counts}"
-read -ra gap <<< "${onset_gap}"
+# A list may come with commas too, where blanks would not survive.
+train_subset=${train_subset//,/ }
+dev_subset=${dev_subset//,/ }
+test_subset=${test_subset//,/ }
+read -ra counts <<< "${talker_counts//,/ }"
+read -ra gap <<< "${onset_gap//,/ }"
 read -ra corpus_opts <<< "${corpus_options}"
 read -ra noise_opts <<< "${noise_options}"
 [ "${#counts[@]}" -gt 0 ] || die "--talker_counts is empty; give counts, as in '2 3'"
@@ -71,7 +75,8 @@ for dir in "${librispeech}" "${wham_noise}"; do
 done
 
 # What RESULTS.md says that it was measured on.
-measured_on="mixtures of ${librispeech:-the synthetic mini corpus}, onsets ${gap[0]}-${gap[1]} s apart"
+corpus=${librispeech##*/}
+measured_on="mixtures of ${corpus:-the synthetic mini corpus}, onsets ${gap[0]}-${gap[1]} s apart"
 if [ -z "${librispeech}" ]; then
     librispeech=downloads/LibriSpeech
     log "synthetic speech in ${librispeech}"

@@ -28,7 +28,7 @@ from transformers import WavLMConfig, WavLMModel
 
 from espnet_mtasr.asr.encoder.wavlm import normalize_samples, wavlm_output_lengths
 from espnet_mtasr.asr.padding import valid_mask
-from espnet_mtasr.errors import run_command_line
+from espnet_mtasr.errors import UserError, run_command_line
 
 RATE = 16000
 
@@ -133,6 +133,11 @@ class Recognizer(torch.nn.Module):
         return self.ctc(hidden).log_softmax(-1), frames
 
 
+def checkpoint_path(args: argparse.Namespace) -> Path:
+    """Where an unfinished training is kept: beside the folder of the model."""
+    return args.output_dir.with_name(args.output_dir.name + ".checkpoint.pth")
+
+
 def train(args: argparse.Namespace, model: Recognizer, mixer: Mixer, ids: dict) -> None:
     """Train `args.steps` steps, with a checkpoint every `args.save_every`."""
     optimizer = torch.optim.AdamW(
@@ -144,10 +149,14 @@ def train(args: argparse.Namespace, model: Recognizer, mixer: Mixer, ids: dict) 
             (n + 1) / args.warmup_steps, 2 * max(0.01, 1 - n / args.steps), 1
         ),
     )
-    checkpoint = args.output_dir / "checkpoint.pth"
+    checkpoint = checkpoint_path(args)
+    settings = {k: str(v) for k, v in vars(args).items()}
     step = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False)
+        if state["settings"] != settings:
+            raise UserError(f"{checkpoint}: has other settings; remove it")
+        torch.set_rng_state(state["torch_rng"])
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
@@ -187,6 +196,8 @@ def train(args: argparse.Namespace, model: Recognizer, mixer: Mixer, ids: dict) 
                 optimizer=optimizer.state_dict(),
                 schedule=schedule.state_dict(),
                 rng=mixer.rng.getstate(),
+                torch_rng=torch.get_rng_state(),
+                settings=settings,
                 step=step,
             )
             torch.save(state, checkpoint.with_suffix(".part"))
@@ -206,6 +217,7 @@ def main(cmd=None) -> None:
     print(f"{len(utterances)} utterances, {len(words)} words, {parameters} parameters")
     train(args, model, Mixer(utterances, args.wham_noise / "tr", args.seed), ids)
     model.wavlm.half().save_pretrained(args.output_dir)
+    checkpoint_path(args).unlink()
     settings = dict(
         feature_extractor_type="Wav2Vec2FeatureExtractor",
         do_normalize=True,
