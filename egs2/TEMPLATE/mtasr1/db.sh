@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Where corpora lie, for every recipe. Source it. Empty: the recipe's stage 1 says what
-# it needs, or makes it.
+# Where corpora lie. The local/data.sh of a recipe with real corpora sources it; empty
+# means that its stage 1 gets the corpus. The mini recipe makes its own and has options.
 
 # The folder that holds train-clean-100, dev-clean, test-clean, ... and SPEAKERS.TXT.
 export LIBRISPEECH=${LIBRISPEECH:-}
