@@ -209,3 +209,19 @@ def test_data_sh_refuses_bad_options(tmp_path, options, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@needs_engine
+@pytest.mark.slow
+def test_the_default_test_sets_overlap_for_real(tmp_path):
+    """Half of the speech time overlaps, and three talkers do talk at once."""
+    folder = recipe_folder(tmp_path)
+    done = run("local/data.sh", "--n_train", 24, "--n_dev", 10, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    report = [line.split() for line in done.stdout.splitlines()]
+    rows = {words[0]: words for words in report if words and "mix_" in words[0]}
+    for name in ("clean", "noisy"):
+        two, three = rows[f"test_mini2mix_{name}"], rows[f"test_mini3mix_{name}"]
+        assert int(two[1]) == int(three[1]) == 200
+        assert float(two[4]) >= 0.45 and float(three[4]) >= 0.45
+        assert float(three[5]) >= 80.0
