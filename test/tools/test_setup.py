@@ -348,7 +348,8 @@ def pretend_installed(environment, *versions):
 
 NEEDED = (
     "torchaudio peft sentencepiece kaldiio soundfile meeteval numpy scipy pyyaml "
-    "pyloudnorm matplotlib tensorboard transformers"
+    "pyloudnorm matplotlib tensorboard transformers kaldialign tokenizers "
+    "safetensors huggingface-hub"
 ).split()
 
 
