@@ -161,7 +161,7 @@ def test_too_short_audio_gives_empty_texts(model_file, beam_size):
 
 
 @pytest.mark.parametrize("beam_size", [1, 2, 50])
-def test_a_repeated_word_stays(word_model, beam_size):
+def test_weakness_1_a_repeated_word_stays(word_model, beam_size):
     """Weakness 1: a token that comes again after a blank was said twice."""
     speech2text = Speech2Text(None, word_model, beam_size=beam_size)
     had, lunch, good, day = range(2, 6)

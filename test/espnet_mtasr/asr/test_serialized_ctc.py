@@ -95,7 +95,7 @@ def test_padding_of_streams_and_targets_means_nothing(ctc):
 
 
 @pytest.mark.parametrize("k, row", [(0, 0), (1, 1)])
-def test_the_longest_target_keeps_its_last_token(ctc, k, row):
+def test_weakness_2_the_longest_target_keeps_its_last_token(ctc, k, row):
     """Weakness 2 of earlier code."""
     streams = _streams()
     loss = ctc(streams, LENGTHS, TARGETS, TARGET_LENGTHS)
@@ -174,7 +174,7 @@ def test_alignable_asks_the_most_demanding_stream():
     assert alignable.tolist() == [True, True, False]
 
 
-def test_greedy_search_keeps_had_had():
+def test_weakness_1_greedy_search_keeps_had_had():
     """Weakness 1 of earlier code: a token on both sides of a blank is two tokens."""
     blank, had, he = 0, 1, 2
     ctc = SerializedCTC(3, input_size=3, num_talkers=2)

@@ -67,7 +67,7 @@ def load(root, name):
     return json.loads((root / "exp" / name).read_text())
 
 
-def test_all_files(root, capsys, caplog):
+def test_weakness_7_all_utterances_and_talkers_are_scored(root, capsys, caplog):
     main(arguments(root) + ["--oracle-decode-dir", f"{root}/oracle"])
     assert sorted(p.name for p in (root / "exp").iterdir()) == [
         "RESULTS.md",

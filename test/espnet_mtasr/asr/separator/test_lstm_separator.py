@@ -76,7 +76,7 @@ def test_streams_have_projections_of_their_own():
     assert changed == [False, True, False]
 
 
-def test_sizes():
+def test_weakness_4_torchs_lstm_of_the_papers_size():
     """As METHOD has it: 2 layers of 896 units, in one direction."""
     with torch.device("meta"):
         separator = LSTMSeparator(1024, num_talkers=2)
