@@ -7,7 +7,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_list
@@ -29,21 +29,16 @@ def _format_one(job: Tuple[str, str, str, int, str, str]) -> Tuple[str, str, int
     utt, source, out_dir, fs, audio_format, factor = job
     try:
         info = check_audio(source, utt)
+        wanted = AudioInfo(info.num_samples, fs, 1, FORMATS[audio_format], "PCM_16")
+        if info == wanted and factor == "1":
+            return utt, source, info.num_samples, ""
+        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
     except UserError as e:
         return utt, source, 0, str(e)
-    wanted = AudioInfo(info.num_samples, fs, 1, FORMATS[audio_format], "PCM_16")
-    if info == wanted and factor == "1":
-        return utt, source, info.num_samples, ""
-    target = Path(out_dir) / f"{utt}.{audio_format}"
-    try:
-        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as e:
-        return (
-            utt,
-            source,
-            0,
-            f"{source} (utterance {utt}): is broken ({e}); replace it",
-        )
+        problem = f"{source} (utterance {utt}): is broken ({e}); replace it"
+        return utt, source, 0, problem
+    target = Path(out_dir) / f"{utt}.{audio_format}"
     # Playing `factor` times faster leaves 1 / factor of the samples.
     ratio = Fraction(fs, rate) / Fraction(factor).limit_denominator(100)
     mono = resample_poly(samples.mean(1), ratio.numerator, ratio.denominator)
@@ -184,7 +179,7 @@ def perturb_set(
                 f"--speed_perturb_factors {factor}: give e.g. '0.9 1.0 1.1'"
             )
         tables = read_data_dir(source)
-        prefix: Optional[str] = None
+        prefix = ""
         if float(factor) != 1.0:
             prefix = f"sp{factor}-"
             tables, bad = format_audio(
@@ -199,7 +194,7 @@ def perturb_set(
                 }
         for name, table in tables.items():
             rows = merged.setdefault(name, {})
-            rows.update({f"{prefix or ''}{u}": v for u, v in table.items()})
+            rows.update({f"{prefix}{u}": v for u, v in table.items()})
     if not merged["wav.scp"]:
         raise UserError(f"{source}: no usable recording; the first: {skipped[0]}")
     write_list(target / "skipped.txt", skipped)

@@ -18,17 +18,18 @@ import json
 import os
 import random
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Tuple, Union
 
 import numpy as np
 import soundfile
 import torch
-from train_split import Utterance, by_talker, read_train_split
+from train_split import by_talker, read_train_split
 from transformers import WavLMConfig, WavLMModel
 
 from espnet_mtasr.asr.encoder.wavlm import normalize_samples, wavlm_output_lengths
 from espnet_mtasr.asr.padding import valid_mask
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.mixture.corpus import Utterance
 
 RATE = 16000
 
@@ -100,7 +101,7 @@ class Mixer:
         return mixture, utterance.text
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(path: Union[str, Path]) -> np.ndarray:
     return soundfile.read(path, dtype="float32")[0]
 
 

@@ -4,41 +4,11 @@ Used by the scripts that make the small pretrained models of this recipe: whatev
 see must be strange to the talkers and sentences of the dev and test splits.
 """
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Dict, Iterable, List, NamedTuple
+from typing import Dict, Iterable, List
 
-from espnet_mtasr.errors import UserError
-
-
-class Utterance(NamedTuple):
-    """One utterance of a split.
-
-    Attributes:
-        talker: LibriSpeech's talker id.
-        text: Lower-cased words.
-        path: Audio file.
-    """
-
-    talker: str
-    text: str
-    path: Path
-
-
-def read_split(split_dir: Path) -> List[Utterance]:
-    """Read all utterances below `split_dir`, sorted by file.
-
-    Raises:
-        UserError: there are none.
-    """
-    utterances = []
-    for transcript in sorted(Path(split_dir).glob("*/*/*.trans.txt")):
-        for line in transcript.read_text(encoding="utf-8").splitlines():
-            utt, text = line.split(maxsplit=1)
-            path = transcript.parent / f"{utt}.flac"
-            utterances.append(Utterance(utt.split("-")[0], text.lower(), path))
-    if not utterances:
-        raise UserError(f"{split_dir}: no */*/*.trans.txt there; run stage 1 first")
-    return utterances
+from espnet_mtasr.mixture.corpus import Utterance, scan_corpus
 
 
 def read_train_split(
@@ -48,17 +18,23 @@ def read_train_split(
 ) -> List[Utterance]:
     """Return the training utterances after checking that they share nothing.
 
+    Their paths include `librispeech`, and their texts are in lower case.
+
     Raises:
         AssertionError: a talker or a sentence of a held-out split is in the training
             split.
+        UserError: a split is missing or holds nothing.
     """
-    utterances = read_split(librispeech / train)
+    utterances = [
+        replace(u, path=str(librispeech / u.path), text=u.text.lower())
+        for u in scan_corpus(librispeech, train).utterances
+    ]
     talkers = {u.talker for u in utterances}
     sentences = {u.text for u in utterances}
     for split in held_out:
-        for other in read_split(librispeech / split):
+        for other in scan_corpus(librispeech, split).utterances:
             assert other.talker not in talkers, f"talker {other.talker} is in {split}"
-            assert other.text not in sentences, f"{other.text!r} is in {split}"
+            assert other.text.lower() not in sentences, f"{other.text!r} is in {split}"
     return utterances
 
 
