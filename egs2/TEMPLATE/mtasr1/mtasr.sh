@@ -366,6 +366,8 @@ fi
 
 if runs 11; then
     begin 11 "phase 2, separator, serialized CTC and talker-count head: ${phase2_exp}"
+    [ -f "${phase1_exp}/${phase1_model}" ] ||
+        die "${phase1_exp}/${phase1_model}: no such file; run stage 8 first"
     # ctc_weight 1 has no teacher to start from.
     init=("${phase1_exp}/${phase1_model}:encoder:encoder")
     code=0
@@ -376,8 +378,6 @@ if runs 11; then
         1) ;;
         *) exit "${code}" ;;
     esac
-    [ -f "${phase1_exp}/${phase1_model}" ] ||
-        die "${phase1_exp}/${phase1_model}: no such file; run stage 8 first"
     train "${phase2_config}" "${phase2_stats}" "${phase2_exp}" \
         --init_param "${init[@]}" "${phase2_options[@]}"
     finish 11
