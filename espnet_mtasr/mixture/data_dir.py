@@ -2,7 +2,7 @@
 
 A data directory needs `wav.scp` and a SOT `text`; `utt2num_spk` holds the talker
 count. Optional: `onsets` (seconds, one per talker), `utt2overlap` (fraction of the
-speech time in which two or more talk), `utt2spk`.
+speech time in which two or more talk), `utt2spk`, `utt2mixture` (recipe.py).
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from espnet_mtasr.files import write_whole
 from espnet_mtasr.text.sot import SC, count_talkers, split_sot
 
 PathLike = Union[str, Path]
-OPTIONAL = ("utt2num_spk", "onsets", "utt2overlap", "utt2spk")
+OPTIONAL = ("utt2num_spk", "onsets", "utt2overlap", "utt2spk", "utt2mixture")
 
 
 def read_table(path: PathLike) -> Dict[str, str]:

@@ -25,6 +25,7 @@ from espnet_mtasr.mixture.data_dir import check_same_ids, write_data_dir
 from espnet_mtasr.mixture.metadata import MixtureRow, read_metadata
 from espnet_mtasr.mixture.mixing import mix, read_audio
 from espnet_mtasr.mixture.progress import progress
+from espnet_mtasr.mixture.recipe import MixtureRecipe, Noise, Source
 from espnet_mtasr.mixture.report import (
     Mixture,
     SetReport,
@@ -85,15 +86,18 @@ def data_dir_names(set_name: str, variant: str) -> Dict[str, str]:
     return {f"{set_name}_{v}": v for v in chosen}
 
 
-def describe(row: MixtureRow, utt: str, audio: Path, root: Path) -> Mixture:
+def describe(
+    row: MixtureRow, utt: str, audio: Path, corpus: Corpus, noisy: bool
+) -> Mixture:
     """Look up talkers, texts and durations of a row; talkers sorted by onset.
 
     Raises:
         UserError: a source is missing or unreadable, has no line in its transcripts,
             or `check_mixture` fails.
     """
+    root = corpus.librispeech
     order = sorted(range(row.n_talkers), key=lambda k: row.onsets[k])
-    talkers, texts, intervals = [], [], []
+    talkers, texts, intervals, sources = [], [], [], []
     for k in order:
         path = row.source_paths[k]
         seconds = _duration(root / path)
@@ -106,12 +110,25 @@ def describe(row: MixtureRow, utt: str, audio: Path, root: Path) -> Mixture:
         talkers.append(talker_of(path))
         texts.append(text.lower())
         intervals.append((row.onsets[k], row.onsets[k] + seconds))
+        sources.append(
+            Source(
+                os.path.abspath(root / path), row.source_gains[k], talkers[-1], seconds
+            )
+        )
+    noise = None
+    if noisy:
+        noise = Noise(
+            os.path.abspath(corpus.wham_noise / row.noise_path), row.noise_gain
+        )
     mixture = Mixture(
         utt,
         os.path.abspath(audio),
         tuple(talkers),
         tuple(texts),
         tuple(intervals),
+        MixtureRecipe(
+            tuple(sources), tuple(row.onsets[k] for k in order), noise, corpus.rate
+        ),
     )
     check_mixture(mixture)
     return mixture
@@ -198,7 +215,7 @@ class SetBuilder:
             audio = self.folder / label / file
             utt = f"{prefix_of(self.name)}_{label}_{row.mixture_id}"
             try:
-                mixture = describe(row, utt, audio, self.corpus.librispeech)
+                mixture = describe(row, utt, audio, self.corpus, noisy)
             except UserError as e:
                 self._skip(utt, str(e))
                 continue

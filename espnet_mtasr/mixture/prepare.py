@@ -17,6 +17,7 @@ from espnet_mtasr.mixture.data_dir import (
     read_table,
     write_data_dir,
 )
+from espnet_mtasr.mixture.progress import progress
 
 FORMATS = {"flac": "FLAC", "wav": "WAV"}
 
@@ -73,15 +74,17 @@ def format_audio(
         one.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
+    label = f"{out_dir.parent.name}: recordings"
     jobs = [
         (utt, path, str(out_dir), fs, audio_format, speed_factor)
         for utt, path in tables["wav.scp"].items()
     ]
     if nj > 1:
         with ProcessPoolExecutor(nj) as pool:
-            results = list(pool.map(_format_one, jobs, chunksize=16))
+            results = pool.map(_format_one, jobs, chunksize=16)
+            results = list(progress(results, len(jobs), label))
     else:
-        results = [_format_one(job) for job in jobs]
+        results = list(progress(map(_format_one, jobs), len(jobs), label))
     bad = [f"{utt} {problem}" for utt, _, _, problem in results if problem]
     good = {utt: (path, n) for utt, path, n, problem in results if not problem}
     kept = {
@@ -179,6 +182,8 @@ def perturb_set(
                 f"--speed_perturb_factors {factor}: give e.g. '0.9 1.0 1.1'"
             )
         tables = read_data_dir(source)
+        # Recipes are of mixtures at their own speed.
+        tables.pop("utt2mixture", None)
         prefix = ""
         if float(factor) != 1.0:
             prefix = f"sp{factor}-"

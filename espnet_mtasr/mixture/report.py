@@ -6,6 +6,7 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.mixing import all_at_once, overlap_ratio
+from espnet_mtasr.mixture.recipe import MixtureRecipe
 from espnet_mtasr.text.sot import join_sot
 
 
@@ -19,6 +20,7 @@ class Mixture:
         talkers: Names.
         texts: Lower case.
         intervals: (onset, end) of each talker in seconds.
+        recipe: What it is made of; None if that isn't known.
     """
 
     utt: str
@@ -26,6 +28,7 @@ class Mixture:
     talkers: Tuple[str, ...]
     texts: Tuple[str, ...]
     intervals: Tuple[Tuple[float, float], ...]
+    recipe: Optional[MixtureRecipe] = None
 
     @property
     def seconds(self) -> float:
@@ -85,6 +88,8 @@ def data_tables(mixtures: Sequence[Mixture]) -> Dict[str, Dict[str, object]]:
         name: {} for name in ("wav.scp", "text", "utt2num_spk", "onsets", "utt2overlap")
     }
     tables["utt2spk"] = {}
+    if all(m.recipe is not None for m in mixtures):
+        tables["utt2mixture"] = {m.utt: m.recipe.to_line() for m in mixtures}
     for m in mixtures:
         tables["wav.scp"][m.utt] = m.audio
         tables["text"][m.utt] = join_sot(m.texts)

@@ -1,0 +1,218 @@
+"""Dynamic mixing: other mixtures in each epoch, made while training loads its data.
+
+What the mixtures of a set are made of is exchanged between them: every talker's part
+(with its level) for another talker's of about the same length, the onsets for those of
+another mixture of as many talkers, the noise, or its absence, for another's. So the
+set's lengths, levels, overlaps and talker counts stay what they are, and batches that
+were planned for its recordings still fit. After the idea of dynamic mixing in source
+separation (Zeghidour and Grangier, "Wavesplit", IEEE/ACM TASLP 2021).
+"""
+
+import json
+from bisect import bisect_left
+from collections import OrderedDict
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from random import Random
+from typing import Dict, List, Mapping, Sequence, Tuple, Union
+
+import numpy as np
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.data_dir import check_same_ids, read_table
+from espnet_mtasr.mixture.mixing import mix, read_audio
+from espnet_mtasr.mixture.onsets import mixture_rng
+from espnet_mtasr.mixture.recipe import MixtureRecipe, Source, parse_recipe
+from espnet_mtasr.text.sot import split_sot
+
+MAX_PEAK = 0.9
+INT16 = 32768.0
+# Of all sources, as ranked by length, a source is exchanged for one this near.
+NEIGHBOURS = 0.05
+MIN_NEIGHBOURS = 20
+TRIES_PER_REACH = 10
+MAX_TRIES = 200
+
+
+class AudioCache:
+    """Recordings in memory as 16-bit samples, the least recently used thrown out.
+
+    Args:
+        megabytes: What all may take; 0 keeps none.
+    """
+
+    def __init__(self, megabytes: float):
+        self.room = megabytes * 1e6
+        self._kept: "OrderedDict[Tuple[str, int, float], np.ndarray]" = OrderedDict()
+
+    def read(self, path: str, rate: int, speed: float = 1.0) -> np.ndarray:
+        """Return `(N,)` float32 samples at `rate` Hz, `speed` times as fast."""
+        key = (path, rate, speed)
+        samples = self._kept.get(key)
+        if samples is None:
+            samples = self._load(path, rate, speed)
+            self._kept[key] = samples
+            self.room -= samples.nbytes
+        self._kept.move_to_end(key)
+        while self.room < 0 and self._kept:
+            self.room += self._kept.popitem(last=False)[1].nbytes
+        return samples.astype(np.float32) / np.float32(INT16)
+
+    @staticmethod
+    def _load(path: str, rate: int, speed: float) -> np.ndarray:
+        samples = read_audio(path, rate)
+        if speed != 1.0:
+            from scipy.signal import resample_poly
+
+            ratio = (1 / Fraction(str(speed))).limit_denominator(100)
+            samples = resample_poly(samples, ratio.numerator, ratio.denominator)
+        return np.clip(np.rint(samples * INT16), -INT16, INT16 - 1).astype(np.int16)
+
+
+class DynamicMixer:
+    """Makes the mixtures of an epoch.
+
+    Args:
+        recipes: Utterance id to recipe: the set whose parts are exchanged.
+        texts: Utterance id to each talker's text, in the order of the recipe.
+        seed: With epoch and id, decides everything.
+        speeds: One is drawn for every talker's part; speech that is faster is higher
+            too, as another talker's.
+        cache_megabytes: Memory for recordings, per data loading process.
+
+    Raises:
+        UserError: a speed is not between 0.5 and 2.
+    """
+
+    def __init__(
+        self,
+        recipes: Mapping[str, MixtureRecipe],
+        texts: Mapping[str, Sequence[str]],
+        seed: int = 0,
+        speeds: Sequence[float] = (1.0,),
+        cache_megabytes: float = 500.0,
+    ):
+        for speed in speeds:
+            if not (isinstance(speed, (int, float)) and 0.5 <= speed <= 2):
+                raise UserError(f"dynamic mixing: speed {speed}: give 0.5 to 2")
+        self.recipes = recipes
+        self.texts = texts
+        self.seed = seed
+        self.speeds = tuple(map(float, speeds))
+        self.cache = AudioCache(cache_megabytes)
+        self._sources: List[Tuple[Source, str]] = sorted(
+            (
+                (source, text)
+                for utt, recipe in recipes.items()
+                for source, text in zip(recipe.sources, texts[utt])
+            ),
+            key=lambda item: (item[0].seconds, item[0].path, item[0].gain),
+        )
+        self._seconds = [source.seconds for source, _ in self._sources]
+        self._noises = [recipe.noise for recipe in recipes.values()]
+        self._onsets: Dict[int, List[Tuple[float, ...]]] = {}
+        for recipe in recipes.values():
+            self._onsets.setdefault(len(recipe.sources), []).append(recipe.onsets)
+
+    def draw(self, utt: str, epoch: int) -> Tuple[MixtureRecipe, List[str]]:
+        """Return the recipe that takes the place of `utt` in an epoch, and its texts.
+
+        It depends on seed, epoch and id alone: not on what else was drawn, by how
+        many processes, or whether the training was resumed.
+        """
+        rng = mixture_rng(self.seed, utt, f"epoch {epoch}")
+        original = self.recipes[utt]
+        sources: List[Source] = []
+        texts: List[str] = []
+        for source, text in zip(original.sources, self.texts[utt]):
+            drawn, drawn_text = self._exchange(source, text, sources, texts, rng)
+            sources.append(replace(drawn, speed=rng.choice(self.speeds)))
+            texts.append(drawn_text)
+        onsets = rng.choice(self._onsets[len(sources)])
+        noise = rng.choice(self._noises)
+        if noise is not None:
+            noise = replace(noise, start=rng.uniform(0, 60))
+        return MixtureRecipe(tuple(sources), onsets, noise, original.rate), texts
+
+    def _exchange(
+        self,
+        source: Source,
+        text: str,
+        sources: Sequence[Source],
+        texts: Sequence[str],
+        rng: Random,
+    ) -> Tuple[Source, str]:
+        """Draw a part of about the same length, of a talker and text not yet there."""
+        rank = bisect_left(self._seconds, source.seconds)
+        reach = max(MIN_NEIGHBOURS, int(NEIGHBOURS * len(self._sources)))
+        first, last = rank - reach, rank + reach
+        for attempt in range(1, MAX_TRIES + 1):
+            place = min(max(rng.randint(first, last), 0), len(self._sources) - 1)
+            drawn, drawn_text = self._sources[place]
+            if _fits(drawn, drawn_text, sources, texts):
+                return drawn, drawn_text
+            if attempt % TRIES_PER_REACH == 0:
+                first, last = first - reach, last + reach
+        raise UserError(
+            f"dynamic mixing: found no talker with another text for {source.path}; "
+            f"the set has too few talkers"
+        )
+
+    def render(self, recipe: MixtureRecipe) -> np.ndarray:
+        """Return the mixture, `(N,)` float32, its peak at most 0.9."""
+        noise = None
+        if recipe.noise is not None:
+            noise = self.cache.read(recipe.noise.path, recipe.rate)
+            noise = np.roll(noise, -int(recipe.noise.start * recipe.rate))
+        mixture = mix(
+            [self.cache.read(s.path, recipe.rate, s.speed) for s in recipe.sources],
+            [source.gain for source in recipe.sources],
+            [int(onset * recipe.rate) for onset in recipe.onsets],
+            noise,
+            None if recipe.noise is None else recipe.noise.gain,
+            recipe.rate,
+        )
+        peak = float(np.abs(mixture).max())
+        return mixture * np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
+
+
+def _fits(
+    source: Source, text: str, sources: Sequence[Source], texts: Sequence[str]
+) -> bool:
+    return text not in texts and all(s.talker != source.talker for s in sources)
+
+
+def read_recipes(path: Union[str, Path]) -> Dict[str, MixtureRecipe]:
+    """Read a table `utt2mixture`; UserError for a line that is no recipe."""
+    recipes = {}
+    for utt, line in read_table(path).items():
+        try:
+            fields = json.loads(line)
+        except ValueError as e:
+            raise UserError(f"{path}: {utt}: no JSON ({e}); make it anew") from None
+        recipes[utt] = parse_recipe(fields, f"{path}: {utt}")
+    return recipes
+
+
+def read_mixer(recipes: Union[str, Path], text: Union[str, Path], **options):
+    """Make a `DynamicMixer` from the tables `utt2mixture` and `text` of a set.
+
+    Args:
+        recipes: Path of `utt2mixture`.
+        text: Path of the SOT transcripts.
+        options: Of `DynamicMixer`.
+
+    Raises:
+        UserError: bad tables, or a transcript with other talkers than its recipe.
+    """
+    tables = {str(recipes): read_recipes(recipes), str(text): read_table(text)}
+    check_same_ids(tables)
+    texts = {utt: split_sot(line) for utt, line in tables[str(text)].items()}
+    for utt, recipe in tables[str(recipes)].items():
+        if len(texts[utt]) != len(recipe.sources):
+            raise UserError(
+                f"{text}: {utt} has {len(texts[utt])} texts, {recipes} has "
+                f"{len(recipe.sources)} sources; make the data again"
+            )
+    return DynamicMixer(tables[str(recipes)], texts, **options)

@@ -1,0 +1,189 @@
+"""Dynamic mixing: what is exchanged, what stays, and what it depends on."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.data_dir import write_table
+from espnet_mtasr.mixture.dynamic import (
+    AudioCache,
+    DynamicMixer,
+    read_mixer,
+    read_recipes,
+)
+from espnet_mtasr.mixture.recipe import MixtureRecipe, Noise, Source, parse_recipe
+
+RATE = 16000
+
+
+def make_set(n=60, noisy=True):
+    """Recipes of 2 and 3 talkers by turns, and texts; lengths rise from 1 to 4 s."""
+    recipes, texts = {}, {}
+    for u in range(n):
+        count = 2 + u % 2
+        sources = tuple(
+            Source(f"/{u}-{k}.flac", 0.5 + 0.01 * u, f"t{(u + k) % 7}", 1 + 3 * u / n)
+            for k in range(count)
+        )
+        onsets = tuple(round(k * (0.5 + 0.005 * u), 4) for k in range(count))
+        noise = Noise(f"/n{u}.wav", 0.1) if noisy and u % 2 else None
+        recipes[f"u{u:03d}"] = MixtureRecipe(sources, onsets, noise)
+        texts[f"u{u:03d}"] = [f"text {u} {k}" for k in range(count)]
+    return recipes, texts
+
+
+def test_every_epoch_has_other_mixtures_of_the_same_kind():
+    recipes, texts = make_set()
+    mixer = DynamicMixer(recipes, texts, seed=3)
+    known = {
+        (source.path, source.gain): text
+        for utt, recipe in recipes.items()
+        for source, text in zip(recipe.sources, texts[utt])
+    }
+    seen = set()
+    for epoch in range(1, 6):
+        for utt, original in recipes.items():
+            drawn, drawn_texts = mixer.draw(utt, epoch)
+            assert len(drawn.sources) == len(original.sources) == len(drawn_texts)
+            assert len({source.talker for source in drawn.sources}) == len(drawn_texts)
+            assert len(set(drawn_texts)) == len(drawn_texts)
+            for source, text in zip(drawn.sources, drawn_texts):
+                assert known[source.path, source.gain] == text
+            assert drawn.onsets in {r.onsets for r in recipes.values()}
+            for source, before in zip(drawn.sources, original.sources):
+                assert source.seconds == pytest.approx(before.seconds, abs=1.2)
+            seen.add(drawn)
+    assert len(seen) > 295
+    noisy = sum(recipe.noise is not None for recipe in seen) / len(seen)
+    assert 0.35 < noisy < 0.65
+
+
+def test_clean_sets_stay_clean():
+    recipes, texts = make_set(noisy=False)
+    mixer = DynamicMixer(recipes, texts)
+    assert all(mixer.draw(utt, 1)[0].noise is None for utt in recipes)
+
+
+def test_a_mixture_depends_on_seed_epoch_and_id_alone():
+    recipes, texts = make_set()
+    mixer, again = (DynamicMixer(recipes, texts, seed=1) for _ in range(2))
+    wanted = mixer.draw("u007", 4)
+    for utt in reversed(recipes):
+        again.draw(utt, 2)
+    assert again.draw("u007", 4) == wanted
+    assert again.draw("u007", 5) != wanted
+    assert DynamicMixer(recipes, texts, seed=2).draw("u007", 4) != wanted
+
+
+def test_speeds_are_drawn_per_talker():
+    recipes, texts = make_set()
+    mixer = DynamicMixer(recipes, texts, speeds=[0.9, 1.1])
+    speeds = [s.speed for utt in recipes for s in mixer.draw(utt, 1)[0].sources]
+    assert set(speeds) == {0.9, 1.1}
+    with pytest.raises(UserError, match="speed 3: give 0.5 to 2"):
+        DynamicMixer(recipes, texts, speeds=[3])
+
+
+def test_too_few_talkers():
+    sources = (Source("/a.flac", 1.0, "t", 1.0), Source("/b.flac", 1.0, "t", 1.0))
+    recipes = {"u": MixtureRecipe(sources, (0.0, 0.5))}
+    with pytest.raises(UserError, match="the set has too few talkers"):
+        DynamicMixer(recipes, {"u": ["a", "b"]}).draw("u", 1)
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Two talkers, 1 s at 0.25 and 0.5 s at -0.5, and noise that rises in steps."""
+    for name, samples in (
+        ("a", np.full(RATE, 0.25)),
+        ("b", np.full(RATE // 2, -0.5)),
+        ("n", np.repeat([0.0, 0.125, 0.25, 0.375], RATE)),
+    ):
+        soundfile.write(tmp_path / f"{name}.wav", samples, RATE, "PCM_16")
+    return tmp_path
+
+
+def test_render(recordings):
+    recipe = MixtureRecipe(
+        (
+            Source(f"{recordings}/a.wav", 2.0, "a", 1.0),
+            Source(f"{recordings}/b.wav", 0.5, "b", 0.5),
+        ),
+        (0.0, 0.75),
+        Noise(f"{recordings}/n.wav", 1.0, start=1.5),
+    )
+    mixture = DynamicMixer({"u": recipe}, {"u": ["x", "y"]}).render(recipe)
+    assert mixture.dtype == np.float32
+    # 0.5 to 1 s, -0.25 from 0.75 s on, noise of 0.125 and from 0.5 s on of 0.25.
+    quarters = [0.625, 0.625, 0.75, 0.5, 0.0]
+    wanted = np.repeat(quarters, RATE // 4)
+    assert mixture == pytest.approx(wanted, abs=1e-6)
+
+
+def test_peaks_are_held_under_0_9(recordings):
+    source = Source(f"{recordings}/a.wav", 40.0, "a", 1.0)
+    recipe = MixtureRecipe((source,), (0.0,))
+    mixture = DynamicMixer({"u": recipe}, {"u": ["x"]}).render(recipe)
+    assert np.abs(mixture).max() == pytest.approx(0.9)
+
+
+def test_faster_is_shorter_and_higher(tmp_path):
+    tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
+    soundfile.write(tmp_path / "t.wav", tone, RATE, "PCM_16")
+    samples = AudioCache(10).read(str(tmp_path / "t.wav"), RATE, 1.25)
+    assert len(samples) == RATE * 4 // 5
+    spectrum = np.abs(np.fft.rfft(samples))
+    assert spectrum.argmax() / len(samples) * RATE == pytest.approx(1250, abs=3)
+
+
+def test_the_cache_forgets_what_was_not_used_for_longest(recordings, monkeypatch):
+    loads = []
+    load = AudioCache._load
+
+    def watched(path, rate, speed):
+        loads.append(path[-5])
+        return load(path, rate, speed)
+
+    monkeypatch.setattr(AudioCache, "_load", staticmethod(watched))
+    cache = AudioCache(0.05)  # 32 kB for a, 16 kB for b
+    for name in "abab":
+        cache.read(f"{recordings}/{name}.wav", RATE)
+    assert loads == ["a", "b"]
+    cache.read(f"{recordings}/a.wav", 8000)  # another recording, 16 kB
+    cache.read(f"{recordings}/b.wav", RATE)
+    cache.read(f"{recordings}/a.wav", RATE)
+    assert loads == ["a", "b", "a", "a"]
+
+
+def test_recipes_survive_being_written(tmp_path):
+    recipes, texts = make_set(4)
+    write_table(tmp_path / "m", {utt: r.to_line() for utt, r in recipes.items()})
+    assert read_recipes(tmp_path / "m") == recipes
+    write_table(tmp_path / "text", {u: " <sc> ".join(t) for u, t in texts.items()})
+    mixer = read_mixer(tmp_path / "m", tmp_path / "text", seed=5)
+    assert mixer.draw("u001", 1) == DynamicMixer(recipes, texts, seed=5).draw("u001", 1)
+    texts["u001"] = ["only one"]
+    write_table(tmp_path / "text", {u: " <sc> ".join(t) for u, t in texts.items()})
+    with pytest.raises(UserError, match="u001 has 1 texts, .* has 3 sources"):
+        read_mixer(tmp_path / "m", tmp_path / "text")
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({}, "no recipe of a mixture"),
+        ({"sources": [{"path": "a"}], "onsets": [0], "rate": 8}, "no recipe"),
+        ({"sources": [], "onsets": [], "rate": 8}, "0 sources, 0 onsets"),
+        ({"sources": [], "onsets": ["x"], "rate": 8}, "no recipe of a mixture"),
+    ],
+)
+def test_what_is_no_recipe(fields, message):
+    with pytest.raises(UserError, match=f"^f: u: {message}"):
+        parse_recipe(fields, "f: u")
+
+
+def test_a_line_that_is_no_json(tmp_path):
+    (tmp_path / "m").write_text("u {oops\n")
+    with pytest.raises(UserError, match="m: u: no JSON"):
+        read_recipes(tmp_path / "m")
