@@ -1,22 +1,116 @@
-"""A progress line with the time left, on a terminal only."""
+"""A progress line with a bar and the time left, on a terminal only."""
 
+import os
+import shutil
 import sys
 import time
-from typing import Iterable, Iterator, TypeVar
+from typing import Iterable, Iterator, Optional, TypeVar
 
 T = TypeVar("T")
+ERASE = "\033[K"
+
+
+def format_seconds(seconds: float) -> str:
+    """Say a time in its two largest units.
+
+    >>> [format_seconds(s) for s in (9.6, 119, 3599, 7260, 180000)]
+    ['10 s', '1 min 59 s', '59 min 59 s', '2 h 01 min', '2 d 02 h']
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole // 60 % 60:02d} min"
+    return f"{whole // 86400} d {whole // 3600 % 24:02d} h"
+
+
+def progress_line(label: str, share: float, detail: str, rest: str, width: int) -> str:
+    """Fit a line of progress into `width` columns.
+
+    In a narrow terminal the bar goes first, then the detail.
+
+    Args:
+        share: What is done, from 0 to 1.
+        detail: For instance "3/8"; may be empty.
+        rest: For instance "12 s left"; may be empty.
+
+    >>> progress_line("train", 0.25, "3/12", "9 s left", 45)
+    'train [###---------]  25 %, 3/12, 9 s left'
+    >>> progress_line("train", 0.25, "3/12", "9 s left", 30)
+    'train  25 %, 3/12, 9 s left'
+    >>> progress_line("train", 0.25, "3/12", "9 s left", 24)
+    'train  25 %, 9 s left'
+    """
+    # Half a percent short of the end is not the end.
+    percent = f"{int(100 * share + 1e-9):3d} %"
+    tail = ", ".join(part for part in (percent, detail, rest) if part)
+    # In steps of six columns, or the bar would change its length with every digit.
+    length = min((width - len(label) - len(tail) - 4) // 6 * 6, 30)
+    if length >= 6:
+        filled = int(length * share + 1e-9)
+        tail = f"[{'#' * filled}{'-' * (length - filled)}] {tail}"
+    elif len(label) + 1 + len(tail) > width:
+        tail = f"{percent}, {rest}" if rest else percent
+    return f"{label} {tail}"[:width]
+
+
+class TerminalLine:
+    """A line on stderr that is written over and over; nothing if that is no terminal.
+
+    A line that wraps could not be taken back, so the last column stays empty.
+    """
+
+    def __init__(self):
+        self.shown = sys.stderr.isatty()
+        self.start = time.monotonic()
+
+    def draw(
+        self, label: str, share: float, detail: str, left: Optional[float] = None
+    ) -> None:
+        """Write the line anew; `left` in seconds, None: not known yet."""
+        rest = "" if left is None else f"{format_seconds(left)} left"
+        self._write(label, share, detail, rest, "")
+
+    def finish(self, label: str, share: float, detail: str) -> None:
+        """Write the line a last time and leave it there."""
+        rest = f"took {format_seconds(time.monotonic() - self.start)}"
+        self._write(label, share, detail, rest, "\n")
+
+    def erase(self) -> None:
+        """Take the line away."""
+        if self.shown:
+            print(f"\r{ERASE}", end="", file=sys.stderr, flush=True)
+
+    def _write(self, label: str, share: float, detail: str, rest: str, end: str):
+        if self.shown:
+            line = progress_line(label, share, detail, rest, _columns() - 1)
+            print(f"\r{line}{ERASE}", end=end, file=sys.stderr, flush=True)
+
+
+def _columns() -> int:
+    """Width of the terminal at stderr: stdout often goes through a pipe (`| tee`)."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        columns = 0
+    return columns if columns > 0 else shutil.get_terminal_size().columns
 
 
 def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
     """Pass `items` on; on a terminal, rewrite a line on stderr as they come."""
-    shown = sys.stderr.isatty()
-    start = last = time.monotonic()
+    line = TerminalLine()
+    last = line.start
     for number, item in enumerate(items, 1):
-        yield item
+        try:
+            yield item
+        finally:
+            # zip() never comes back after the last one.
+            if line.shown and number == total:
+                line.finish(label, 1.0, f"{number}/{total}")
         now = time.monotonic()
-        if shown and (now - last > 0.5 or number == total):
-            left = (now - start) / number * (total - number)
-            end = "\n" if number == total else ""
-            line = f"\r{label}: {number}/{total}, {left:4.0f} s left"
-            print(line, end=end, file=sys.stderr, flush=True)
+        if line.shown and number < total and now - last > 0.5:
+            left = (now - line.start) / number * (total - number)
+            line.draw(label, number / total, f"{number}/{total}", left)
             last = now

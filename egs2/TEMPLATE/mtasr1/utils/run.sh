@@ -127,6 +127,11 @@ work() {
     done
 }
 
+# mtasr.sh's progress line may stand where a message is to begin.
+erase_line() {
+    if [ -t 2 ]; then printf '\r\033[K' >&2; fi
+}
+
 claims=$(mktemp -d)
 pids=()
 # shellcheck disable=SC2317,SC2329 # the trap calls it
@@ -134,6 +139,7 @@ stop() {
     trap '' INT TERM HUP
     for pid in "${pids[@]}"; do kill -TERM -- "-${pid}" 2>/dev/null || true; done
     rm -rf "${claims}"
+    erase_line
     echo "run.sh: stopped; log: ${log}" >&2
     exit 130
 }
@@ -160,6 +166,7 @@ done
 rm -rf "${claims}"
 if [ ${#failed[@]} -eq 0 ]; then exit 0; fi
 if [ -n "${name}" ]; then log=${log//${name}/${failed[0]}}; fi
+erase_line
 echo "run.sh: ${#failed[@]} of ${jobs} jobs failed (code ${code}); log: ${log}" >&2
 grep -sv '^# \(Accounting\|Ended\)' "${log}" | tail -n 5 | sed 's/^/    /' >&2
 exit "${code}"

@@ -116,6 +116,11 @@ if [ -n "${name}" ]; then
     sbatch_options+=(--array="${array}")
 fi
 
+# mtasr.sh's progress line may stand where a message is to begin.
+erase_line() {
+    if [ -t 2 ]; then printf '\r\033[K' >&2; fi
+}
+
 id_file=${queue_dir}/${base}.id
 sbatch --parsable --wait "${sbatch_options[@]}" "${script}" >"${id_file}" </dev/null &
 waiter=$!
@@ -125,6 +130,7 @@ stop() {
     job_id=$(cut -d';' -f1 "${id_file}")
     if [ -n "${job_id}" ]; then scancel "${job_id}" || true; fi
     kill "${waiter}" 2>/dev/null || true
+    erase_line
     echo "slurm.pl: stopped, slurm job ${job_id:-none} cancelled; log: ${log}" >&2
     exit 130
 }
@@ -145,6 +151,7 @@ for ((job = first; job <= last; job++)); do
 done
 if [ "${code}" -eq 0 ] && [ ${#failed[@]} -eq 0 ]; then exit 0; fi
 if [ "${code}" -eq 0 ]; then code=1; fi
+erase_line
 echo "slurm.pl: ${#failed[@]} of $((last - first + 1)) jobs failed (code ${code});" \
     "log: ${failed[0]:-${log}}; slurm's own messages: ${queue_dir}" >&2
 if [ -e "${failed[0]:-}" ]; then

@@ -1,0 +1,46 @@
+"""The progress line: on a terminal only, and never wider than that."""
+
+import sys
+
+import pytest
+from helpers.terminal import last_screen, run_in_terminal
+
+from espnet_mtasr.mixture.progress import progress, progress_line
+
+SCRIPT = """
+import time
+from espnet_mtasr.mixture.progress import progress
+items = progress(range(4), 4, "a long name of a set: mixtures")
+for _, item in zip("abcd", items):
+    time.sleep(0.3)
+"""
+
+
+@pytest.mark.parametrize("width", range(1, 120))
+def test_never_wider_than_asked(width):
+    line = progress_line("a long label", 0.4, "epoch 3/8, loss 2.31", "9 s left", width)
+    assert len(line) <= width
+    assert line.startswith("a long label"[:width])
+
+
+def test_full_only_at_the_end():
+    assert "[#####-] 99 %" in progress_line("x", 0.999, "", "", 19).replace("  ", " ")
+    assert "[######] 100 %" in progress_line("x", 1.0, "", "", 19)
+
+
+def test_items_pass_and_nothing_is_shown_without_a_terminal(capsys):
+    assert list(progress("abc", 3, "letters")) == ["a", "b", "c"]
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("columns", [20, 100])
+def test_in_a_terminal(columns):
+    code, text = run_in_terminal([sys.executable, "-c", SCRIPT], columns)
+    assert code == 0
+    drawn = text.replace("\n", "").replace("\033[K", "").split("\r")
+    assert max(map(len, drawn)) < columns
+    if columns == 100:
+        assert " 50 %, 2/4, " in text or " 75 %, 3/4, " in text
+        # The line is complete and stays, though zip() never asks for more than four.
+        assert "100 %, 4/4, took 1 s" in last_screen(text)
+        assert text.endswith("\r\n")
