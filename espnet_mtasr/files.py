@@ -1,8 +1,10 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files that a config.yaml names."""
 
 import os
 from pathlib import Path
 from typing import Sequence, Union
+
+from espnet_mtasr.errors import UserError
 
 
 def write_whole(path: Union[str, Path], content: str) -> None:
@@ -20,3 +22,24 @@ def write_list(path: Union[str, Path], lines: Sequence[str]) -> None:
         write_whole(path, "\n".join(lines) + "\n")
     else:
         Path(path).unlink(missing_ok=True)
+
+
+def find_beside(file: str, folder: Path) -> str:
+    """Find a file that config.yaml names, from whatever folder one works in.
+
+    A training writes paths relative to the recipe, which is above config.yaml; a model
+    that was copied elsewhere has the file beside it. The current folder comes last: it
+    may be another recipe, with a file of the same name.
+
+    Args:
+        file: As config.yaml names it.
+        folder: That of config.yaml, absolute.
+
+    Raises:
+        UserError: it is nowhere.
+    """
+    above = [parent / file for parent in folder.parents]
+    for candidate in (folder / Path(file).name, *above, Path(file)):
+        if candidate.is_file():
+            return str(candidate)
+    raise UserError(f"{file}: no such file; copy it into {folder}")

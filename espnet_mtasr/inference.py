@@ -16,6 +16,7 @@ from espnet2.text.token_id_converter import TokenIDConverter
 from espnet_mtasr.asr.ctc_beam_search import prefix_beam_search
 from espnet_mtasr.asr.mtasr_model import Streams
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import find_beside
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.text.sot import join_sot
 
@@ -107,7 +108,7 @@ class Speech2Text:
         self.beam_size = beam_size
         if args.bpemodel is not None:
             folder = Path(mtasr_train_config or mtasr_model_file).absolute().parent
-            args.bpemodel = _find(args.bpemodel, folder)
+            args.bpemodel = find_beside(args.bpemodel, folder)
         self.tokenizer = build_tokenizer(args.token_type, bpemodel=args.bpemodel)
         self.converter = TokenIDConverter(token_list=model.token_list)
 
@@ -193,17 +194,3 @@ class Speech2Text:
     def _hypothesis(self, ids: List[int]) -> TalkerHypothesis:
         tokens = self.converter.ids2tokens(ids)
         return TalkerHypothesis(self.tokenizer.tokens2text(tokens), tokens, ids)
-
-
-def _find(file: str, folder: Path) -> str:
-    """Find a file that config.yaml names, from whatever folder one works in.
-
-    A training writes paths relative to the recipe, which is above config.yaml; a model
-    that was copied elsewhere has the file beside it. The current folder comes last: it
-    may be another recipe, with a file of the same name.
-    """
-    above = [parent / file for parent in folder.parents]
-    for candidate in (folder / Path(file).name, *above, Path(file)):
-        if candidate.is_file():
-            return str(candidate)
-    raise UserError(f"{file}: no such file; copy it into {folder}")

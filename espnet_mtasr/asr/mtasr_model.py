@@ -22,6 +22,8 @@ from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
 from espnet_mtasr.asr.serialized_ctc import SerializedCTC
 from espnet_mtasr.asr.talker_count_head import TalkerCountHead
 from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher
+from espnet_mtasr.asr.trunk_cache import check_frozen, hash_to_ids, trunk_hash
+from espnet_mtasr.errors import UserError
 
 
 class Streams(NamedTuple):
@@ -95,6 +97,7 @@ class MTASRModel(AbsESPnetModel):
         self.ctc = _per_count(ctc, self.talker_counts, "ctc")
         self.count_head = count_head
         self.teacher = teacher
+        self._trunk_hash: Optional[torch.Tensor] = None
         self._check_weights()
 
     def _check_weights(self) -> None:
@@ -124,12 +127,14 @@ class MTASRModel(AbsESPnetModel):
         """Loss of a batch; talker counts may be mixed.
 
         Args:
-            speech: `(B, N)` samples.
+            speech: `(B, N)` samples; with `trunk_hash`, cached outputs of the trunk
+                `(B, T, D)`.
             speech_lengths: `(B,)`.
             text: `(B, L)` SOT transcript, ids of the teacher.
             text_lengths: `(B,)`.
             streams: `text_spk1` ... `text_spkK` `(B, L_k)`, CTC ids of each talker, and
-                `text_spk1_lengths` ... `(B,)`, 0 for a talker who isn't there.
+                `text_spk1_lengths` ... `(B,)`, 0 for a talker who isn't there; and
+                `trunk_hash` `(B, 2)`, see trunk_cache.py.
 
         Returns:
             Mean loss over the utterances that can be aligned, statistics, and the
@@ -139,6 +144,7 @@ class MTASRModel(AbsESPnetModel):
         Raises:
             ValueError: `ctc_weight` below 1 without a teacher, or a talker count that
                 the model doesn't know.
+            UserError: see `restore_trunk`.
         """
         if self.ctc_weight < 1.0 and self.teacher is None:
             raise ValueError(f"ctc_weight {self.ctc_weight} needs a teacher")
@@ -150,7 +156,10 @@ class MTASRModel(AbsESPnetModel):
                 f"talker counts {sorted(unknown)} in the batch, "
                 f"the model knows {self.talker_counts}"
             )
-        trunk = self.encode_trunk(speech, speech_lengths)
+        if "trunk_hash" in streams:
+            trunk = self.restore_trunk(speech, speech_lengths, streams["trunk_hash"])
+        else:
+            trunk = self.encode_trunk(speech, speech_lengths)
         rows = _RowLosses(counts)
         if self.count_weight > 0.0:
             logits = self.count_head(trunk.hidden, trunk.lengths)
@@ -283,6 +292,29 @@ class MTASRModel(AbsESPnetModel):
             if self.normalize is not None:
                 feats, lengths = self.normalize(feats, lengths)
         return self.encoder.encode_trunk(feats, lengths)
+
+    def restore_trunk(
+        self, hidden: torch.Tensor, lengths: torch.Tensor, hashes: torch.Tensor
+    ) -> TrunkOutput:
+        """What `encode_trunk` gave when its output was cached.
+
+        Args:
+            hidden: `(B, T, D)`.
+            lengths: `(B,)`.
+            hashes: `(B, 2)` hash of the trunk that each row is from.
+
+        Raises:
+            UserError: it is another trunk than the model's, or this one is trained.
+        """
+        check_frozen(self)
+        if self._trunk_hash is None:
+            self._trunk_hash = torch.from_numpy(hash_to_ids(trunk_hash(self)).copy())
+        if (hashes != self._trunk_hash.to(hashes.device)).any():
+            raise UserError(
+                "speech: the cached outputs are those of another trunk than the "
+                "model's; run stage 10 (cache_trunk) again with its --init_param"
+            )
+        return self.encoder.restore_trunk(hidden, lengths)
 
     def count_talkers(self, trunk: TrunkOutput) -> torch.Tensor:
         """Log probabilities `(B, len(talker_counts))` of the talker counts.

@@ -83,6 +83,8 @@ def write_lists(stats_dir: Path, name: str, data_dir: Path, drop: set) -> None:
     target = stats_dir / "lists" / name
     tables = {n: read_table(data_dir / n) for n in ("wav.scp", "text", "utt2num_spk")}
     tables["utt2category"] = tables.pop("utt2num_spk")
+    if (data_dir / "utt2mixture").is_file():
+        tables["utt2mixture"] = read_table(data_dir / "utt2mixture")
     for shape in ("speech_shape", "text_shape"):
         tables[shape] = read_table(stats_dir / name / shape)
     for file_name, table in tables.items():

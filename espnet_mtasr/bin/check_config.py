@@ -1,7 +1,8 @@
 """Find mistakes in configuration files before hours of work.
 
 `--has_teacher CONFIG [OPTION...]` answers by its exit code (0: yes, 1: no) whether a
-training configuration builds a teacher.
+training configuration builds a teacher. `--cacheable CONFIG [OPTION...]` finds what
+forbids caching the trunk's outputs.
 """
 
 import argparse
@@ -16,6 +17,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--train_configs", nargs="*", default=[])
     parser.add_argument("--inference_config")
     parser.add_argument("--has_teacher", nargs=argparse.REMAINDER)
+    parser.add_argument("--cacheable", nargs=argparse.REMAINDER)
     return parser
 
 
@@ -41,11 +43,26 @@ def has_teacher(path: str, *options: str) -> bool:
     return MTASRTask.has_teacher(args)
 
 
+def check_cacheable(path: str, *options: str) -> None:
+    """Raise `UserError` if the trunk's outputs are not the same in every epoch."""
+    from espnet_mtasr.bin.mtasr_train import get_parser as get_train_parser
+    from espnet_mtasr.errors import UserError
+    from espnet_mtasr.tasks import cached_trunk
+
+    args = get_train_parser().parse_args(["--config", path, *options])
+    try:
+        cached_trunk.check_cacheable(args)
+    except UserError as e:
+        raise UserError(f"{path}: {e}") from e
+
+
 def main(cmd=None) -> None:
     """Check all that is named."""
     args = get_parser().parse_args(cmd)
     if args.has_teacher:
         sys.exit(0 if has_teacher(*args.has_teacher) else 1)
+    if args.cacheable:
+        check_cacheable(*args.cacheable)
     if args.inference_config is not None:
         from espnet_mtasr.bin.mtasr_inference import read_config
 

@@ -2,22 +2,24 @@
 
 import argparse
 import inspect
-import logging
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
-import yaml
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
-from espnet2.tasks.abs_task import optim_classes, scheduler_classes
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
+from espnet2.tasks.abs_task import (
+    IteratorOptions,
+    optim_classes,
+    scheduler_classes,
+)
 from espnet2.tasks.asr import (
     ASRTask,
     frontend_choices,
     normalize_choices,
     specaug_choices,
 )
-from espnet2.torch_utils.safe_torch_load import safe_torch_load
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.class_choices import ClassChoices
 from espnet2.train.preprocessor import AbsPreprocessor
@@ -34,6 +36,7 @@ from espnet_mtasr.asr.talker_count_head import TalkerCountHead
 from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher
 from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.tasks.cached_trunk import check_cached_training
 from espnet_mtasr.tasks.options import (
     build,
     check_options,
@@ -41,6 +44,12 @@ from espnet_mtasr.tasks.options import (
     get_class,
     is_part,
 )
+from espnet_mtasr.tasks.trained import (
+    load_exactly,
+    read_checkpoint,
+    read_train_config,
+)
+from espnet_mtasr.train.epochs import EpochTellingIterFactory
 from espnet_mtasr.train.preprocessor import MTASRPreprocessor
 
 encoder_choices = ClassChoices(
@@ -169,9 +178,21 @@ class MTASRTask(ASRTask):
             noise_db_range=args.noise_db_range,
             short_noise_thres=args.short_noise_thres,
             speech_volume_normalize=args.speech_volume_normalize,
+            mixtures=_recipes_of_mixtures(args) if train else None,
+            seed=args.seed,
         )
         preprocessor_class = preprocessor_choices.get_class(args.preprocessor)
         return preprocessor_class(**{**options, **args.preprocessor_conf})
+
+    @classmethod
+    def build_sequence_iter_factory(
+        cls, args: argparse.Namespace, iter_options: IteratorOptions, mode: str
+    ) -> AbsIterFactory:
+        """Build ESPnet's, which tells our preprocessor of each epoch."""
+        factory = super().build_sequence_iter_factory(args, iter_options, mode)
+        if isinstance(iter_options.preprocess_fn, MTASRPreprocessor):
+            return EpochTellingIterFactory(factory, iter_options.preprocess_fn)
+        return factory
 
     @classmethod
     def has_teacher(cls, args: argparse.Namespace) -> bool:
@@ -212,6 +233,7 @@ class MTASRTask(ASRTask):
                 "teacher: is missing, a ctc_weight below 1 needs one; choose a teacher "
                 "or set model_conf ctc_weight: 1.0"
             )
+        check_cached_training(args)
 
     @classmethod
     def _check_token_list(cls, args: argparse.Namespace) -> None:
@@ -381,44 +403,26 @@ class MTASRTask(ASRTask):
             if model_file is None:
                 raise UserError("give a config file or a model file")
             config_file = Path(model_file).parent / "config.yaml"
-        for path in (config_file, model_file):
-            if path is not None and not Path(path).is_file():
-                raise UserError(f"{path}: no such file; train first or name another")
-        with open(config_file, encoding="utf-8") as f:
-            args = argparse.Namespace(**yaml.safe_load(f))
+        args = read_train_config(config_file)
+        state = None
+        if model_file is not None:
+            state = read_checkpoint(model_file, with_teacher)
         if not with_teacher:
             args.teacher = None
         model = cls.build_model(args)
-        if model_file is not None:
-            state = safe_torch_load(model_file, map_location="cpu")
-            if not with_teacher:
-                state = {k: v for k, v in state.items() if not _is_teachers(k)}
-            _load_exactly(model, state, model_file)
+        if state is not None:
+            load_exactly(model, state, model_file)
         return model.to(device), args
 
 
-def _is_teachers(name: str) -> bool:
-    return name.startswith("teacher.")
-
-
-def _load_exactly(model: MTASRModel, state: Dict[str, Any], path) -> None:
-    try:
-        result = model.load_state_dict(state, strict=False)
-    except RuntimeError as e:
-        raise UserError(
-            f"{path}: doesn't fit the model ({str(e).splitlines()[-1].strip()}); "
-            f"use the config.yaml that this checkpoint was trained with"
-        ) from e
-    for problem, keys in (
-        ("lacks", result.missing_keys),
-        ("has surplus", result.unexpected_keys),
-    ):
-        if keys:
-            raise UserError(
-                f"{path}: {problem} {len(keys)} weights, {keys[0]} for one; "
-                f"use the config.yaml that this checkpoint was trained with"
-            )
-    logging.info(f"loaded {path}")
+def _recipes_of_mixtures(args: argparse.Namespace) -> Optional[Tuple[str, str]]:
+    """Tables of recipes and texts, if training mixtures are given as recipes."""
+    tables = {
+        (name, kind): path
+        for path, name, kind in args.train_data_path_and_name_and_type
+    }
+    recipes, text = tables.get(("speech", "json")), tables.get(("text", "text"))
+    return None if recipes is None or text is None else (recipes, text)
 
 
 def _weight(args: argparse.Namespace, name: str) -> float:

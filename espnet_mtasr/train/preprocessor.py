@@ -1,11 +1,13 @@
 """SOT text to what the model wants: CTC targets per talker and the teacher's ids."""
 
-from typing import Dict, Optional, Union
+from typing import Any, Dict, Optional, Tuple, Union
 
 import numpy as np
 from espnet2.train.preprocessor import CommonPreprocessor
 
-from espnet_mtasr.text.sot import split_sot
+from espnet_mtasr.asr.trunk_cache import read_line
+from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer
+from espnet_mtasr.text.sot import join_sot, split_sot
 
 
 class MTASRPreprocessor(CommonPreprocessor):
@@ -14,11 +16,20 @@ class MTASRPreprocessor(CommonPreprocessor):
     Each talker's text is tokenized alone. Talkers beyond those of the utterance get an
     empty array, so that batches of mixed talker counts can be made.
 
+    Where `speech` is a mixture's recipe (data of type `json`, mixture/recipe.py), it is
+    exchanged for another mixture, and `text` with it: dynamic mixing.
+
+    Where `speech` is a line of a list of cached outputs of the trunk (data of type
+    `text`, asr/trunk_cache.py), it becomes these, and `trunk_hash` says of which trunk.
+
     Args:
         train: Whether augmentations apply.
         max_num_talkers: Number N of `text_spk` arrays.
         llm: Folder or hub id of the teacher's language model; None leaves `text` to
             the CTC ids of all talkers in a row (no teacher reads it).
+        mixtures: Tables `utt2mixture` and `text` whose parts dynamic mixing exchanges.
+        seed: Of dynamic mixing.
+        dynamic_mixing_conf: Options of `DynamicMixer`: `speeds`, `cache_megabytes`.
         kwargs: Options of ESPnet's `CommonPreprocessor`.
     """
 
@@ -27,12 +38,46 @@ class MTASRPreprocessor(CommonPreprocessor):
         train: bool,
         max_num_talkers: int = 3,
         llm: Optional[str] = None,
+        mixtures: Optional[Tuple[str, str]] = None,
+        seed: int = 0,
+        dynamic_mixing_conf: Optional[Dict[str, Any]] = None,
         **kwargs,
     ):
         super().__init__(train=train, **kwargs)
         self.max_num_talkers = max_num_talkers
         self.llm = llm
         self._llm_tokenizer = None
+        self.mixtures = mixtures
+        self.dynamic_mixing_conf = {"seed": seed, **(dynamic_mixing_conf or {})}
+        self._mixer: Optional[DynamicMixer] = None
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the mixtures of `epoch` from now on."""
+        self.epoch = epoch
+        if self.mixtures is not None and self._mixer is None:
+            # Before data loading processes start, each of which would do it again.
+            self._mixer = read_mixer(*self.mixtures, **self.dynamic_mixing_conf)
+
+    def __call__(
+        self, uid: str, data: Dict[str, Union[str, np.ndarray, Dict[str, Any]]]
+    ) -> Dict[str, np.ndarray]:
+        """Return the arrays of an utterance, see the class."""
+        if isinstance(data.get(self.speech_name), dict):
+            recipe, texts = self._mixer.draw(uid, self.epoch)
+            data[self.speech_name] = self._mixer.render(recipe)
+            data[self.text_name] = join_sot(texts)
+        return super().__call__(uid, data)
+
+    def _speech_process(
+        self, data: Dict[str, Union[str, np.ndarray]]
+    ) -> Dict[str, Union[str, np.ndarray]]:
+        """Augment samples, or exchange a line of cached outputs for these."""
+        line = data.get(self.speech_name)
+        if not isinstance(line, str):
+            return super()._speech_process(data)
+        data[self.speech_name], data["trunk_hash"] = read_line(line)
+        return data
 
     def _encode_for_llm(self, text: str) -> np.ndarray:
         # Made at first use: inference needs none, and workers get a small object.

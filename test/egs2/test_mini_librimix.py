@@ -116,6 +116,13 @@ def test_all_stages_ran_and_results_were_printed(run):
     assert "SOT perplexity" in run.done.stdout
 
 
+def test_learning_curves_were_drawn(run):
+    for folder in (run.phase1, run.phase2):
+        picture = folder / "learning_curve.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert f"{folder.name}/{picture.name}; best epoch: 1, " in run.done.stdout
+
+
 def test_results_have_the_documented_form(run):
     results = run.results()
     assert list(results) == ["mixtures", "model", "sets"]

@@ -61,6 +61,13 @@ def call(recipe, *options, script="./mtasr.sh", cwd=None):
         ([*SETS, "--inference-nj", "-1"], "error: --inference_nj -1: give a number"),
         ([*SETS, "--ngpu", "many"], "error: --ngpu many: give a number"),
         ([*SETS, "--skip_train", "yes"], "--skip_train takes true or false, not 'yes'"),
+        ([*SETS, "--cache_trunk", "1"], "--cache_trunk takes true or false, not '1'"),
+        ([*SETS, "--cache_dtype", "int8"], "error: --cache_dtype int8: choose float16"),
+        (
+            [*SETS, "--cache_trunk", "true", "--dynamic_mixing", "true"],
+            "error: --cache_trunk true: mixtures that change in each epoch "
+            "(--dynamic_mixing true) can't be cached; choose one of the two",
+        ),
         ([*SETS, "--token_type", "phone"], "error: --token_type phone: choose bpe"),
         (
             [*SETS, "--phase1_config", "conf/none.yaml"],

@@ -16,6 +16,7 @@ stage=1              # First stage to run.
 stop_stage=13        # Last stage to run.
 skip_data_prep=false # Skip stages 1 to 6.
 skip_train=false     # Skip stages 7 to 11.
+skip_phase1=false    # Skip stages 7 to 9: phase 2 has no teacher, and starts from the encoder.
 skip_eval=false      # Skip stages 12 and 13.
 ngpu=0               # GPUs per machine; 0: train on the CPU.
 num_nodes=1          # Machines.
@@ -58,6 +59,9 @@ phase2_config=conf/train_phase2.yaml # Trains separator, CTC and talker-count he
 phase2_args=         # Further options of phase 2.
 phase1_tag=          # Name of phase 1's folder (default: from the config's name).
 phase2_tag=          # Name of phase 2's folder (default: from the config's name).
+dynamic_mixing=false # Mix the training mixtures anew in each epoch.
+cache_trunk=false    # Compute the frozen trunk's outputs once, in stage 10, for phase 2.
+cache_dtype=float16  # How they are stored: float16 or float32.
 max_unalignable=0.01 # Share of training mixtures that may lack frames for their text.
 num_threads=         # Threads of training (default: on the CPU the cores there are).
 
@@ -95,6 +99,15 @@ done
 for f in phase1_config phase2_config inference_config; do
     [ -f "${!f}" ] || die "--${f} ${!f}: no such file"
 done
+
+if [ "${cache_trunk}" = true ] && [ "${dynamic_mixing}" = true ]; then
+    die "--cache_trunk true: mixtures that change in each epoch (--dynamic_mixing true)" \
+        "can't be cached; choose one of the two"
+fi
+case ${cache_dtype} in
+    float16 | float32) ;;
+    *) die "--cache_dtype ${cache_dtype}: choose float16 or float32" ;;
+esac
 
 tag_of() { # tag_of CONFIG PREFIX
     local name
@@ -161,7 +174,8 @@ runs() { # runs STAGE: is it asked for?
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] || return 1
     case $1 in
         [1-6]) [ "${skip_data_prep}" = false ] ;;
-        [7-9] | 10 | 11) [ "${skip_train}" = false ] ;;
+        [7-9]) [ "${skip_train}" = false ] && [ "${skip_phase1}" = false ] ;;
+        10 | 11) [ "${skip_train}" = false ] ;;
         12 | 13) [ "${skip_eval}" = false ] ;;
     esac
 }
@@ -171,6 +185,18 @@ begin() { # begin STAGE WHAT
 }
 finish() { # finish STAGE
     log "Stage $1 took $((SECONDS - stage_start)) s"
+}
+reads_cache() { # reads_cache STATS_DIR: does the training on these lists?
+    [ "${cache_trunk}" = true ] && [ "$1" = "${phase2_stats}" ]
+}
+phase2_has_teacher() {
+    local code=0
+    "${python}" -m espnet_mtasr.bin.check_config --has_teacher "${phase2_config}" \
+        "${phase2_options[@]}" || code=$?
+    case ${code} in
+        0 | 1) return "${code}" ;;
+        *) exit "${code}" ;;
+    esac
 }
 at_most() { # at_most N FILE...: jobs for the shortest list
     local n=$1 lines file
@@ -182,6 +208,30 @@ at_most() { # at_most N FILE...: jobs for the shortest list
     echo "${n}"
 }
 
+# with_progress LABEL MODE [ARGUMENT...] -- COMMAND...: with a progress line on a
+# terminal (see show_progress's help); returns the command's code.
+with_progress() {
+    local follow=(--label "$1") follower='' code=0 signal=HUP
+    shift
+    while [ "$1" != -- ]; do
+        follow+=("$1")
+        shift
+    done
+    shift
+    if [ -t 2 ]; then
+        "${python}" -m espnet_mtasr.bin.show_progress "${follow[@]}" &
+        follower=$!
+    fi
+    "$@" || code=$?
+    if [ -n "${follower}" ]; then
+        # A finished line stays; after an error the message comes last.
+        if [ "${code}" -eq 0 ]; then signal=TERM; fi
+        kill -s "${signal}" "${follower}" 2>/dev/null || true
+        wait "${follower}" 2>/dev/null || true
+    fi
+    return "${code}"
+}
+
 # Lengths of audio and text of the training and validation set, and the lists to train
 # with: collect_stats CONFIG STATS_DIR [OPTION...]
 collect_stats() {
@@ -190,15 +240,19 @@ collect_stats() {
     mkdir -p "${logdir}"
     jobs=$(at_most "${nj}" "${data_feats}/${train_set}/wav.scp" \
         "${data_feats}/${valid_set}/wav.scp")
-    local train_parts=() valid_parts=() stats_dirs=()
+    local train_parts=() valid_parts=() stats_dirs=() written=()
     for ((n = 1; n <= jobs; n++)); do
         train_parts+=("${logdir}/train.${n}.scp")
         valid_parts+=("${logdir}/valid.${n}.scp")
         stats_dirs+=(--input_dir "${logdir}/stats.${n}")
+        written+=("${logdir}/stats.${n}"/{train,valid}/speech_shape)
     done
     utils/split_scp.sh "${data_feats}/${train_set}/wav.scp" "${train_parts[@]}"
     utils/split_scp.sh "${data_feats}/${valid_set}/wav.scp" "${valid_parts[@]}"
-    "${train_cmd_words[@]}" JOB=1:"${jobs}" "${logdir}/stats.JOB.log" \
+    with_progress "Statistics" count \
+        --total "$(cat "${train_parts[@]}" "${valid_parts[@]}" | wc -l)" \
+        "${written[@]}" -- \
+        "${train_cmd_words[@]}" JOB=1:"${jobs}" "${logdir}/stats.JOB.log" \
         "${python}" -m espnet_mtasr.bin.mtasr_train \
         --collect_stats true --ngpu 0 --num_workers 0 --config "${config}" \
         --train_data_path_and_name_and_type "${data_feats}/${train_set}/wav.scp,speech,sound" \
@@ -216,6 +270,28 @@ collect_stats() {
         --max_unalignable "${max_unalignable}" "${task_options[@]}" "$@"
 }
 
+# The outputs of the frozen trunk for these lists, kept in DUMPDIR/trunk by hashes of
+# trunk and recording, and lists of them: cache_outputs CONFIG STATS_DIR [OPTION...]
+cache_outputs() {
+    local config=$1 stats=$2 gpus=0 jobs words=("${train_cmd_words[@]}")
+    shift 2
+    jobs=$(at_most "${nj}" "${stats}/lists/train/wav.scp")
+    if [ "${ngpu}" -gt 0 ]; then
+        gpus=1
+        jobs=${ngpu}
+        words=("${cuda_cmd_words[@]}")
+    fi
+    local command=(
+        "${python}" -m espnet_mtasr.bin.cache_trunk --config "${config}"
+        --stats_dir "${stats}" --cache_dir "${dumpdir}/trunk"
+        --cache_dtype "${cache_dtype}" --num_jobs "${jobs}"
+    )
+    log "Outputs of the trunk; progress: tail -f ${stats}/logdir/cache_trunk.1.log"
+    "${words[@]}" --gpu "${gpus}" JOB=1:"${jobs}" "${stats}/logdir/cache_trunk.JOB.log" \
+        "${command[@]}" --job JOB --ngpu "${gpus}" "${task_options[@]}" "$@"
+    "${command[@]}" --join true
+}
+
 # What a training depends on, but for its length: fingerprint CONFIG STATS_DIR [OPTION...]
 fingerprint() {
     local config=$1 stats=$2 option
@@ -223,6 +299,12 @@ fingerprint() {
     {
         grep -v '^max_epoch:' "${config}"
         cat "${stats}"/lists/*/{wav.scp,text} "${token_dir}/tokens.txt"
+        if [ "${dynamic_mixing}" = true ]; then
+            cat "${stats}/lists/train/utt2mixture"
+        fi
+        if reads_cache "${stats}"; then
+            cat "${stats}"/lists/*/trunk.scp
+        fi
         if [ -f "${models_dir}/models.json" ]; then cat "${models_dir}/models.json"; fi
         while [ $# -gt 0 ]; do
             option=$1
@@ -239,10 +321,24 @@ fingerprint() {
 # train CONFIG STATS_DIR EXP_DIR [OPTION...]: goes on where it was stopped.
 train() {
     local config=$1 stats=$2 exp=$3 inputs file
+    local speech=wav.scp,speech,sound valid_speech=wav.scp,speech,sound
     shift 3
     for file in "${token_dir}/tokens.txt" "${stats}/lists/train/wav.scp"; do
         [ -f "${file}" ] || die "${file}: no such file; run the stages before this one"
     done
+    if [ "${dynamic_mixing}" = true ]; then
+        [ -f "${stats}/lists/train/utt2mixture" ] ||
+            die "--dynamic_mixing true: data/${train_set} has no utt2mixture (recipes of" \
+                "its mixtures), or --speed_perturb_factors is set; leave the option out"
+        speech=utt2mixture,speech,json
+    fi
+    if reads_cache "${stats}"; then
+        [ -f "${stats}/lists/train/trunk.scp" ] ||
+            die "${stats}/lists/train/trunk.scp: no such file; run stage 10 with" \
+                "--cache_trunk true"
+        speech=trunk.scp,speech,text
+        valid_speech=${speech}
+    fi
     inputs=$(fingerprint "${config}" "${stats}" "$@")
     # ESPnet would go on from any checkpoint, with other tokens or other data.
     if [ -e "${exp}/checkpoint.pth" ] &&
@@ -252,11 +348,11 @@ train() {
     fi
     local command=(
         "${python}" -m espnet_mtasr.bin.mtasr_train --config "${config}"
-        --train_data_path_and_name_and_type "${stats}/lists/train/wav.scp,speech,sound"
+        --train_data_path_and_name_and_type "${stats}/lists/train/${speech}"
         --train_data_path_and_name_and_type "${stats}/lists/train/text,text,text"
         --train_shape_file "${stats}/lists/train/speech_shape"
         --train_shape_file "${stats}/lists/train/text_shape"
-        --valid_data_path_and_name_and_type "${stats}/lists/valid/wav.scp,speech,sound"
+        --valid_data_path_and_name_and_type "${stats}/lists/valid/${valid_speech}"
         --valid_data_path_and_name_and_type "${stats}/lists/valid/text,text,text"
         --valid_shape_file "${stats}/lists/valid/speech_shape"
         --valid_shape_file "${stats}/lists/valid/text_shape"
@@ -266,20 +362,33 @@ train() {
     echo "${inputs}" >"${exp}/.inputs"
     log "Training; progress: tail -f ${exp}/train.log"
     if [ "${ngpu}" -le 1 ] && [ "${num_nodes}" -le 1 ]; then
-        "${cuda_cmd_words[@]}" --gpu "${ngpu}" --num_threads "${num_threads}" \
+        with_progress "Training" training "${exp}/train.log" -- \
+            "${cuda_cmd_words[@]}" --gpu "${ngpu}" --num_threads "${num_threads}" \
             "${exp}/train.log" "${command[@]}" --ngpu "${ngpu}"
     else
-        "${python}" -m espnet2.bin.launch --cmd "${cuda_cmd}" --log "${exp}/train.log" \
+        with_progress "Training" training "${exp}/train.log" -- \
+            "${python}" -m espnet2.bin.launch --cmd "${cuda_cmd}" --log "${exp}/train.log" \
             --ngpu "${ngpu}" --num_nodes "${num_nodes}" \
             --init_file_prefix "${exp}/.dist_init_" \
             --multiprocessing_distributed true -- "${command[@]}"
     fi
+    # The training itself is good, whatever happens to its picture.
+    "${python}" -m espnet_mtasr.bin.plot_learning_curve --exp_dir "${exp}" ||
+        log "warning: no ${exp}/learning_curve.png, see the error above"
 }
 
 if runs 7 || runs 8 || runs 10 || runs 11 || runs 12; then
     log "Checking the configurations"
     "${python}" -m espnet_mtasr.bin.check_config --train_configs "${phase1_config}" \
         "${phase2_config}" --inference_config "${inference_config}"
+fi
+if [ "${cache_trunk}" = true ] && { runs 10 || runs 11; }; then
+    "${python}" -m espnet_mtasr.bin.check_config --cacheable "${phase2_config}" \
+        "${phase2_options[@]}"
+fi
+if [ "${skip_phase1}" = true ] && { runs 10 || runs 11; } && phase2_has_teacher; then
+    die "--skip_phase1 true: phase 2 has a teacher, which phase 1 must adapt first; add" \
+        "--phase2_args '--model_conf ctc_weight=1.0'"
 fi
 
 if runs 1; then
@@ -347,7 +456,10 @@ fi
 
 if runs 9; then
     begin 9 "SOT perplexity of the teacher on ${valid_set}"
-    "${cuda_cmd_words[@]}" --gpu "$((ngpu > 0 ? 1 : 0))" \
+    with_progress "Perplexity" count --pattern ': ([0-9]+) mixtures$' \
+        --total "$(wc -l <"${data_feats}/${valid_set}/wav.scp")" \
+        "${phase1_exp}/perplexity.log" -- \
+        "${cuda_cmd_words[@]}" --gpu "$((ngpu > 0 ? 1 : 0))" \
         --num_threads "${num_threads}" "${phase1_exp}/perplexity.log" \
         "${python}" -m espnet_mtasr.bin.mtasr_perplexity \
         --mtasr_train_config "${phase1_exp}/config.yaml" \
@@ -361,25 +473,31 @@ fi
 if runs 10; then
     begin 10 "statistics of phase 2: ${phase2_stats}"
     collect_stats "${phase2_config}" "${phase2_stats}" "${phase2_options[@]}"
+    if [ "${cache_trunk}" = true ]; then
+        init=()
+        if [ "${skip_phase1}" = false ]; then
+            init=(--init_param "${phase1_exp}/${phase1_model}:encoder:encoder")
+        fi
+        cache_outputs "${phase2_config}" "${phase2_stats}" "${init[@]}" \
+            "${phase2_options[@]}"
+    fi
     finish 10
 fi
 
 if runs 11; then
     begin 11 "phase 2, separator, serialized CTC and talker-count head: ${phase2_exp}"
-    [ -f "${phase1_exp}/${phase1_model}" ] ||
-        die "${phase1_exp}/${phase1_model}: no such file; run stage 8 first"
+    init=()
+    if [ "${skip_phase1}" = false ]; then
+        [ -f "${phase1_exp}/${phase1_model}" ] ||
+            die "${phase1_exp}/${phase1_model}: no such file; run stage 8 first"
+        init=(--init_param "${phase1_exp}/${phase1_model}:encoder:encoder")
+    fi
     # ctc_weight 1 has no teacher to start from.
-    init=("${phase1_exp}/${phase1_model}:encoder:encoder")
-    code=0
-    "${python}" -m espnet_mtasr.bin.check_config --has_teacher "${phase2_config}" \
-        "${phase2_options[@]}" || code=$?
-    case ${code} in
-        0) init+=("${phase1_exp}/${phase1_model}:teacher:teacher") ;;
-        1) ;;
-        *) exit "${code}" ;;
-    esac
+    if [ "${skip_phase1}" = false ] && phase2_has_teacher; then
+        init+=("${phase1_exp}/${phase1_model}:teacher:teacher")
+    fi
     train "${phase2_config}" "${phase2_stats}" "${phase2_exp}" \
-        --init_param "${init[@]}" "${phase2_options[@]}"
+        "${init[@]}" "${phase2_options[@]}"
     finish 11
 fi
 
@@ -398,9 +516,15 @@ if runs 12; then
         wav_scp=${data_feats}/${dset}/wav.scp
         jobs=$(at_most "${inference_nj}" "${wav_scp}")
         keys=()
-        for ((n = 1; n <= jobs; n++)); do keys+=("${logdir}/keys.${n}.scp"); done
+        logs=()
+        for ((n = 1; n <= jobs; n++)); do
+            keys+=("${logdir}/keys.${n}.scp")
+            logs+=("${logdir}/mtasr_inference.${n}.log")
+        done
         utils/split_scp.sh "${wav_scp}" "${keys[@]}"
-        "${decode_cmd_words[@]}" --gpu "${gpus}" JOB=1:"${jobs}" \
+        with_progress "${dset}" count --pattern 'best hypo: ' \
+            --total "$(wc -l <"${wav_scp}")" "${logs[@]}" -- \
+            "${decode_cmd_words[@]}" --gpu "${gpus}" JOB=1:"${jobs}" \
             "${logdir}/mtasr_inference.JOB.log" \
             "${python}" -m espnet_mtasr.bin.mtasr_inference --ngpu "${gpus}" \
             --config "${inference_config}" --fs "${fs}" \

@@ -36,6 +36,13 @@ class AbsTrunk(torch.nn.Module, ABC):
     def forward(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> TrunkOutput:
         """Encode `(B, N)` samples or `(B, N, F)` features."""
 
+    def make_context(self, frames: int) -> Optional[torch.Tensor]:
+        """`TrunkOutput.context` for outputs of `frames` frames, with no input.
+
+        Cached outputs need it. None: the branches need no context of this trunk.
+        """
+        return None
+
 
 class AbsBranch(torch.nn.Module, ABC):
     """Upper part of an encoder, one copy per talker count."""

@@ -77,6 +77,16 @@ class RoutedEncoder(AbsEncoder):
         ):
             return self.trunk(xs_pad, ilens)
 
+    def restore_trunk(self, hidden: torch.Tensor, lengths: torch.Tensor) -> TrunkOutput:
+        """Return what `encode_trunk` did when it gave `(B, T, D)` and `(B,)`."""
+        # A row without a frame keeps one, as in the trunks.
+        frames = max(1, int(lengths.max()))
+        missing = max(0, frames - hidden.size(1))
+        hidden = torch.nn.functional.pad(hidden[:, :frames], (0, 0, 0, missing))
+        with torch.no_grad():
+            context = self.trunk.make_context(frames)
+        return TrunkOutput(hidden, lengths, context)
+
     def encode_branch(
         self, trunk: TrunkOutput, count: int, rows: Optional[torch.Tensor] = None
     ) -> Tuple[torch.Tensor, torch.Tensor]:

@@ -107,6 +107,10 @@ class WavLMTrunk(AbsTrunk):
         heads = self.config.num_attention_heads
         return TrunkOutput(hidden, lengths, bias.view(-1, heads, frames, frames)[0])
 
+    def make_context(self, frames: int) -> torch.Tensor:
+        """Relative position bias `(H, T, T)` of `frames` frames T."""
+        return self.layers[0].attention.compute_bias(frames, frames)
+
     def _convolve(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
         """Convolutional features `(B, T, C)`; at least one frame."""
         shortest = receptive_field(self.config)
@@ -155,7 +159,7 @@ class WavLMBranch(AbsBranch):
 
 
 class RoutedWavLMEncoder(RoutedEncoder):
-    """`RoutedEncoder` over WavLM; every branch starts from the same weights.
+    """`RoutedEncoder` over WavLM; every branch starts from WavLM's own upper layers.
 
     Args:
         input_size: Unused, kept for ESPnet's interface (waveforms: 1).
@@ -166,6 +170,8 @@ class RoutedWavLMEncoder(RoutedEncoder):
             instance `hidden_dropout`); without, the whole configuration.
         do_normalize: Normalize waveforms; None follows preprocessor_config.json.
         load_pretrained: Load the weights; False draws them at random.
+        pretrained_branches: False draws the branches' weights anew, each branch its
+            own and as WavLM draws them; the trunk keeps the loaded ones. An ablation.
 
     Raises:
         UserError: the model can't be read or lacks weights, `wavlm_conf` has an unknown
@@ -181,6 +187,7 @@ class RoutedWavLMEncoder(RoutedEncoder):
         wavlm_conf: Optional[Dict[str, Any]] = None,
         do_normalize: Optional[bool] = None,
         load_pretrained: bool = True,
+        pretrained_branches: bool = True,
     ):
         config = _read_config(model, wavlm_conf, load_pretrained)
         if not 1 <= num_trunk_layers < config.num_hidden_layers:
@@ -193,7 +200,13 @@ class RoutedWavLMEncoder(RoutedEncoder):
         wavlm = _load_wavlm(model, config) if load_pretrained else WavLMModel(config)
         super().__init__(
             WavLMTrunk(wavlm, num_trunk_layers, do_normalize),
-            {n: WavLMBranch(wavlm, num_trunk_layers) for n in talker_counts},
+            {
+                n: WavLMBranch(
+                    wavlm if pretrained_branches else WavLMModel(config),
+                    num_trunk_layers,
+                )
+                for n in talker_counts
+            },
         )
 
     def conf_without_pretrained(self) -> Dict[str, Any]:

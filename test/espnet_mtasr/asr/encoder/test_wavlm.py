@@ -219,6 +219,44 @@ def test_rebuilding_without_the_folder(saved):
     assert torch.equal(frame_counter(LENGTHS), encoder.output_lengths(LENGTHS))
 
 
+def test_branches_drawn_anew(large):
+    """The trunk keeps what was pretrained; each branch is drawn for itself."""
+    pretrained = _encoder(large)
+    drawn = _encoder(large, pretrained_branches=False)
+    for name, weight in drawn.trunk.state_dict().items():
+        assert torch.equal(weight, pretrained.trunk.state_dict()[name]), name
+    before, two, three = (
+        branch.state_dict()
+        for branch in (pretrained.branches["2"], *drawn.branches.values())
+    )
+    for name in before:
+        if name.endswith(("proj.weight", "dense.weight")):
+            assert not torch.equal(two[name], three[name])
+            # As WavLM draws them: normal, 0.02 wide.
+            assert two[name].std() == pytest.approx(0.02, rel=0.3)
+            assert before[name].std() > 0.1
+        if name.endswith("layer_norm.weight"):
+            assert torch.equal(two[name], torch.ones_like(two[name]))
+    again = _encoder(large, pretrained_branches=False)
+    assert torch.equal(
+        again(_audio(), LENGTHS, counts=COUNTS)[0],
+        drawn(_audio(), LENGTHS, counts=COUNTS)[0],
+    )
+
+
+@torch.no_grad()
+def test_rebuilding_with_drawn_branches(large):
+    encoder = _encoder(large, pretrained_branches=False)
+    conf = {"model": "/no/such/folder", "num_trunk_layers": 2}
+    conf.update(pretrained_branches=False, **encoder.conf_without_pretrained())
+    rebuilt = RoutedWavLMEncoder(**yaml.safe_load(yaml.safe_dump(conf))).eval()
+    rebuilt.load_state_dict(encoder.state_dict())
+    assert torch.equal(
+        rebuilt(_audio(), LENGTHS, counts=COUNTS)[0],
+        encoder(_audio(), LENGTHS, counts=COUNTS)[0],
+    )
+
+
 def test_half_precision_files_are_loaded_in_single_precision(tmp_path):
     wavlm = tiny_wavlm(**LARGE_FORM).half()
     encoder = _encoder(save_wavlm(wavlm, tmp_path, True))

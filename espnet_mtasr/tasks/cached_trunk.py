@@ -1,0 +1,103 @@
+"""Training on cached outputs of the trunk: is it allowed, are its lists up to date?
+
+`lists/train/trunk.scp` has a line `FOLDER AUDIO` per utterance (asr/trunk_cache.py),
+which a training reads as `speech` of data type `text`. `trunk.stat` beside it holds
+each recording's size and time when its hash was taken, and wav.scp where it lies.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import List
+
+from espnet_mtasr.asr.trunk_cache import AGAIN, open_cache, split_line
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.data_dir import check_same_ids, read_table
+from espnet_mtasr.tasks.options import is_part
+
+# What these change differs from epoch to epoch, or isn't part of the cache's key.
+CHANGE_SPEECH = (
+    "rir_scp",
+    "noise_scp",
+    "speech_volume_normalize",
+    "data_aug_effects",
+    "min_sample_size",
+)
+
+
+def check_cacheable(args: argparse.Namespace) -> None:
+    """Raise `UserError` unless the trunk's outputs are the same in every epoch."""
+    without = "or train with --cache_trunk false"
+    if not any(is_part("encoder.trunk", prefix) for prefix in args.freeze_param):
+        raise UserError(
+            f"freeze_param: lacks encoder.trunk, whose outputs are cached; "
+            f"add it, {without}"
+        )
+    if args.specaug is not None:
+        raise UserError(
+            f"specaug: {args.specaug} changes in every epoch what the trunk reads; "
+            f"remove it, {without}"
+        )
+    for name in CHANGE_SPEECH:
+        if args.preprocessor_conf.get(name, getattr(args, name, None)):
+            raise UserError(
+                f"{name}: changes the recordings whose outputs are cached; "
+                f"remove it, {without}"
+            )
+    if not args.use_preprocessor:
+        raise UserError(
+            f"use_preprocessor: false reads no cached outputs; set true, {without}"
+        )
+    if args.train_dtype != "float32":
+        raise UserError(
+            f"train_dtype: {args.train_dtype}, but the cache is computed in float32; "
+            f"set it to float32, {without}"
+        )
+
+
+def cached_lists(args: argparse.Namespace) -> List[Path]:
+    """The lists of cached outputs that a training is to read."""
+    entries = [
+        *args.train_data_path_and_name_and_type,
+        *args.valid_data_path_and_name_and_type,
+    ]
+    return [Path(p) for p, name, kind in entries if (name, kind) == ("speech", "text")]
+
+
+def check_cached_training(args: argparse.Namespace) -> None:
+    """Check settings and lists of a training, if it reads cached outputs.
+
+    Raises:
+        UserError: see `check_cacheable`; an output is missing, or a recording has
+            changed since its hash was taken.
+    """
+    paths = cached_lists(args)
+    if not paths:
+        return
+    check_cacheable(args)
+    # Read afresh here, and inherited by the processes that load data.
+    open_cache.cache_clear()
+    for path in paths:
+        tables = {
+            str(path.parent / name): read_table(path.parent / name)
+            for name in (path.name, "wav.scp", "trunk.stat")
+        }
+        check_same_ids(tables)
+        lines, wavs, stats = tables.values()
+        for utt, line in lines.items():
+            folder, audio = split_line(line)
+            if audio not in open_cache(folder):
+                raise UserError(f"{path}: {folder} lacks {utt}; {AGAIN}")
+            if describe_file(wavs[utt]) != stats[utt]:
+                raise UserError(
+                    f"{path}: {wavs[utt]} of {utt} has changed since then; {AGAIN}"
+                )
+
+
+def describe_file(path: str) -> str:
+    """Size in bytes and time in nanoseconds; `UserError` if there is no such file."""
+    try:
+        stat = os.stat(path)
+    except OSError as e:
+        raise UserError(f"{path}: no such file; run stage 3 again") from e
+    return f"{stat.st_size} {stat.st_mtime_ns}"

@@ -1,0 +1,90 @@
+"""What a training leaves behind, config.yaml and checkpoints: read and checked."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any, Dict, Union
+
+import torch
+import yaml
+from espnet2.torch_utils.safe_torch_load import safe_torch_load
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import find_beside
+
+PathLike = Union[Path, str]
+
+
+def read_train_config(path: PathLike) -> argparse.Namespace:
+    """Read the config.yaml of a training.
+
+    Raises:
+        UserError: the file is missing or isn't one, or a file that it names is missing.
+    """
+    path = Path(path)
+    _check_there(path)
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        config = None
+    if not isinstance(config, dict) or "encoder_conf" not in config:
+        raise UserError(
+            f"{path}: is no configuration of a trained model; "
+            f"name the config.yaml that the training wrote"
+        )
+    args = argparse.Namespace(**config)
+    normalize_conf = config.get("normalize_conf") or {}
+    if normalize_conf.get("stats_file") is not None:
+        found = find_beside(normalize_conf["stats_file"], path.absolute().parent)
+        args.normalize_conf = {**normalize_conf, "stats_file": found}
+    return args
+
+
+def read_checkpoint(path: PathLike, with_teacher: bool) -> Dict[str, Any]:
+    """Read a model's weights, on request without its teacher's.
+
+    Raises:
+        UserError: the file is missing or holds no weights.
+    """
+    _check_there(Path(path))
+    try:
+        state = safe_torch_load(path, map_location="cpu")
+    except Exception as e:  # a damaged file makes torch raise nearly anything
+        raise UserError(
+            f"{path}: is damaged or no checkpoint ({type(e).__name__}); name another"
+        ) from e
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: holds no model; name a checkpoint of a training")
+    if not with_teacher:
+        state = {k: v for k, v in state.items() if not k.startswith("teacher.")}
+    return state
+
+
+def load_exactly(model: torch.nn.Module, state: Dict[str, Any], path: PathLike) -> None:
+    """Load weights, in the model's own precision; `path` is for messages.
+
+    Raises:
+        UserError: a weight is missing, surplus or of another shape.
+    """
+    try:
+        result = model.load_state_dict(state, strict=False)
+    except RuntimeError as e:
+        raise UserError(
+            f"{path}: doesn't fit the model ({str(e).splitlines()[-1].strip()}); "
+            f"use the config.yaml that this checkpoint was trained with"
+        ) from e
+    for problem, keys in (
+        ("lacks", result.missing_keys),
+        ("has surplus", result.unexpected_keys),
+    ):
+        if keys:
+            raise UserError(
+                f"{path}: {problem} {len(keys)} weights, {keys[0]} for one; "
+                f"use the config.yaml that this checkpoint was trained with"
+            )
+    logging.info(f"loaded {path}")
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; train first or name another")

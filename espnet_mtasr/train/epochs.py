@@ -1,0 +1,28 @@
+"""Tell a preprocessor which epoch its examples are for."""
+
+from typing import Any, Iterable, Optional, Protocol
+
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
+
+
+class KnowsEpoch(Protocol):
+    """Something whose work depends on the epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go on with the examples of `epoch`, from 1."""
+
+
+class EpochTellingIterFactory(AbsIterFactory):
+    """Calls `listener.set_epoch` before each epoch's iterator is built.
+
+    Data loading processes start with the iterator, so they hear of it too.
+    """
+
+    def __init__(self, factory: AbsIterFactory, listener: KnowsEpoch):
+        self.factory = factory
+        self.listener = listener
+
+    def build_iter(self, epoch: int, shuffle: Optional[bool] = None) -> Iterable[Any]:
+        """Build the iterator of an epoch, as the wrapped factory does."""
+        self.listener.set_epoch(epoch)
+        return self.factory.build_iter(epoch, shuffle)

@@ -1,0 +1,67 @@
+"""A copy of the mini recipe whose run.sh and set-up are stand-ins that write calls."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MINI = ROOT / "egs2" / "mini_librimix" / "mtasr1"
+
+
+def copy_mini_recipe(root: Path, run_sh: str) -> Path:
+    """Return a recipe's folder with the real `local/`, `conf/` and TEMPLATE.
+
+    Args:
+        root: Where the repository's copy goes.
+        run_sh: Lines of the stand-in for run.sh. Before them, it appends its folder and
+            arguments to the file `calls`.
+    """
+    shutil.copytree(ROOT / "egs2" / "TEMPLATE", root / "egs2" / "TEMPLATE")
+    recipe = root / "egs2" / "mini_librimix" / "mtasr1"
+    recipe.mkdir(parents=True)
+    for name in ("local", "conf"):
+        shutil.copytree(MINI / name, recipe / name, symlinks=True)
+    for name in ("utils", "path.sh"):
+        (recipe / name).symlink_to(Path("../../TEMPLATE/mtasr1") / name)
+    (root / "espnet_mtasr").symlink_to(ROOT / "espnet_mtasr")
+    write_script(root / "tools" / "setup.sh", "exit 0")
+    note = "import json, os, sys; print(json.dumps([os.getcwd(), *sys.argv[1:]]))"
+    note = f"python -c '{note}' \"$@\" >>{recipe}/calls"
+    write_script(recipe / "run.sh", f"{note}\n{run_sh}")
+    return recipe
+
+
+def write_script(path: Path, lines: str) -> None:
+    """Write an executable bash script."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/usr/bin/env bash\nset -euo pipefail\n{lines}\n")
+    path.chmod(0o755)
+
+
+def call(command, cwd: Path) -> subprocess.CompletedProcess:
+    """Run in the environment of this very Python."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "VIRTUAL_ENV": sys.prefix}
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    env.pop("PYTHONPATH", None)
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def take_calls(recipe: Path):
+    """Return the stand-in's calls so far, `[folder, argument...]`, and forget them."""
+    path = recipe / "calls"
+    if not path.exists():
+        return []
+    calls = [json.loads(line) for line in path.read_text().splitlines()]
+    path.unlink()
+    return calls
