@@ -19,7 +19,8 @@ Options of this recipe's stage 1 (lists between commas):
 and for all stages: --talker_counts COUNTS (2,3), --nj N (2), and those of mtasr.sh:
 "
 
-MTASR_COMMAND=$(printf '%q ' ./run.sh "$@")
+# A script that calls this one may have named its own command line.
+MTASR_COMMAND=${MTASR_COMMAND:-$(printf '%q ' ./run.sh "$@")}
 export MTASR_COMMAND
 called_from=${PWD}
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# The mini recipe trained for hours: the same configuration with more epochs, decoded,
+# scored and packed as the model that people can try. Stopped, it goes on when it is
+# called again with the same options.
+set -euo pipefail
+
+max_epoch=60       # Epochs of phase 2.
+decay_steps=       # Length of its learning-rate schedule (default: stretched with the epochs).
+phase1_max_epoch=  # Epochs of a longer phase 1 of its own (default: that of run.sh).
+phase1_decay_steps= # Length of that one's schedule.
+tag=long           # The training is EXPDIR/mtasr_TAG.
+expdir=exp         # Experiments.
+phase1_config=conf/train_phase1.yaml
+phase2_config=conf/train_phase2.yaml
+phase1_args=       # Further options of the trainer.
+phase2_args=
+stage=             # First stage of run.sh (default: the first that is not done).
+dtype=float16      # Type that the packed weights are stored in.
+max_mb=6           # Largest size of the packed model, in millions of bytes.
+
+help_message="Usage: local/train_long.sh [options]
+Trains EXPDIR/mtasr_TAG, decodes and scores the test sets, and packs the model as
+EXPDIR/mtasr_TAG/mtasr_mini_TAG.zip. Options and defaults:
+    --max_epoch ${max_epoch}, --decay_steps, --phase1_max_epoch, --phase1_decay_steps,
+    --tag ${tag}, --expdir ${expdir}, --stage, --dtype ${dtype}, --max_mb ${max_mb}
+(see the top of this script), and those of run.sh but phase1_tag, phase2_tag, stop_stage."
+
+log() {
+    echo "$(date '+%Y-%m-%dT%H:%M:%S') (train_long.sh) $*"
+}
+die() {
+    echo "train_long.sh: error: $*" >&2
+    exit 2
+}
+
+# RESULTS.md quotes it.
+MTASR_COMMAND=$(printf '%q ' local/train_long.sh "$@")
+export MTASR_COMMAND
+called_from=${PWD}
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+recipe=${PWD}
+call_run() { # from where the user is: options may name folders from there
+    (cd "${called_from}" && "${recipe}/run.sh" "$@")
+}
+
+options=()
+while [ $# -gt 0 ]; do
+    name=${1%%=*}
+    name=${name//-/_}
+    case ${name} in
+        __help | _h)
+            echo "${help_message}"
+            exit 0
+            ;;
+        __max_epoch | __decay_steps | __phase1_max_epoch | __phase1_decay_steps | \
+            __tag | __expdir | __phase[12]_config | __phase[12]_args | __stage | \
+            __dtype | __max_mb)
+            if [[ $1 == *=* ]]; then
+                value=${1#*=}
+            elif [ $# -ge 2 ]; then
+                value=$2
+                shift
+            else
+                die "$1 needs a value"
+            fi
+            printf -v "${name#__}" '%s' "${value}"
+            ;;
+        __phase1_tag | __phase2_tag) die "${1%%=*}: is set here; give --tag" ;;
+        __stop_stage | __skip_eval) die "${1%%=*}: the model is packed at the end; leave it out" ;;
+        *) options+=("$1") ;;
+    esac
+    shift
+done
+for n in max_epoch decay_steps phase1_max_epoch phase1_decay_steps; do
+    [[ ${!n} =~ ^([1-9][0-9]*)?$ ]] || die "--${n} ${!n}: give a number from 1"
+done
+[ -n "${max_epoch}" ] || die "--max_epoch is empty; give a number from 1"
+[[ ${tag} =~ ^[A-Za-z0-9_.-]+$ ]] || die "--tag '${tag}': give letters and digits"
+[ -n "${phase1_max_epoch}" ] || [ -z "${phase1_decay_steps}" ] ||
+    die "--phase1_decay_steps needs --phase1_max_epoch"
+for f in phase1_config phase2_config; do
+    [ -f "${!f}" ] || die "--${f} ${!f}: no such file"
+done
+
+# Python is needed before run.sh, which makes the environment, is called.
+../../../tools/setup.sh
+# shellcheck source=/dev/null # links into TEMPLATE, checked there
+. ./path.sh
+
+stretched() { # stretched CONFIG MAX_EPOCH DECAY_STEPS: options of the trainer
+    python local/stretch_schedule.py "$1" "$2" ${3:+--decay_steps "$3"}
+}
+phase1_tag=phase1
+length=$(stretched "${phase2_config}" "${max_epoch}" "${decay_steps}")
+phase2_args="${length} ${phase2_args}"
+if [ -n "${phase1_max_epoch}" ]; then
+    phase1_tag=${tag}_phase1
+    length=$(stretched "${phase1_config}" "${phase1_max_epoch}" "${phase1_decay_steps}")
+    phase1_args="${length} ${phase1_args}"
+fi
+if [ -z "${stage}" ]; then
+    stage=1
+    # Stage 6 writes the one last, stage 8 the other.
+    if [ -f "${expdir}/models/models.json" ]; then stage=7; fi
+    if [ -z "${phase1_max_epoch}" ] &&
+        [ -f "${expdir}/mtasr_${phase1_tag}/valid.loss_sot.ave.pth" ]; then
+        stage=10
+    fi
+fi
+
+exp=${expdir}/mtasr_${tag}
+log "${exp} from stage ${stage}; phase 2: ${phase2_args}"
+call_run "${options[@]}" --expdir "${expdir}" --stage "${stage}" \
+    --phase1_config "${phase1_config}" --phase2_config "${phase2_config}" \
+    --phase1_tag "${phase1_tag}" --phase2_tag "${tag}" \
+    --phase1_args "${phase1_args}" --phase2_args "${phase2_args}"
+python -m espnet_mtasr.bin.mtasr_pack --mtasr_train_config "${exp}/config.yaml" \
+    --mtasr_model_file "${exp}/valid.loss_ctc.ave.pth" \
+    --outpath "${exp}/mtasr_mini_${tag}.zip" --dtype "${dtype}" --max_mb "${max_mb}"

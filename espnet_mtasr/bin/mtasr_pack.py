@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Stage 14: pack a trained model into a zip that loads anywhere.
+
+Unpack it by espnet2.main_funcs.pack_funcs.unpack, whose answer `Speech2Text` takes, or
+by unzip. It holds no language model and needs no pretrained encoder.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Optional, Sequence
+
+from espnet_mtasr.errors import UserError, run_command_line
+
+DTYPES = ("float32", "float16")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(
+        description="Pack a trained model into a zip that loads anywhere",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+    def add(name: str, **kwargs) -> None:
+        names = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
+        parser.add_argument(*names, **kwargs)
+
+    add(
+        "mtasr_train_config",
+        type=Path,
+        help="config.yaml of phase 2's training; beside the model file if left out",
+    )
+    add("mtasr_model_file", type=Path, required=True, help="Checkpoint of phase 2")
+    add("outpath", type=Path, required=True, help="Archive to write, .zip")
+    add(
+        "dtype",
+        default="float32",
+        help="Type that weights are stored in: float32, or float16 for half the size",
+    )
+    add(
+        "option",
+        type=Path,
+        action="append",
+        default=[],
+        help="A further file to pack; RESULTS.md, results.json and the plots beside "
+        "config.yaml come without being named",
+    )
+    add("max_mb", type=float, help="Refuse an archive of more millions of bytes")
+    return parser
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Pack; raises `UserError` where an option or a file must be mended."""
+    args = get_parser().parse_args(cmd)
+    if args.dtype not in DTYPES:
+        raise UserError(f"--dtype {args.dtype}: choose one of {', '.join(DTYPES)}")
+    if args.outpath.suffix != ".zip":
+        raise UserError(f"--outpath {args.outpath}: is no .zip; name one")
+    if args.max_mb is not None and not args.max_mb > 0:
+        raise UserError(f"--max_mb {args.max_mb}: give a number above 0")
+    config = args.mtasr_train_config or args.mtasr_model_file.parent / "config.yaml"
+    for name, path in (
+        ("mtasr_model_file", args.mtasr_model_file),
+        ("mtasr_train_config", config),
+        *(("option", path) for path in args.option),
+    ):
+        if not path.is_file():
+            raise UserError(
+                f"--{name} {path}: no such file; train first or name another"
+            )
+
+    from espnet_mtasr.packing import pack_model
+
+    names = pack_model(
+        config,
+        args.mtasr_model_file,
+        args.outpath,
+        dtype=args.dtype,
+        option=args.option,
+        max_mb=args.max_mb,
+    )
+    megabytes = args.outpath.stat().st_size / 1e6
+    print(f"{args.outpath}: {megabytes:.2f} MB, {args.dtype}: {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    run_command_line(main)

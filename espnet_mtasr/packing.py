@@ -1,0 +1,238 @@
+"""Pack a trained model so that it loads anywhere: no recipe, no hub, no teacher.
+
+The archive is ESPnet's (espnet2.main_funcs.pack_funcs): meta.yaml says which file is
+which, under the names that `Speech2Text` takes. All files lie flat in it, so that it
+can be unpacked by `unzip` as well.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+import torch
+from espnet2.bin.pack import PackedContents
+from espnet2.main_funcs.pack_funcs import pack, unpack
+from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
+
+from espnet_mtasr.asr.mtasr_model import MTASRModel
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import find_beside
+from espnet_mtasr.inference import Speech2Text
+from espnet_mtasr.tasks.mtasr import MTASRTask
+from espnet_mtasr.tasks.options import flatten, is_part
+
+# What builds the model and reads its output. An option that is in neither list is about
+# the machine and the data of the training, or about the teacher: it gets its default.
+MODEL_OPTIONS = (
+    "talker_counts",
+    "input_size",
+    "frontend",
+    "frontend_conf",
+    "specaug",
+    "specaug_conf",
+    "normalize",
+    "normalize_conf",
+    "encoder",
+    "encoder_conf",
+    "separator",
+    "separator_conf",
+    "count_head_conf",
+    "model",
+    "model_conf",
+    "token_type",
+    "bpemodel",
+    "cleaner",
+    "g2p",
+)
+# How it was trained, for readers and for fine-tuning.
+TRAINING_OPTIONS = (
+    "freeze_param",
+    "lr_scale",
+    "optim",
+    "optim_conf",
+    "scheduler",
+    "scheduler_conf",
+    "grad_clip",
+    "max_epoch",
+    "batch_type",
+    "batch_size",
+    "batch_bins",
+    "fold_length",
+    "accum_grad",
+    "seed",
+    "keep_nbest_models",
+    "best_model_criterion",
+)
+
+
+class MTASRPackedContents(PackedContents):
+    """Names in meta.yaml; they are arguments of `Speech2Text`."""
+
+    files = ["mtasr_model_file"]
+    yaml_files = ["mtasr_train_config"]
+
+
+def pack_model(
+    config_file: Path,
+    model_file: Path,
+    outpath: Path,
+    dtype: str = "float32",
+    option: Sequence[Path] = (),
+    max_mb: Optional[float] = None,
+) -> List[str]:
+    """Pack a model, and load it from the archive to be sure that it can be.
+
+    Args:
+        config_file: config.yaml of the training.
+        model_file: Checkpoint with CTC heads (phase 2).
+        outpath: Archive to write, `.zip`; it appears whole.
+        dtype: Floating-point weights are stored as float32 or float16; loading gives
+            float32.
+        option: Further files. RESULTS.md, results.json and the plots (*.png, and
+            images/*.png) that lie beside config.yaml are packed without being named.
+        max_mb: Largest size of the archive, in millions of bytes; None: any.
+
+    Returns:
+        Names of the packed files.
+
+    Raises:
+        UserError: a file is missing, two have one name, the checkpoint doesn't fit, a
+            weight is too large for `dtype`, or the archive is larger than `max_mb`.
+    """
+    outpath = outpath.absolute()
+    model, args = MTASRTask.build_model_from_file(config_file, model_file)
+    if model.ctc is None:
+        raise UserError(
+            f"{model_file}: has no CTC heads (a phase-1 model?); pack a phase-2 model"
+        )
+    sources = _extra_files(config_file, option)
+    config = packed_config(args, model)
+    folder = config_file.absolute().parent
+    if args.bpemodel is not None:
+        sources.append(Path(find_beside(args.bpemodel, folder)))
+        config["bpemodel"] = sources[-1].name
+    if config.get("normalize_conf", {}).get("stats_file") is not None:
+        sources.append(Path(args.normalize_conf["stats_file"]))
+        config["normalize_conf"]["stats_file"] = sources[-1].name
+    names = ["config.yaml", model_file.name, *(path.name for path in sources)]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two files are named {name}; rename one of them")
+    state = stored_weights(model, model_file, dtype)
+    del model
+
+    with tempfile.TemporaryDirectory(prefix="mtasr_pack.") as temporary:
+        staging, archive = Path(temporary) / "staging", Path(temporary) / "model.zip"
+        staging.mkdir()
+        for path in sources:
+            shutil.copyfile(path, staging / path.name)
+        torch.save(state, staging / model_file.name)
+        with (staging / "config.yaml").open("w", encoding="utf-8") as f:
+            yaml_no_alias_safe_dump(config, f, indent=4, sort_keys=False)
+        # ESPnet names files by their place below the current folder. It prints a line
+        # per file.
+        with contextlib.chdir(staging), contextlib.redirect_stdout(io.StringIO()):
+            pack(
+                files={"mtasr_model_file": model_file.name},
+                yaml_files={"mtasr_train_config": "config.yaml"},
+                option=[path.name for path in sources],
+                outpath=archive,
+            )
+        megabytes = archive.stat().st_size / 1e6
+        if max_mb is not None and megabytes > max_mb:
+            raise UserError(
+                f"--outpath {outpath}: would have {megabytes:.2f} MB, more than "
+                f"--max_mb {max_mb:g}; give --dtype float16 or allow more"
+            )
+        Speech2Text(**unpack(archive, Path(temporary) / "unpacked"))
+        outpath.parent.mkdir(parents=True, exist_ok=True)
+        part = outpath.with_name(outpath.name + ".part")
+        shutil.copyfile(archive, part)
+        os.replace(part, outpath)
+    return names
+
+
+def packed_config(args: argparse.Namespace, model: MTASRModel) -> Dict[str, Any]:
+    """Return the packed model's configuration: no place of this machine, no teacher.
+
+    Args:
+        args: As `MTASRTask.build_model_from_file` returns them.
+        model: For its token list.
+    """
+    config = {
+        name: _without_places(getattr(args, name))
+        for name in (*MODEL_OPTIONS, *TRAINING_OPTIONS)
+        if hasattr(args, name)
+    }
+    if config["encoder_conf"].get("load_pretrained") is False:
+        config["encoder_conf"].pop("model", None)
+    config["freeze_param"] = [
+        name for name in getattr(args, "freeze_param", []) if not _is_teachers(name)
+    ]
+    config["lr_scale"] = {
+        prefix: factor
+        for prefix, factor in flatten(config.get("lr_scale") or {}).items()
+        if not _is_teachers(prefix)
+    }
+    # A token may look like a place: they are taken as they are.
+    config.update(teacher=None, teacher_conf={}, token_list=model.token_list)
+    # All other options are there, for whoever reads them, and say nothing.
+    defaults = vars(MTASRTask.get_parser().parse_args([]))
+    defaults.pop("required")
+    return {**defaults, **config}
+
+
+def stored_weights(
+    model: MTASRModel, model_file: Path, dtype: str
+) -> Dict[str, torch.Tensor]:
+    """Return the weights in the type to store.
+
+    Raises:
+        UserError: a weight is too large for it, or is no number.
+    """
+    stored = {}
+    for name, weight in model.state_dict().items():
+        if weight.is_floating_point():
+            weight = weight.to(getattr(torch, dtype))
+            if not weight.isfinite().all():
+                raise UserError(
+                    f"{model_file}: {name} can't be stored as {dtype}; "
+                    f"give --dtype float32, or train again if that fails too"
+                )
+        stored[name] = weight
+    return stored
+
+
+def _is_teachers(prefix: str) -> bool:
+    return is_part(prefix, "teacher")
+
+
+def _without_places(value: Any) -> Any:
+    """Drop what names a place on this machine from nested options."""
+    if isinstance(value, dict):
+        # transformers notes in `_name_or_path` where it read a model.
+        return {
+            k: _without_places(v)
+            for k, v in value.items()
+            if k == "stats_file" or not (k == "_name_or_path" or _is_place(v))
+        }
+    if isinstance(value, (list, tuple)):
+        return [_without_places(v) for v in value if not _is_place(v)]
+    return value
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(("/", "~", "file:"))
+
+
+def _extra_files(config_file: Path, option: Sequence[Path]) -> List[Path]:
+    """RESULTS.md, results.json, plots and the named files."""
+    beside = config_file.absolute().parent
+    found = [beside / "RESULTS.md", beside / "results.json"]
+    found += [*sorted(beside.glob("*.png")), *sorted(beside.glob("images/*.png"))]
+    return [*(path for path in found if path.is_file()), *option]

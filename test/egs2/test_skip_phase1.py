@@ -1,0 +1,89 @@
+"""mtasr.sh without phase 1: what is skipped, where phase 2 starts, what is refused."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers.recipe_copy import ROOT, call, write_script
+
+SETS = ["--train_set", "train", "--valid_set", "dev", "--test_sets", "t1"]
+# Notes each call; answers whether there is a teacher by ctc_weight.
+PYTHON = """
+echo "$*" >>{recipe}/calls
+case $* in *--has_teacher*) case $* in *ctc_weight=1.0*) exit 1 ;; esac ;; esac
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A recipe before stage 11 that has neither phase 1 nor its statistics."""
+    root = tmp_path / "repository"
+    shutil.copytree(ROOT / "egs2" / "TEMPLATE", root / "egs2" / "TEMPLATE")
+    recipe = root / "egs2" / "tiny" / "mtasr1"
+    call([root / "egs2/TEMPLATE/mtasr1/setup.sh", recipe], tmp_path).check_returncode()
+    for name in ("train_phase1", "train_phase2", "decode"):
+        (recipe / "conf" / f"{name}.yaml").write_text("{}\n")
+    lists = recipe / "exp" / "mtasr_stats_phase2" / "lists"
+    for file in (
+        recipe / "data" / "token_list" / "char" / "tokens.txt",
+        *(lists / x / name for x in ("train", "valid") for name in ("wav.scp", "text")),
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("a 1\n")
+    write_script(recipe / "python", PYTHON.format(recipe=recipe))
+    return recipe
+
+
+def run(recipe: Path, *options):
+    command = ["./mtasr.sh", *SETS, "--token_type", "char", "--python", "./python"]
+    done = call([*command, *options], recipe)
+    calls = recipe / "calls"
+    return done, calls.read_text().splitlines() if calls.exists() else []
+
+
+def trainings(calls):
+    return [c for c in calls if "espnet_mtasr.bin.mtasr_train" in c]
+
+
+def test_phase_2_starts_from_the_encoder(recipe):
+    alone = ["--phase2_args", "--model_conf ctc_weight=1.0"]
+    stage = ["--stage", "11", "--stop_stage", "11"]
+    done, calls = run(recipe, *stage, *alone)
+    assert done.returncode == 2
+    assert "valid.loss_sot.ave.pth: no such file; run stage 8 first" in done.stderr
+    assert trainings(calls) == []
+    done, calls = run(recipe, *stage, *alone, "--skip_phase1", "true")
+    assert done.returncode == 0, done.stderr
+    [training] = trainings(calls)
+    assert "--init_param" not in training
+    assert training.endswith("--model_conf ctc_weight=1.0 --ngpu 0")
+
+
+def test_with_phase_1_phase_2_starts_from_it(recipe):
+    phase1 = recipe / "exp" / "mtasr_phase1"
+    phase1.mkdir()
+    (phase1 / "valid.loss_sot.ave.pth").touch()
+    file = "exp/mtasr_phase1/valid.loss_sot.ave.pth"
+    done, calls = run(recipe, "--stage", "11", "--stop_stage", "11")
+    assert done.returncode == 0, done.stderr
+    assert (
+        f"--init_param {file}:encoder:encoder {file}:teacher:teacher"
+        in trainings(calls)[0]
+    )
+
+
+def test_stages_7_to_9_are_left_out(recipe):
+    alone = ["--phase2_args", "--model_conf ctc_weight=1.0", "--skip_phase1", "true"]
+    done, calls = run(recipe, "--stage", "7", "--stop_stage", "9", *alone)
+    assert done.returncode == 0, done.stderr
+    assert "Stage" not in done.stdout.replace("Stages 7 to 9", "")
+    assert trainings(calls) == []
+
+
+def test_a_teacher_needs_phase_1(recipe):
+    done, calls = run(recipe, "--stage", "7", "--skip_phase1", "true")
+    assert done.returncode == 2
+    assert (
+        "--skip_phase1 true: phase 2 has a teacher, which phase 1 must" in done.stderr
+    )
+    assert trainings(calls) == []
