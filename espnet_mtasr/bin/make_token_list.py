@@ -4,12 +4,16 @@ import argparse
 import collections
 import os
 from pathlib import Path
-from typing import List
+from typing import Dict, List, Mapping
 
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.mixture.data_dir import read_table
 from espnet_mtasr.text.sot import split_sot
+
+WORD_START = "\u2581"
+# sentencepiece's <unk>, <s> and </s>
+NUM_SPECIAL_PIECES = 3
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -23,16 +27,35 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def words_and_letters(words: Mapping[str, int]) -> Dict[str, int]:
+    """Return how often each word (marked at its start) and each letter comes."""
+    pieces: collections.Counter = collections.Counter()
+    for word, count in words.items():
+        marked = WORD_START + word
+        pieces.update({piece: count for piece in (marked, *set(marked))})
+    return dict(sorted(pieces.items()))
+
+
 def train_sentencepiece(
     sentences: List[str], prefix: Path, nbpe: int, bpemode: str
 ) -> List[str]:
     """Train a sentencepiece model and return its pieces without `<unk>` and the like.
 
-    A corpus too small for `nbpe` pieces gets fewer.
+    A corpus too small for `nbpe` pieces gets fewer. If there is room for all its words
+    and letters, each word is one piece: left alone, unigram training takes for pieces
+    only what several words share.
     """
     import sentencepiece
 
     part = prefix.with_name(prefix.name + ".part")
+    words = collections.Counter(w for text in sentences for w in text.split())
+    pieces = words_and_letters(words)
+    seeds = {}
+    if bpemode == "unigram" and len(pieces) + NUM_SPECIAL_PIECES <= nbpe:
+        seeds_file = prefix.with_name(prefix.name + ".seeds.part")
+        lines = [f"{piece}\t{count}\n" for piece, count in pieces.items()]
+        seeds_file.write_text("".join(lines), encoding="utf-8")
+        seeds = dict(seed_sentencepieces_file=str(seeds_file))
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences),
         model_prefix=str(part),
@@ -41,7 +64,10 @@ def train_sentencepiece(
         character_coverage=1.0,
         hard_vocab_limit=False,
         minloglevel=2,
+        **seeds,
     )
+    if seeds:
+        seeds_file.unlink()
     for suffix in ("vocab", "model"):
         os.replace(f"{part}.{suffix}", f"{prefix}.{suffix}")
     model = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")

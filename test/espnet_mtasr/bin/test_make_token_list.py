@@ -73,6 +73,22 @@ def test_a_small_corpus_gets_fewer_pieces(tmp_path, bpemode):
     assert len(set(tokens)) == len(tokens)
 
 
+def test_a_closed_vocabulary_gets_a_piece_per_word(tmp_path):
+    """8 words, 9 letters, the word start and 3 special pieces find room in 21."""
+    words = "alpha bravo deal grab had over reveal hall".split()
+    text = "".join(f"u{k} {word} had\n" for k, word in enumerate(words))
+    whole = {f"\u2581{word}" for word in words}
+    tokens = make(tmp_path, "--nbpe", "30", text=text)
+    assert whole < set(tokens)
+    folder = tmp_path / "tokens"
+    pieces = sentencepiece.SentencePieceProcessor(model_file=f"{folder}/bpe.model")
+    for word in words:
+        assert pieces.encode(word, out_type=str) == [f"\u2581{word}"]
+    assert not list(folder.glob("*.part"))
+    # Without the room, some words are several pieces.
+    assert not whole < set(make(tmp_path, "--nbpe", "18", text=text))
+
+
 def test_fewer_pieces_than_characters(tmp_path):
     with pytest.raises(UserError, match="--nbpe 6: sentencepiece says"):
         make(tmp_path, "--nbpe", "6")
