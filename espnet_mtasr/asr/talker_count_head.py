@@ -8,6 +8,7 @@ of the trunk's output, layer norm, GELU, dropout, MLP. Pooling: Okabe et al.,
 import torch
 
 from espnet_mtasr.asr.padding import valid_mask
+from espnet_mtasr.errors import UserError
 
 
 class AttentiveStatisticsPooling(torch.nn.Module):
@@ -38,6 +39,29 @@ class AttentiveStatisticsPooling(torch.nn.Module):
         return torch.cat([mean, variance.clamp(min=1e-6).sqrt()], dim=-1)
 
 
+class ContextLayer(torch.nn.Module):
+    """A convolution over time with layer norm, GELU, dropout and a residual.
+
+    Args:
+        size: Width D.
+        kernel_size: Frames, odd.
+        dropout: Of the convolution's output.
+    """
+
+    def __init__(self, size: int, kernel_size: int, dropout: float):
+        super().__init__()
+        self.norm = torch.nn.LayerNorm(size)
+        self.conv = torch.nn.Conv1d(size, size, kernel_size, padding=kernel_size // 2)
+        self.dropout = torch.nn.Dropout(dropout)
+
+    def forward(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Map `(B, T, D)` with lengths `(B,)` to `(B, T, D)`."""
+        mask = valid_mask(lengths.clamp(min=1), hidden.size(1))[..., None]
+        normed = self.norm(hidden).masked_fill(~mask, 0.0)
+        change = self.conv(normed.transpose(1, 2)).transpose(1, 2)
+        return hidden + self.dropout(torch.nn.functional.gelu(change))
+
+
 class TalkerCountHead(torch.nn.Module):
     """Classify the talker count from the trunk's output.
 
@@ -46,7 +70,13 @@ class TalkerCountHead(torch.nn.Module):
         num_counts: Number of classes.
         hidden_size: Width of the MLP.
         attention_size: Width of the pooling's attention.
-        dropout: Before and inside the MLP.
+        dropout: Before and inside the MLP, and in the layers before the pooling.
+        num_context_layers: Convolutions before the pooling, which let a frame's
+            neighbours say who talks in it; the paper has none.
+        context_kernel_size: Their frames, odd.
+
+    Raises:
+        UserError: `context_kernel_size` is even.
     """
 
     def __init__(
@@ -56,10 +86,21 @@ class TalkerCountHead(torch.nn.Module):
         hidden_size: int = 256,
         attention_size: int = 128,
         dropout: float = 0.1,
+        num_context_layers: int = 0,
+        context_kernel_size: int = 5,
     ):
         super().__init__()
+        if context_kernel_size % 2 == 0:
+            raise UserError(
+                f"count_head_conf context_kernel_size: {context_kernel_size} is even; "
+                f"give an odd number of frames"
+            )
         # The trunk may end before the model's own final norm.
         self.input_norm = torch.nn.LayerNorm(input_size)
+        self.context = torch.nn.ModuleList(
+            ContextLayer(input_size, context_kernel_size, dropout)
+            for _ in range(num_context_layers)
+        )
         self.pooling = AttentiveStatisticsPooling(input_size, attention_size)
         self.classifier = torch.nn.Sequential(
             torch.nn.LayerNorm(2 * input_size),
@@ -73,4 +114,7 @@ class TalkerCountHead(torch.nn.Module):
 
     def forward(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Return logits `(B, num_counts)` for `(B, T, D)` with lengths `(B,)`."""
-        return self.classifier(self.pooling(self.input_norm(hidden.float()), lengths))
+        hidden = self.input_norm(hidden.float())
+        for layer in self.context:
+            hidden = layer(hidden, lengths)
+        return self.classifier(self.pooling(hidden, lengths))

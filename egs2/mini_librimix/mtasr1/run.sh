@@ -93,6 +93,7 @@ command=(
     --inference_nj 2
     --nbpe 120
     --max_unalignable 1.0
+    --dynamic_mixing true
     --encoder pretrained/encoder
     --llm pretrained/lm
     --phase1_config conf/train_phase1.yaml

@@ -7,14 +7,17 @@ from espnet_mtasr.asr.talker_count_head import (
     AttentiveStatisticsPooling,
     TalkerCountHead,
 )
+from espnet_mtasr.errors import UserError
 
 LENGTHS = torch.tensor([9, 4, 1])
 
 
-@pytest.fixture
-def head():
+@pytest.fixture(params=[0, 2], ids=["paper", "context"])
+def head(request):
     torch.manual_seed(0)
-    return TalkerCountHead(6, 3, hidden_size=8, attention_size=5).eval()
+    return TalkerCountHead(
+        6, 3, hidden_size=8, attention_size=5, num_context_layers=request.param
+    ).eval()
 
 
 def test_pooling_of_even_attention_is_mean_and_standard_deviation():
@@ -86,3 +89,17 @@ def test_frames_of_no_valid_row_get_no_gradient(head):
 
 def test_half_precision_input_gives_single_precision(head):
     assert head(torch.randn(3, 9, 6).bfloat16(), LENGTHS).dtype == torch.float32
+
+
+def test_context_layers_hear_the_neighbours():
+    torch.manual_seed(0)
+    head = TalkerCountHead(6, 3, num_context_layers=2, context_kernel_size=3).eval()
+    hidden = torch.randn(1, 9, 6, requires_grad=True)
+    out = head.input_norm(hidden)
+    for layer in head.context:
+        out = layer(out, torch.tensor([9]))
+    out[0, 4].sum().backward()
+    heard = hidden.grad[0].abs().sum(-1).nonzero()[:, 0].tolist()
+    assert heard == [2, 3, 4, 5, 6]
+    with pytest.raises(UserError, match="context_kernel_size: 4 is even"):
+        TalkerCountHead(6, 3, num_context_layers=1, context_kernel_size=4)
