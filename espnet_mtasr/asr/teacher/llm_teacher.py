@@ -40,9 +40,12 @@ class LLMTeacher(AbsTeacher):
         downsample: Frames become 1, 2, 4 or 8 times fewer.
         lora: Options of `peft.LoraConfig`; None takes `DEFAULT_LORA`.
         llm_dtype: Type of the LM's own weights: float32, bfloat16 or float16.
+        text_mask_prob: Share of the transcript's tokens that are hidden from the LM
+            while it trains. What it can't guess from the words before it, it must
+            learn to hear.
 
     Raises:
-        UserError: `llm` can't be read, or an option is unknown.
+        UserError: `llm` can't be read, or an option is unknown or out of range.
     """
 
     def __init__(
@@ -52,8 +55,14 @@ class LLMTeacher(AbsTeacher):
         downsample: int = 8,
         lora: Optional[Dict[str, Any]] = None,
         llm_dtype: str = "float32",
+        text_mask_prob: float = 0.0,
     ):
         super().__init__()
+        if not 0.0 <= text_mask_prob < 1.0:
+            raise UserError(
+                f"teacher_conf text_mask_prob: {text_mask_prob}; give 0 to below 1"
+            )
+        self.text_mask_prob = text_mask_prob
         self.tokenizer = LLMTokenizer(llm)
         base = _load_llm(llm, llm_dtype)
         _add_sc_row(base, self.tokenizer)
@@ -114,7 +123,7 @@ class LLMTeacher(AbsTeacher):
         speech = self.projection(speech)
         embed = self.llm.get_input_embeddings()
         bos = embed(text.new_full((1,), self.tokenizer.bos_id))
-        words = embed(text.clamp(min=0))
+        words = self._mask(embed(text.clamp(min=0)))
         rows: List[torch.Tensor] = [
             torch.cat([bos.to(speech.dtype), s[:n], w[:m].to(speech.dtype)])
             for s, n, w, m in zip(
@@ -137,6 +146,13 @@ class LLMTeacher(AbsTeacher):
             **options,
         )
         return output.logits[:, -keep:]
+
+    def _mask(self, words: torch.Tensor) -> torch.Tensor:
+        """Hide some tokens `(B, L, E)` in training."""
+        if not self.training or self.text_mask_prob == 0.0:
+            return words
+        hidden = torch.rand(words.shape[:2], device=words.device) < self.text_mask_prob
+        return words.masked_fill(hidden[..., None], 0.0)
 
     def _right_aligned_targets(
         self, text: torch.Tensor, text_lengths: torch.Tensor

@@ -101,6 +101,29 @@ def test_accuracy_counts_right_tokens(llms):
 
 
 @torch.no_grad()
+def test_masked_tokens_are_hidden_in_training_alone(llms):
+    """With all but none visible, the prediction doesn't depend on the words before."""
+    teacher = build(llms["llama_tied"], text_mask_prob=0.999999)
+    plain = build(llms["llama_tied"])
+    other = TEXT.clone()
+    other[0, 0] = 41
+    hidden = hidden_states()
+
+    def last_losses(part, text):
+        logits = part._text_logits(hidden, LENGTHS, text, TEXT_LENGTHS)
+        return logits[0, -1]
+
+    torch.testing.assert_close(last_losses(teacher, TEXT), last_losses(plain, TEXT))
+    teacher.train()
+    for module in teacher.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.eval()
+    masked = last_losses(teacher, TEXT)
+    torch.testing.assert_close(masked, last_losses(teacher, other))
+    assert not torch.allclose(masked, last_losses(plain, TEXT))
+    assert not torch.allclose(last_losses(plain, other), last_losses(plain, TEXT))
+
+
 def test_a_row_without_frames_gives_a_finite_loss(llms):
     teacher = build(llms["llama_tied"])
     output = teacher(hidden_states(), torch.tensor([0, 9, 1]), TEXT, TEXT_LENGTHS)
@@ -266,6 +289,7 @@ def test_half_precision_lm_stays_so_and_what_is_trained_is_float32(llms):
     [
         (dict(downsample=3), "downsample: 3"),
         (dict(llm_dtype="int8"), "llm_dtype: int8"),
+        (dict(text_mask_prob=1.0), "text_mask_prob: 1.0"),
         (dict(lora=dict(rank=4)), "rank"),
         (dict(lora=dict(target_modules=["query"])), "query"),
         (dict(lora=dict(task_type="CAUSAL_LM")), "task_type"),
