@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 import torch
-from espnet2.bin.pack import PackedContents
 from espnet2.main_funcs.pack_funcs import pack, unpack
 from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 
@@ -68,13 +67,6 @@ TRAINING_OPTIONS = (
     "keep_nbest_models",
     "best_model_criterion",
 )
-
-
-class MTASRPackedContents(PackedContents):
-    """Names in meta.yaml; they are arguments of `Speech2Text`."""
-
-    files = ["mtasr_model_file"]
-    yaml_files = ["mtasr_train_config"]
 
 
 def pack_model(

@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import os
 import time
+from collections import OrderedDict
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Tuple, Union
 
@@ -26,6 +27,7 @@ DTYPES = ("float16", "float32")
 # To be raised when code that stands between samples and the trunk's output changes.
 VERSION = 1
 HEX_DIGITS = 32
+MAX_OPEN_SHARDS = 256
 AGAIN = "run stage 10 (cache_trunk) again"
 
 
@@ -129,7 +131,7 @@ class TrunkCache:
         if len(self.trunk_hash) != HEX_DIGITS or self.dtype not in DTYPES:
             raise UserError(f"{folder}: is no cache of a trunk's outputs; {AGAIN}")
         self._places: Dict[str, Tuple[str, int, int]] = {}
-        self._shards: Dict[str, np.ndarray] = {}
+        self._shards: "OrderedDict[str, np.ndarray]" = OrderedDict()
         for path in sorted(self.folder.glob("*.index")):
             self._read_index(path)
 
@@ -161,7 +163,9 @@ class TrunkCache:
         if audio not in self._places:
             raise UserError(f"{self.folder}: lacks recording {audio}; {AGAIN}")
         shard, offset, frames = self._places[audio]
-        if shard not in self._shards:
+        if shard in self._shards:
+            self._shards.move_to_end(shard)
+        else:
             path = self.folder / f"{shard}.npy"
             try:
                 self._shards[shard] = np.load(path, mmap_mode="r")
@@ -170,6 +174,9 @@ class TrunkCache:
                     f"{path}: can't be read ({type(e).__name__}); remove "
                     f"{path.with_suffix('.index')}, then {AGAIN}"
                 ) from e
+            # An open shard is an open file, of which a process may have 1,024.
+            if len(self._shards) > MAX_OPEN_SHARDS:
+                self._shards.popitem(last=False)
         return self._shards[shard][offset : offset + frames]
 
     def add(self, outputs: Mapping[str, np.ndarray]) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 14: pack a trained model into a zip that loads anywhere.
+"""Pack a trained model into a zip that loads anywhere.
 
 Unpack it by espnet2.main_funcs.pack_funcs.unpack, whose answer `Speech2Text` takes, or
 by unzip. It holds no language model and needs no pretrained encoder.

@@ -167,6 +167,8 @@ class Training:
 
     def succeeded(self) -> Tuple[float, str]:
         """Share and detail after the end; a training may stop early."""
+        if self.max_epoch == 0:
+            return 1.0, "was finished before"
         return self.state(0.0)[:2]
 
 

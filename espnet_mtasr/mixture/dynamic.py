@@ -15,7 +15,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from random import Random
-from typing import Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -79,10 +79,12 @@ class DynamicMixer:
         seed: With epoch and id, decides everything.
         speeds: One is drawn for every talker's part; speech that is faster is higher
             too, as another talker's.
-        cache_megabytes: Memory for recordings, per data loading process.
+        cache_megabytes: Memory for recordings, per data loading process. With
+            `num_workers` above 0 these processes, and what they keep, are new in each
+            epoch.
 
     Raises:
-        UserError: a speed is not between 0.5 and 2.
+        UserError: see `check_speeds`.
     """
 
     def __init__(
@@ -93,9 +95,7 @@ class DynamicMixer:
         speeds: Sequence[float] = (1.0,),
         cache_megabytes: float = 500.0,
     ):
-        for speed in speeds:
-            if not (isinstance(speed, (int, float)) and 0.5 <= speed <= 2):
-                raise UserError(f"dynamic mixing: speed {speed}: give 0.5 to 2")
+        check_speeds(speeds)
         self.recipes = recipes
         self.texts = texts
         self.seed = seed
@@ -175,6 +175,18 @@ class DynamicMixer:
         )
         peak = float(np.abs(mixture).max())
         return mixture * np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
+
+
+def check_speeds(speeds: Any) -> None:
+    """Raise `UserError` unless `speeds` is a list of numbers between 0.5 and 2."""
+    good = isinstance(speeds, (list, tuple)) and len(speeds) > 0
+    if not good or not all(
+        isinstance(speed, (int, float)) and 0.5 <= speed <= 2 for speed in speeds
+    ):
+        raise UserError(
+            f"dynamic_mixing_conf speeds: {speeds}: give a list of numbers from 0.5 "
+            f"to 2, as [0.9, 1.0, 1.1]"
+        )
 
 
 def _fits(

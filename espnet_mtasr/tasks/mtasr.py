@@ -37,6 +37,7 @@ from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher
 from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.tasks.cached_trunk import check_cached_training
+from espnet_mtasr.tasks.dynamic_mixing import check_dynamic_mixing, tables_to_mix
 from espnet_mtasr.tasks.options import (
     build,
     check_options,
@@ -178,7 +179,7 @@ class MTASRTask(ASRTask):
             noise_db_range=args.noise_db_range,
             short_noise_thres=args.short_noise_thres,
             speech_volume_normalize=args.speech_volume_normalize,
-            mixtures=_recipes_of_mixtures(args) if train else None,
+            mixtures=tables_to_mix(args) if train else None,
             seed=args.seed,
         )
         preprocessor_class = preprocessor_choices.get_class(args.preprocessor)
@@ -234,6 +235,7 @@ class MTASRTask(ASRTask):
                 "or set model_conf ctc_weight: 1.0"
             )
         check_cached_training(args)
+        check_dynamic_mixing(args)
 
     @classmethod
     def _check_token_list(cls, args: argparse.Namespace) -> None:
@@ -413,16 +415,6 @@ class MTASRTask(ASRTask):
         if state is not None:
             load_exactly(model, state, model_file)
         return model.to(device), args
-
-
-def _recipes_of_mixtures(args: argparse.Namespace) -> Optional[Tuple[str, str]]:
-    """Tables of recipes and texts, if training mixtures are given as recipes."""
-    tables = {
-        (name, kind): path
-        for path, name, kind in args.train_data_path_and_name_and_type
-    }
-    recipes, text = tables.get(("speech", "json")), tables.get(("text", "text"))
-    return None if recipes is None or text is None else (recipes, text)
 
 
 def _weight(args: argparse.Namespace, name: str) -> float:

@@ -1,5 +1,6 @@
 """The scripts that make the mini recipe's pretrained models, on next to nothing."""
 
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -34,7 +35,8 @@ def encoder_options(corpus, steps):
         *("--librispeech", f"{corpus}/LibriSpeech"),
         *("--wham_noise", f"{corpus}/wham_noise"),
         *("--output_dir", f"{corpus}/encoder", "--hidden_size", "16"),
-        *("--num_layers", "2", "--batch_size", "2", "--save_every", "1"),
+        *("--num_layers", "2", "--num_lower_layers", "1"),
+        *("--batch_size", "2", "--save_every", "1"),
         *("--steps", str(steps)),
     ]
 
@@ -70,6 +72,80 @@ def test_the_encoder_goes_on_where_it_was_stopped(corpus, monkeypatch):
     resumed = weights(corpus / "encoder")
     assert expected.keys() == resumed.keys()
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+
+
+def make_pretraining(pretrain_encoder):
+    torch.manual_seed(0)
+    config = pretrain_encoder.wavlm_config(16, 2)
+    return pretrain_encoder.Pretraining(config, num_words=3, num_lower_layers=1)
+
+
+def test_spectra_are_those_around_the_centre_of_each_frame(corpus):
+    """A click in the middle of what frame 5 sees is loudest there, and symmetric."""
+    import pretrain_encoder
+
+    model = make_pretraining(pretrain_encoder)
+    centre = 5 * 1280 + 3760 // 2
+    sources = torch.zeros(1, 2, 32000)
+    sources[0, 1, centre] = 100.0
+    spectra = model.spectra_of(sources, frames=12).view(12, 2, 32, 4)
+    assert torch.equal(spectra[:, 0], torch.full((12, 32, 4), math.log(1e-2) / 3))
+    level = spectra[:, 1].mean(1).flatten()
+    loud = (level > level.min() + 1e-3).nonzero()[:, 0].tolist()
+    # The two middle ones of the four spectra of frame 5 hear it.
+    assert loud == [21, 22]
+    assert level[21].item() == pytest.approx(level[22].item(), rel=1e-3)
+
+
+def test_the_first_convolutions_start_as_a_filterbank(corpus):
+    """The envelope of a tone is largest in the band that is tuned to it."""
+    import pretrain_encoder
+
+    model = make_pretraining(pretrain_encoder)
+    weights = model.wavlm.feature_extractor.conv_layers[0].conv.weight[:, 0]
+    assert weights.shape == (160, 400)
+    for band, hertz in ((10, 490.0), (30, 3570.0)):
+        tone = torch.sin(2 * math.pi * hertz * torch.arange(400) / 16000)
+        envelopes = torch.relu(weights @ tone).view(40, 4).sum(1)
+        gains = weights.view(40, 4, 400).norm(dim=2).mean(1)
+        assert (envelopes / gains).argmax().item() == pytest.approx(band, abs=1)
+
+
+def test_examples(corpus):
+    from mixtures_for_pretraining import Mixer
+    from train_split import read_train_split
+
+    utterances = read_train_split(corpus / "LibriSpeech")
+    noise = corpus / "wham_noise" / "tr"
+    texts = {u.text for u in utterances}
+    counts = set()
+    mixer = Mixer(utterances, noise, seed=0)
+    for _ in range(20):
+        example = mixer.draw()
+        counts.add(len(example.sources))
+        assert example.text in texts
+        assert all(len(s) == len(example.mixture) for s in example.sources)
+        starts = [int((s != 0).nonzero()[0][0]) for s in example.sources]
+        assert starts == sorted(starts) and starts[0] < 100
+    assert counts == {1, 2}  # there are two talkers
+    with pytest.raises(UserError, match="has no \\*.wav"):
+        Mixer(utterances, corpus / "LibriSpeech", seed=0)
+
+
+def test_sentences_held_out_of_another_corpus_are_left_out(corpus, tmp_path):
+    from train_split import read_train_split
+
+    other = make_tiny_corpus(tmp_path / "other", "dev-clean", n_talkers=1, n_utts=1)
+    make_tiny_corpus(tmp_path / "other", "test-clean", n_talkers=1, n_utts=1)
+    for split in ("dev-clean", "test-clean"):
+        folder = other / "LibriSpeech" / split
+        (folder / "11").rename(folder / "99")
+    seen = read_train_split(
+        corpus / "LibriSpeech", held_out_corpus=other / "LibriSpeech"
+    )
+    texts = [u.text for u in read_train_split(corpus / "LibriSpeech")]
+    assert [u.text for u in seen] == [t for t in texts if t != "alpha alpha"]
+    assert len(seen) == len(texts) - 1
 
 
 def test_the_language_model_is_a_llama(corpus):
@@ -109,5 +185,8 @@ def test_nothing_of_dev_and_test_may_be_seen(corpus, shared):
 
 
 def teardown_module():
-    for name in ("pretrain_encoder", "make_lm", "train_split"):
+    for name in (
+        *("pretrain_encoder", "make_lm", "train_split"),
+        "mixtures_for_pretraining",
+    ):
         sys.modules.pop(name, None)

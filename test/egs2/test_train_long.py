@@ -65,7 +65,7 @@ def test_trains_and_packs(recipe, tmp_path):
     assert f"{zip_file.stat().st_size / 1e6:.2f} MB, float16" in done.stdout
 
 
-def test_goes_on_where_it_was(recipe, tmp_path):
+def test_stages_and_phase_1(recipe, tmp_path):
     def stage_and_tag(*options):
         done = call([recipe / "local" / "train_long.sh", *options], tmp_path)
         assert done.returncode == 3, done.stderr
@@ -73,16 +73,9 @@ def test_goes_on_where_it_was(recipe, tmp_path):
         return [words[words.index(o) + 1] for o in ("--stage", "--phase1_tag")]
 
     (recipe / "stop").touch()
-    models = recipe / "exp" / "models"
-    models.mkdir(parents=True)
-    (models / "models.json").write_text("{}")
-    assert stage_and_tag() == ["7", "phase1"]
-    (recipe / "exp" / "mtasr_phase1").mkdir()
-    (recipe / "exp" / "mtasr_phase1" / "valid.loss_sot.ave.pth").touch()
-    assert stage_and_tag() == ["10", "phase1"]
+    assert stage_and_tag() == ["1", "phase1"]
     assert stage_and_tag("--stage", 12) == ["12", "phase1"]
-    # A phase 1 of its own may have further to go.
-    assert stage_and_tag("--phase1_max_epoch", 5, "--tag=x") == ["7", "x_phase1"]
+    assert stage_and_tag("--phase1_max_epoch", 5, "--tag=x") == ["1", "x_phase1"]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +92,8 @@ def test_goes_on_where_it_was(recipe, tmp_path):
         (["--phase1-tag", "x"], "error: --phase1-tag: is set here; give --tag"),
         (["--phase2_config", "no.yaml"], "--phase2_config no.yaml: no such file"),
         (["--dtype"], "error: --dtype needs a value"),
+        (["--dtype", "int8"], "error: --dtype int8: choose float16 or float32"),
+        (["--max_mb", "six"], "error: --max_mb six: give a number"),
         (["--phase1_decay_steps", "9"], "needs --phase1_max_epoch"),
     ],
 )
@@ -111,7 +106,7 @@ def test_wrong_options(recipe, tmp_path, options, message):
 
 def test_help(recipe, tmp_path):
     done = call([recipe / "local" / "train_long.sh", "--help"], tmp_path)
-    assert done.returncode == 0 and "--max_epoch 60" in done.stdout
+    assert done.returncode == 0 and "--max_epoch 200" in done.stdout
 
 
 @pytest.fixture
@@ -160,4 +155,8 @@ def test_the_recipes_own_configurations(stretch):
         path = MINI / "conf" / f"train_phase{phase}.yaml"
         config = yaml.safe_load(path.read_text())
         options = stretch.stretch(path, 2 * config["max_epoch"])
-        assert options[:2] == ["--max_epoch", str(2 * config["max_epoch"])]
+        steps = 2 * config["scheduler_conf"]["max_steps"]
+        assert options == [
+            *("--max_epoch", str(2 * config["max_epoch"])),
+            *("--scheduler_conf", f"max_steps={steps}"),
+        ]

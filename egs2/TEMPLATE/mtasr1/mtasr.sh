@@ -100,9 +100,16 @@ for f in phase1_config phase2_config inference_config; do
     [ -f "${!f}" ] || die "--${f} ${!f}: no such file"
 done
 
-if [ "${cache_trunk}" = true ] && [ "${dynamic_mixing}" = true ]; then
-    die "--cache_trunk true: mixtures that change in each epoch (--dynamic_mixing true)" \
-        "can't be cached; choose one of the two"
+if [ "${dynamic_mixing}" = true ]; then
+    if [ "${cache_trunk}" = true ]; then
+        die "--cache_trunk true: mixtures that change in each epoch can't be cached; add" \
+            "--dynamic_mixing false, or leave --cache_trunk out"
+    fi
+    if [ -n "${speed_perturb_factors}" ]; then
+        die "--speed_perturb_factors ${speed_perturb_factors}: dynamic mixing changes" \
+            "speeds by itself (dynamic_mixing_conf: speeds); add --dynamic_mixing false," \
+            "or leave the factors out"
+    fi
 fi
 case ${cache_dtype} in
     float16 | float32) ;;
@@ -328,8 +335,8 @@ train() {
     done
     if [ "${dynamic_mixing}" = true ]; then
         [ -f "${stats}/lists/train/utt2mixture" ] ||
-            die "--dynamic_mixing true: data/${train_set} has no utt2mixture (recipes of" \
-                "its mixtures), or --speed_perturb_factors is set; leave the option out"
+            die "data/${train_set} has no utt2mixture (what its mixtures are made of)," \
+                "which dynamic mixing needs; add --dynamic_mixing false"
         speech=utt2mixture,speech,json
     fi
     if reads_cache "${stats}"; then

@@ -53,6 +53,15 @@ def append(path, text):
         stream.write(text)
 
 
+def test_a_training_that_was_finished_before(tmp_path):
+    """Its log has no epoch, but the trainer's remark that there is nothing to do."""
+    log = tmp_path / "train.log"
+    training = Training(log)
+    append(log, HEAD.format(config="c.yaml") + "The training has already reached\n")
+    training.poll(1.0)
+    assert training.succeeded() == (1.0, "was finished before")
+
+
 class TestLogFile:
     def test_new_lines_and_half_ones(self, tmp_path):
         file = LogFile(tmp_path / "log")

@@ -81,8 +81,9 @@ def test_speeds_are_drawn_per_talker():
     mixer = DynamicMixer(recipes, texts, speeds=[0.9, 1.1])
     speeds = [s.speed for utt in recipes for s in mixer.draw(utt, 1)[0].sources]
     assert set(speeds) == {0.9, 1.1}
-    with pytest.raises(UserError, match="speed 3: give 0.5 to 2"):
-        DynamicMixer(recipes, texts, speeds=[3])
+    for wrong in ([3], [], 1.0, ["fast"]):
+        with pytest.raises(UserError, match="speeds: .*: give a list of numbers"):
+            DynamicMixer(recipes, texts, speeds=wrong)
 
 
 def test_too_few_talkers():

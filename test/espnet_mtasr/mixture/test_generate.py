@@ -8,6 +8,7 @@ from helpers.tiny_corpus import make_tiny_corpus
 from espnet_mtasr.bin.simulate import main
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.data_dir import read_data_dir
+from espnet_mtasr.mixture.dynamic import read_mixer, read_recipes
 from espnet_mtasr.mixture.metadata import MixtureRow, write_metadata
 from espnet_mtasr.mixture.report import Mixture, format_report, summarize
 
@@ -56,6 +57,23 @@ def test_audio_is_the_sum_of_its_parts(root):
     difference = soundfile.read(noisy)[0] - samples
     # The noise is 8,000 samples long; its end fades from sample 4,000 on.
     np.testing.assert_allclose(difference[:4000], 0.125 * n[:4000], atol=2**-14)
+
+
+def test_a_recording_can_be_made_again_from_its_recipe(root):
+    """Also where the metadata doesn't name the talkers in the order of their onsets."""
+    late_first = MixtureRow("m2", (A, B), (0.5, 0.25), (0.3, 0.0), "tt/n1.wav", 0.1)
+    csv = metadata(root, two(), late_first)
+    data = simulate(root, "--set", "test_xmix", csv, "both", "--audio_format", "wav")
+    for name in ("test_xmix_clean", "test_xmix_noisy"):
+        tables = read_data_dir(data / name)
+        recipes = read_recipes(data / name / "utt2mixture")
+        assert list(recipes) == list(tables["wav.scp"]) and len(recipes) == 2
+        mixer = read_mixer(data / name / "utt2mixture", data / name / "text")
+        for utt, recipe in recipes.items():
+            samples, _ = soundfile.read(tables["wav.scp"][utt], dtype="float32")
+            np.testing.assert_allclose(mixer.render(recipe), samples, atol=2**-14)
+            onsets = [float(onset) for onset in tables["onsets"][utt].split()]
+            assert list(recipe.onsets) == onsets
 
 
 def test_texts_follow_the_onsets(root):

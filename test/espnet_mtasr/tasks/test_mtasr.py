@@ -227,6 +227,14 @@ def test_missing_token_list(args_of):
         (dict(scheduler_conf=dict(warmup=8)), "scheduler_conf: .* warmup;"),
         (dict(scheduler="warmup"), "scheduler: warmup"),
         (dict(preprocessor_conf=dict(max_talkers=2)), "preprocessor_conf: .* max_talk"),
+        (
+            dict(preprocessor_conf=dict(dynamic_mixing_conf=dict(speed=[1.0]))),
+            "dynamic_mixing_conf: DynamicMixer has no option speed",
+        ),
+        (
+            dict(preprocessor_conf=dict(dynamic_mixing_conf=dict(speeds=1.0))),
+            "dynamic_mixing_conf speeds: 1.0: give a list",
+        ),
         (dict(teacher="gpt"), "--teacher must be one of"),
         (dict(teacher=None), "teacher: is missing"),
     ],

@@ -12,7 +12,8 @@ and count accuracy, of three trainings with the same data, seeds and step counts
     the recipe                what run.sh trains
     branches re-initialized   in phase 1 every branch starts from weights drawn anew
     without the teacher       phase 2 with CTC alone (ctc_weight 1), and no phase 1
-What is scored already stays as it is; a training that was stopped goes on. All options
+A training that is finished stays as it is, one that was stopped goes on, and one on other
+data, models or options is refused, all by run.sh, which decodes and scores again. Options
 go to run.sh each time, but for stages, phase1_tag and phase2_tag, which are set here."
 
 log() {
@@ -59,13 +60,9 @@ while [ $# -gt 0 ]; do
 done
 [ -n "${expdir}" ] || die "--expdir is empty; name a folder"
 
-# train_and_score PHASE2_TAG [OPTION...]: by run.sh, unless its results are there.
+# train_and_score PHASE2_TAG [OPTION...]: by run.sh.
 train_and_score() {
     local results=${expdir}/mtasr_$1/results.json
-    if [ -f "${results}" ]; then
-        log "${results} is there already"
-        return
-    fi
     log "for ${results}: ./run.sh --phase2_tag $*"
     call_run "${options[@]}" --expdir "${expdir}" --phase2_tag "$@"
     [ -f "${results}" ] || die "${results}: run.sh has not written it; see its output"

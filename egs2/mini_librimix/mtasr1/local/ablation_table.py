@@ -15,8 +15,16 @@ import yaml
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
 
-# What makes two trainings equally long and equally taught.
+# What makes two trainings of one kind, equally long and equally taught.
 SAME = (
+    "talker_counts",
+    "token_list",
+    "encoder",
+    "separator",
+    "separator_conf",
+    "count_head_conf",
+    "preprocessor_conf",
+    "freeze_param",
     "seed",
     "max_epoch",
     "num_iters_per_epoch",
@@ -107,6 +115,11 @@ def check_comparable(first: Run, other: Run) -> None:
                     f"{ours.get(option)} for {first.name}; remove {folder} and run "
                     f"again"
                 )
+        if _apart_from_the_start(mine) != _apart_from_the_start(ours):
+            raise UserError(
+                f"{folder}/config.yaml: has another encoder or other kinds of data "
+                f"than {first.name}; remove {folder} and run again"
+            )
     folder = other.folders[0]
     if other.results["mixtures"] != first.results["mixtures"]:
         raise UserError(
@@ -126,6 +139,14 @@ def check_comparable(first: Run, other: Run) -> None:
             f"{folder}/results.json: has other test sets than {first.name}'s; "
             f"remove {folder} and run again"
         )
+
+
+def _apart_from_the_start(config: Dict[str, Any]) -> Any:
+    """The encoder without its branches' start, and what kinds of data were read."""
+    encoder = dict(config.get("encoder_conf") or {})
+    encoder.pop("pretrained_branches", None)
+    data = config.get("train_data_path_and_name_and_type") or []
+    return encoder, [(name, kind) for _, name, kind in data]
 
 
 def format_table(runs: Sequence[Run]) -> str:

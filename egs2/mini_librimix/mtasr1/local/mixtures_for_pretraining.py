@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Dict, List, Union
 
 import numpy as np
-import soundfile
 from train_split import by_talker
 
+from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.corpus import Utterance
+from espnet_mtasr.mixture.mixing import read_audio
 
 RATE = 16000
 INT16 = 32768.0
@@ -41,6 +42,9 @@ class Mixer:
         noise_dir: Folder of WAV files.
         seed: Decides everything.
         shares: Of examples with one, two and three talkers.
+
+    Raises:
+        UserError: a recording can't be read, or there is no noise.
     """
 
     INTERFERER_DB = (-15.0, 5.0)
@@ -63,6 +67,8 @@ class Mixer:
         self.utterances: Dict[str, List[Utterance]] = by_talker(utterances)
         self.talkers = sorted(self.utterances)
         self.noises = [_read(path) for path in sorted(noise_dir.glob("*.wav"))]
+        if not self.noises:
+            raise UserError(f"{noise_dir}: has no *.wav; name WHAM!-shaped noise")
 
     def draw(self) -> Example:
         """Draw an example."""
@@ -105,7 +111,8 @@ class Mixer:
 
 
 def _read(path: Union[str, Path]) -> np.ndarray:
-    return soundfile.read(path, dtype="int16")[0]
+    samples = read_audio(path, RATE)
+    return np.clip(np.rint(samples * INT16), -INT16, INT16 - 1).astype(np.int16)
 
 
 def _rms(x: np.ndarray) -> float:

@@ -32,7 +32,11 @@ from mixtures_for_pretraining import RATE, Example, Mixer
 from train_split import read_train_split
 from transformers import WavLMConfig, WavLMModel
 
-from espnet_mtasr.asr.encoder.wavlm import normalize_samples, wavlm_output_lengths
+from espnet_mtasr.asr.encoder.wavlm import (
+    normalize_samples,
+    receptive_field,
+    wavlm_output_lengths,
+)
 from espnet_mtasr.asr.padding import valid_mask
 from espnet_mtasr.errors import UserError, run_command_line
 
@@ -53,7 +57,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="corpus whose dev and test talkers and sentences must not be seen "
         "(default: --librispeech)",
     )
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--batch_size", type=int, default=24)
     parser.add_argument("--hidden_size", type=int, default=128)
     parser.add_argument("--num_layers", type=int, default=4)
@@ -179,8 +183,9 @@ class Pretraining(torch.nn.Module):
         """
         rows, talkers, _ = sources.shape
         per_frame = self.stride // self.MEL_HOP
-        # The window of a frame of WavLM, whose receptive field is longer, is centred.
-        skipped = (HOP * 14 + WINDOW - self.stride) // 2
+        # The spectra of a frame are those around the centre of what WavLM sees for it.
+        heard = (per_frame - 1) * self.MEL_HOP + WINDOW
+        skipped = (receptive_field(self.wavlm.config) - heard) // 2
         transformed = torch.stft(
             sources[..., skipped:].flatten(0, 1),
             WINDOW,
@@ -289,6 +294,10 @@ def train(args: argparse.Namespace, model: Pretraining, mixer: Mixer, ids: dict)
 def main(cmd=None) -> None:
     """Train and write the encoder in Hugging Face format, fp16."""
     args = get_parser().parse_args(cmd)
+    if not 1 <= args.num_lower_layers < args.num_layers:
+        raise UserError(
+            f"--num_lower_layers {args.num_lower_layers}: give 1 to {args.num_layers - 1}"
+        )
     torch.manual_seed(args.seed)
     utterances = read_train_split(args.librispeech, held_out_corpus=args.held_out)
     words = sorted({w for u in utterances for w in u.text.split()})

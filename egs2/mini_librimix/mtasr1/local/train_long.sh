@@ -4,7 +4,7 @@
 # called again with the same options.
 set -euo pipefail
 
-max_epoch=60       # Epochs of phase 2.
+max_epoch=200      # Epochs of phase 2.
 decay_steps=       # Length of its learning-rate schedule (default: stretched with the epochs).
 phase1_max_epoch=  # Epochs of a longer phase 1 of its own (default: that of run.sh).
 phase1_decay_steps= # Length of that one's schedule.
@@ -14,7 +14,7 @@ phase1_config=conf/train_phase1.yaml
 phase2_config=conf/train_phase2.yaml
 phase1_args=       # Further options of the trainer.
 phase2_args=
-stage=             # First stage of run.sh (default: the first that is not done).
+stage=1            # First stage of run.sh; what is done there is found and kept.
 dtype=float16      # Type that the packed weights are stored in.
 max_mb=6           # Largest size of the packed model, in millions of bytes.
 
@@ -78,6 +78,11 @@ done
 [[ ${tag} =~ ^[A-Za-z0-9_.-]+$ ]] || die "--tag '${tag}': give letters and digits"
 [ -n "${phase1_max_epoch}" ] || [ -z "${phase1_decay_steps}" ] ||
     die "--phase1_decay_steps needs --phase1_max_epoch"
+case ${dtype} in
+    float16 | float32) ;;
+    *) die "--dtype ${dtype}: choose float16 or float32" ;;
+esac
+[[ ${max_mb} =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--max_mb ${max_mb}: give a number"
 for f in phase1_config phase2_config; do
     [ -f "${!f}" ] || die "--${f} ${!f}: no such file"
 done
@@ -98,16 +103,6 @@ if [ -n "${phase1_max_epoch}" ]; then
     length=$(stretched "${phase1_config}" "${phase1_max_epoch}" "${phase1_decay_steps}")
     phase1_args="${length} ${phase1_args}"
 fi
-if [ -z "${stage}" ]; then
-    stage=1
-    # Stage 6 writes the one last, stage 8 the other.
-    if [ -f "${expdir}/models/models.json" ]; then stage=7; fi
-    if [ -z "${phase1_max_epoch}" ] &&
-        [ -f "${expdir}/mtasr_${phase1_tag}/valid.loss_sot.ave.pth" ]; then
-        stage=10
-    fi
-fi
-
 exp=${expdir}/mtasr_${tag}
 log "${exp} from stage ${stage}; phase 2: ${phase2_args}"
 call_run "${options[@]}" --expdir "${expdir}" --stage "${stage}" \

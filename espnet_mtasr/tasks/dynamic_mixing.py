@@ -1,0 +1,49 @@
+"""Training on mixtures that are made anew in each epoch: which data, is it allowed?
+
+`lists/train/utt2mixture` says what each mixture is made of (mixture/recipe.py); a
+training reads it as `speech` of data type `json`.
+"""
+
+import argparse
+from typing import Optional, Tuple
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.dynamic import DynamicMixer, check_speeds
+from espnet_mtasr.tasks.options import check_options
+
+
+def tables_to_mix(args: argparse.Namespace) -> Optional[Tuple[str, str]]:
+    """Tables of recipes and texts, if training mixtures are given as recipes."""
+    tables = {
+        (name, kind): path
+        for path, name, kind in args.train_data_path_and_name_and_type
+    }
+    recipes, text = tables.get(("speech", "json")), tables.get(("text", "text"))
+    return None if recipes is None or text is None else (recipes, text)
+
+
+def check_dynamic_mixing(args: argparse.Namespace) -> None:
+    """Check the settings of dynamic mixing, if there is any.
+
+    Raises:
+        UserError: an option doesn't exist or has a wrong value, or another setting
+            would repeat the first epoch's mixtures or never make them.
+    """
+    conf = args.preprocessor_conf.get("dynamic_mixing_conf") or {}
+    given = ("recipes", "texts", "seed")
+    check_options(DynamicMixer, conf, "preprocessor_conf dynamic_mixing_conf", given)
+    check_speeds(conf.get("speeds", (1.0,)))
+    if tables_to_mix(args) is None:
+        return
+    for option, wanted in (("iterator_type", "sequence"), ("use_preprocessor", True)):
+        if getattr(args, option) != wanted:
+            raise UserError(
+                f"{option}: {getattr(args, option)} can't mix dynamically; set it to "
+                f"{wanted}, or train with --dynamic_mixing false"
+            )
+    # ESPnet would keep the first epoch's mixtures.
+    if args.max_cache_size not in (0, 0.0, "0"):
+        raise UserError(
+            f"max_cache_size: {args.max_cache_size} would repeat the first epoch's "
+            f"mixtures; set it to 0 (dynamic_mixing_conf has a cache_megabytes)"
+        )

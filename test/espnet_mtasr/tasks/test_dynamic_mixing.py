@@ -1,0 +1,129 @@
+"""Dynamic mixing in training: every epoch, and no other, has its own mixtures."""
+
+import pytest
+import torch
+from espnet2.train.distributed_utils import DistributedOption
+from helpers.tiny_corpus import make_tiny_corpus
+from helpers.tiny_data import phase_config, write_config
+from helpers.tiny_models import CHARACTERS, make_tiny_llm, make_tiny_wavlm
+
+from espnet_mtasr.bin.mtasr_train import get_parser
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.data_dir import read_table, write_table
+from espnet_mtasr.mixture.recipe import MixtureRecipe, Source
+from espnet_mtasr.tasks.mtasr import MTASRTask
+
+WORDS = "alpha bravo charlie delta echo foxtrot".split()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Lists of 8 mixtures of 2 talkers, out of 4 talkers with 3 utterances each."""
+    root = make_tiny_corpus(tmp_path_factory.mktemp("data"), n_talkers=4)
+    paths = sorted((root / "LibriSpeech").rglob("*.flac"))
+    tables = {n: {} for n in ("utt2mixture", "text", "speech_shape", "wav.scp")}
+    for u in range(8):
+        pair = [paths[u], paths[(u + 4) % 12]]
+        sources = tuple(Source(str(p), 1.0, p.parts[-3], 1.0) for p in pair)
+        recipe = MixtureRecipe(sources, (0.0, 0.1 + 0.01 * u))
+        utt = f"u{u}"
+        tables["utt2mixture"][utt] = recipe.to_line()
+        tables["text"][utt] = f"{WORDS[u % 6]} a <sc> {WORDS[(u + 3) % 6]} b"
+        tables["speech_shape"][utt] = 16000
+        tables["wav.scp"][utt] = paths[u]
+    for name, table in tables.items():
+        write_table(root / name, table)
+    (root / "tokens.txt").write_text("\n".join(CHARACTERS) + "\n")
+    encoder, llm = make_tiny_wavlm(root / "encoder"), make_tiny_llm(root / "llm")
+    write_config(root / "phase2.yaml", phase_config(encoder, llm, 2))
+    return root
+
+
+def parse(data, *options):
+    words = ["--config", str(data / "phase2.yaml")]
+    words += ["--token_list", str(data / "tokens.txt"), "--ngpu", "0"]
+    words += ["--batch_type", "sorted", "--num_iters_per_epoch", "4"]
+    for part, speech in (
+        ("train", "utt2mixture,speech,json"),
+        ("valid", "wav.scp,speech,sound"),
+    ):
+        for entry in (speech, "text,text,text"):
+            words += [f"--{part}_data_path_and_name_and_type", f"{data}/{entry}"]
+        words += [f"--{part}_shape_file", f"{data}/speech_shape"]
+    return get_parser().parse_args([*words, *options])
+
+
+def batches(factory, epoch):
+    """Utterance id to its samples and its first talker's ids."""
+    found = {}
+    for utts, batch in factory.build_iter(epoch, shuffle=False):
+        for k, utt in enumerate(utts):
+            speech = batch["speech"][k, : batch["speech_lengths"][k]]
+            text = batch["text_spk1"][k, : batch["text_spk1_lengths"][k]]
+            found[utt] = (speech, text.tolist())
+    return found
+
+
+def same(one, other):
+    assert one.keys() == other.keys() and len(one) == 8
+    return [
+        len(one[u][0]) == len(other[u][0])
+        and torch.equal(one[u][0], other[u][0])
+        and one[u][1] == other[u][1]
+        for u in one
+    ]
+
+
+def factory_of(args, mode):
+    options = MTASRTask.build_iter_options(args, DistributedOption(), mode)
+    return MTASRTask.build_sequence_iter_factory(args, options, mode)
+
+
+@pytest.mark.parametrize("num_workers", ["0", "1"])
+def test_every_epoch_has_its_own_mixtures(data, num_workers):
+    args = parse(data, "--num_workers", num_workers)
+    factory = factory_of(args, "train")
+    first, second = batches(factory, 1), batches(factory, 2)
+    assert sum(same(first, second)) <= 1
+    # As after a resume: another process, which never saw the first epoch.
+    assert all(same(second, batches(factory_of(args, "train"), 2)))
+    assert all(same(first, batches(factory, 1)))
+
+
+def test_the_text_is_that_of_the_new_mixture(data):
+    texts = read_table(data / "text")
+    heard = batches(factory_of(parse(data), "train"), 1)
+    first_words = {utt: text.split(" <sc> ")[0] for utt, text in texts.items()}
+    known = {
+        tuple(CHARACTERS.index("<space>" if c == " " else c) for c in part)
+        for text in texts.values()
+        for part in text.split(" <sc> ")
+    }
+    assert {tuple(ids) for _, ids in heard.values()} <= known
+    spoken = {
+        utt: "".join(CHARACTERS[i] for i in ids).replace("<space>", " ")
+        for utt, (_, ids) in heard.items()
+    }
+    assert spoken != first_words
+
+
+def test_validation_keeps_its_recordings(data):
+    factory = factory_of(parse(data), "valid")
+    assert all(same(batches(factory, 1), batches(factory, 2)))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--max_cache_size", "100MB"], "max_cache_size: 100MB would repeat the first"),
+        (["--iterator_type", "chunk"], "iterator_type: chunk can't mix dynamically"),
+        (["--use_preprocessor", "false"], "use_preprocessor: False can't mix"),
+    ],
+)
+def test_settings_that_would_undo_it(data, options, message):
+    with pytest.raises(UserError, match=message):
+        MTASRTask.check_args(parse(data, *options))
+
+
+def test_right_settings(data):
+    MTASRTask.check_args(parse(data))
