@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.tiny_corpus import make_tiny_corpus
@@ -74,10 +75,74 @@ def test_the_encoder_goes_on_where_it_was_stopped(corpus, monkeypatch):
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
 
 
+def test_the_second_round_goes_on_from_the_first(corpus):
+    """Its units need no transcripts: other words give the same encoder."""
+    import pretrain_encoder
+
+    pretrain_encoder.main(encoder_options(corpus, steps=1))
+    (corpus / "encoder").rename(corpus / "round1")
+    options = encoder_options(corpus, steps=2)
+    options += ["--first_round", f"{corpus}/round1", "--num_units", "4"]
+    options += ["--units_layer", "1"]
+    pretrain_encoder.main(options)
+    second = weights(corpus / "encoder")
+    first = weights(corpus / "round1")
+    name = "feature_extractor.conv_layers.0.conv.weight"
+    assert first.keys() == second.keys()
+    assert not torch.equal(first[name], second[name])
+    torch.testing.assert_close(first[name], second[name], atol=0.01, rtol=0)
+    shutil.rmtree(corpus / "encoder")
+    train = corpus / "LibriSpeech" / "train-clean-100"
+    for path in train.rglob("*.trans.txt"):
+        path.write_text(path.read_text().replace("ALPHA", "ZULU"))
+    pretrain_encoder.main(options)
+    again = weights(corpus / "encoder")
+    assert all(torch.equal(second[name], again[name]) for name in second)
+    with pytest.raises(UserError, match="--first_round .*none: holds no encoder"):
+        pretrain_encoder.main([*options, "--first_round", f"{corpus}/none"])
+
+
+def test_pseudo_units(corpus, monkeypatch):
+    """Each talker's units stand where it talks, as if it were alone; else silence."""
+    import pretrain_encoder
+    from pseudo_units import PseudoUnits
+
+    torch.manual_seed(0)
+    model = make_pretraining(pretrain_encoder)
+    model.wavlm.save_pretrained(corpus / "first")
+    units = PseudoUnits(corpus / "first", layer=1, num_units=3, seed=0)
+    rng = np.random.default_rng(0)
+    noises = [rng.standard_normal(16000).astype(np.float32) for _ in range(6)]
+    units.fit(noises, seed=0)
+    late = torch.from_numpy(np.concatenate([np.zeros(16000, "f"), noises[0]]))
+    labels = units.label([late, torch.from_numpy(noises[1])], frames=24)
+    assert labels.shape == (2, 24)
+    heard = [(row != units.silence).nonzero()[:, 0].tolist() for row in labels]
+    # Frame t is about samples 1280 t + 1240 to 1280 t + 2520.
+    assert heard[0] == list(range(11, 23)) and heard[1] == list(range(12))
+    assert labels.max() == units.silence == 3
+
+    logits = torch.zeros(1, 24, 3 * 4)
+    example = pretrain_encoder.Example(
+        late.numpy(), [noises[1], late.numpy()], "never read"
+    )
+    objective = pretrain_encoder.EveryTalkersUnits(units)
+    frames = torch.tensor([24])
+    loss = objective(logits, frames, [example])
+    assert loss.item() == pytest.approx(math.log(4))
+    wanted = units.label(
+        [torch.from_numpy(s) for s in example.sources] + [torch.zeros(16000)], 24
+    )
+    right = torch.nn.functional.one_hot(wanted.T, 4).flatten(1)[None] * 50.0
+    right[0, :, 8:] = 0.0
+    right[0, :, 11] = 50.0  # nobody is third
+    assert objective(right, frames, [example]).item() < 1e-6
+
+
 def make_pretraining(pretrain_encoder):
     torch.manual_seed(0)
     config = pretrain_encoder.wavlm_config(16, 2)
-    return pretrain_encoder.Pretraining(config, num_words=3, num_lower_layers=1)
+    return pretrain_encoder.Pretraining(config, num_outputs=3, num_lower_layers=1)
 
 
 def test_spectra_are_those_around_the_centre_of_each_frame(corpus):
@@ -119,7 +184,7 @@ def test_examples(corpus):
     noise = corpus / "wham_noise" / "tr"
     texts = {u.text for u in utterances}
     counts = set()
-    mixer = Mixer(utterances, noise, seed=0)
+    mixer = Mixer(utterances, noise, seed=0, shares=(1, 1, 1))
     for _ in range(20):
         example = mixer.draw()
         counts.add(len(example.sources))
@@ -129,7 +194,7 @@ def test_examples(corpus):
         assert starts == sorted(starts) and starts[0] < 100
     assert counts == {1, 2}  # there are two talkers
     with pytest.raises(UserError, match="has no \\*.wav"):
-        Mixer(utterances, corpus / "LibriSpeech", seed=0)
+        Mixer(utterances, corpus / "LibriSpeech", seed=0, shares=(1, 1, 1))
 
 
 def test_sentences_held_out_of_another_corpus_are_left_out(corpus, tmp_path):
@@ -188,5 +253,6 @@ def teardown_module():
     for name in (
         *("pretrain_encoder", "make_lm", "train_split"),
         "mixtures_for_pretraining",
+        *("pseudo_units", "small_wavlm"),
     ):
         sys.modules.pop(name, None)

@@ -6,7 +6,7 @@ The talker who begins is the one to write down; up to two others and noise distu
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Union
+from typing import Dict, List, Sequence, Union
 
 import numpy as np
 from train_split import by_talker
@@ -59,7 +59,7 @@ class Mixer:
         utterances: List[Utterance],
         noise_dir: Path,
         seed: int,
-        shares=(0.35, 0.35, 0.3),
+        shares: Sequence[float],
     ):
         self.rng = random.Random(seed)
         self.shares = shares

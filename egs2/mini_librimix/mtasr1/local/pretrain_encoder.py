@@ -2,33 +2,41 @@
 """Make the mini recipe's pretrained encoder: a tiny WavLM in WavLM-Large's part.
 
 Real WavLM is trained without transcripts on 94,000 hours, a part of them overlapped;
-nothing like it can be had from an hour or four of synthetic speech. This one learns two
-things from mixtures of the training split that are made afresh for each step: to write
-down, by CTC, the talker who begins while up to two others and noise disturb; and, from
-the output of its lower layers, the log-mel spectrum of each talker alone, so that the
-trunk keeps what it hears of all of them. Only the encoder is kept: nothing that could
-write down a second talker. No talker or sentence of dev or test is seen, which
+nothing like it can be had from a few hours of synthetic speech. This one learns in two
+rounds from mixtures of one to three talkers of the training split, which are made afresh
+for each step:
+
+1. by CTC, to write down the talker who begins while the others and noise disturb;
+2. without transcripts, to tell each talker's pseudo-units, which are clusters of what
+   the first round's encoder hears of that talker alone (pseudo_units.py).
+
+In both rounds the output of the lower layers tells the log-mel spectrum of each talker
+alone, so that the trunk keeps what it hears of all of them. Only the encoder is kept:
+nothing that could write down a word. No talker or sentence of dev or test is seen, which
 `read_train_split` asserts.
 
     local/pretrain_encoder.py --librispeech downloads/LibriSpeech \\
-        --wham_noise downloads/wham_noise --output_dir pretrained/encoder
+        --wham_noise downloads/wham_noise --output_dir round1
+    local/pretrain_encoder.py --librispeech downloads/LibriSpeech \\
+        --wham_noise downloads/wham_noise --output_dir round2 --first_round round1
 
-The first convolution starts as a mel filterbank (25 ms windows every 10 ms): learning
-one from nothing took several times as many steps. 80 ms frames keep the rest fast. The
-schedule counts steps; a killed run goes on from its last checkpoint.
+The schedule counts steps; a killed run goes on from its last checkpoint.
 """
 
 import argparse
 import json
 import math
 import os
+import random
 from pathlib import Path
-from typing import List, Tuple
+from typing import Callable, List, Tuple
 
 import numpy as np
 import torch
 import torchaudio
 from mixtures_for_pretraining import RATE, Example, Mixer
+from pseudo_units import PseudoUnits
+from small_wavlm import WINDOW, start_as_filterbank, wavlm_config
 from train_split import read_train_split
 from transformers import WavLMConfig, WavLMModel
 
@@ -39,10 +47,13 @@ from espnet_mtasr.asr.encoder.wavlm import (
 )
 from espnet_mtasr.asr.padding import valid_mask
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.mixture.corpus import Utterance
+from espnet_mtasr.mixture.mixing import read_audio
 
-WINDOW, HOP = 400, 160
-BANDS, PHASES = 40, 4
 MAX_TALKERS = 3
+# Of examples with one, two and three talkers, by round.
+SHARES, SECOND_SHARES = (0.35, 0.35, 0.3), (0.2, 0.4, 0.4)
+NUM_CLUSTERED = 1500
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -57,6 +68,13 @@ def get_parser() -> argparse.ArgumentParser:
         help="corpus whose dev and test talkers and sentences must not be seen "
         "(default: --librispeech)",
     )
+    parser.add_argument(
+        "--first_round",
+        type=Path,
+        help="the second round: the encoder to start from, and to hear units with",
+    )
+    parser.add_argument("--num_units", type=int, default=256)
+    parser.add_argument("--units_layer", type=int, default=3)
     parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--batch_size", type=int, default=24)
     parser.add_argument("--hidden_size", type=int, default=128)
@@ -70,88 +88,23 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def wavlm_config(hidden_size: int, num_layers: int) -> WavLMConfig:
-    """WavLM-Large's form (layer norm before each part), made small."""
-    return WavLMConfig(
-        hidden_size=hidden_size,
-        num_hidden_layers=num_layers,
-        num_attention_heads=4,
-        intermediate_size=hidden_size * 3,
-        conv_dim=(BANDS * PHASES, 96, 96, 128),
-        conv_stride=(HOP, 2, 2, 2),
-        conv_kernel=(WINDOW, 4, 4, 4),
-        conv_bias=False,
-        feat_extract_norm="layer",
-        do_stable_layer_norm=True,
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=8,
-        num_buckets=32,
-        max_bucket_distance=80,
-        hidden_dropout=0.1,
-        attention_dropout=0.1,
-        activation_dropout=0.0,
-        feat_proj_dropout=0.0,
-        layerdrop=0.0,
-        mask_time_prob=0.0,
-    )
-
-
-def mel_filterbank() -> torch.Tensor:
-    """Mel-spaced band filters in four phases each, `(BANDS * PHASES, 1, WINDOW)`.
-
-    Half-wave rectified (GELU follows), the phases of a band add up to its envelope.
-    Above 500 Hz the gain grows with frequency as speech's spectrum falls.
-    """
-
-    def hertz(mel: float) -> float:
-        return 700 * (10 ** (mel / 2595) - 1)
-
-    lowest, highest = (2595 * math.log10(1 + f / 700) for f in (80, 7200))
-    step = (highest - lowest) / (BANDS - 1)
-    t = (torch.arange(WINDOW) - WINDOW / 2) / RATE
-    filters = []
-    for band in range(BANDS):
-        mel = lowest + band * step
-        centre = hertz(mel)
-        width = hertz(mel + step / 2) - hertz(mel - step / 2)
-        duration = 1 / (2 * math.pi * 0.6 * width)
-        duration = min(max(duration, 0.002), WINDOW / RATE / 5)
-        envelope = torch.exp(-0.5 * (t / duration) ** 2)
-        for phase in range(PHASES):
-            angle = 2 * math.pi * (centre * t + phase / PHASES)
-            wave = envelope * torch.cos(angle)
-            filters.append(wave / wave.norm() * max(1.0, centre / 500) ** 0.5)
-    return torch.stack(filters)[:, None]
-
-
-@torch.no_grad()
-def start_as_filterbank(wavlm: WavLMModel) -> None:
-    """Set the first convolution to a filterbank; the second adds up phases and time."""
-    first, second = (layer.conv for layer in wavlm.feature_extractor.conv_layers[:2])
-    first.weight.copy_(mel_filterbank())
-    for band in range(BANDS):
-        phases = slice(band * PHASES, (band + 1) * PHASES)
-        second.weight[band] *= 0.1
-        second.weight[band, phases] += 0.15
-
-
 class Pretraining(torch.nn.Module):
-    """WavLM with two heads: CTC over the first talker's words, spectra of all talkers.
+    """WavLM with two heads: what the round is about, and spectra of all talkers.
 
     Args:
         config: The encoder's.
-        num_words: CTC's units but for the blank.
+        num_outputs: Of the head on top.
         num_lower_layers: Transformer layers below the head of the spectra.
     """
 
     MELS, MEL_HOP = 32, 320
 
-    def __init__(self, config: WavLMConfig, num_words: int, num_lower_layers: int):
+    def __init__(self, config: WavLMConfig, num_outputs: int, num_lower_layers: int):
         super().__init__()
         self.wavlm = WavLMModel(config)
         self.num_lower_layers = num_lower_layers
         start_as_filterbank(self.wavlm)
-        self.ctc = torch.nn.Linear(config.hidden_size, num_words + 1)
+        self.top = torch.nn.Linear(config.hidden_size, num_outputs)
         self.stride = math.prod(config.conv_stride)
         per_talker = self.MELS * (self.stride // self.MEL_HOP)
         self.spectra = torch.nn.Linear(config.hidden_size, MAX_TALKERS * per_talker)
@@ -164,14 +117,14 @@ class Pretraining(torch.nn.Module):
     def forward(
         self, waves: torch.Tensor, lengths: torch.Tensor
     ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Log probabilities `(B, T, V)`, spectra `(B, T, K * F)`, frames `(B,)`."""
+        """Logits `(B, T, V)`, spectra `(B, T, K * F)`, frames `(B,)`."""
         mask = valid_mask(lengths, waves.size(1)).long()
         out = self.wavlm(
             normalize_samples(waves, lengths), mask, output_hidden_states=True
         )
         frames = wavlm_output_lengths(self.wavlm.config, lengths)
         spectra = self.spectra(out.hidden_states[self.num_lower_layers])
-        return self.ctc(out.last_hidden_state).log_softmax(-1), spectra, frames
+        return self.top(out.last_hidden_state), spectra, frames
 
     @torch.no_grad()
     def spectra_of(self, sources: torch.Tensor, frames: int) -> torch.Tensor:
@@ -204,10 +157,74 @@ class Pretraining(torch.nn.Module):
         return logmel.permute(0, 3, 1, 2, 4).reshape(rows, frames, -1)
 
 
-def losses(
-    model: Pretraining, examples: List[Example], ids: dict
-) -> Tuple[torch.Tensor, torch.Tensor]:
-    """CTC loss per word of the first talkers, and L1 loss of the spectra."""
+# From logits `(B, T, V)`, frames `(B,)` and examples to a loss.
+Objective = Callable[[torch.Tensor, torch.Tensor, List[Example]], torch.Tensor]
+
+
+class FirstTalkersWords:
+    """CTC loss per word of the talkers who begin.
+
+    Args:
+        utterances: Whose words there are.
+    """
+
+    def __init__(self, utterances: List[Utterance]):
+        words = sorted({word for u in utterances for word in u.text.split()})
+        self.ids = {word: i for i, word in enumerate(words, 1)}
+        self.num_outputs = len(words) + 1
+
+    def __call__(
+        self, logits: torch.Tensor, frames: torch.Tensor, examples: List[Example]
+    ) -> torch.Tensor:
+        """Mean loss of a batch."""
+        targets = [
+            torch.tensor([self.ids[word] for word in e.text.split()]) for e in examples
+        ]
+        return torch.nn.functional.ctc_loss(
+            logits.log_softmax(-1).transpose(0, 1),
+            torch.cat(targets),
+            frames,
+            torch.tensor([len(t) for t in targets]),
+            zero_infinity=True,
+        )
+
+
+class EveryTalkersUnits:
+    """Cross entropy of the units of all talkers, first to begin first.
+
+    Args:
+        units: Hears them.
+    """
+
+    SILENCE_WEIGHT = 0.2
+
+    def __init__(self, units: PseudoUnits):
+        self.units = units
+        self.num_classes = units.num_units + 1
+        self.num_outputs = MAX_TALKERS * self.num_classes
+        self.weights = torch.ones(self.num_classes)
+        self.weights[units.silence] = self.SILENCE_WEIGHT
+
+    def __call__(
+        self, logits: torch.Tensor, frames: torch.Tensor, examples: List[Example]
+    ) -> torch.Tensor:
+        """Weighted mean loss over the frames of a batch."""
+        rows, longest, _ = logits.shape
+        targets = torch.full((rows, longest, MAX_TALKERS), self.units.silence)
+        sources = [torch.from_numpy(s) for e in examples for s in e.sources]
+        labels = iter(self.units.label(sources, longest))
+        for row, example in enumerate(examples):
+            for k in range(len(example.sources)):
+                targets[row, :, k] = next(labels)
+        mask = valid_mask(frames, longest)
+        logits = logits.view(rows, longest, MAX_TALKERS, self.num_classes)
+        return torch.nn.functional.cross_entropy(
+            logits[mask].flatten(0, 1), targets[mask].flatten(), self.weights
+        )
+
+
+def run_model(model: Pretraining, examples: List[Example]):
+    """Logits, frames, and the L1 loss of the spectra of a batch."""
     waves = [torch.from_numpy(e.mixture) for e in examples]
     lengths = torch.tensor([len(wave) for wave in waves])
     padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
@@ -216,18 +233,10 @@ def losses(
         scale = 1 / max(float(np.std(example.mixture)), 1e-8)
         for k, source in enumerate(example.sources):
             sources[row, k, : len(source)] = torch.from_numpy(source) * scale
-    targets = [torch.tensor([ids[w] for w in e.text.split()]) for e in examples]
-    log_probs, spectra, frames = model(padded, lengths)
-    ctc = torch.nn.functional.ctc_loss(
-        log_probs.transpose(0, 1),
-        torch.cat(targets),
-        frames,
-        torch.tensor([len(t) for t in targets]),
-        zero_infinity=True,
-    )
+    logits, spectra, frames = model(padded, lengths)
     wanted = model.spectra_of(sources, spectra.size(1))
     mask = valid_mask(frames, spectra.size(1))
-    return ctc, (spectra - wanted)[mask].abs().mean()
+    return logits, frames, (spectra - wanted)[mask].abs().mean()
 
 
 def checkpoint_path(args: argparse.Namespace) -> Path:
@@ -235,7 +244,9 @@ def checkpoint_path(args: argparse.Namespace) -> Path:
     return args.output_dir.with_name(args.output_dir.name + ".checkpoint.pth")
 
 
-def train(args: argparse.Namespace, model: Pretraining, mixer: Mixer, ids: dict):
+def train(
+    args: argparse.Namespace, model: Pretraining, mixer: Mixer, objective: Objective
+) -> None:
     """Train `args.steps` steps, with a checkpoint every `args.save_every`."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01
@@ -261,19 +272,19 @@ def train(args: argparse.Namespace, model: Pretraining, mixer: Mixer, ids: dict)
     model.train()
     while step < args.steps:
         examples = [mixer.draw() for _ in range(args.batch_size)]
-        ctc, spectra = losses(model, examples, ids)
+        logits, frames, spectra = run_model(model, examples)
+        loss = objective(logits, frames, examples)
         optimizer.zero_grad()
-        (ctc + args.spectra_weight * spectra).backward()
+        (loss + args.spectra_weight * spectra).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         step += 1
-        averages += [ctc.item(), spectra.item()]
+        averages += [loss.item(), spectra.item()]
         if step % 50 == 0:
-            ctc_loss, spectra_loss = averages / 50
             print(
-                f"step {step}/{args.steps}: CTC loss {ctc_loss:.3f}, "
-                f"spectra {spectra_loss:.3f}",
+                f"step {step}/{args.steps}: loss {averages[0] / 50:.3f}, "
+                f"spectra {averages[1] / 50:.3f}",
                 flush=True,
             )
             averages[:] = 0
@@ -291,6 +302,17 @@ def train(args: argparse.Namespace, model: Pretraining, mixer: Mixer, ids: dict)
             os.replace(checkpoint.with_suffix(".part"), checkpoint)
 
 
+def hear_units(args: argparse.Namespace, utterances: List[Utterance]) -> PseudoUnits:
+    """Cluster what the first round's encoder hears of clean recordings."""
+    units = PseudoUnits(args.first_round, args.units_layer, args.num_units, args.seed)
+    sample = random.Random(args.seed).sample(
+        utterances, min(len(utterances), NUM_CLUSTERED)
+    )
+    units.fit([read_audio(u.path, RATE) for u in sample], args.seed)
+    print(f"{args.num_units} units of {len(sample)} utterances", flush=True)
+    return units
+
+
 def main(cmd=None) -> None:
     """Train and write the encoder in Hugging Face format, fp16."""
     args = get_parser().parse_args(cmd)
@@ -298,16 +320,28 @@ def main(cmd=None) -> None:
         raise UserError(
             f"--num_lower_layers {args.num_lower_layers}: give 1 to {args.num_layers - 1}"
         )
+    if args.first_round is not None and not (args.first_round / "config.json").is_file():
+        raise UserError(f"--first_round {args.first_round}: holds no encoder; run it")
     torch.manual_seed(args.seed)
     utterances = read_train_split(args.librispeech, held_out_corpus=args.held_out)
-    words = sorted({w for u in utterances for w in u.text.split()})
-    ids = {word: i for i, word in enumerate(words, 1)}
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    config = wavlm_config(args.hidden_size, args.num_layers)
-    model = Pretraining(config, len(words), args.num_lower_layers)
+    shares = SHARES
+    objective: Objective
+    if args.first_round is None:
+        objective = FirstTalkersWords(utterances)
+        config = wavlm_config(args.hidden_size, args.num_layers)
+    else:
+        shares = SECOND_SHARES
+        objective = EveryTalkersUnits(hear_units(args, utterances))
+        config = WavLMConfig.from_pretrained(args.first_round)
+    model = Pretraining(config, objective.num_outputs, args.num_lower_layers)
+    if args.first_round is not None:
+        first = WavLMModel.from_pretrained(args.first_round, dtype=torch.float32)
+        model.wavlm.load_state_dict(first.state_dict())
     parameters = sum(p.numel() for p in model.wavlm.parameters())
-    print(f"{len(utterances)} utterances, {len(words)} words, {parameters} parameters")
-    train(args, model, Mixer(utterances, args.wham_noise / "tr", args.seed), ids)
+    print(f"{len(utterances)} utterances, {parameters} parameters", flush=True)
+    mixer = Mixer(utterances, args.wham_noise / "tr", args.seed, shares)
+    train(args, model, mixer, objective)
     model.wavlm.half().save_pretrained(args.output_dir)
     checkpoint_path(args).unlink()
     settings = dict(
