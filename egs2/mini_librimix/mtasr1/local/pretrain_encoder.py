@@ -29,7 +29,7 @@ import math
 import os
 import random
 from pathlib import Path
-from typing import Callable, List, Tuple
+from typing import Callable, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -103,7 +103,6 @@ class Pretraining(torch.nn.Module):
         super().__init__()
         self.wavlm = WavLMModel(config)
         self.num_lower_layers = num_lower_layers
-        start_as_filterbank(self.wavlm)
         self.top = torch.nn.Linear(config.hidden_size, num_outputs)
         self.stride = math.prod(config.conv_stride)
         per_talker = self.MELS * (self.stride // self.MEL_HOP)
@@ -239,9 +238,9 @@ def run_model(model: Pretraining, examples: List[Example]):
     return logits, frames, (spectra - wanted)[mask].abs().mean()
 
 
-def checkpoint_path(args: argparse.Namespace) -> Path:
-    """Where an unfinished training is kept: beside the folder of the model."""
-    return args.output_dir.with_name(args.output_dir.name + ".checkpoint.pth")
+def beside(args: argparse.Namespace, ending: str) -> Path:
+    """A file of an unfinished training: beside the folder of the model."""
+    return args.output_dir.with_name(args.output_dir.name + ending)
 
 
 def train(
@@ -255,7 +254,7 @@ def train(
         optimizer,
         lambda n: min((n + 1) / args.warmup_steps, max(0.01, 1 - n / args.steps)),
     )
-    checkpoint = checkpoint_path(args)
+    checkpoint = beside(args, ".checkpoint.pth")
     settings = {k: str(v) for k, v in vars(args).items()}
     step = 0
     if checkpoint.exists():
@@ -303,14 +302,52 @@ def train(
 
 
 def hear_units(args: argparse.Namespace, utterances: List[Utterance]) -> PseudoUnits:
-    """Cluster what the first round's encoder hears of clean recordings."""
+    """Cluster what the first round's encoder hears of clean recordings.
+
+    A run that goes on must tell the units that it began with: they are kept.
+    """
     units = PseudoUnits(args.first_round, args.units_layer, args.num_units, args.seed)
+    kept = beside(args, ".units.pth")
+    settings = {k: str(v) for k, v in vars(args).items()}
+    if kept.exists():
+        state = torch.load(kept, weights_only=False)
+        if state["settings"] != settings:
+            raise UserError(f"{kept}: is of other settings; remove it")
+        units.centroids = state["centroids"]
+        return units
     sample = random.Random(args.seed).sample(
         utterances, min(len(utterances), NUM_CLUSTERED)
     )
     units.fit([read_audio(u.path, RATE) for u in sample], args.seed)
+    torch.save(dict(centroids=units.centroids, settings=settings), kept)
     print(f"{args.num_units} units of {len(sample)} utterances", flush=True)
     return units
+
+
+def begin(
+    args: argparse.Namespace, utterances: List[Utterance]
+) -> Tuple[Pretraining, Objective, Sequence[float]]:
+    """Return the model of a round as it begins, its objective, and `Mixer`'s shares."""
+    if args.first_round is None:
+        words = FirstTalkersWords(utterances)
+        config = wavlm_config(args.hidden_size, args.num_layers)
+        model = Pretraining(config, words.num_outputs, args.num_lower_layers)
+        start_as_filterbank(model.wavlm)
+        return model, words, SHARES
+    first = WavLMModel.from_pretrained(args.first_round, dtype=torch.float32)
+    if args.num_layers < first.config.num_hidden_layers:
+        raise UserError(
+            f"--num_layers {args.num_layers}: the first round has more; give "
+            f"{first.config.num_hidden_layers} or more"
+        )
+    units = EveryTalkersUnits(hear_units(args, utterances))
+    config = WavLMConfig.from_pretrained(
+        args.first_round, num_hidden_layers=args.num_layers
+    )
+    model = Pretraining(config, units.num_outputs, args.num_lower_layers)
+    # Layers that the first round doesn't have start at random.
+    model.wavlm.load_state_dict(first.state_dict(), strict=False)
+    return model, units, SECOND_SHARES
 
 
 def main(cmd=None) -> None:
@@ -320,30 +357,22 @@ def main(cmd=None) -> None:
         raise UserError(
             f"--num_lower_layers {args.num_lower_layers}: give 1 to {args.num_layers - 1}"
         )
-    if args.first_round is not None and not (args.first_round / "config.json").is_file():
+    if (
+        args.first_round is not None
+        and not (args.first_round / "config.json").is_file()
+    ):
         raise UserError(f"--first_round {args.first_round}: holds no encoder; run it")
     torch.manual_seed(args.seed)
     utterances = read_train_split(args.librispeech, held_out_corpus=args.held_out)
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    shares = SHARES
-    objective: Objective
-    if args.first_round is None:
-        objective = FirstTalkersWords(utterances)
-        config = wavlm_config(args.hidden_size, args.num_layers)
-    else:
-        shares = SECOND_SHARES
-        objective = EveryTalkersUnits(hear_units(args, utterances))
-        config = WavLMConfig.from_pretrained(args.first_round)
-    model = Pretraining(config, objective.num_outputs, args.num_lower_layers)
-    if args.first_round is not None:
-        first = WavLMModel.from_pretrained(args.first_round, dtype=torch.float32)
-        model.wavlm.load_state_dict(first.state_dict())
+    model, objective, shares = begin(args, utterances)
     parameters = sum(p.numel() for p in model.wavlm.parameters())
     print(f"{len(utterances)} utterances, {parameters} parameters", flush=True)
     mixer = Mixer(utterances, args.wham_noise / "tr", args.seed, shares)
     train(args, model, mixer, objective)
     model.wavlm.half().save_pretrained(args.output_dir)
-    checkpoint_path(args).unlink()
+    for ending in (".checkpoint.pth", ".units.pth"):
+        beside(args, ending).unlink(missing_ok=True)
     settings = dict(
         feature_extractor_type="Wav2Vec2FeatureExtractor",
         do_normalize=True,
