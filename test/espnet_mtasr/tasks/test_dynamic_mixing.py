@@ -115,7 +115,7 @@ def test_validation_keeps_its_recordings(data):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--max_cache_size", "100MB"], "max_cache_size: 100MB would repeat the first"),
+        (["--max_cache_size", "100MB"], "max_cache_size: 100000000 would repeat"),
         (["--iterator_type", "chunk"], "iterator_type: chunk can't mix dynamically"),
         (["--use_preprocessor", "false"], "use_preprocessor: False can't mix"),
     ],

@@ -3,8 +3,7 @@
 
 Real WavLM is trained without transcripts on 94,000 hours, a part of them overlapped;
 nothing like it can be had from a few hours of synthetic speech. This one learns in two
-rounds from mixtures of one to three talkers of the training split, which are made afresh
-for each step:
+rounds from mixtures of one to three training talkers, made afresh for each step:
 
 1. by CTC, to write down the talker who begins while the others and noise disturb;
 2. without transcripts, to tell each talker's pseudo-units, which are clusters of what
@@ -12,8 +11,8 @@ for each step:
 
 In both rounds the output of the lower layers tells the log-mel spectrum of each talker
 alone, so that the trunk keeps what it hears of all of them. Only the encoder is kept:
-nothing that could write down a word. No talker or sentence of dev or test is seen, which
-`read_train_split` asserts.
+nothing that could write down a word. No talker or sentence of dev or test is seen,
+which `read_train_split` asserts.
 
     local/pretrain_encoder.py --librispeech downloads/LibriSpeech \\
         --wham_noise downloads/wham_noise --output_dir round1
@@ -355,7 +354,8 @@ def main(cmd=None) -> None:
     args = get_parser().parse_args(cmd)
     if not 1 <= args.num_lower_layers < args.num_layers:
         raise UserError(
-            f"--num_lower_layers {args.num_lower_layers}: give 1 to {args.num_layers - 1}"
+            f"--num_lower_layers {args.num_lower_layers}: give 1 to "
+            f"{args.num_layers - 1}"
         )
     if (
         args.first_round is not None

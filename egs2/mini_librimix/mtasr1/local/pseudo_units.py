@@ -1,4 +1,4 @@
-"""What each talker of a mixture says, without transcripts: clusters of an encoder's frames.
+"""What each talker of a mixture says, without transcripts: clusters of frames.
 
 An encoder hears every talker alone; its frames, clustered by k-means, are pseudo-units
 that another encoder learns to tell for all talkers of the mixture at once. After

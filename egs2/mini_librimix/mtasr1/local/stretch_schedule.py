@@ -2,8 +2,8 @@
 """Print the trainer's options for more (or fewer) epochs of a training configuration.
 
 Schedules of the learning rate count steps: one that ends after a number of them is
-stretched by the same factor as the epochs. A warm-up that is a number of steps stays; one
-that is a share of the schedule grows with it.
+stretched by the same factor as the epochs. A warm-up that is a number of steps stays;
+one that is a share of the schedule grows with it.
 """
 
 import argparse
