@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 N_TEST = 3
 SETS = [f"test_mini{k}mix_{noise}" for k in (2, 3) for noise in ("clean", "noisy")]
 ONE_EPOCH = "--max_epoch 1 --batch_size 4 --num_workers 0 --use_tensorboard false"
-MAX_BYTES = 10 * 2**20
+MAX_BYTES = 12 * 2**20
 MADE = ("data", "downloads", "dump", "exp")
 
 

@@ -66,7 +66,7 @@ def call(recipe, *options, script="./mtasr.sh", cwd=None):
         (
             [*SETS, "--cache_trunk", "true", "--dynamic_mixing", "true"],
             "error: --cache_trunk true: mixtures that change in each epoch "
-            "(--dynamic_mixing true) can't be cached; choose one of the two",
+            "can't be cached; add --dynamic_mixing false",
         ),
         ([*SETS, "--token_type", "phone"], "error: --token_type phone: choose bpe"),
         (
