@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import signal
 import struct
 import subprocess
 import termios
@@ -32,8 +33,7 @@ def run_in_terminal(
         stdout=slave,
         stderr=slave,
         start_new_session=True,
-        # Ctrl-C reaches the processes of a controlling terminal only.
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=_take_terminal,
         **options,
     )
     os.close(slave)
@@ -59,6 +59,13 @@ def run_in_terminal(
             raise TimeoutError(f"{command} still runs; it has printed: {text}")
     os.close(master)
     return process.returncode, text
+
+
+def _take_terminal() -> None:
+    # Ctrl-C reaches the processes of a controlling terminal only; and tests that were
+    # begun in the background of a shell would hand on that it is ignored.
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def last_screen(text: str) -> str:
