@@ -5,14 +5,12 @@ the recipe's. One run is shared by all tests.
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import recipe_copy
 from helpers.tiny_corpus import make_tiny_corpus
 
 from espnet_mtasr.mixture.data_dir import read_table
@@ -41,19 +39,8 @@ def copy_repository(target):
 
 
 def call(command, cwd):
-    """Run in the environment of this very Python; return the finished process."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "VIRTUAL_ENV": sys.prefix}
-    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
-    # The recipe must find the package from its own place.
-    env.pop("PYTHONPATH", None)
-    return subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    """As `recipe_copy.call`, for however long it takes."""
+    return recipe_copy.call(command, cwd, timeout=None)
 
 
 class Run:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.stand_in_decoder import DECODE
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "egs2" / "TEMPLATE" / "mtasr1"
@@ -115,18 +116,7 @@ def test_an_earlier_runs_jobs_are_not_collected(recipe):
     python = recipe / "decoder"
     python.write_text("""#!/usr/bin/env bash
 case $* in *mtasr_inference*) ;; *) exit 0 ;; esac
-while [ $# -gt 0 ]; do
-    case $1 in
-        --key_file) keys=$2 ;;
-        --output_dir | --oracle_output_dir)
-            mkdir -p "$2/1best_recog"
-            cut -d' ' -f1 "${keys}" >"$2/1best_recog/text"
-            cp "$2/1best_recog/text" "$2/1best_recog/utt2num_spk"
-            echo 1 4 1 >"$2/1best_recog/rtf" ;;
-    esac
-    shift
-done
-""")
+""" + DECODE)
     python.chmod(0o755)
     options = [*SETS[:4], "--test_sets", "t1", "--stage", 12, "--stop_stage", 12]
     for jobs in (3, 1):

@@ -115,7 +115,7 @@ def test_pseudo_units(corpus, monkeypatch):
     torch.manual_seed(0)
     model = make_pretraining(pretrain_encoder)
     model.wavlm.save_pretrained(corpus / "first")
-    units = PseudoUnits(corpus / "first", layer=1, num_units=3, seed=0)
+    units = PseudoUnits(corpus / "first", layer=1, num_units=3)
     rng = np.random.default_rng(0)
     noises = [rng.standard_normal(16000).astype(np.float32) for _ in range(6)]
     units.fit(noises, seed=0)

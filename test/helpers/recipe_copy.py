@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Optional
 
 ROOT = Path(__file__).resolve().parents[2]
 MINI = ROOT / "egs2" / "mini_librimix" / "mtasr1"
@@ -41,10 +42,13 @@ def write_script(path: Path, lines: str) -> None:
     path.chmod(0o755)
 
 
-def call(command, cwd: Path) -> subprocess.CompletedProcess:
+def call(
+    command, cwd: Path, timeout: Optional[float] = 60
+) -> subprocess.CompletedProcess:
     """Run in the environment of this very Python."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "VIRTUAL_ENV": sys.prefix}
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    # The recipe must find the package from its own place.
     env.pop("PYTHONPATH", None)
     return subprocess.run(
         [str(word) for word in command],
@@ -53,7 +57,7 @@ def call(command, cwd: Path) -> subprocess.CompletedProcess:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout,
     )
 
 

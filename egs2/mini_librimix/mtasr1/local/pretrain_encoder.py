@@ -28,22 +28,18 @@ import math
 import os
 import random
 from pathlib import Path
-from typing import Callable, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 import torchaudio
 from mixtures_for_pretraining import RATE, Example, Mixer
 from pseudo_units import PseudoUnits
-from small_wavlm import WINDOW, start_as_filterbank, wavlm_config
+from small_wavlm import WINDOW, hear, start_as_filterbank, wavlm_config
 from train_split import read_train_split
 from transformers import WavLMConfig, WavLMModel
 
-from espnet_mtasr.asr.encoder.wavlm import (
-    normalize_samples,
-    receptive_field,
-    wavlm_output_lengths,
-)
+from espnet_mtasr.asr.encoder.wavlm import receptive_field
 from espnet_mtasr.asr.padding import valid_mask
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.mixture.corpus import Utterance
@@ -116,11 +112,7 @@ class Pretraining(torch.nn.Module):
         self, waves: torch.Tensor, lengths: torch.Tensor
     ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Logits `(B, T, V)`, spectra `(B, T, K * F)`, frames `(B,)`."""
-        mask = valid_mask(lengths, waves.size(1)).long()
-        out = self.wavlm(
-            normalize_samples(waves, lengths), mask, output_hidden_states=True
-        )
-        frames = wavlm_output_lengths(self.wavlm.config, lengths)
+        out, frames = hear(self.wavlm, waves, lengths)
         spectra = self.spectra(out.hidden_states[self.num_lower_layers])
         return self.top(out.last_hidden_state), spectra, frames
 
@@ -242,6 +234,27 @@ def beside(args: argparse.Namespace, ending: str) -> Path:
     return args.output_dir.with_name(args.output_dir.name + ending)
 
 
+def save_state(path: Path, args: argparse.Namespace, **state: Any) -> None:
+    """Keep what an unfinished training needs, with its settings."""
+    part = path.with_suffix(".part")
+    torch.save(dict(state, settings=_settings(args)), part)
+    os.replace(part, path)
+
+
+def load_state(path: Path, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
+    """Return what `save_state` kept, if anything; `UserError` for other settings."""
+    if not path.exists():
+        return None
+    state = torch.load(path, weights_only=False)
+    if state["settings"] != _settings(args):
+        raise UserError(f"{path}: has other settings; remove it")
+    return state
+
+
+def _settings(args: argparse.Namespace) -> Dict[str, str]:
+    return {name: str(value) for name, value in vars(args).items()}
+
+
 def train(
     args: argparse.Namespace, model: Pretraining, mixer: Mixer, objective: Objective
 ) -> None:
@@ -254,12 +267,9 @@ def train(
         lambda n: min((n + 1) / args.warmup_steps, max(0.01, 1 - n / args.steps)),
     )
     checkpoint = beside(args, ".checkpoint.pth")
-    settings = {k: str(v) for k, v in vars(args).items()}
     step = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False)
-        if state["settings"] != settings:
-            raise UserError(f"{checkpoint}: has other settings; remove it")
+    state = load_state(checkpoint, args)
+    if state is not None:
         torch.set_rng_state(state["torch_rng"])
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -287,17 +297,16 @@ def train(
             )
             averages[:] = 0
         if step % args.save_every == 0 or step == args.steps:
-            state = dict(
+            save_state(
+                checkpoint,
+                args,
                 model=model.state_dict(),
                 optimizer=optimizer.state_dict(),
                 schedule=schedule.state_dict(),
                 rng=mixer.rng.getstate(),
                 torch_rng=torch.get_rng_state(),
-                settings=settings,
                 step=step,
             )
-            torch.save(state, checkpoint.with_suffix(".part"))
-            os.replace(checkpoint.with_suffix(".part"), checkpoint)
 
 
 def hear_units(args: argparse.Namespace, utterances: List[Utterance]) -> PseudoUnits:
@@ -305,20 +314,17 @@ def hear_units(args: argparse.Namespace, utterances: List[Utterance]) -> PseudoU
 
     A run that goes on must tell the units that it began with: they are kept.
     """
-    units = PseudoUnits(args.first_round, args.units_layer, args.num_units, args.seed)
+    units = PseudoUnits(args.first_round, args.units_layer, args.num_units)
     kept = beside(args, ".units.pth")
-    settings = {k: str(v) for k, v in vars(args).items()}
-    if kept.exists():
-        state = torch.load(kept, weights_only=False)
-        if state["settings"] != settings:
-            raise UserError(f"{kept}: is of other settings; remove it")
+    state = load_state(kept, args)
+    if state is not None:
         units.centroids = state["centroids"]
         return units
     sample = random.Random(args.seed).sample(
         utterances, min(len(utterances), NUM_CLUSTERED)
     )
     units.fit([read_audio(u.path, RATE) for u in sample], args.seed)
-    torch.save(dict(centroids=units.centroids, settings=settings), kept)
+    save_state(kept, args, centroids=units.centroids)
     print(f"{args.num_units} units of {len(sample)} utterances", flush=True)
     return units
 

@@ -7,21 +7,16 @@ the next, and Cocktail HuBERT (Fazel-Zarandi and Hsu, ICASSP 2023), which tells 
 all sources of a mixture.
 """
 
-import random
 from pathlib import Path
 from typing import List, Sequence
 
 import numpy as np
 import torch
 from sklearn.cluster import MiniBatchKMeans
+from small_wavlm import hear
 from transformers import WavLMModel
 
-from espnet_mtasr.asr.encoder.wavlm import (
-    normalize_samples,
-    receptive_field,
-    wavlm_output_lengths,
-)
-from espnet_mtasr.asr.padding import valid_mask
+from espnet_mtasr.asr.encoder.wavlm import receptive_field
 
 # A frame in which a talker is this much weaker than at the loudest is silent.
 SILENCE_DB = 40.0
@@ -35,42 +30,33 @@ class PseudoUnits:
         encoder: Folder of the encoder that hears them, in Hugging Face format.
         layer: Transformer layer whose output is clustered, from 1.
         num_units: Clusters; one more unit stands for silence.
-        seed: Of k-means.
     """
 
-    def __init__(self, encoder: Path, layer: int, num_units: int, seed: int):
+    def __init__(self, encoder: Path, layer: int, num_units: int):
         self.wavlm = WavLMModel.from_pretrained(encoder, dtype=torch.float32).eval()
         self.layer = layer
         self.num_units = num_units
         self.silence = num_units
-        self.kmeans = MiniBatchKMeans(
-            num_units, random_state=seed, batch_size=4096, n_init=3
-        )
         self.centroids = torch.zeros(num_units, self.wavlm.config.hidden_size)
 
     def fit(self, recordings: Sequence[np.ndarray], seed: int) -> None:
-        """Cluster the frames of `(N,)` float32 recordings."""
-        order = list(range(len(recordings)))
-        random.Random(seed).shuffle(order)
+        """Cluster the frames of `(N,)` float32 recordings; `seed` is of k-means."""
         frames = []
-        for start in range(0, len(order), BATCH):
-            waves = [
-                torch.from_numpy(recordings[i]) for i in order[start : start + BATCH]
-            ]
+        for start in range(0, len(recordings), BATCH):
+            waves = [torch.from_numpy(r) for r in recordings[start : start + BATCH]]
             hidden, lengths = self._hear(waves)
             frames += [row[:n] for row, n in zip(hidden, lengths.tolist())]
-        self.kmeans.fit(torch.cat(frames).numpy())
-        self.centroids = torch.from_numpy(self.kmeans.cluster_centers_).float()
+        kmeans = MiniBatchKMeans(
+            self.num_units, random_state=seed, batch_size=4096, n_init=3
+        ).fit(torch.cat(frames).numpy())
+        self.centroids = torch.from_numpy(kmeans.cluster_centers_).float()
 
     @torch.no_grad()
     def _hear(self, waves: List[torch.Tensor]):
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
-        mask = valid_mask(lengths, padded.size(1)).long()
-        hidden = self.wavlm(
-            normalize_samples(padded, lengths), mask, output_hidden_states=True
-        ).hidden_states[self.layer]
-        return hidden, wavlm_output_lengths(self.wavlm.config, lengths)
+        outputs, frames = hear(self.wavlm, padded, lengths)
+        return outputs.hidden_states[self.layer], frames
 
     @torch.no_grad()
     def label(self, sources: List[torch.Tensor], frames: int) -> torch.Tensor:

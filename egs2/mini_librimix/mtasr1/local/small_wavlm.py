@@ -5,10 +5,15 @@ Learning a filterbank from nothing took several times as many steps. 25 ms windo
 """
 
 import math
+from typing import Tuple
 
 import torch
 from mixtures_for_pretraining import RATE
 from transformers import WavLMConfig, WavLMModel
+from transformers.modeling_outputs import BaseModelOutput
+
+from espnet_mtasr.asr.encoder.wavlm import normalize_samples, wavlm_output_lengths
+from espnet_mtasr.asr.padding import valid_mask
 
 WINDOW, HOP = 400, 160
 BANDS, PHASES = 40, 4
@@ -77,3 +82,12 @@ def start_as_filterbank(wavlm: WavLMModel) -> None:
         phases = slice(band * PHASES, (band + 1) * PHASES)
         second.weight[band] *= 0.1
         second.weight[band, phases] += 0.15
+
+
+def hear(
+    wavlm: WavLMModel, waves: torch.Tensor, lengths: torch.Tensor
+) -> Tuple[BaseModelOutput, torch.Tensor]:
+    """Outputs of all layers for padded samples `(B, N)`, and their frames `(B,)`."""
+    mask = valid_mask(lengths, waves.size(1)).long()
+    outputs = wavlm(normalize_samples(waves, lengths), mask, output_hidden_states=True)
+    return outputs, wavlm_output_lengths(wavlm.config, lengths)
