@@ -4,12 +4,12 @@ Source: Shi et al., Interspeech 2026 (arXiv 2603.10587): 2 LSTM layers of 896 un
 layer norm, one linear projection per talker.
 """
 
-from typing import List, Optional
+from typing import List, Optional, Union
 
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
+from espnet_mtasr.asr.separator.padded_blstm import PaddedBLSTM
 
 
 class LSTMSeparator(AbsSeparator):
@@ -37,14 +37,17 @@ class LSTMSeparator(AbsSeparator):
     ):
         super().__init__()
         self._output_size = stream_size or hidden_size
-        self.lstm = torch.nn.LSTM(
-            input_size,
-            hidden_size,
-            num_layers,
-            batch_first=True,
-            bidirectional=bidirectional,
-            dropout=dropout if num_layers > 1 else 0.0,
-        )
+        self.lstm: Union[PaddedBLSTM, torch.nn.LSTM]
+        if bidirectional:
+            self.lstm = PaddedBLSTM(input_size, hidden_size, num_layers, dropout)
+        else:
+            self.lstm = torch.nn.LSTM(
+                input_size,
+                hidden_size,
+                num_layers,
+                batch_first=True,
+                dropout=dropout if num_layers > 1 else 0.0,
+            )
         width = hidden_size * (2 if bidirectional else 1)
         self.layer_norm = torch.nn.LayerNorm(width)
         self.projections = torch.nn.ModuleList(
@@ -67,17 +70,8 @@ class LSTMSeparator(AbsSeparator):
         Returns:
             K streams `(B, T, E)`; frames beyond a row's length mean nothing.
         """
-        if self.lstm.bidirectional:
-            # The backward direction must start at each row's own last frame.
-            packed = pack_padded_sequence(
-                hidden,
-                lengths.clamp(min=1).cpu(),
-                batch_first=True,
-                enforce_sorted=False,
-            )
-            output, _ = pad_packed_sequence(
-                self.lstm(packed)[0], batch_first=True, total_length=hidden.size(1)
-            )
+        if isinstance(self.lstm, PaddedBLSTM):
+            output = self.lstm(hidden, lengths)
         else:
             output, _ = self.lstm(hidden)
         output = self.layer_norm(output)
