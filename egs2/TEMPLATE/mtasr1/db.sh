@@ -1,10 +1,20 @@
 #!/usr/bin/env bash
-# Where corpora lie. The local/data.sh of a recipe with real corpora sources it; empty
-# means that its stage 1 gets the corpus. The mini recipe makes its own and has options.
+# Where corpora lie. The local/data.sh of a recipe with real corpora sources it;
+# `downloads` means that its stage 1 downloads the corpus into the recipe's folder
+# downloads, which may be a link to a larger disk. What lies elsewhere already is only
+# checked. The mini recipe makes its own corpus and has options.
 
 # The folder that holds train-clean-100, dev-clean, test-clean, ... and SPEAKERS.TXT.
-export LIBRISPEECH=${LIBRISPEECH:-}
+export LIBRISPEECH=${LIBRISPEECH:-downloads}
 # The folder that holds tr, cv and tt (wham_noise, unpacked).
-export WHAM_NOISE=${WHAM_NOISE:-}
-# Ready LibriMix metadata: the folder that holds Libri2Mix and Libri3Mix.
-export LIBRIMIX_METADATA=${LIBRIMIX_METADATA:-}
+export WHAM_NOISE=${WHAM_NOISE:-downloads}
+# LibriMix's metadata: the folder that holds Libri2Mix and Libri3Mix.
+export LIBRIMIX_METADATA=${LIBRIMIX_METADATA:-downloads}
+
+# Mirrors, tried in turn instead of the known addresses: http(s):// or file://
+# addresses, or paths, of an archive or of the folder that holds it; between blanks.
+export LIBRISPEECH_URL=${LIBRISPEECH_URL:-}
+export WHAM_NOISE_URL=${WHAM_NOISE_URL:-}
+export LIBRIMIX_URL=${LIBRIMIX_URL:-}
+# For a mirror with archives of its own: a file in md5sum's format with their checksums.
+export CORPORA_MD5SUMS=${CORPORA_MD5SUMS:-}

@@ -1,0 +1,351 @@
+"""Get the corpora in order: check what is there, check the disk, download, unpack.
+
+Every mistake that can be seen beforehand (a missing folder, a dead address, too small a
+disk) stops the run before the first long download. A part that is complete has a marker
+in its folder and costs nothing the next time.
+"""
+
+import fcntl
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from urllib.parse import urlsplit
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.download import check, fetch, unpack
+from espnet_mtasr.mixture.download.archives import (
+    ARCHIVES,
+    CORPORA,
+    Archive,
+    is_local,
+    sources_of,
+)
+from espnet_mtasr.mixture.download.fetch import Patience, SourceError
+from espnet_mtasr.mixture.download.meter import format_bytes
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted, and from where.
+
+    Attributes:
+        folder: Where it is downloaded to and unpacked.
+        parts: Names of archives.
+        given: Corpus to a folder that is ready and only checked.
+        mirrors: Corpus to sources (between blanks) instead of the known ones.
+        archives: What is published.
+        talker_counts: Whose metadata are needed.
+        keep_archives: Whether archives stay once they are unpacked.
+    """
+
+    folder: Path
+    parts: Tuple[str, ...]
+    given: Dict[str, Path] = field(default_factory=dict)
+    mirrors: Dict[str, str] = field(default_factory=dict)
+    archives: Tuple[Archive, ...] = ARCHIVES
+    talker_counts: Tuple[int, ...] = (2, 3)
+    keep_archives: bool = False
+    patience: Patience = Patience()
+
+    @property
+    def wanted(self) -> List[Archive]:
+        return [a for a in self.archives if a.part in self.parts]
+
+    @property
+    def subsets(self) -> List[str]:
+        """Subsets of LibriSpeech: those asked for, or all if none is."""
+        every = [a for a in self.archives if a.corpus == "librispeech"]
+        asked = [a.part for a in every if a.part in self.parts]
+        return asked or [a.part for a in every]
+
+    def lacks(self, corpus: str, folder: Path) -> Optional[str]:
+        """Say what the folder of one archive lacks."""
+        if corpus == "librispeech":
+            return check.lacking_in_librispeech(folder)
+        if corpus == "wham_noise":
+            return check.lacking_in_wham_noise(folder)
+        return check.lacking_in_metadata(folder, self.subsets, self.talker_counts)
+
+
+@dataclass
+class Step:
+    """One archive that is to be unpacked.
+
+    Attributes:
+        path: The archive, or where it will be.
+        sources: URLs that may have it; none: it is at `path`.
+        size: Of the archive, in bytes, as far as is known.
+        unpacked: Size of what comes out, in bytes; an estimate.
+    """
+
+    archive: Archive
+    path: Path
+    sources: List[str]
+    size: float
+    unpacked: float
+
+
+def get_corpora(request: Request) -> Dict[str, Path]:
+    """Make all that is wanted ready; return corpus to its folder.
+
+    Raises:
+        UserError: a given folder lacks something, a file is not to be had, an archive
+            is damaged, or the disk is too small.
+    """
+    roots = _check_given(request)
+    missing = []
+    for archive in request.wanted:
+        if archive.corpus not in roots and not _is_ready(archive, request):
+            missing.append(archive)
+    if missing:
+        request.folder.mkdir(parents=True, exist_ok=True)
+        with _alone_in(request.folder):
+            steps = [_plan(archive, request) for archive in missing]
+            # The largest first: its archive is gone before the others need room.
+            steps.sort(key=lambda step: step.size, reverse=True)
+            _check_disk(steps, request)
+            for step in steps:
+                _carry_out(step, request)
+    for corpus in dict.fromkeys(a.corpus for a in request.wanted):
+        if corpus not in roots:
+            roots[corpus] = request.folder / CORPORA[corpus].folder
+        print(f"{CORPORA[corpus].variable}: {roots[corpus]} is ready", flush=True)
+    return roots
+
+
+def _check_given(request: Request) -> Dict[str, Path]:
+    """Check the folders that db.sh points at; all troubles in one message."""
+    roots, troubles = {}, []
+    for name in dict.fromkeys(a.corpus for a in request.wanted):
+        if name in request.given:
+            roots[name] = request.given[name]
+            trouble = _trouble_with(name, roots[name], request)
+            if trouble:
+                troubles.append(f"{CORPORA[name].variable}={roots[name]} {trouble}")
+    if troubles:
+        raise UserError(
+            f"{'; '.join(troubles)}; mend db.sh, or set the variable to 'downloads' "
+            f"there to have it downloaded"
+        )
+    if "librispeech" in roots:
+        _note_incomplete(roots["librispeech"], request.subsets)
+    return roots
+
+
+def _trouble_with(name: str, root: Path, request: Request) -> Optional[str]:
+    """Say what is wrong with a given folder; None: nothing."""
+    if not root.is_dir():
+        return "is no folder"
+    folder = CORPORA[name].folder
+    lacking, elsewhere = [], False
+    for archive in request.wanted:
+        if archive.corpus == name:
+            inside = Path(archive.target).relative_to(folder)
+            if lacks := request.lacks(name, root / inside):
+                lacking.append(lacks)
+                elsewhere |= not request.lacks(name, root / folder / inside)
+    if not lacking:
+        return None
+    hint = f" (did you mean {root / folder}?)" if elsewhere else ""
+    return f"lacks {', '.join(lacking)}{hint}"
+
+
+def _note_incomplete(root: Path, subsets: Sequence[str]) -> None:
+    for note in check.incomplete_subsets(root, subsets):
+        print(note, flush=True)
+
+
+def _is_ready(archive: Archive, request: Request) -> bool:
+    """Whether a part is there already, by this program or another's work.
+
+    Raises:
+        UserError: something else is in its place.
+    """
+    target = request.folder / archive.target
+    if not target.is_dir() or not any(target.iterdir()):
+        return False
+    lacks = request.lacks(archive.corpus, target)
+    ours = (target / unpack.MARKER).is_file()
+    if lacks and ours:
+        raise UserError(
+            f"{target}: was complete, but lacks {lacks}; remove the folder and run "
+            f"again to get it anew"
+        )
+    if lacks:
+        raise UserError(
+            f"{target}: is in the way and lacks {lacks}; move it away, or complete it"
+        )
+    if not ours:
+        print(f"{target}: was not unpacked by this program; taken as it is", flush=True)
+        if archive.corpus == "librispeech":
+            _note_incomplete(target.parent, [archive.part])
+    return True
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold the folder: two downloads into one file would spoil it."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise UserError(
+                f"{folder}: another run is downloading there; wait for it to end"
+            ) from e
+        except OSError:
+            pass  # Some network file systems have no locks.
+        yield
+
+
+def _plan(archive: Archive, request: Request) -> Step:
+    """Find out where an archive is to be had, and how large it is.
+
+    Raises:
+        UserError: nowhere.
+    """
+    # What a break in the middle has left there would count as used.
+    shutil.rmtree(
+        unpack.temporary_of(request.folder / archive.target), ignore_errors=True
+    )
+    path = request.folder / archive.file
+    sources = sources_of(archive, request.mirrors)
+    if path.is_file():
+        return _local_step(archive, path)
+    failed = {}
+    for number, source in enumerate(sources):
+        try:
+            if is_local(source):
+                if Path(source).is_file():
+                    return _local_step(archive, Path(source))
+                raise SourceError("no such file")
+            size = fetch.probe(source, request.patience).size
+            if archive.size and size and size != archive.size:
+                raise SourceError(f"has {size} bytes, not the {archive.size} published")
+            expected = size or archive.size or archive.expected_size
+            remote = [s for s in sources[number:] if not is_local(s)]
+            return Step(archive, path, remote, expected, expected * archive.expansion)
+        except SourceError as e:
+            failed[source] = str(e)
+    raise _not_to_be_had(archive, request, failed)
+
+
+def _local_step(archive: Archive, path: Path) -> Step:
+    size = path.stat().st_size
+    return Step(archive, path, [], size, unpack.unpacked_size(archive, path))
+
+
+def _not_to_be_had(
+    archive: Archive, request: Request, failed: Dict[str, str]
+) -> UserError:
+    """Say why no source (key of `failed`) gave an archive, and what to do."""
+    corpus = CORPORA[archive.corpus]
+    return UserError(
+        f"{archive.file}: is not to be had ({_say(failed)}); fetch it by hand from "
+        f"{corpus.page}, put it at {request.folder / archive.file} and run again, or "
+        f"set {corpus.url_variable} in db.sh to a mirror"
+    )
+
+
+def _say(failed: Dict[str, str]) -> str:
+    if len(failed) > 1 and len(set(failed.values())) == 1:
+        hosts = ", ".join(urlsplit(source).netloc or source for source in failed)
+        return f"{hosts}: {next(iter(failed.values()))}"
+    return "; ".join(f"{source}: {why}" for source, why in failed.items())
+
+
+def space_needed(steps: Sequence[Step], request: Request) -> float:
+    """Return the most bytes that are used at a time beyond what is there now."""
+    most = used = 0.0
+    for step in steps:
+        if step.sources:
+            used += max(step.size - fetch.bytes_there(step.path), 0)
+        used += step.unpacked
+        most = max(most, used)
+        if _is_removed(step, request):
+            used -= step.size
+    return most
+
+
+def _is_removed(step: Step, request: Request) -> bool:
+    return not request.keep_archives and _is_ours(step, request)
+
+
+def _is_ours(step: Step, request: Request) -> bool:
+    """Whether an archive lies in the download folder, and not in a mirror."""
+    return step.path == request.folder / step.archive.file
+
+
+def _check_disk(steps: Sequence[Step], request: Request) -> None:
+    needed = space_needed(steps, request)
+    free = shutil.disk_usage(request.folder).free
+    names = ", ".join(step.archive.part for step in steps)
+    line = (
+        f"{request.folder}: {names} need about {format_bytes(needed)} more there, "
+        f"{format_bytes(free)} are free"
+    )
+    if needed > free:
+        raise UserError(
+            f"{line}; make room, or make {request.folder} a link to a larger disk"
+        )
+    print(line, flush=True)
+
+
+def _carry_out(step: Step, request: Request) -> None:
+    archive, path = step.archive, step.path
+    source = str(path)
+    if step.sources:
+        source = _download(step, request)
+    target = request.folder / archive.target
+    print(f"{archive.part}: unpacking {path} to {target}", flush=True)
+    try:
+        unpack.verify(archive, path)
+        unpack.unpack(
+            archive,
+            path,
+            target,
+            source,
+            lambda folder: request.lacks(archive.corpus, folder),
+        )
+    except unpack.Damaged as e:
+        if not _is_ours(step, request):
+            raise UserError(f"{path}: {e}; put a sound copy there") from e
+        _remove(path)
+        raise UserError(
+            f"{path}: {e}; it was removed: run again to download it anew, or get it by "
+            f"hand from {CORPORA[archive.corpus].page}"
+        ) from e
+    if _is_removed(step, request):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+    unpack.checked_of(path).unlink(missing_ok=True)
+
+
+def _download(step: Step, request: Request) -> str:
+    """Download an archive from the first source that gives all of it; return which."""
+    archive, path = step.archive, step.path
+    failed = {}
+    for source in step.sources:
+        there = fetch.bytes_there(path)
+        so_far = f", {format_bytes(there)} are there" if there else ""
+        print(
+            f"{archive.part}: {source} ({format_bytes(step.size)}{so_far})", flush=True
+        )
+        try:
+            fetch.fetch(source, path, archive.md5 is not None, request.patience)
+        except SourceError as e:
+            failed[source] = str(e)
+            continue
+        fetch.part_of(path).replace(path)
+        fetch.discard(path)
+        return source
+    if there := fetch.bytes_there(path):
+        raise UserError(
+            f"{archive.file}: the download broke off ({_say(failed)}); "
+            f"{format_bytes(there)} are kept: run again to go on"
+        )
+    raise _not_to_be_had(archive, request, failed)
