@@ -141,14 +141,14 @@ def _insist(
             return attempt()
         except _Break as e:
             now = bytes_so_far()
-            failures = 1 if now > before else failures + 1
+            failures = 0 if now > before else failures + 1
             allowed = patience.retries
             if isinstance(e, _NoConnection) and now <= at_first:
                 # A machine without a network shall not wait for minutes.
                 allowed = min(allowed, 1)
             if failures > allowed:
                 raise SourceError(str(e)) from e
-            time.sleep(min(patience.wait * 2 ** (failures - 1), LONGEST_WAIT))
+            time.sleep(min(patience.wait * 2 ** max(failures - 1, 0), LONGEST_WAIT))
 
 
 def _open(url: str, headers: dict, timeout: float):
