@@ -93,6 +93,8 @@ class Server:
         ranges: Whether it knows Range.
         lengths: Whether it tells how long a file is (it sends it in pieces otherwise).
         etag: Sent with every file.
+        last_modified: The same.
+        content_type: The same.
     """
 
     folder: Path
@@ -103,6 +105,8 @@ class Server:
     ranges: bool = True
     lengths: bool = True
     etag: Optional[str] = '"one"'
+    last_modified: Optional[str] = None
+    content_type: str = "application/octet-stream"
 
     def asked(self, name: str) -> List[Optional[str]]:
         """The Range headers of the downloads of a file, without the first look."""
@@ -164,8 +168,11 @@ def _answer(handler, server: Server) -> None:
     else:
         handler.send_response(200)
     body = content[first : last + 1]
+    handler.send_header("Content-Type", server.content_type)
     if server.etag:
         handler.send_header("ETag", server.etag)
+    if server.last_modified:
+        handler.send_header("Last-Modified", server.last_modified)
     if server.lengths:
         handler.send_header("Content-Length", str(len(body)))
     else:

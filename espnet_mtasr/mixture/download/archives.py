@@ -205,7 +205,7 @@ def read_md5sums(path: Path) -> Dict[str, str]:
         if match:
             sums[match[2]] = match[1].lower()
         elif line.strip():
-            raise UserError(f"{path}:{number}: is not 'MD5  FILE', as md5sum writes it")
+            raise UserError(f"{path}:{number}: is not 'MD5 FILE' as md5sum writes it")
     return sums
 
 

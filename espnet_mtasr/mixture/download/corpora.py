@@ -100,7 +100,6 @@ def get_corpora(request: Request) -> Dict[str, Path]:
         if archive.corpus not in roots and not _is_ready(archive, request):
             missing.append(archive)
     if missing:
-        request.folder.mkdir(parents=True, exist_ok=True)
         with _alone_in(request.folder):
             steps = [_plan(archive, request) for archive in missing]
             # The largest first: its archive is gone before the others need room.
@@ -186,8 +185,20 @@ def _is_ready(archive: Archive, request: Request) -> bool:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the folder: two downloads into one file would spoil it."""
-    with (folder / ".lock").open("w") as lock:
+    """Make and hold the folder: two downloads into one file would spoil it.
+
+    Raises:
+        UserError: it can't be written, or another run holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as e:
+        raise UserError(
+            f"{folder}: can't be written ({e.strerror}); make it a folder, or a link "
+            f"to one, that can be"
+        ) from e
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
@@ -226,7 +237,7 @@ def _plan(archive: Archive, request: Request) -> Step:
             expected = size or archive.size or archive.expected_size
             remote = [s for s in sources[number:] if not is_local(s)]
             return Step(archive, path, remote, expected, expected * archive.expansion)
-        except SourceError as e:
+        except (SourceError, OSError) as e:
             failed[source] = str(e)
     raise _not_to_be_had(archive, request, failed)
 
@@ -300,7 +311,7 @@ def _carry_out(step: Step, request: Request) -> None:
     target = request.folder / archive.target
     print(f"{archive.part}: unpacking {path} to {target}", flush=True)
     try:
-        unpack.verify(archive, path)
+        unpack.verify(archive, path, remember=_is_ours(step, request))
         unpack.unpack(
             archive,
             path,

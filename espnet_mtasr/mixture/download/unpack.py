@@ -9,7 +9,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path, PurePosixPath
 from typing import Callable, Iterator, Optional
 
@@ -35,24 +35,32 @@ class Damaged(Exception):
     """An archive is not what it should be; the message says why."""
 
 
-def verify(archive: Archive, path: Path) -> None:
-    """Compare an archive with its checksum, once: NAME.checked says that it was.
+def verify(archive: Archive, path: Path, remember: bool) -> None:
+    """Compare an archive with its checksum.
+
+    Args:
+        remember: Note in NAME.checked that it was right, and trust such a note.
 
     Raises:
         Damaged: it has another checksum.
+        UserError: it can't be read.
     """
     if archive.md5 is None:
         return
     stat = path.stat()
-    seen = json.dumps([archive.md5, stat.st_size, stat.st_mtime_ns]) + "\n"
-    note = checked_of(path)
-    if note.is_file() and note.read_text(encoding="utf-8") == seen:
+    size, note = stat.st_size, checked_of(path)
+    seen = json.dumps([archive.md5, size, stat.st_mtime_ns]) + "\n"
+    if remember and note.is_file() and note.read_text(encoding="utf-8") == seen:
         return
-    found = _md5(path, stat.st_size)
+    try:
+        found = _md5(path, size)
+    except OSError as e:
+        raise UserError(f"{path}: can't be read ({e.strerror}); mend it") from e
     if found != archive.md5:
         raise Damaged(f"its md5 is {found}, not {archive.md5}")
-    if os.access(path.parent, os.W_OK):
-        write_whole(note, seen)
+    if remember:
+        with suppress(OSError):  # Without a note it is compared again, no more.
+            write_whole(note, seen)
 
 
 def checked_of(path: Path) -> Path:
@@ -71,8 +79,9 @@ def _md5(path: Path, size: int) -> str:
 
 def unpacked_size(archive: Archive, path: Path) -> float:
     """Estimate what an archive unpacks to, in bytes."""
-    if path.suffix == ".zip" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as z:
+    if path.suffix == ".zip":
+        # A damaged one is met when it is unpacked.
+        with suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as z:
             return sum(i.file_size for i in z.infolist() if _is_wanted(archive, i))
     return path.stat().st_size * archive.expansion
 

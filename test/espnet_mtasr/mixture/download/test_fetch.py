@@ -96,6 +96,19 @@ def test_a_changed_file_is_begun_anew(server, tmp_path, told_by):
     assert server.asked("a.zip")[-1] is None
 
 
+@pytest.mark.parametrize("has_checksum", [True, False])
+def test_one_address_of_two_machines(server, tmp_path, has_checksum):
+    """Their ETags differ, their dates agree: with a checksum that is good enough."""
+    server.last_modified = "Mon, 15 Jun 2015 07:12:37 GMT"
+    server.breaks["a.zip"] = [4000, 0]
+    with pytest.raises(SourceError):
+        get(server, tmp_path / "a.zip", ONCE)
+    server.etag = '"two"'
+    assert get(server, tmp_path / "a.zip", QUICK, has_checksum) == CONTENT
+    wanted = [None] + ["bytes=4000-"] * 2 + ([] if has_checksum else [None])
+    assert server.asked("a.zip") == wanted
+
+
 def put_part(path, content, **remote):
     part_of(path).write_bytes(content)
     note = {"size": len(CONTENT), "etag": '"one"', "last_modified": None, **remote}
@@ -152,6 +165,12 @@ def test_refusals(server, tmp_path, status, attempts):
         with pytest.raises(SourceError, match=f"HTTP {status}"):
             call()
         assert len(server.requests) == attempts
+
+
+def test_web_page_instead_of_the_file(server):
+    server.content_type = "text/html; charset=utf-8"
+    with pytest.raises(SourceError, match="answers with a web page"):
+        probe(f"{server.url}/a.zip", QUICK)
 
 
 def test_nobody_listens(tmp_path):
