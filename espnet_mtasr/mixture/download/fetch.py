@@ -99,8 +99,6 @@ def probe(url: str, patience: Patience) -> Remote:
     def ask() -> Remote:
         try:
             with _open(url, {"Range": "bytes=0-0"}, patience.timeout) as response:
-                if response.headers.get_content_type() == "text/html":
-                    raise SourceError("answers with a web page")
                 return _describe(url, response)
         except urllib.error.HTTPError as e:  # 416: it has no first byte
             raise SourceError("has an empty file") from e
@@ -182,6 +180,9 @@ def _explain(reason) -> Exception:
 
 def _describe(url: str, response) -> Remote:
     headers = response.headers
+    if headers.get_content_type() == "text/html":
+        # A log-in page must not pass for the file, nor wipe out its beginning.
+        raise SourceError("answers with a web page")
     if response.status == 206:
         size = _parse_range(headers.get("Content-Range"))[1]
     else:
@@ -244,7 +245,10 @@ def _transfer(url: str, path: Path, has_checksum: bool, timeout: float) -> Remot
             elif start:
                 print(f"{path.name}: {url} begins anew", flush=True)
                 start = 0
-            with _writing(path, start, remote.size):
+            with _writing(path, remote.size):
+                if not start:
+                    # First, for the note must never stand beside another file's bytes.
+                    discard(path)
                 write_whole(note_of(path), json.dumps(asdict(remote)) + "\n")
             _append(response, path, start, remote.size)
     except urllib.error.HTTPError as e:  # 416: there is nothing after `start`
@@ -260,7 +264,7 @@ def _append(response, path: Path, start: int, total: Optional[int]) -> None:
     done = start
     try:
         # Unbuffered: what a full disk still took is in the file.
-        with _writing(path, done, total):
+        with _writing(path, total):
             f = part_of(path).open("ab" if start else "wb", buffering=0)
         with f:
             while True:
@@ -272,11 +276,11 @@ def _append(response, path: Path, start: int, total: Optional[int]) -> None:
                     ) from e
                 if not block:
                     break
-                with _writing(path, done, total):
+                with _writing(path, total):
                     _write_all(f, block)
                 done += len(block)
                 meter.show(done)
-            with _writing(path, done, total):
+            with _writing(path, total):
                 os.fsync(f.fileno())
     finally:
         meter.close()
@@ -293,14 +297,14 @@ def _write_all(f, block: bytes) -> None:
 
 
 @contextmanager
-def _writing(path: Path, done: int, total: Optional[int]) -> Iterator[None]:
+def _writing(path: Path, total: Optional[int]) -> Iterator[None]:
     """Turn what can go wrong while writing into one line."""
     try:
         yield
     except OSError as e:
         of = f" of {format_bytes(total)}" if total else ""
         raise UserError(
-            f"{part_of(path)}: can't be written ({e.strerror}); {format_bytes(done)}"
-            f"{of} are kept: make room in {path.parent} or link it to a larger disk, "
-            f"and run again"
+            f"{part_of(path)}: can't be written ({e.strerror}); "
+            f"{format_bytes(bytes_there(path))}{of} are kept: make room in "
+            f"{path.parent} or link it to a larger disk, and run again"
         ) from e

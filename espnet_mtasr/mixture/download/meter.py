@@ -9,8 +9,8 @@ from espnet_mtasr.mixture.progress import TerminalLine
 def format_bytes(n: float) -> str:
     """Say a number of bytes, in powers of 1000 as disks are sold.
 
-    >>> [format_bytes(n) for n in (0, 999, 340_000, 337_926_286, 17_650_000_000)]
-    ['0 B', '999 B', '340.0 kB', '337.9 MB', '17.7 GB']
+    >>> [format_bytes(n) for n in (0, 999, 340_000, 337_926_286, 23_049_477_885)]
+    ['0 B', '999 B', '340.0 kB', '337.9 MB', '23.0 GB']
     """
     if n < 1000:
         return f"{n:.0f} B"
