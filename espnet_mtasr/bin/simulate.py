@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Make mixtures and data directories from LibriMix-style metadata.
+"""Make mixtures and data directories from lists of mixtures.
+
+Lists are LibriMix's own metadata CSVs, ours, or LibriSpeechMix's jsonl files.
 
 Example:
     python -m espnet_mtasr.bin.simulate --librispeech downloads/LibriSpeech
         --wham_noise downloads/wham_noise --audio data/local/mixtures --data data
-        --set test_mini2mix data/local/metadata/test_mini2mix.csv both
+        --set test_libri2mix metadata/Libri2Mix/libri2mix_test-clean.csv both
 """
 
 import argparse
@@ -16,7 +18,7 @@ from espnet_mtasr.errors import UserError, run_command_line
 
 def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Make mixtures and data directories from metadata."
+        description="Make mixtures and data directories from lists of mixtures."
     )
     parser.add_argument("--librispeech", type=Path, required=True)
     parser.add_argument("--wham_noise", type=Path, help="not needed for clean sets")
@@ -27,11 +29,24 @@ def get_parser() -> argparse.ArgumentParser:
         dest="sets",
         nargs=3,
         action="append",
-        required=True,
-        metavar=("NAME", "CSV", "VARIANT"),
-        help="variant: clean, noisy, both (NAME_clean and NAME_noisy) or alternate "
-        "(NAME, every other mixture noisy); a NAME that starts with train skips "
-        "mixtures with bad audio, others stop (repeatable)",
+        default=[],
+        metavar=("NAME", "LISTS", "VARIANT"),
+        help="LISTS: CSV or LibriSpeechMix jsonl files between commas; in quotes, a * "
+        "leaves out *_info.csv. VARIANT: clean (LibriMix's mix_clean), noisy "
+        "(mix_both), single (mix_single: first talker and noise), several between "
+        "commas, both for clean,noisy (NAME_clean, ...), or alternate (NAME, every "
+        "other mixture noisy). A NAME that starts with train skips mixtures with bad "
+        "audio, others stop (repeatable)",
+    )
+    parser.add_argument(
+        "--single",
+        dest="singles",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "SUBSETS"),
+        help="a data folder of single-talker utterances: LibriSpeech subsets between "
+        "commas, recordings where they are (repeatable)",
     )
     parser.add_argument(
         "--combine",
@@ -41,14 +56,25 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="NAME PART PART...: a data folder of several others (repeatable)",
     )
+    parser.add_argument(
+        "--mode",
+        choices=("max", "min"),
+        default="max",
+        help="max: a mixture ends with its last talker; min: with the first to end, "
+        "which cuts words: such sets have no text",
+    )
     parser.add_argument("--audio_format", choices=("flac", "wav"), default="flac")
-    parser.add_argument("--rate", type=int, default=16000, help="Hz")
+    parser.add_argument("--rate", type=int, default=16000, help="Hz, as 8000")
     parser.add_argument("--nj", type=int, default=2, help="parallel processes")
     return parser
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     args = get_parser().parse_args(cmd)
+    if not args.sets and not args.singles:
+        raise UserError("nothing to make: give --set or --single")
+    if args.rate < 1000:
+        raise UserError(f"--rate {args.rate}: give Hz, as 8000 or 16000")
     for name, *parts in args.combine:
         if not parts:
             raise UserError(f"--combine {name}: name at least one part")
@@ -56,15 +82,20 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         folder = getattr(args, option)
         if folder is not None and not folder.is_dir():
             raise UserError(f"--{option} {folder}: no such folder")
-    from espnet_mtasr.mixture.generate import Corpus, generate_sets
+    from espnet_mtasr.mixture.describe import Corpus
+    from espnet_mtasr.mixture.generate import generate_sets
 
+    corpus = Corpus(
+        args.librispeech, args.wham_noise, args.rate, args.audio_format, args.mode
+    )
     generate_sets(
-        [(name, Path(csv), variant) for name, csv, variant in args.sets],
+        [tuple(words) for words in args.sets],
         {name: parts for name, *parts in args.combine},
-        Corpus(args.librispeech, args.wham_noise, args.rate, args.audio_format),
+        corpus,
         args.audio,
         args.data,
         args.nj,
+        [tuple(words) for words in args.singles],
     )
 
 

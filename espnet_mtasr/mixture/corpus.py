@@ -4,6 +4,7 @@ LibriSpeech: Panayotov et al., ICASSP 2015. SPEAKERS.TXT is not needed: the fold
 tell the talkers.
 """
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Dict, List, Optional, Tuple
 from espnet_mtasr.errors import UserError
 
 AUDIO_SUFFIXES = (".flac", ".wav")
+PERTURBED = re.compile(r"(.+?)_?sp(\d)(\d+)")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,34 @@ def talker_of(path: str) -> str:
     '61'
     """
     return Path(path).parts[-3]
+
+
+def find_audio(path: Path) -> Path:
+    """Return `path`, or the file beside it that has the other suffix if only that is.
+
+    LibriSpeechMix's lists, for instance, name WAV files where LibriSpeech has FLAC.
+    """
+    others = (path.with_suffix(suffix) for suffix in AUDIO_SUFFIXES)
+    return next((p for p in (path, *others) if p.is_file()), path)
+
+
+def find_noise(path: Path) -> Tuple[Path, float]:
+    """Return the file of a noise and how fast it is to be played.
+
+    LibriMix's training lists name noise at 0.8 and 1.2 of its speed, `Xsp08.wav` and
+    `Xsp12.wav`, which LibriMix's augment_train_noise.py adds to WHAM! by sox. Where
+    such a file is missing and `X.wav` is there, that one is perturbed while it is read,
+    and nothing is written beside it.
+
+    >>> PERTURBED.fullmatch("01aa_0.3sp12").groups()
+    ('01aa_0.3', '1', '2')
+    """
+    path = find_audio(path)
+    name = PERTURBED.fullmatch(path.stem)
+    if path.is_file() or name is None:
+        return path, 1.0
+    base = find_audio(path.with_name(name[1] + path.suffix))
+    return (base, float(f"{name[2]}.{name[3]}")) if base.is_file() else (path, 1.0)
 
 
 @lru_cache(maxsize=None)

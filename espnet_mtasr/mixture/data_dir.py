@@ -2,7 +2,8 @@
 
 A data directory needs `wav.scp` and a SOT `text`; `utt2num_spk` holds the talker
 count. Optional: `onsets` (seconds, one per talker), `utt2overlap` (fraction of the
-speech time in which two or more talk), `utt2spk`, `utt2mixture` (recipe.py).
+speech time in which two or more talk), `utt2spk`, `utt2mixture` (recipe.py). Sets whose
+recordings cut words (mode min) have no `text`.
 """
 
 from pathlib import Path
@@ -125,6 +126,11 @@ def read_data_dir(
     directory = Path(directory)
     tables = {"wav.scp": read_table(directory / "wav.scp")}
     if need_text:
+        if not (directory / "text").exists():
+            raise UserError(
+                f"{directory}/text: no such file; run the stage that makes it (sets "
+                f"generated with --mode min have none: they cut words, use --mode max)"
+            )
         tables["text"] = read_table(directory / "text")
     for name in OPTIONAL:
         if (directory / name).exists():
@@ -151,11 +157,11 @@ def write_data_dir(
 ) -> None:
     """Write all tables of a data directory, restricted to the ids in `keep`.
 
-    An optional table that an earlier run left there and that is not written now goes:
-    its ids are those of other data.
+    A table that an earlier run left there and that is not written now goes: its ids
+    are those of other data.
     """
     kept = None if keep is None else set(keep)
-    for name in OPTIONAL:
+    for name in ("text", *OPTIONAL):
         if name not in tables:
             (Path(directory) / name).unlink(missing_ok=True)
     for name, table in tables.items():

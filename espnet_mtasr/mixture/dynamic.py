@@ -12,7 +12,6 @@ import json
 from bisect import bisect_left
 from collections import OrderedDict
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from random import Random
 from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
@@ -21,13 +20,13 @@ import numpy as np
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.data_dir import check_same_ids, read_table
-from espnet_mtasr.mixture.mixing import mix, read_audio
+from espnet_mtasr.mixture.mixing import INT16, change_speed, read_audio
 from espnet_mtasr.mixture.onsets import mixture_rng
 from espnet_mtasr.mixture.recipe import MixtureRecipe, Source, parse_recipe
+from espnet_mtasr.mixture.render import mix_recipe
 from espnet_mtasr.text.sot import split_sot
 
 MAX_PEAK = 0.9
-INT16 = 32768.0
 # Of all sources, as ranked by length, a source is exchanged for one this near.
 NEIGHBOURS = 0.05
 MIN_NEIGHBOURS = 20
@@ -63,10 +62,7 @@ class AudioCache:
     def _load(path: str, rate: int, speed: float) -> np.ndarray:
         samples = read_audio(path, rate)
         if speed != 1.0:
-            from scipy.signal import resample_poly
-
-            ratio = (1 / Fraction(str(speed))).limit_denominator(100)
-            samples = resample_poly(samples, ratio.numerator, ratio.denominator)
+            samples = change_speed(samples, speed)
         return np.clip(np.rint(samples * INT16), -INT16, INT16 - 1).astype(np.int16)
 
 
@@ -133,7 +129,8 @@ class DynamicMixer:
         noise = rng.choice(self._noises)
         if noise is not None:
             noise = replace(noise, start=rng.uniform(0, 60))
-        return MixtureRecipe(tuple(sources), onsets, noise, original.rate), texts
+        recipe = replace(original, sources=tuple(sources), onsets=onsets, noise=noise)
+        return recipe, texts
 
     def _exchange(
         self,
@@ -161,17 +158,12 @@ class DynamicMixer:
 
     def render(self, recipe: MixtureRecipe) -> np.ndarray:
         """Return the mixture, `(N,)` float32, its peak at most 0.9."""
-        noise = None
-        if recipe.noise is not None:
-            noise = self.cache.read(recipe.noise.path, recipe.rate)
-            noise = np.roll(noise, -int(recipe.noise.start * recipe.rate))
-        mixture = mix(
-            [self.cache.read(s.path, recipe.rate, s.speed) for s in recipe.sources],
-            [source.gain for source in recipe.sources],
-            [int(onset * recipe.rate) for onset in recipe.onsets],
-            noise,
-            None if recipe.noise is None else recipe.noise.gain,
-            recipe.rate,
+        mixture = mix_recipe(
+            recipe,
+            lambda path, speed: (
+                self.cache.read(path, recipe.rate, speed),
+                recipe.rate,
+            ),
         )
         peak = float(np.abs(mixture).max())
         return mixture * np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))

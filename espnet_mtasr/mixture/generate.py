@@ -1,8 +1,9 @@
-"""Make recordings and data directories from mixture metadata.
+"""Make recordings and data directories from lists of mixtures.
 
-The metadata may be ours (make_metadata.py) or LibriMix's own CSVs. A mixture whose
-recording is there is not made again, so a stopped run goes on where it was. Training
-sets skip, count and list mixtures with bad sources; others stop before any is made.
+The lists may be ours (make_metadata.py), LibriMix's own CSVs or LibriSpeechMix's. A
+mixture whose recording is there is not made again, so a stopped run goes on where it
+was. Training sets skip, count and list mixtures with bad sources; others stop before
+any is made. What a mixture is made of is its recipe (describe.py); render.py mixes it.
 """
 
 import hashlib
@@ -11,59 +12,42 @@ import os
 import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
-
-import numpy as np
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.files import write_list
-from espnet_mtasr.mixture.corpus import talker_of, text_of
+from espnet_mtasr.files import write_list, write_whole
 from espnet_mtasr.mixture.data_dir import check_same_ids, write_data_dir
-from espnet_mtasr.mixture.metadata import MixtureRow, read_metadata
-from espnet_mtasr.mixture.mixing import mix, read_audio
+from espnet_mtasr.mixture.describe import (
+    KINDS,
+    Corpus,
+    describe,
+    files_of,
+    probe_seconds,
+    source_file,
+)
+from espnet_mtasr.mixture.lists import read_lists, single_talker_rows
+from espnet_mtasr.mixture.metadata import MixtureRow
+from espnet_mtasr.mixture.mixing import pcm16, read_recording
 from espnet_mtasr.mixture.progress import progress
-from espnet_mtasr.mixture.recipe import MixtureRecipe, Noise, Source
+from espnet_mtasr.mixture.recipe import MODES
+from espnet_mtasr.mixture.render import mix_recipe
 from espnet_mtasr.mixture.report import (
     Mixture,
     SetReport,
     check_length,
-    check_mixture,
     data_tables,
     format_report,
     summarize,
 )
 
-VARIANTS = ("clean", "noisy", "both", "alternate")
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Where sources lie and how mixtures are stored.
-
-    Attributes:
-        librispeech: Root of the source paths.
-        wham_noise: Root of the noise paths; may be missing for clean mixtures.
-        rate: Hz of the mixtures; sources of other rates are resampled.
-        audio_format: flac or wav, 16 bits.
-    """
-
-    librispeech: Path
-    wham_noise: Optional[Path]
-    rate: int = 16000
-    audio_format: str = "flac"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One recording to make."""
-
-    row: MixtureRow
-    noisy: bool
-    audio: Path
-    mixture: Mixture
+VARIANTS = (*KINDS, "both", "alternate")
+ALIASES = {"mix_clean": "clean", "mix_both": "noisy", "mix_single": "single"}
+# Part of what recordings depend on: a change of arithmetic makes them anew.
+ARITHMETIC = 2
 
 
 def prefix_of(set_name: str) -> str:
@@ -76,172 +60,152 @@ def prefix_of(set_name: str) -> str:
 
 
 def data_dir_names(set_name: str, variant: str) -> Dict[str, str]:
-    """Return data directory name to the variant it holds.
+    """Return data directory name to the kind it holds.
 
     `alternate` keeps the set's name: every other mixture is noisy.
+
+    >>> data_dir_names("dev_x", "clean,mix_single")
+    {'dev_x_clean': 'clean', 'dev_x_single': 'single'}
+
+    Raises:
+        UserError: not one of `VARIANTS`, or several kinds between commas.
     """
     if variant == "alternate":
         return {set_name: "alternate"}
-    chosen = ("clean", "noisy") if variant == "both" else (variant,)
-    return {f"{set_name}_{v}": v for v in chosen}
-
-
-def describe(
-    row: MixtureRow, utt: str, audio: Path, corpus: Corpus, noisy: bool
-) -> Mixture:
-    """Look up talkers, texts and durations of a row; talkers sorted by onset.
-
-    Raises:
-        UserError: a source is missing or unreadable, has no line in its transcripts,
-            or `check_mixture` fails.
-    """
-    root = corpus.librispeech
-    order = sorted(range(row.n_talkers), key=lambda k: row.onsets[k])
-    talkers, texts, intervals, sources = [], [], [], []
-    for k in order:
-        path = row.source_paths[k]
-        seconds = _duration(root / path)
-        name, text = text_of(root, path)
-        if text is None:
-            raise UserError(
-                f"{root / path}: {name} has no line in the chapter's *.trans.txt; "
-                f"add it"
-            )
-        talkers.append(talker_of(path))
-        texts.append(text.lower())
-        intervals.append((row.onsets[k], row.onsets[k] + seconds))
-        sources.append(
-            Source(
-                os.path.abspath(root / path), row.source_gains[k], talkers[-1], seconds
-            )
+    named = "clean,noisy" if variant == "both" else variant
+    kinds = [ALIASES.get(kind, kind) for kind in named.split(",")]
+    if not all(kind in KINDS for kind in kinds):
+        raise UserError(
+            f"--set {set_name}: variant {variant!r}: choose of {', '.join(VARIANTS)}"
         )
-    noise = None
-    if noisy:
-        noise = Noise(
-            os.path.abspath(corpus.wham_noise / row.noise_path), row.noise_gain
-        )
-    mixture = Mixture(
-        utt,
-        os.path.abspath(audio),
-        tuple(talkers),
-        tuple(texts),
-        tuple(intervals),
-        MixtureRecipe(
-            tuple(sources), tuple(row.onsets[k] for k in order), noise, corpus.rate
-        ),
-    )
-    check_mixture(mixture)
-    return mixture
+    return {f"{set_name}_{kind}": kind for kind in kinds}
 
 
-def _duration(path: Path) -> float:
-    import soundfile
-
-    try:
-        info = soundfile.info(path)
-    except soundfile.SoundFileError:
-        read_audio(path, 16000)  # raises the error that says why
-        raise
-    if info.frames == 0:
-        raise UserError(f"{path}: holds no samples; restore it")
-    return info.frames / info.samplerate
-
-
-def render(job: Job, corpus: Corpus) -> Optional[str]:
+def write_recording(mixture: Mixture, corpus: Corpus) -> Optional[str]:
     """Make one recording; return what is wrong with a source, else None."""
     import soundfile
 
-    if job.audio.exists():
+    audio = Path(mixture.audio)
+    if audio.exists():
         return None
-    row, rate = job.row, corpus.rate
     try:
-        sources = [read_audio(corpus.librispeech / p, rate) for p in row.source_paths]
-        noise = None
-        if job.noisy:
-            noise = read_audio(corpus.wham_noise / row.noise_path, rate)
+        samples = pcm16(mix_recipe(mixture.recipe))
     except UserError as e:
         return str(e)
-    onsets = [int(onset * rate) for onset in row.onsets]
-    mixture = mix(sources, row.source_gains, onsets, noise, row.noise_gain, rate)
-    job.audio.parent.mkdir(parents=True, exist_ok=True)
-    part = job.audio.with_name(job.audio.name + ".part")
+    audio.parent.mkdir(parents=True, exist_ok=True)
+    part = audio.with_name(audio.name + ".part")
     soundfile.write(
         part,
-        np.clip(mixture, -1.0, 1.0),
-        rate,
+        samples,
+        corpus.rate,
         format=corpus.audio_format.upper(),
         subtype="PCM_16",
     )
-    os.replace(part, job.audio)
+    os.replace(part, audio)
     return None
 
 
-def _probe(path: Path) -> Optional[str]:
+def _probe(path: str) -> Optional[str]:
     try:
-        read_audio(path, 16000)
+        read_recording(path)
     except UserError as e:
         return str(e)
     return None
 
 
+@contextmanager
+def worker_pool(nj: int) -> Iterator[ProcessPoolExecutor]:
+    """Run processes; an error does not wait for the work that isn't begun."""
+    with ProcessPoolExecutor(max(1, nj)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@dataclass
 class SetBuilder:
-    """The mixtures of one metadata file, in one or two variants."""
+    """The mixtures of one set, of one or more kinds.
 
-    def __init__(
-        self, name: str, csv: Path, variant: str, corpus: Corpus, audio_root: Path
-    ) -> None:
-        if variant not in VARIANTS:
-            raise UserError(f"--set {name}: variant {variant!r}: choose of {VARIANTS}")
-        self.name, self.csv, self.variant, self.corpus = name, csv, variant, corpus
-        self.folder = audio_root / name
-        self.skips_bad_audio = name.startswith("train")
-        self.rows = read_metadata(csv)
+    Attributes:
+        name: Of the set; one that starts with `train` skips bad audio.
+        rows: Its mixtures.
+        kinds: Data directory to its kind: clean, noisy, single or alternate.
+        corpus: Sources.
+        folder: Gets `KIND/MIXTURE_ID.{flac,wav}`.
+        in_place: Mixtures are the sources' own files: nothing is generated.
+    """
+
+    name: str
+    rows: Sequence[MixtureRow]
+    kinds: Mapping[str, str]
+    corpus: Corpus
+    folder: Path
+    in_place: bool = False
+
+    def __post_init__(self) -> None:
+        self.skips_bad_audio = self.name.startswith("train")
         self.skipped: Dict[str, str] = {}
-        if variant != "clean" and self.rows[0].noise_path is None:
-            raise UserError(f"{csv}:1: lacks column noise_path; choose variant clean")
-        if variant != "clean" and corpus.wham_noise is None:
-            raise UserError(f"--set {name} {variant} needs --wham_noise")
-        self.jobs = {
-            directory: self._jobs(kind)
-            for directory, kind in data_dir_names(name, variant).items()
-        }
+        self.data: Dict[str, List[Mixture]] = {}
+        if set(self.kinds.values()) <= {"clean"}:
+            return
+        for row in self.rows:
+            if row.noise_path is None:
+                raise UserError(
+                    f"{row.origin}: the list has no column noise_path; choose variant "
+                    f"clean"
+                )
+        if self.corpus.wham_noise is None:
+            raise UserError(f"--set {self.name} with noise needs --wham_noise")
 
-    def _jobs(self, kind: str) -> List[Job]:
-        jobs = []
+    def sources(self) -> List[Path]:
+        """List the recordings of all talkers, each once."""
+        paths = (source_file(self.corpus, p) for r in self.rows for p in r.source_paths)
+        return list(dict.fromkeys(paths))
+
+    def describe(self, seconds: Mapping[Path, Union[float, str]]) -> None:
+        """Look up what all mixtures hold; skip bad ones, or raise `UserError`."""
+        for directory, kind in self.kinds.items():
+            self.data[directory] = list(self._mixtures(kind, seconds))
+
+    def _mixtures(
+        self, kind: str, seconds: Mapping[Path, Union[float, str]]
+    ) -> Iterator[Mixture]:
         for number, row in enumerate(self.rows):
-            noisy = kind == "noisy" or (kind == "alternate" and number % 2 == 1)
-            label = "noisy" if noisy else "clean"
-            file = f"{row.mixture_id}.{self.corpus.audio_format}"
-            audio = self.folder / label / file
+            label = kind
+            if kind == "alternate":
+                label = ("clean", "noisy")[number % 2]
             utt = f"{prefix_of(self.name)}_{label}_{row.mixture_id}"
+            audio = self.folder / label / f"{row.mixture_id}.{self.corpus.audio_format}"
+            if self.in_place:
+                utt = f"{prefix_of(self.name)}_{row.mixture_id}"
+                audio = source_file(self.corpus, row.source_paths[0])
             try:
-                mixture = describe(row, utt, audio, self.corpus, noisy)
+                yield describe(row, utt, audio, self.corpus, label, seconds)
             except UserError as e:
-                self._skip(utt, str(e))
-                continue
-            jobs.append(Job(row, noisy, audio, mixture))
-        return jobs
+                self._skip(utt, str(e), row.origin)
 
-    def _skip(self, utt: str, why: str) -> None:
+    def _skip(self, utt: str, why: str, origin: str = "") -> None:
         if not self.skips_bad_audio:
-            raise UserError(f"{self.csv}: {why}")
+            raise UserError(f"{origin or self.name}: {why}")
         self.skipped[utt] = why
 
     def _digest(self) -> str:
         sizes = {}
         for row in self.rows:
-            paths = [self.corpus.librispeech / p for p in row.source_paths]
-            if row.noise_path is not None and self.corpus.wham_noise is not None:
-                paths.append(self.corpus.wham_noise / row.noise_path)
-            for path in paths:
-                if str(path) not in sizes:
-                    sizes[str(path)] = path.stat().st_size if path.exists() else -1
+            for path in files_of(row, self.corpus):
+                if path not in sizes:
+                    sizes[path] = path.stat().st_size if path.exists() else -1
         stored = {k: str(v) for k, v in asdict(self.corpus).items()}
-        described = json.dumps([stored, self.csv.read_text("utf-8"), sizes])
+        files = {str(path): size for path, size in sizes.items()}
+        described = json.dumps([ARITHMETIC, stored, list(map(repr, self.rows)), files])
         return hashlib.sha256(described.encode()).hexdigest()
 
     def drop_stale(self) -> None:
         """Remove recordings that were made from other metadata or sources."""
+        if self.in_place:
+            return
         note = self.folder / ".settings"
         digest = self._digest()
         if self.folder.exists() and not note.exists() and any(self.folder.iterdir()):
@@ -252,26 +216,27 @@ class SetBuilder:
         self.folder.mkdir(parents=True, exist_ok=True)
         note.write_text(digest)
 
-    def pending_sources(self) -> List[Path]:
+    def pending_sources(self) -> List[str]:
         """List the files that recordings still to be made are mixed from."""
-        paths = {}
-        for job in self.pending():
-            paths.update((self.corpus.librispeech / p, 0) for p in job.row.source_paths)
-            if job.noisy:
-                paths[self.corpus.wham_noise / job.row.noise_path] = 0
-        return list(paths)
+        recipes = [mixture.recipe for mixture in self.pending()]
+        paths = [source.path for recipe in recipes for source in recipe.sources]
+        paths += [recipe.noise.path for recipe in recipes if recipe.noise is not None]
+        return list(dict.fromkeys(paths))
 
-    def pending(self) -> List[Job]:
-        return [j for jobs in self.jobs.values() for j in jobs if not j.audio.exists()]
+    def pending(self) -> List[Mixture]:
+        """List the mixtures that have no recording yet."""
+        mixtures = (m for kept in self.data.values() for m in kept)
+        return [m for m in mixtures if not os.path.exists(m.audio)]
 
     def generate(self, pool: ProcessPoolExecutor) -> None:
         """Make the recordings that are missing."""
         pending = self.pending()
-        results = pool.map(partial(render, corpus=self.corpus), pending, chunksize=8)
+        write = partial(write_recording, corpus=self.corpus)
+        results = pool.map(write, pending, chunksize=8)
         label = f"{self.name}: mixtures"
-        for job, why in zip(pending, progress(results, len(pending), label)):
+        for mixture, why in zip(pending, progress(results, len(pending), label)):
             if why is not None:
-                self._skip(job.mixture.utt, why)
+                self._skip(mixture.utt, why)
 
     def finish(self) -> Dict[str, List[Mixture]]:
         """Say and list what was skipped; return data directory to its mixtures."""
@@ -279,80 +244,128 @@ class SetBuilder:
         lines = [f"{utt} {why}" for utt, why in self.skipped.items()]
         write_list(listing, lines)
         if lines:
+            total = len(self.rows) * len(self.kinds)
             print(
-                f"{self.name}: skipped {len(lines)} of {len(self.rows)} mixtures, "
+                f"{self.name}: skipped {len(lines)} of {total} mixtures, "
                 f"listed in {listing}, as: {lines[0]}",
                 file=sys.stderr,
             )
-        kept = {
-            directory: [j.mixture for j in jobs if j.mixture.utt not in self.skipped]
-            for directory, jobs in self.jobs.items()
-        }
-        for directory, mixtures in kept.items():
-            if not mixtures:
+        for directory, mixtures in self.data.items():
+            kept = [m for m in mixtures if m.utt not in self.skipped]
+            if not kept:
                 raise UserError(f"{directory}: no mixture is left; see {listing}")
-        return kept
+            self.data[directory] = kept
+        return self.data
+
+
+def _builders(
+    sets: Sequence[Tuple[str, str, str]],
+    singles: Sequence[Tuple[str, str]],
+    corpus: Corpus,
+    audio_root: Path,
+) -> List[SetBuilder]:
+    builders = []
+    for name, lists, variant in sets:
+        kinds = data_dir_names(name, variant)
+        rows = read_lists(lists)
+        builders.append(SetBuilder(name, rows, kinds, corpus, audio_root / name))
+    whole = replace(corpus, mode="max")
+    for name, subsets in singles:
+        rows = single_talker_rows(corpus.librispeech, subsets)
+        builders.append(
+            SetBuilder(name, rows, {name: "clean"}, whole, audio_root / name, True)
+        )
+    directories = [d for builder in builders for d in builder.kinds]
+    for directory in directories:
+        if directories.count(directory) > 1:
+            raise UserError(f"two sets make {directory}; give them different names")
+    return builders
+
+
+def _check_combined(
+    combined: Mapping[str, Sequence[str]], directories: Sequence[str]
+) -> None:
+    for name, parts in combined.items():
+        for part in parts:
+            if part not in directories:
+                raise UserError(
+                    f"--combine {name}: no set {part}; there are "
+                    f"{', '.join(directories)}"
+                )
+
+
+def _stop_on_bad_audio(
+    builders: Sequence[SetBuilder], pool: ProcessPoolExecutor
+) -> None:
+    strict = [b for b in builders if not b.skips_bad_audio]
+    sources = list(dict.fromkeys(p for b in strict for p in b.pending_sources()))
+    probes = pool.map(_probe, sources, chunksize=32)
+    bad = [why for why in progress(probes, len(sources), "checking audio") if why]
+    if bad:
+        more = f" (and {len(bad) - 1} more files)" if len(bad) > 1 else ""
+        raise UserError(f"{bad[0]}{more}; nothing was generated")
 
 
 def generate_sets(
-    sets: Sequence[Tuple[str, Path, str]],
+    sets: Sequence[Tuple[str, str, str]],
     combined: Mapping[str, Sequence[str]],
     corpus: Corpus,
     audio_root: Path,
     data_root: Path,
     nj: int,
+    singles: Sequence[Tuple[str, str]] = (),
 ) -> Dict[str, SetReport]:
     """Make recordings and data directories, print the report.
 
     Args:
-        sets: (name, metadata CSV, variant); variants: clean, noisy, both (a data
-            directory each, `NAME_clean` and `NAME_noisy`), alternate (one, `NAME`).
+        sets: (name, lists, variant). Lists: see `read_lists`. Variants: clean, noisy,
+            single, or several between commas, or both for clean,noisy (a data directory
+            each, `NAME_clean` and so on); alternate (one, `NAME`).
         combined: Data directory to make out of others: name to its parts.
-        corpus: Sources.
-        audio_root: Gets `NAME/{clean,noisy}/MIXTURE_ID.{flac,wav}`.
-        data_root: Gets the data directories.
+        corpus: Sources, and how mixtures are made.
+        audio_root: Gets `NAME/{clean,noisy,single}/MIXTURE_ID.{flac,wav}`.
+        data_root: Gets the data directories; each with its figures in `report.json`.
         nj: Parallel processes.
+        singles: (name, LibriSpeech subsets between commas): data directories of
+            single utterances, where they are.
 
     Raises:
         UserError: bad metadata; bad sources of a set that is no training set; unknown
             or overlapping parts.
     """
-    known = [d for name, _, variant in sets for d in data_dir_names(name, variant)]
-    for name, parts in combined.items():
-        for part in parts:
-            if part not in known:
-                raise UserError(
-                    f"--combine {name}: no set {part}; there are {', '.join(known)}"
-                )
-    builders = [SetBuilder(*spec, corpus, audio_root) for spec in sets]
-    for builder in builders:
-        builder.drop_stale()
+    if corpus.mode not in MODES:
+        raise UserError(f"--mode {corpus.mode}: choose one of {MODES}")
+    builders = _builders(sets, singles, corpus, audio_root)
+    _check_combined(combined, [d for builder in builders for d in builder.kinds])
     data: Dict[str, List[Mixture]] = {}
-    with ProcessPoolExecutor(max(1, nj)) as pool:
-        strict = [b for b in builders if not b.skips_bad_audio]
-        sources = list(dict.fromkeys(p for b in strict for p in b.pending_sources()))
-        probes = pool.map(_probe, sources, chunksize=32)
-        bad = [why for why in progress(probes, len(sources), "checking audio") if why]
-        if bad:
-            more = f" (and {len(bad) - 1} more files)" if len(bad) > 1 else ""
-            raise UserError(f"{bad[0]}{more}; nothing was generated")
+    with worker_pool(nj) as pool:
+        files = list(
+            dict.fromkeys(p for builder in builders for p in builder.sources())
+        )
+        lengths = pool.map(probe_seconds, files, chunksize=64)
+        seconds = dict(zip(files, progress(lengths, len(files), "reading headers")))
+        for builder in builders:
+            builder.describe(seconds)
+        for builder in builders:
+            builder.drop_stale()
+        _stop_on_bad_audio(builders, pool)
         for builder in builders:
             builder.generate(pool)
             data.update(builder.finish())
-        for mixtures in data.values():
-            list(
-                pool.map(
-                    partial(check_length, rate=corpus.rate), mixtures, chunksize=64
-                )
-            )
+            if not builder.in_place:
+                mixtures = [m for d in builder.kinds for m in data[d]]
+                check = partial(check_length, rate=corpus.rate)
+                list(pool.map(check, mixtures, chunksize=64))
     for name, parts in combined.items():
         data[name] = [m for part in parts for m in data[part]]
         if len({m.utt for m in data[name]}) < len(data[name]):
             raise UserError(f"--combine {name}: the parts share ids; name each once")
+    reports = {name: summarize(mixtures) for name, mixtures in data.items()}
     for name, mixtures in data.items():
         tables = data_tables(mixtures)
         check_same_ids({f"{data_root / name}/{t}": v for t, v in tables.items()})
         write_data_dir(data_root / name, tables)
-    reports = {name: summarize(data[name]) for name in data}
+        figures = json.dumps(asdict(reports[name]), indent=2)
+        write_whole(data_root / name / "report.json", figures + "\n")
     print(format_report(reports))
     return reports

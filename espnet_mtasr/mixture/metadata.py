@@ -10,7 +10,7 @@ absolute seconds of talker 2 in `offset`, or of talkers 2, 3, ... in `offset1`,
 import csv
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
@@ -30,6 +30,9 @@ class MixtureRow:
         onsets: Seconds from the mixture's start; the first is 0.
         noise_path: Relative to the WHAM! noise folder; None without noise.
         noise_gain: Linear factor; None without noise.
+        texts: What the list says is spoken, if it says so: must be the transcripts'.
+        seconds: How long the list says the sources are, if it says so.
+        origin: FILE:LINE that it was read from, for messages.
     """
 
     mixture_id: str
@@ -38,6 +41,9 @@ class MixtureRow:
     onsets: Tuple[float, ...]
     noise_path: Optional[str] = None
     noise_gain: Optional[float] = None
+    texts: Optional[Tuple[str, ...]] = None
+    seconds: Optional[Tuple[float, ...]] = None
+    origin: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         n = len(self.source_paths)
@@ -65,6 +71,15 @@ def onset_columns(n_talkers: int) -> List[str]:
     return [f"offset{k}" for k in range(1, n_talkers)]
 
 
+def is_info_file(path: PathLike) -> bool:
+    """Return whether a CSV is one of LibriMix's lists of talkers, not of mixtures.
+
+    >>> is_info_file("metadata/Libri3Mix/libri3mix_dev-clean_info.csv")
+    True
+    """
+    return Path(path).stem.endswith("_info")
+
+
 def read_metadata(path: PathLike) -> List[MixtureRow]:
     """Read a metadata CSV of any number of talkers; unknown columns are ignored.
 
@@ -75,6 +90,11 @@ def read_metadata(path: PathLike) -> List[MixtureRow]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such metadata file; run the step that makes it")
+    if is_info_file(path):
+        raise UserError(
+            f"{path}: is LibriMix's list of talkers, not of mixtures; give "
+            f"{path.with_name(path.name.replace('_info.csv', '.csv'))}"
+        )
     with path.open(encoding="utf-8", newline="") as f:
         reader = csv.DictReader(f)
         columns = list(reader.fieldnames or [])
@@ -165,6 +185,7 @@ def _parse_row(
         tuple(onsets),
         text("noise_path") if has_noise else None,
         number("noise_gain") if has_noise else None,
+        origin=where,
     )
 
 

@@ -1,10 +1,12 @@
 """Mix talkers and noise with LibriMix's arithmetic, and measure overlap.
 
 Source: create_librimix_from_metadata.py of LibriMix (Cosentino et al., arXiv
-2005.11262), mode `max`: 32-bit floats, gain, zero padding, sum in source order, noise
-last. New here: each talker has an onset.
+2005.11262): 32-bit floats, gain, resampling, zero padding or a cut, sum in source
+order, noise last, 16 bits. New here: each talker has an onset. render.py mixes what a
+recipe says.
 """
 
+from fractions import Fraction
 from math import gcd
 from pathlib import Path
 from typing import Optional, Sequence, Tuple, Union
@@ -14,6 +16,39 @@ import numpy as np
 from espnet_mtasr.errors import UserError
 
 Interval = Tuple[float, float]
+INT16 = 32768.0
+
+
+def read_recording(
+    path: Union[str, Path], speed: float = 1.0
+) -> Tuple[np.ndarray, int]:
+    """Read the first channel of a recording.
+
+    Args:
+        path: Anything that soundfile reads.
+        speed: Times as fast as recorded: see `change_speed`.
+
+    Returns:
+        (N,) float32 and its own rate in Hz.
+
+    Raises:
+        UserError: missing, unreadable or empty file, or values that are not finite.
+    """
+    import soundfile
+
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such audio file; restore it or drop its mixtures")
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as e:
+        reason = str(e).split(": ", 1)[-1].rstrip(".")
+        raise UserError(f"{path}: cannot be read ({reason}); restore it") from None
+    samples = samples[:, 0]
+    if len(samples) == 0:
+        raise UserError(f"{path}: holds no samples; restore it")
+    if not np.isfinite(samples).all():
+        raise UserError(f"{path}: holds NaN or infinite samples; restore it")
+    return (samples if speed == 1.0 else change_speed(samples, speed)), rate
 
 
 def read_audio(path: Union[str, Path], rate: int) -> np.ndarray:
@@ -27,41 +62,50 @@ def read_audio(path: Union[str, Path], rate: int) -> np.ndarray:
         (N,) float32 at `rate`.
 
     Raises:
-        UserError: missing, unreadable or empty file, or values that are not finite.
+        UserError: see `read_recording`.
     """
-    import soundfile
-
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such audio file; restore it or drop its mixtures")
-    try:
-        samples, own_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as e:
-        reason = str(e).split(": ", 1)[-1].rstrip(".")
-        raise UserError(f"{path}: cannot be read ({reason}); restore it") from None
-    samples = samples[:, 0]
-    if len(samples) == 0:
-        raise UserError(f"{path}: holds no samples; restore it")
-    if not np.isfinite(samples).all():
-        raise UserError(f"{path}: holds NaN or infinite samples; restore it")
-    return resample(samples, own_rate, rate)
+    return resample(*read_recording(path), rate)
 
 
 def resample(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
-    """Resample (N,) float32 from `own_rate` to `rate` Hz with a polyphase filter."""
+    """Resample (N,) floats from `own_rate` to `rate` Hz with a polyphase filter."""
     if own_rate == rate:
         return samples
     from scipy.signal import resample_poly
 
     common = gcd(own_rate, rate)
-    return resample_poly(samples, rate // common, own_rate // common).astype(np.float32)
+    resampled = resample_poly(samples, rate // common, own_rate // common)
+    return resampled.astype(samples.dtype)
+
+
+def change_speed(samples: np.ndarray, speed: float) -> np.ndarray:
+    """Play (N,) float32 `speed` times as fast, and so higher, as `sox speed` does.
+
+    LibriMix stores such noise with 16 bits and reads it again, so 16 bits it has here.
+    The filter is not sox's: the samples are near those of sox, not equal.
+
+    Returns:
+        (ceil(N / speed),) float32.
+    """
+    from scipy.signal import resample_poly
+
+    ratio = (1 / Fraction(str(speed))).limit_denominator(100)
+    samples = resample_poly(samples, ratio.numerator, ratio.denominator)
+    rounded = np.clip(np.rint(samples * INT16), -INT16, INT16 - 1)
+    return rounded.astype(np.float32) / np.float32(INT16)
+
+
+def scale(samples: np.ndarray, gain: float) -> np.ndarray:
+    """Apply a gain in the precision of the samples, as LibriMix does."""
+    return samples * samples.dtype.type(gain)
 
 
 def fit_noise(noise: np.ndarray, n: int, rate: int) -> np.ndarray:
     """Cut noise to `n` samples, or repeat it.
 
     As in LibriMix, a repetition begins before the end of the one before and the two
-    are cross-faded with the halves of a Hann window, 0.5 s long or, for noise of under
-    1 s, half as long as the noise.
+    are cross-faded with the halves of a Hann window of 1 s. For noise of 0.5 s or less,
+    where LibriMix fails, the fade is half as long as the noise.
 
     Args:
         noise: (M,) float32, M > 0.
@@ -69,25 +113,46 @@ def fit_noise(noise: np.ndarray, n: int, rate: int) -> np.ndarray:
         rate: Hz.
 
     Returns:
-        (n,) float32.
+        (n,): float32 if cut, float64 if repeated (LibriMix's window is float64, and
+        what follows is computed in it).
     """
     if len(noise) == 0:
         raise ValueError("noise of 0 samples cannot be repeated")
     if len(noise) >= n:
         return noise[:n]
-    fade = min(rate // 2, len(noise) // 2)
-    # The first half of a Hann window of 2 * fade points and its complement.
-    rise = (0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / max(fade, 1))).astype("f4")
-    step = len(noise) - fade
-    repeated = np.zeros(n + len(noise), dtype=np.float32)
-    for start in range(0, n, step):
-        piece = noise.copy()
-        if start > 0:
-            piece[:fade] *= rise
-        if start + step < n:
-            piece[step:] *= 1 - rise
-        repeated[start : start + len(piece)] += piece
+    fade = rate // 2 + 1
+    if len(noise) <= fade:
+        fade = len(noise) // 2 if len(noise) > 3 else 0
+    rise = np.hanning(2 * fade - 1)[:fade]
+    repeated = np.empty(n + len(noise))
+    end = len(noise)
+    repeated[:end] = noise
+    while end < n:
+        faded = repeated[end - fade : end] * rise[::-1] + noise[:fade] * rise
+        repeated[end - fade : end] = faded
+        repeated[end : end + len(noise) - fade] = noise[fade:]
+        end += len(noise) - fade
     return repeated[:n]
+
+
+def add_up(
+    parts: Sequence[np.ndarray],
+    starts: Sequence[int],
+    n: int,
+    noise: Optional[np.ndarray] = None,
+) -> np.ndarray:
+    """Sum parts that start at samples of their own; the noise comes last, at 0.
+
+    Returns:
+        (n,) float32; what reaches beyond `n` is cut. Not clipped.
+    """
+    mixture = np.zeros(n, dtype=np.float32)
+    for part, start in zip(parts, starts):
+        # Each sum is rounded to 32 bits before the next one, as in LibriMix.
+        mixture[start : start + len(part)] += part[: max(0, n - start)]
+    if noise is not None:
+        mixture[: len(noise)] += noise[:n]
+    return mixture
 
 
 def mix(
@@ -122,14 +187,22 @@ def mix(
     if min(onsets) < 0:
         raise ValueError(f"negative onset in {list(onsets)}")
     n = max(onset + len(source) for source, onset in zip(sources, onsets))
-    mixture = np.zeros(n, dtype=np.float32)
-    for source, gain, onset in zip(sources, gains, onsets):
-        mixture[onset : onset + len(source)] += source * np.float32(gain)
     if noise is not None:
         if noise_gain is None:
             raise ValueError("noise needs noise_gain")
-        mixture += fit_noise(noise * np.float32(noise_gain), n, rate)
-    return mixture
+        noise = scale(fit_noise(noise, n, rate), noise_gain)
+    parts = [scale(source, gain) for source, gain in zip(sources, gains)]
+    return add_up(parts, onsets, n, noise)
+
+
+def pcm16(samples: np.ndarray) -> np.ndarray:
+    """Convert (N,) floats to int16 as soundfile does when it writes a WAV file.
+
+    It cuts 32 bits to 16, where for FLAC it rounds: converted here, both formats hold
+    the same samples, which are those of LibriMix's WAV files.
+    """
+    wide = np.rint(samples.astype(np.float64) * 2.0**31)
+    return (np.clip(wide, -(2**31), 2**31 - 1).astype(np.int64) >> 16).astype(np.int16)
 
 
 def _depths(intervals: Sequence[Interval]) -> Sequence[Tuple[int, float]]:

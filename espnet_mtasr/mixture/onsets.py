@@ -13,6 +13,8 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.metadata import MixtureRow
 
 POLICIES = ("librimix", "successive", "none")
+# Shorter gaps are lost when onsets are rounded, and talkers would begin together.
+MIN_GAP = 0.001
 
 
 def mixture_rng(seed: int, mixture_id: str, purpose: str) -> random.Random:
@@ -42,13 +44,17 @@ class OnsetPolicy:
     def __post_init__(self) -> None:
         if self.name not in POLICIES:
             raise UserError(f"onset policy {self.name!r}: choose one of {POLICIES}")
-        if not 0 <= self.low <= self.high:
+        if not MIN_GAP <= self.low <= self.high:
             raise UserError(
-                f"onset gap {self.low:g} to {self.high:g} s: give 0 <= low <= high"
+                f"onset gap {self.low:g} to {self.high:g} s: give "
+                f"{MIN_GAP} <= low <= high, or policy none for no gap"
             )
 
     def draw(self, n_talkers: int, seed: int, mixture_id: str) -> Tuple[float, ...]:
-        """Return ascending onsets in seconds (tenths of a millisecond), first 0."""
+        """Return onsets in seconds (tenths of a millisecond), first 0.
+
+        They ascend and differ, but with `none`.
+        """
         rng = mixture_rng(seed, mixture_id, "onsets")
         onsets: List[float] = [0.0]
         for k in range(1, n_talkers):

@@ -18,7 +18,7 @@ class Mixture:
         utt: Utterance id.
         audio: Absolute path of its recording.
         talkers: Names.
-        texts: Lower case.
+        texts: Lower case; () if the recording cuts words.
         intervals: (onset, end) of each talker in seconds.
         recipe: What it is made of; None if that isn't known.
     """
@@ -32,6 +32,9 @@ class Mixture:
 
     @property
     def seconds(self) -> float:
+        """How long the recording is."""
+        if self.recipe is not None:
+            return self.recipe.seconds
         return max(end for _, end in self.intervals)
 
     @property
@@ -44,8 +47,12 @@ class Mixture:
 def check_mixture(mixture: Mixture) -> None:
     """Check one mixture before audio is made of it.
 
+    Talkers may all begin at 0, as in stock LibriMix, which has no order of onsets; else
+    no two may begin at one time.
+
     Raises:
-        UserError: a talker stands twice, onsets are not sorted, or a text is empty.
+        UserError: a talker stands twice, onsets are not sorted or not distinct, a text
+            is empty, or a talker begins after the end of a cut recording.
     """
     if len(set(mixture.talkers)) < len(mixture.talkers):
         raise UserError(
@@ -54,6 +61,17 @@ def check_mixture(mixture: Mixture) -> None:
         )
     if any(gap < 0 for gap in mixture.gaps):
         raise UserError(f"{mixture.utt}: onsets are not sorted: {mixture.intervals}")
+    if 0 in mixture.gaps and any(start != 0 for start, _ in mixture.intervals):
+        onsets = ", ".join(f"{start:g}" for start, _ in mixture.intervals)
+        raise UserError(
+            f"{mixture.utt}: two talkers begin at one time (onsets {onsets} s); give "
+            f"them different onsets, or all 0 for stock LibriMix"
+        )
+    if any(end <= start for start, end in mixture.intervals):
+        raise UserError(
+            f"{mixture.utt}: a talker begins after the end of the first to end "
+            f"({mixture.seconds:g} s); drop the mixture or use --mode max"
+        )
     if not all(mixture.texts):
         raise UserError(
             f"{mixture.utt}: a talker has no words; drop it from its metadata"
@@ -83,20 +101,24 @@ def check_length(mixture: Mixture, rate: int) -> None:
 
 
 def data_tables(mixtures: Sequence[Mixture]) -> Dict[str, Dict[str, object]]:
-    """Return the files of a data directory: name to {utterance id: value}."""
+    """Return the files of a data directory: name to {utterance id: value}.
+
+    Mixtures that cut words have no `text`.
+    """
     tables: Dict[str, Dict[str, object]] = {
-        name: {} for name in ("wav.scp", "text", "utt2num_spk", "onsets", "utt2overlap")
+        "wav.scp": {m.utt: m.audio for m in mixtures},
+        "utt2num_spk": {m.utt: len(m.talkers) for m in mixtures},
+        "onsets": {
+            m.utt: " ".join(f"{start:.4f}" for start, _ in m.intervals)
+            for m in mixtures
+        },
+        "utt2overlap": {m.utt: f"{overlap_ratio(m.intervals):.4f}" for m in mixtures},
+        "utt2spk": {m.utt: m.utt for m in mixtures},
     }
-    tables["utt2spk"] = {}
+    if all(m.texts for m in mixtures):
+        tables["text"] = {m.utt: join_sot(m.texts) for m in mixtures}
     if all(m.recipe is not None for m in mixtures):
         tables["utt2mixture"] = {m.utt: m.recipe.to_line() for m in mixtures}
-    for m in mixtures:
-        tables["wav.scp"][m.utt] = m.audio
-        tables["text"][m.utt] = join_sot(m.texts)
-        tables["utt2num_spk"][m.utt] = len(m.talkers)
-        tables["onsets"][m.utt] = " ".join(f"{start:.4f}" for start, _ in m.intervals)
-        tables["utt2overlap"][m.utt] = f"{overlap_ratio(m.intervals):.4f}"
-        tables["utt2spk"][m.utt] = m.utt
     return tables
 
 
@@ -112,6 +134,8 @@ class SetReport:
         all_at_once: Share of the mixtures of 3 or more in which all talk at once at
             some time; None without such mixtures.
         min_gap: Smallest time between two onsets in seconds; None for single talkers.
+        median_gap: Its median.
+        max_gap: The largest.
     """
 
     n_utt: int
@@ -120,10 +144,13 @@ class SetReport:
     overlap: float
     all_at_once: Optional[float]
     min_gap: Optional[float]
+    median_gap: Optional[float]
+    max_gap: Optional[float]
 
 
 def summarize(mixtures: Sequence[Mixture]) -> SetReport:
     """Return the figures of a set that is not empty."""
+    gaps = [gap for m in mixtures for gap in m.gaps]
     many = [all_at_once(m.intervals) for m in mixtures if len(m.talkers) > 2]
     return SetReport(
         n_utt=len(mixtures),
@@ -131,7 +158,9 @@ def summarize(mixtures: Sequence[Mixture]) -> SetReport:
         n_talkers=len({t for m in mixtures for t in m.talkers}),
         overlap=statistics.median(overlap_ratio(m.intervals) for m in mixtures),
         all_at_once=sum(many) / len(many) if many else None,
-        min_gap=min((gap for m in mixtures for gap in m.gaps), default=None),
+        min_gap=min(gaps, default=None),
+        median_gap=statistics.median(gaps) if gaps else None,
+        max_gap=max(gaps, default=None),
     )
 
 
@@ -140,13 +169,15 @@ def format_report(reports: Mapping[str, SetReport]) -> str:
     width = max([len("set"), *map(len, reports)])
     lines = [
         f"{'set':{width}}   utts  hours  talkers  overlap (median)  "
-        f"3+ all at once  smallest onset gap"
+        f"3+ all at once  onset gap (min, median, max)"
     ]
     for name, r in reports.items():
         at_once = "-" if r.all_at_once is None else f"{100 * r.all_at_once:.1f} %"
-        gap = "-" if r.min_gap is None else f"{r.min_gap:.3f} s"
+        gaps = "-"
+        if r.min_gap is not None:
+            gaps = f"{r.min_gap:.3f} {r.median_gap:.3f} {r.max_gap:.3f} s"
         lines.append(
             f"{name:{width}} {r.n_utt:6d} {r.hours:6.2f} {r.n_talkers:8d} "
-            f"{r.overlap:17.3f} {at_once:>15} {gap:>19}"
+            f"{r.overlap:17.3f} {at_once:>15} {gaps:>29}"
         )
     return "\n".join(lines)

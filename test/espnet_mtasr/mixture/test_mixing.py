@@ -51,10 +51,10 @@ def test_mix_refuses_what_does_not_fit():
 
 
 def test_repeated_noise_crossfades():
-    # 4 samples: a fade of 2 with the factors 0 and 1/2, so repetitions start every 2.
-    # Sample 2: 3 * 1 + 1 * 0; sample 3: 4 * 1/2 + 2 * 1/2; samples 4 and 5 alike.
+    # 6 samples: a fade of 3 with the factors 0, 1/2 and 1, so repetitions start every
+    # 3. Sample 3: 4 * 1 + 1 * 0; sample 4: 5 / 2 + 2 / 2; sample 5: 6 * 0 + 3 * 1.
     np.testing.assert_allclose(
-        fit_noise(f4(1, 2, 3, 4), 6, 16000), f4(1, 2, 3, 3, 3, 3), atol=1e-6
+        fit_noise(f4(1, 2, 3, 4, 5, 6), 9, 16000), f4(1, 2, 3, 4, 3.5, 3, 4, 5, 6)
     )
 
 

@@ -1,0 +1,163 @@
+"""Say what a mixture of a list holds: its recipe, talkers, texts and times.
+
+Kinds are those of LibriMix: `clean` (mix_clean: all talkers), `noisy` (mix_both: all
+talkers and noise), `single` (mix_single: the first talker and noise, as long as the
+mixture of all).
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Mapping, Optional, Tuple, Union
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.corpus import find_audio, find_noise, talker_of, text_of
+from espnet_mtasr.mixture.metadata import MixtureRow
+from espnet_mtasr.mixture.mixing import read_recording
+from espnet_mtasr.mixture.recipe import MixtureRecipe, Noise, Source
+from espnet_mtasr.mixture.report import Mixture, check_mixture
+
+KINDS = ("clean", "noisy", "single")
+# A list's and a recording's duration may differ by this many seconds.
+TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Where sources lie and how mixtures are made and stored.
+
+    Attributes:
+        librispeech: Root of the source paths.
+        wham_noise: Root of the noise paths; may be missing for clean mixtures.
+        rate: Hz of the mixtures; sources of other rates are resampled.
+        audio_format: flac or wav, 16 bits.
+        mode: `max`: a mixture ends with the last talker to end. `min`: with the first;
+            this cuts words, so such mixtures have no text.
+    """
+
+    librispeech: Path
+    wham_noise: Optional[Path]
+    rate: int = 16000
+    audio_format: str = "flac"
+    mode: str = "max"
+
+
+def source_file(corpus: Corpus, path: str) -> Path:
+    """Return the recording of a source path, its suffix as the corpus has it."""
+    return find_audio(corpus.librispeech / path)
+
+
+def probe_seconds(path: Path) -> Union[float, str]:
+    """Return a recording's duration from its header, or what is wrong with it."""
+    import soundfile
+
+    try:
+        info = soundfile.info(path)
+        if info.frames == 0:
+            return f"{path}: holds no samples; restore it"
+        return info.frames / info.samplerate
+    except soundfile.SoundFileError as e:
+        try:
+            read_recording(path)
+        except UserError as problem:
+            return str(problem)
+        return f"{path}: cannot be read ({e}); restore it"
+
+
+def describe(
+    row: MixtureRow,
+    utt: str,
+    audio: Path,
+    corpus: Corpus,
+    kind: str,
+    seconds: Mapping[Path, Union[float, str]],
+) -> Mixture:
+    """Look up talkers, texts and durations of a row; talkers sorted by onset.
+
+    Args:
+        row: From a list.
+        utt: Utterance id.
+        audio: Where the recording is or will be.
+        corpus: Sources.
+        kind: One of `KINDS`.
+        seconds: Durations, or what is wrong, of the sources' files: see
+            `probe_seconds`.
+
+    Raises:
+        UserError: a source is missing or unreadable, has no line in its transcripts or
+            differs from what the list says of it, or `check_mixture` fails.
+    """
+    order = sorted(range(row.n_talkers), key=lambda k: row.onsets[k])
+    parts = [_source(row, k, corpus, seconds) for k in range(row.n_talkers)]
+    heard = [0] if kind == "single" else order
+    recipe = MixtureRecipe(
+        tuple(parts[k] for k in heard),
+        tuple(row.onsets[k] for k in heard),
+        None if kind == "clean" else _noise(row, corpus),
+        corpus.rate,
+        corpus.mode,
+        tuple(row.onsets[k] + parts[k].seconds for k in order if k not in heard),
+    )
+    texts = tuple(_text(row, k, corpus) for k in heard)
+    mixture = Mixture(
+        utt,
+        os.path.abspath(audio),
+        tuple(source.talker for source in recipe.sources),
+        texts if corpus.mode == "max" else (),
+        tuple(
+            (onset, min(onset + source.seconds, recipe.seconds))
+            for onset, source in zip(recipe.onsets, recipe.sources)
+        ),
+        recipe,
+    )
+    check_mixture(mixture)
+    return mixture
+
+
+def _source(
+    row: MixtureRow,
+    k: int,
+    corpus: Corpus,
+    seconds: Mapping[Path, Union[float, str]],
+) -> Source:
+    path = source_file(corpus, row.source_paths[k])
+    length = seconds[path]
+    if isinstance(length, str):
+        raise UserError(length)
+    if row.seconds is not None and abs(row.seconds[k] - length) > TOLERANCE:
+        raise UserError(
+            f"{path}: lasts {length:g} s, {row.origin} says {row.seconds[k]:g} s; "
+            f"restore the one that is wrong"
+        )
+    talker = talker_of(row.source_paths[k])
+    return Source(os.path.abspath(path), row.source_gains[k], talker, length)
+
+
+def _text(row: MixtureRow, k: int, corpus: Corpus) -> str:
+    name, text = text_of(corpus.librispeech, row.source_paths[k])
+    path = corpus.librispeech / row.source_paths[k]
+    if text is None:
+        raise UserError(
+            f"{path}: {name} has no line in the chapter's *.trans.txt; add it"
+        )
+    if row.texts is not None and row.texts[k].lower().split() != text.lower().split():
+        raise UserError(
+            f"{path}: the transcript is {text!r}, {row.origin} says {row.texts[k]!r}; "
+            f"restore the one that is wrong"
+        )
+    return text.lower()
+
+
+def _noise(row: MixtureRow, corpus: Corpus) -> Noise:
+    path, speed = find_noise(corpus.wham_noise / row.noise_path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such noise; restore it or drop its mixtures")
+    return Noise(os.path.abspath(path), row.noise_gain, speed=speed)
+
+
+def files_of(row: MixtureRow, corpus: Corpus) -> Tuple[Path, ...]:
+    """List the recordings that a row's mixtures of any kind are made of."""
+    paths = [source_file(corpus, path) for path in row.source_paths]
+    if row.noise_path is not None and corpus.wham_noise is not None:
+        paths.append(find_noise(corpus.wham_noise / row.noise_path)[0])
+    return tuple(paths)

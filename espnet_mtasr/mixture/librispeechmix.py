@@ -1,0 +1,89 @@
+"""LibriSpeechMix's lists: mixtures of 1 to 3 LibriSpeech utterances, without noise.
+
+Source: Kanda et al., "Serialized Output Training for End-to-End Overlapped Speech
+Recognition", Interspeech 2020, and their lists in JSON lines: `id`, `texts`, `wavs`
+(relative to LibriSpeech's folder, with the suffix of WAV), `delays` (seconds),
+`durations` (seconds). Gains are 1. Fields for talker profiles are not used.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple, Union
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.metadata import MixtureRow
+
+
+def read_librispeechmix(path: Union[str, Path]) -> List[MixtureRow]:
+    """Read a list; talkers stay in its order, onsets are its delays.
+
+    A mixture's id is the last part of the list's (`test-clean-2mix-0000`).
+
+    Raises:
+        UserError: no such file, a line that is no JSON or lacks a field, fields of
+            unequal length, a bad delay, or an id that stands twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such list; fetch it from LibriSpeechMix")
+    rows = []
+    first_line: Dict[str, int] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        row = _parse_line(f"{path}:{number}", line)
+        if row.mixture_id in first_line:
+            raise UserError(
+                f"{row.origin}: id {row.mixture_id} stands in line "
+                f"{first_line[row.mixture_id]} too; keep one"
+            )
+        first_line[row.mixture_id] = number
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path}: holds no mixture; fetch it again")
+    return rows
+
+
+def _parse_line(where: str, line: str) -> MixtureRow:
+    try:
+        fields = json.loads(line)
+    except ValueError as e:
+        raise UserError(f"{where}: no JSON ({e}); fetch the list again") from None
+    if not isinstance(fields, dict) or not isinstance(fields.get("id"), str):
+        raise UserError(f"{where}: has no text in field id; fetch the list again")
+    mixture_id = fields["id"].rsplit("/", 1)[-1]
+    if len(mixture_id.split()) != 1:
+        raise UserError(f"{where}: id {fields['id']!r} is empty or holds white space")
+    wavs = _column(where, fields, "wavs", str)
+    if not wavs:
+        raise UserError(f"{where}: field wavs is empty; drop the line")
+    n = len(wavs)
+    delays = _column(where, fields, "delays", float, n)
+    if not all(delay >= 0 for delay in delays):
+        raise UserError(f"{where}: field delays has {delays}; onsets start at 0")
+    seconds: Optional[Tuple[float, ...]] = None
+    if "durations" in fields:
+        seconds = _column(where, fields, "durations", float, n)
+    texts = _column(where, fields, "texts", str, n)
+    return MixtureRow(
+        mixture_id, wavs, (1.0,) * n, delays, texts=texts, seconds=seconds, origin=where
+    )
+
+
+def _column(
+    where: str, fields: Dict[str, Any], name: str, kind: type, n: Optional[int] = None
+) -> Tuple[Any, ...]:
+    """Return a list of texts or of finite numbers, of `n` values if that is given."""
+    values = fields.get(name)
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(values, list) or not all(
+        isinstance(v, accepted) and (kind is str or math.isfinite(v)) for v in values
+    ):
+        wanted = "numbers" if kind is float else "texts"
+        raise UserError(f"{where}: field {name} is no list of {wanted}; mend the line")
+    if n is not None and len(values) != n:
+        raise UserError(
+            f"{where}: field {name} has {len(values)} values, wavs {n}; mend the line"
+        )
+    return tuple(map(kind, values))

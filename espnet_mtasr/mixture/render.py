@@ -1,0 +1,79 @@
+"""Render a mixture from its recipe: the one place where recordings become a mixture.
+
+The generator writes what this returns, and training that mixes while it loads gets the
+same samples. Order and precision of the steps are LibriMix's (mixing.py).
+"""
+
+from math import ceil
+from typing import Callable, Tuple
+
+import numpy as np
+
+from espnet_mtasr.mixture.mixing import (
+    INT16,
+    add_up,
+    fit_noise,
+    pcm16,
+    read_recording,
+    resample,
+    scale,
+)
+from espnet_mtasr.mixture.recipe import MixtureRecipe
+
+# Takes a path and a speed; returns (N,) float32 and its rate in Hz.
+Reader = Callable[[str, float], Tuple[np.ndarray, int]]
+
+
+def mix_recipe(recipe: MixtureRecipe, read: Reader = read_recording) -> np.ndarray:
+    """Mix what a recipe says.
+
+    Args:
+        recipe: Sources, onsets, noise, rate, mode.
+        read: Reads a recording; a cache may stand here.
+
+    Returns:
+        (N,) float32 at `recipe.rate`. Not clipped.
+
+    Raises:
+        UserError: see `read_recording`.
+    """
+    rate = recipe.rate
+    recordings = [read(source.path, source.speed) for source in recipe.sources]
+    parts = [
+        resample(scale(samples, source.gain), own_rate, rate)
+        for source, (samples, own_rate) in zip(recipe.sources, recordings)
+    ]
+    starts = [int(onset * rate) for onset in recipe.onsets]
+    ends = [start + len(part) for start, part in zip(starts, parts)]
+    ends += [_samples_until(end, rate) for end in recipe.left_out]
+    n = max(ends) if recipe.mode == "max" else min(ends)
+    if recipe.noise is None:
+        return add_up(parts, starts, n)
+    noise, noise_rate = read(recipe.noise.path, recipe.noise.speed)
+    if recipe.noise.start:
+        noise = np.roll(noise, -int(recipe.noise.start * noise_rate))
+    # LibriMix cuts the noise, before it resamples it, to the longest source: in mode
+    # `min` too.
+    needed = max(
+        [
+            int(onset * noise_rate) + ceil(len(samples) * noise_rate / own_rate)
+            for onset, (samples, own_rate) in zip(recipe.onsets, recordings)
+        ]
+        + [_samples_until(end, noise_rate) for end in recipe.left_out]
+    )
+    noise = scale(fit_noise(noise, needed, noise_rate), recipe.noise.gain)
+    return add_up(parts, starts, n, resample(noise, noise_rate, rate))
+
+
+def _samples_until(seconds: float, rate: int) -> int:
+    # 1.5 samples need 2, but 1.0000001 samples are 1.
+    return ceil(seconds * rate - 1e-3)
+
+
+def render(recipe: MixtureRecipe, read: Reader = read_recording) -> np.ndarray:
+    """Return the samples that the generated 16-bit file of a recipe holds, as float32.
+
+    Returns:
+        (N,) float32 at `recipe.rate`, within [-1, 1).
+    """
+    return pcm16(mix_recipe(recipe, read)).astype(np.float32) / np.float32(INT16)
