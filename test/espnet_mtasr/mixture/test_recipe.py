@@ -1,0 +1,44 @@
+"""Lines of `utt2mixture`: round trip, lines of before, lengths, what is refused."""
+
+import json
+
+import pytest
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.recipe import MixtureRecipe, Noise, Source, parse_recipe
+
+SOURCES = (Source("/a.flac", 0.5, "11", 2.0), Source("/b.flac", 0.25, "12", 3.0))
+
+
+def test_round_trip_of_every_field():
+    recipe = MixtureRecipe(
+        SOURCES[:1], (0.5,), Noise("/n.wav", 0.1, 2.0, 0.8), 8000, "min", (1.25, 3.5)
+    )
+    assert parse_recipe(json.loads(recipe.to_line()), "u") == recipe
+
+
+def test_a_line_of_before_modes_is_readable_and_not_longer_now():
+    line = (
+        '{"sources": [{"path": "/a.flac", "gain": 0.5, "talker": "11", "seconds": 2.0},'
+        ' {"path": "/b.flac", "gain": 0.25, "talker": "12", "seconds": 3.0}],'
+        ' "onsets": [0.0, 1.0], "noise": {"path": "/n.wav", "gain": 0.1},'
+        ' "rate": 16000}'
+    )
+    recipe = parse_recipe(json.loads(line), "u")
+    assert recipe == MixtureRecipe(SOURCES, (0.0, 1.0), Noise("/n.wav", 0.1))
+    assert recipe.to_line() == line
+
+
+@pytest.mark.parametrize(
+    "mode, left_out, seconds",
+    [("max", (), 4.0), ("min", (), 2.0), ("max", (5.0,), 5.0), ("min", (1.5,), 1.5)],
+)
+def test_length(mode, left_out, seconds):
+    recipe = MixtureRecipe(SOURCES, (0.0, 1.0), None, 16000, mode, left_out)
+    assert recipe.seconds == seconds
+
+
+def test_an_unknown_mode():
+    fields = json.loads(MixtureRecipe(SOURCES, (0.0, 1.0)).to_line())
+    with pytest.raises(UserError, match="u: mode 'mean': choose one of"):
+        parse_recipe({**fields, "mode": "mean"}, "u")
