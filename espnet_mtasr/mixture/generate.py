@@ -203,18 +203,31 @@ class SetBuilder:
         return hashlib.sha256(described.encode()).hexdigest()
 
     def drop_stale(self) -> None:
-        """Remove recordings that were made from other metadata or sources."""
+        """Remove recordings that were made from other metadata or sources.
+
+        Raises:
+            UserError: the folder holds recordings of another mode, rate or format,
+                which may still be wanted, or files that aren't ours.
+        """
         if self.in_place:
             return
         note = self.folder / ".settings"
-        digest = self._digest()
+        c = self.corpus
+        form = f"mode {c.mode}, {c.rate} Hz, {c.audio_format}"
+        described = f"{form}\n{self._digest()}\n"
         if self.folder.exists() and not note.exists() and any(self.folder.iterdir()):
             raise UserError(f"{self.folder}: holds other files; choose another --audio")
-        if note.exists() and note.read_text() != digest:
+        if note.exists() and note.read_text() != described:
+            there = note.read_text().split("\n")[0]
+            if there.startswith("mode ") and there != form:
+                raise UserError(
+                    f"{self.folder}: holds mixtures of {there}, not {form}; choose "
+                    f"another --audio, or remove the folder"
+                )
             print(f"{self.folder}: made from other metadata, is made anew")
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        note.write_text(digest)
+        note.write_text(described)
 
     def pending_sources(self) -> List[str]:
         """List the files that recordings still to be made are mixed from."""

@@ -196,13 +196,15 @@ def mix(
 
 
 def pcm16(samples: np.ndarray) -> np.ndarray:
-    """Convert (N,) floats to int16 as soundfile does when it writes a WAV file.
+    """Convert (N,) float32 to int16 as soundfile does when it writes a WAV file.
 
-    It cuts 32 bits to 16, where for FLAC it rounds: converted here, both formats hold
-    the same samples, which are those of LibriMix's WAV files.
+    It rounds to 32 bits and cuts these to 16, where for FLAC it rounds to 16: converted
+    here, both formats hold the same samples, which are those of LibriMix's WAV files.
     """
-    wide = np.rint(samples.astype(np.float64) * 2.0**31)
-    return (np.clip(wide, -(2**31), 2**31 - 1).astype(np.int64) >> 16).astype(np.int16)
+    # Exact in 32-bit floats: the factors are powers of two.
+    wide = np.rint(samples * np.float32(2.0**31))
+    cut = np.floor(wide * np.float32(2.0**-16))
+    return np.clip(cut, -INT16, INT16 - 1).astype(np.int16)
 
 
 def _depths(intervals: Sequence[Interval]) -> Sequence[Tuple[int, float]]:

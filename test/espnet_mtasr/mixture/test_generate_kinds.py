@@ -119,7 +119,10 @@ def test_mode_min_cuts_and_has_no_text(root):
     data = simulate(root, "--set", "test_x", csv, "clean")
     whole = samples_of(data, "test_x_clean", "x_clean_m1")
     assert (data / "test_x_clean" / "text").exists()
-    simulate(root, "--set", "test_x", csv, "clean", "--mode", "min")
+    options = ("--set", "test_x", csv, "clean", "--mode", "min")
+    with pytest.raises(UserError, match="mode max, 16000 Hz, flac, not mode min, .*"):
+        simulate(root, *options)
+    simulate(root, *options, "--audio", root / "audio_min")
     # A ends at 0.6 s, B at 0.25 + 0.9 s.
     cut = samples_of(data, "test_x_clean", "x_clean_m1")
     np.testing.assert_array_equal(cut, whole[:9600])

@@ -10,7 +10,9 @@ from espnet_mtasr.mixture.mixing import (
     fit_noise,
     mix,
     overlap_ratio,
+    pcm16,
     read_audio,
+    read_recording,
 )
 
 
@@ -83,6 +85,29 @@ def test_noise_as_long_as_the_mixture_is_kept():
 def test_overlap(intervals, ratio, at_once):
     assert overlap_ratio(intervals) == pytest.approx(ratio)
     assert all_at_once(intervals) is at_once
+
+
+def test_16_bits_are_those_of_a_wav_file(tmp_path):
+    rng = np.random.default_rng(0)
+    samples = np.concatenate(
+        [
+            rng.uniform(-1.2, 1.2, 50000),
+            rng.normal(0, 1e-5, 50000),
+            [0, 1, -1, 0.99999, 1e-12, -1e-12, 2**-15 - 2**-40, -(2**-15), 2, -2],
+        ]
+    ).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 16000)
+    wanted, _ = soundfile.read(tmp_path / "a.wav", dtype="int16")
+    np.testing.assert_array_equal(pcm16(samples), wanted)
+
+
+def test_a_faster_recording_is_shorter_and_higher(tmp_path):
+    tone = 0.5 * np.sin(2 * np.pi * 400 * np.arange(16000) / 16000)
+    soundfile.write(tmp_path / "a.wav", tone, 16000)
+    samples, rate = read_recording(tmp_path / "a.wav", speed=0.8)
+    assert (rate, samples.dtype, samples.shape) == (16000, np.float32, (20000,))
+    expected = 0.5 * np.sin(2 * np.pi * 320 * np.arange(20000) / 16000)
+    np.testing.assert_allclose(samples[200:-200], expected[200:-200], atol=0.005)
 
 
 def test_read_audio_resamples_8_khz(tmp_path):

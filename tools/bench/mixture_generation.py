@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""Compare the mixture generator with a plain loop: speeds as ratios, in one run.
+
+A plain loop reads, adds and writes one mixture after the other in one process, without
+checks, data directories or resuming. The generator (bin/simulate.py) does all of its
+work, with 1 and with N jobs. Each round runs all three, in an order that rotates; a
+ratio compares the times of one round, so that a machine that is slow for a while slows
+both sides.
+
+Example:
+    python tools/bench/mixture_generation.py --mixtures 400 --nj 4 --json out.json
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Sequence
+
+from espnet_mtasr.errors import UserError, run_command_line
+
+RATE = 16000
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Throughput of the mixture generator.")
+    parser.add_argument("--mixtures", type=int, default=200, help="in a round")
+    parser.add_argument("--talkers", type=int, default=2, help="in a mixture")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of an utterance")
+    parser.add_argument("--nj", type=int, default=2, help="jobs of the parallel run")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="for scratch files (default: /tmp)")
+    parser.add_argument("--json", type=Path, help="gets the figures")
+    return parser
+
+
+def make_corpus(root: Path, n_mixtures: int, n_talkers: int, seconds: float) -> Path:
+    """Write speech-like noise in LibriSpeech's and WHAM!'s layout, and a CSV.
+
+    Each talker has 10 utterances, each noise serves 10 mixtures. Returns the CSV.
+    """
+    import numpy as np
+    import soundfile
+
+    from espnet_mtasr.mixture.metadata import MixtureRow, write_metadata
+
+    rng = np.random.default_rng(0)
+
+    def write(path: Path, length: float) -> None:
+        # Low-passed and slow in level: FLAC packs it about as tightly as speech.
+        samples = np.convolve(rng.standard_normal(int(length * RATE)), np.ones(8) / 8)
+        level = 0.1 * np.abs(np.sin(np.arange(len(samples)) / RATE * 3))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, samples * level, RATE, subtype="PCM_16")
+
+    for talker in range(n_talkers):
+        chapter = root / "LibriSpeech" / "test-clean" / str(talker) / "0"
+        lines = []
+        for u in range(10):
+            name = f"{talker}-0-{u:04d}"
+            write(chapter / f"{name}.flac", seconds * (0.7 + 0.06 * u))
+            lines.append(f"{name} WORDS OF {talker}\n")
+        (chapter / f"{talker}-0.trans.txt").write_text("".join(lines))
+    for k in range(-(-n_mixtures // 10)):
+        write(root / "wham_noise" / "tt" / f"{k}.wav", 2 * seconds)
+    rows = [
+        MixtureRow(
+            f"m{m}",
+            tuple(
+                f"test-clean/{t}/0/{t}-0-{(m + 3 * t) % 10:04d}.flac"
+                for t in range(n_talkers)
+            ),
+            (0.5,) * n_talkers,
+            tuple(1.5 * t for t in range(n_talkers)),
+            f"tt/{m // 10}.wav",
+            0.2,
+        )
+        for m in range(n_mixtures)
+    ]
+    write_metadata(root / "mixtures.csv", rows)
+    return root / "mixtures.csv"
+
+
+def plain_loop(root: Path, csv: Path, out: Path) -> None:
+    """Make the mixtures one after the other."""
+    import numpy as np
+    import soundfile
+
+    from espnet_mtasr.mixture.metadata import read_metadata
+
+    out.mkdir()
+    for row in read_metadata(csv):
+        parts = [
+            soundfile.read(root / "LibriSpeech" / path, dtype="float32")[0] * gain
+            for path, gain in zip(row.source_paths, row.source_gains)
+        ]
+        starts = [int(onset * RATE) for onset in row.onsets]
+        n = max(start + len(part) for start, part in zip(starts, parts))
+        noise_path = root / "wham_noise" / row.noise_path
+        noise = soundfile.read(noise_path, dtype="float32", stop=n)[0]
+        mixture = np.zeros(n, dtype=np.float32)
+        for start, part in zip(starts, parts):
+            mixture[start : start + len(part)] += part
+        mixture[: len(noise)] += noise * row.noise_gain
+        soundfile.write(out / f"{row.mixture_id}.flac", mixture, RATE, "PCM_16")
+
+
+def generator(root: Path, csv: Path, out: Path, nj: int) -> None:
+    """Make the mixtures as bin/simulate.py does."""
+    from espnet_mtasr.mixture.describe import Corpus
+    from espnet_mtasr.mixture.generate import generate_sets
+
+    corpus = Corpus(root / "LibriSpeech", root / "wham_noise", RATE)
+    # A set for training: test sets are read twice, to stop before any work.
+    sets = [("train_bench", str(csv), "noisy")]
+    with contextlib.redirect_stdout(io.StringIO()):
+        generate_sets(sets, {}, corpus, out / "audio", out / "data", nj)
+
+
+def measure(
+    runs: Dict[str, Callable[[Path], None]], scratch: Path, rounds: int
+) -> Dict[str, List[float]]:
+    """Return the seconds of each run in each round; the first, to warm up, is left out.
+
+    Every run writes into a new folder.
+    """
+    names = list(runs)
+    times: Dict[str, List[float]] = {name: [] for name in names}
+    for number in range(rounds + 1):
+        for place in range(len(names)):
+            name = names[(number + place) % len(names)]
+            with tempfile.TemporaryDirectory(dir=scratch) as folder:
+                start = time.perf_counter()
+                runs[name](Path(folder) / "out")
+                if number > 0:
+                    times[name].append(time.perf_counter() - start)
+    return times
+
+
+def ratios(baseline: Sequence[float], times: Sequence[float]) -> Dict[str, float]:
+    """Return how many times faster than the baseline: median, lowest, highest.
+
+    >>> ratios([4, 4, 6], [2, 4, 2])
+    {'median': 2.0, 'min': 1.0, 'max': 3.0}
+    """
+    each = [a / b for a, b in zip(baseline, times)]
+    return {"median": statistics.median(each), "min": min(each), "max": max(each)}
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    args = get_parser().parse_args(cmd)
+    for option in ("mixtures", "talkers", "nj", "rounds", "seconds"):
+        if getattr(args, option) <= 0:
+            raise UserError(f"--{option} {getattr(args, option)}: give more than 0")
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        root = Path(folder)
+        csv = make_corpus(root, args.mixtures, args.talkers, args.seconds)
+        runs: Dict[str, Callable[[Path], None]] = {
+            "plain loop": lambda out: plain_loop(root, csv, out)
+        }
+        for nj in sorted({1, args.nj}):
+            name = f"generator, {nj} job{'s' if nj > 1 else ''}"
+            runs[name] = lambda out, nj=nj: generator(root, csv, out, nj)
+        times = measure(runs, root, args.rounds)
+    baseline = times["plain loop"]
+    figures = {
+        name: {
+            "mixtures_per_second": args.mixtures / statistics.median(seconds),
+            "times_as_fast_as_plain_loop": ratios(baseline, seconds),
+        }
+        for name, seconds in times.items()
+    }
+    print(
+        f"{args.mixtures} mixtures of {args.talkers} talkers, utterances of about "
+        f"{args.seconds:g} s, {args.rounds} rounds"
+    )
+    for name, figure in figures.items():
+        ratio = figure["times_as_fast_as_plain_loop"]
+        print(
+            f"{name:20} {figure['mixtures_per_second']:8.1f} mixtures/s   "
+            f"{ratio['median']:.2f} x plain loop "
+            f"({ratio['min']:.2f} to {ratio['max']:.2f})"
+        )
+    if args.json is not None:
+        from espnet_mtasr.files import write_whole
+
+        settings = {k: v for k, v in vars(args).items() if k not in ("json", "folder")}
+        results = {"settings": settings, "seconds": times, "figures": figures}
+        write_whole(args.json, json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    run_command_line(main)
