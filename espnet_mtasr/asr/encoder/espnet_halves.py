@@ -96,6 +96,7 @@ class RoutedEspnetEncoder(RoutedEncoder):
         branch: Name of the branches' encoder.
         branch_conf: Its options; for a Conformer, `input_layer: null` or `linear`
             keeps the number of frames.
+        branch_masking: See `RoutedEncoder`.
 
     A `rel_pos_type` that neither conf names is `latest`: ESPnet's `legacy` positions
     depend on the length of the padded batch.
@@ -113,6 +114,7 @@ class RoutedEspnetEncoder(RoutedEncoder):
         trunk_conf: Optional[Dict[str, Any]] = None,
         branch: str = "conformer",
         branch_conf: Optional[Dict[str, Any]] = None,
+        branch_masking: Optional[Dict[str, Any]] = None,
     ):
         lower = _build("trunk", trunk, input_size, trunk_conf or {})
         width = lower.output_size()
@@ -124,6 +126,7 @@ class RoutedEspnetEncoder(RoutedEncoder):
                 )
                 for n in talker_counts
             },
+            branch_masking,
         )
 
 

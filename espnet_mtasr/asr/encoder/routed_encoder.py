@@ -10,6 +10,7 @@ import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 
 from espnet_mtasr.asr.encoder.abs_routable import AbsBranch, AbsTrunk, TrunkOutput
+from espnet_mtasr.asr.encoder.span_masking import build_masking
 from espnet_mtasr.asr.frozen import is_frozen, keep_frozen_in_eval
 from espnet_mtasr.asr.padding import select_rows
 
@@ -21,12 +22,20 @@ class RoutedEncoder(AbsEncoder):
         trunk: The shared part. Once frozen (no parameter takes a gradient) it runs
             without building a graph and stays in evaluation mode.
         branches: Talker count to branch. All branches have the same output size.
+        branch_masking: Options of `SpanMasking`, for what the branches read in
+            training; the talker-count head hears all. None masks nothing.
 
     Raises:
         ValueError: no branches, or branches of different output sizes.
+        UserError: an option of `branch_masking` doesn't exist or is out of range.
     """
 
-    def __init__(self, trunk: AbsTrunk, branches: Mapping[int, AbsBranch]):
+    def __init__(
+        self,
+        trunk: AbsTrunk,
+        branches: Mapping[int, AbsBranch],
+        branch_masking: Optional[Dict[str, Any]] = None,
+    ):
         super().__init__()
         sizes = {count: branch.output_size() for count, branch in branches.items()}
         if len(set(sizes.values())) != 1:
@@ -37,6 +46,7 @@ class RoutedEncoder(AbsEncoder):
         self.branches = torch.nn.ModuleDict(
             {str(count): branches[count] for count in self.talker_counts}
         )
+        self.branch_masking = build_masking(branch_masking)
 
     def output_size(self) -> int:
         """Width of the branches' output."""
@@ -110,6 +120,9 @@ class RoutedEncoder(AbsEncoder):
         if rows is not None:
             hidden, lengths = select_rows(trunk.hidden, trunk.lengths, rows)
             trunk = TrunkOutput(hidden, lengths, trunk.context)
+        if self.branch_masking is not None:
+            masked = self.branch_masking(trunk.hidden, trunk.lengths)
+            trunk = trunk._replace(hidden=masked)
         return self.branches[str(count)](trunk)
 
     def forward(

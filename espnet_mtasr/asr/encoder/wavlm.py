@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import WavLMConfig, WavLMModel
 
+from espnet_mtasr.asr.checkpointing import call_checkpointed
 from espnet_mtasr.asr.encoder.abs_routable import AbsBranch, AbsTrunk, TrunkOutput
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.asr.padding import valid_mask
@@ -52,10 +53,19 @@ class WavLMTrunk(AbsTrunk):
         wavlm: The whole model; its parts are taken over.
         num_layers: Transformer layers of the trunk, from 1.
         do_normalize: Normalize each waveform, as preprocessor_config.json says.
+        gradient_checkpointing: See `RoutedWavLMEncoder`.
     """
 
-    def __init__(self, wavlm: WavLMModel, num_layers: int, do_normalize: bool):
+    def __init__(
+        self,
+        wavlm: WavLMModel,
+        num_layers: int,
+        do_normalize: bool,
+        gradient_checkpointing: bool = False,
+    ):
         super().__init__()
+        # Not a setting that a cached output depends on, hence the underscore.
+        self._call = _caller(gradient_checkpointing)
         self.config = wavlm.config
         self.do_normalize = do_normalize
         self.feature_extractor = wavlm.feature_extractor
@@ -102,7 +112,9 @@ class WavLMTrunk(AbsTrunk):
         hidden = self.dropout(self.layer_norm(hidden))
         bias = None
         for layer in self.layers:
-            hidden, bias = layer(hidden, attention_mask=mask, position_bias=bias)
+            hidden, bias = self._call(
+                layer, hidden, attention_mask=mask, position_bias=bias
+            )
         frames = hidden.size(1)
         heads = self.config.num_attention_heads
         return TrunkOutput(hidden, lengths, bias.view(-1, heads, frames, frames)[0])
@@ -129,8 +141,14 @@ class WavLMTrunk(AbsTrunk):
 class WavLMBranch(AbsBranch):
     """An independent copy of WavLM's layers above the trunk, and its final norm."""
 
-    def __init__(self, wavlm: WavLMModel, num_trunk_layers: int):
+    def __init__(
+        self,
+        wavlm: WavLMModel,
+        num_trunk_layers: int,
+        gradient_checkpointing: bool = False,
+    ):
         super().__init__()
+        self._call = _caller(gradient_checkpointing)
         self.config = wavlm.config
         self.layers = copy.deepcopy(wavlm.encoder.layers[num_trunk_layers:])
         self.layer_norm = (
@@ -154,7 +172,9 @@ class WavLMBranch(AbsBranch):
         mask = valid_mask(lengths.clamp(min=1), frames)
         bias = trunk.context[:, :frames, :frames].repeat(rows, 1, 1)
         for layer in self.layers:
-            hidden, _ = layer(hidden, attention_mask=mask, position_bias=bias)
+            hidden, _ = self._call(
+                layer, hidden, attention_mask=mask, position_bias=bias
+            )
         return self.layer_norm(hidden), lengths
 
 
@@ -172,6 +192,10 @@ class RoutedWavLMEncoder(RoutedEncoder):
         load_pretrained: Load the weights; False draws them at random.
         pretrained_branches: False draws the branches' weights anew, each branch its
             own and as WavLM draws them; the trunk keeps the loaded ones. An ablation.
+        gradient_checkpointing: Compute the transformer layers once more in the
+            backward pass and keep less in memory; loss and gradients stay the same.
+        branch_masking: See `RoutedEncoder`. WavLM's own masking, which its
+            pretraining has, is not used.
 
     Raises:
         UserError: the model can't be read or lacks weights, `wavlm_conf` has an unknown
@@ -188,6 +212,8 @@ class RoutedWavLMEncoder(RoutedEncoder):
         do_normalize: Optional[bool] = None,
         load_pretrained: bool = True,
         pretrained_branches: bool = True,
+        gradient_checkpointing: bool = False,
+        branch_masking: Optional[Dict[str, Any]] = None,
     ):
         config = _read_config(model, wavlm_conf, load_pretrained)
         if not 1 <= num_trunk_layers < config.num_hidden_layers:
@@ -199,14 +225,16 @@ class RoutedWavLMEncoder(RoutedEncoder):
             do_normalize = _read_do_normalize(model, config)
         wavlm = _load_wavlm(model, config) if load_pretrained else WavLMModel(config)
         super().__init__(
-            WavLMTrunk(wavlm, num_trunk_layers, do_normalize),
+            WavLMTrunk(wavlm, num_trunk_layers, do_normalize, gradient_checkpointing),
             {
                 n: WavLMBranch(
                     wavlm if pretrained_branches else WavLMModel(config),
                     num_trunk_layers,
+                    gradient_checkpointing,
                 )
                 for n in talker_counts
             },
+            branch_masking,
         )
 
     def conf_without_pretrained(self) -> Dict[str, Any]:
@@ -229,6 +257,11 @@ class RoutedWavLMEncoder(RoutedEncoder):
         """See `RoutedEncoder.frame_counter`; reads the configuration only."""
         config = _read_config(model, wavlm_conf, load_pretrained)
         return lambda samples: wavlm_output_lengths(config, samples)
+
+
+def _caller(gradient_checkpointing: bool) -> Callable[..., Any]:
+    """What calls a layer: the first argument, with the others."""
+    return call_checkpointed if gradient_checkpointing else torch.nn.Module.__call__
 
 
 def _read_config(

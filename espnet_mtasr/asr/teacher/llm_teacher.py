@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Optional, Set
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from espnet_mtasr.asr.checkpointing import checkpoint_layers
 from espnet_mtasr.asr.padding import valid_mask
 from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher, TeacherOutput
 from espnet_mtasr.asr.teacher.length_adaptor import LengthAdaptor
@@ -43,6 +44,8 @@ class LLMTeacher(AbsTeacher):
         text_mask_prob: Share of the transcript's tokens that are hidden from the LM
             while it trains. What it can't guess from the words before it, it must
             learn to hear.
+        gradient_checkpointing: Compute the LM's layers once more in the backward pass
+            and keep less in memory; loss and gradients stay the same.
 
     Raises:
         UserError: `llm` can't be read, or an option is unknown or out of range.
@@ -56,6 +59,7 @@ class LLMTeacher(AbsTeacher):
         lora: Optional[Dict[str, Any]] = None,
         llm_dtype: str = "float32",
         text_mask_prob: float = 0.0,
+        gradient_checkpointing: bool = False,
     ):
         super().__init__()
         if not 0.0 <= text_mask_prob < 1.0:
@@ -72,6 +76,11 @@ class LLMTeacher(AbsTeacher):
         self.llm = _with_lora(
             base, self.tokenizer.sc_id, {**DEFAULT_LORA, **(lora or {})}
         )
+        if gradient_checkpointing and checkpoint_layers(base) == 0:
+            raise UserError(
+                f"teacher_conf gradient_checkpointing: {llm} is a model whose layers "
+                f"transformers doesn't know how to checkpoint; set it to false"
+            )
         # By identity, not by `requires_grad`: frozen LoRA must stay in checkpoints.
         self._base_names: Set[str] = {
             name
