@@ -114,7 +114,9 @@ class TalkerCountHead(torch.nn.Module):
 
     def forward(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Return logits `(B, num_counts)` for `(B, T, D)` with lengths `(B,)`."""
-        hidden = self.input_norm(hidden.float())
-        for layer in self.context:
-            hidden = layer(hidden, lengths)
-        return self.classifier(self.pooling(hidden, lengths))
+        # Small, and its pooling sums over hundreds of frames: float32 also under AMP.
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden = self.input_norm(hidden.float())
+            for layer in self.context:
+                hidden = layer(hidden, lengths)
+            return self.classifier(self.pooling(hidden, lengths))

@@ -27,6 +27,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from typeguard import typechecked
 
 from espnet_mtasr.asr.encoder.espnet_halves import RoutedEspnetEncoder
+from espnet_mtasr.asr.encoder.span_masking import build_masking
 from espnet_mtasr.asr.encoder.wavlm import RoutedWavLMEncoder
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
@@ -38,12 +39,13 @@ from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.tasks.cached_trunk import check_cached_training
 from espnet_mtasr.tasks.dynamic_mixing import check_dynamic_mixing, tables_to_mix
-from espnet_mtasr.tasks.options import (
-    build,
-    check_options,
-    flatten,
-    get_class,
-    is_part,
+from espnet_mtasr.tasks.optimizer import grouped_optimizer
+from espnet_mtasr.tasks.options import build, check_options, get_class
+from espnet_mtasr.tasks.precision import check_precision
+from espnet_mtasr.tasks.seconds_batches import (
+    add_batch_options,
+    build_seconds_iter_factory,
+    check_batch_options,
 )
 from espnet_mtasr.tasks.trained import (
     load_exactly,
@@ -138,6 +140,7 @@ class MTASRTask(ASRTask):
             help="Learning-rate factors by parameter-name prefix, the longest that "
             "fits wins. e.g. encoder.branches: 0.1",
         )
+        add_batch_options(group)
 
     @classmethod
     def required_data_names(
@@ -189,8 +192,11 @@ class MTASRTask(ASRTask):
     def build_sequence_iter_factory(
         cls, args: argparse.Namespace, iter_options: IteratorOptions, mode: str
     ) -> AbsIterFactory:
-        """Build ESPnet's, which tells our preprocessor of each epoch."""
-        factory = super().build_sequence_iter_factory(args, iter_options, mode)
+        """Build ESPnet's or, with `batch_seconds`, ours; it tells of each epoch."""
+        if args.batch_seconds is not None and mode != "plot_att":
+            factory = build_seconds_iter_factory(cls, args, iter_options, mode)
+        else:
+            factory = super().build_sequence_iter_factory(args, iter_options, mode)
         if isinstance(iter_options.preprocess_fn, MTASRPreprocessor):
             return EpochTellingIterFactory(factory, iter_options.preprocess_fn)
         return factory
@@ -234,6 +240,9 @@ class MTASRTask(ASRTask):
                 "teacher: is missing, a ctc_weight below 1 needs one; choose a teacher "
                 "or set model_conf ctc_weight: 1.0"
             )
+        build_masking(args.encoder_conf.get("branch_masking"))
+        check_precision(args)
+        check_batch_options(args)
         check_cached_training(args)
         check_dynamic_mixing(args)
 
@@ -335,51 +344,7 @@ class MTASRTask(ASRTask):
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> List[torch.optim.Optimizer]:
         """One optimizer of the trainable parameters, a group per `lr_scale` prefix."""
-        names = [name for name, _ in model.named_parameters()]
-        # On the command line, `encoder.branches=0.1` makes a dict in a dict.
-        lr_scale = flatten(args.lr_scale)
-        for option, prefixes in (
-            ("freeze_param", args.freeze_param),
-            ("lr_scale", lr_scale),
-        ):
-            for prefix in prefixes:
-                if getattr(model, prefix.split(".")[0], model) is None:
-                    # A part that this model could have: with ctc_weight 1 no teacher.
-                    continue
-                if not any(is_part(name, prefix) for name in names):
-                    raise UserError(
-                        f"{option}: no parameter is part of {prefix}; "
-                        f"the parts are {sorted({n.split('.')[0] for n in names})}"
-                    )
-        for prefix, factor in lr_scale.items():
-            if not isinstance(factor, (int, float)):
-                raise UserError(f"lr_scale: {prefix}: {factor} is no number; give one")
-        for option in ("exclude_weight_decay", "sharded_ddp"):
-            if getattr(args, option):
-                raise UserError(f"{option}: not supported with lr_scale; leave it out")
-        groups: Dict[str, List[torch.nn.Parameter]] = {}
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                fitting = [p for p in lr_scale if is_part(name, p)]
-                prefix = max(fitting, key=len, default="")
-                groups.setdefault(prefix, []).append(parameter)
-        if not groups:
-            raise UserError("freeze_param: nothing is left to train; freeze less")
-        optim_class = optim_classes[args.optim]
-        default = inspect.signature(optim_class).parameters["lr"].default
-        lr = args.optim_conf.get("lr", default)
-        if not isinstance(lr, (int, float)):
-            # YAML reads 1e-3 as text.
-            raise UserError(f"optim_conf: lr: {lr!r} is no number; write 1.0e-3")
-        return [
-            optim_class(
-                [
-                    dict(params=parameters, lr=lr * lr_scale.get(prefix, 1.0))
-                    for prefix, parameters in sorted(groups.items())
-                ],
-                **args.optim_conf,
-            )
-        ]
+        return [grouped_optimizer(args, model)]
 
     @classmethod
     def build_model_from_file(

@@ -1,0 +1,162 @@
+"""`batch_seconds`: batches by seconds of audio instead of by `batch_type`.
+
+ESPnet's `build_sequence_iter_factory` chooses the sampler itself, from a closed list;
+with this option the task builds its iterators here, as ESPnet does.
+"""
+
+import argparse
+import itertools
+import logging
+from typing import Dict, Mapping, Sequence, Type
+
+import torch
+from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
+from espnet2.tasks.abs_task import AbsTask, IteratorOptions
+from espnet2.utils.types import float_or_none
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.data_dir import read_table
+from espnet_mtasr.text.sot import count_talkers
+from espnet_mtasr.train.batches import AudioBatchSampler
+
+# Values that go with it: the others are for other samplers, or would undo this one.
+ALLOWED = dict(
+    batch_type=("folded",),
+    valid_batch_type=(None, "folded"),
+    iterator_type=("sequence",),
+    valid_iterator_type=(None, "sequence"),
+    multiple_iterator=(False,),
+    drop_last_iter=(False,),
+    shuffle_within_batch=(False,),
+    sort_in_batch=("descending",),
+    sort_batch=("descending",),
+)
+
+
+def add_batch_options(group: argparse._ArgumentGroup) -> None:
+    """Add `--batch_seconds` and `--sampling_rate`."""
+    group.add_argument(
+        "--batch_seconds",
+        type=float_or_none,
+        default=None,
+        help="Seconds of audio of a batch, padding included, over all processes. "
+        "Its mixtures have one talker count and like lengths. Takes the place of "
+        "batch_type, in validation too",
+    )
+    group.add_argument(
+        "--sampling_rate",
+        type=int,
+        default=16000,
+        help="Samples per second of `speech`, for batch_seconds",
+    )
+
+
+def check_batch_options(args: argparse.Namespace) -> None:
+    """Raise `UserError` for options that don't go together, or are out of range."""
+    if args.batch_seconds is None:
+        return
+    if not args.batch_seconds > 0.0:
+        raise UserError(f"batch_seconds: {args.batch_seconds}; give more than 0")
+    if args.sampling_rate < 1:
+        raise UserError(f"sampling_rate: {args.sampling_rate}; give Hz, e.g. 16000")
+    for option, allowed in ALLOWED.items():
+        value = getattr(args, option)
+        if value not in allowed:
+            raise UserError(
+                f"{option}: {value} doesn't go with batch_seconds; remove one of them"
+            )
+
+
+def build_seconds_iter_factory(
+    task: Type[AbsTask],
+    args: argparse.Namespace,
+    options: IteratorOptions,
+    mode: str,
+) -> SequenceIterFactory:
+    """Build the iterators of a training or validation set.
+
+    Every process makes the same batches and takes its share of each.
+
+    Args:
+        task: Builds the data set.
+        args: Of the training.
+        options: What ESPnet would build iterators by. Its first shape file holds the
+            samples of `speech`.
+        mode: `train` or `valid`.
+
+    Raises:
+        UserError: a file is missing, or files disagree.
+    """
+    rank, processes = 0, 1
+    if options.distributed:
+        rank = torch.distributed.get_rank()
+        processes = torch.distributed.get_world_size()
+    samples = read_samples(options.shape_files[0])
+    sampler = AudioBatchSampler(
+        samples,
+        read_talker_counts(options.data_path_and_name_and_type, samples),
+        max_samples=round(args.batch_seconds * args.sampling_rate),
+        min_rows=max(processes, args.min_batch_size),
+    )
+    sizes = [len(batch) for batch in sampler]
+    seconds = [len(batch) * samples[batch[0]] / args.sampling_rate for batch in sampler]
+    logging.info(
+        f"[{mode}] {len(sampler)} batches of one talker count, {min(sizes)} to "
+        f"{max(sizes)} mixtures and {min(seconds):.1f} to {max(seconds):.1f} s each; "
+        f"{sum(s > args.batch_seconds for s in seconds)} exceed batch_seconds: "
+        f"{args.batch_seconds}"
+    )
+    batches = [batch[rank::processes] for batch in sampler]
+    dataset = task.build_dataset(args, options, set(itertools.chain(*batches)))
+    logging.info(f"[{mode}] dataset:\n{dataset}")
+    return SequenceIterFactory(
+        dataset=dataset,
+        batches=batches,
+        seed=args.seed,
+        num_iters_per_epoch=options.num_iters_per_epoch,
+        shuffle=options.train,
+        num_workers=args.num_workers,
+        collate_fn=options.collate_fn,
+        pin_memory=args.ngpu > 0,
+    )
+
+
+def read_samples(path: str) -> Dict[str, int]:
+    """Samples of each mixture, from a shape file (`id N` or `id N,D`).
+
+    Raises:
+        UserError: it is missing or isn't one.
+    """
+    samples = {}
+    for utt, shape in read_table(path).items():
+        try:
+            samples[utt] = int(shape.split(",")[0])
+        except ValueError as e:
+            raise UserError(
+                f"{path}: {shape!r} of {utt} is no length; collect statistics again"
+            ) from e
+    return samples
+
+
+def read_talker_counts(
+    data: Sequence[Sequence[str]], utts: Mapping[str, int]
+) -> Dict[str, int]:
+    """Talker count of each of `utts`, from the SOT transcripts among `data`.
+
+    Raises:
+        UserError: there are none, or one is missing.
+    """
+    paths = [path for path, name, kind in data if (name, kind) == ("text", "text")]
+    if not paths:
+        raise UserError(
+            "batch_seconds: no data of name and type text,text tells the talker "
+            "counts; add --train_data_path_and_name_and_type PATH,text,text"
+        )
+    texts = read_table(paths[0])
+    missing = [utt for utt in utts if utt not in texts]
+    if missing:
+        raise UserError(
+            f"{paths[0]}: lacks {missing[0]}, whose length is known; add its text, or "
+            f"collect statistics again"
+        )
+    return {utt: count_talkers(texts[utt]) for utt in utts}
