@@ -1,0 +1,197 @@
+"""`batch_seconds` through the task: batches, processes, resume, wrong options."""
+
+import pytest
+import torch
+from espnet2.train.distributed_utils import DistributedOption
+from helpers.tiny_data import (
+    TEXTS,
+    make_tiny_data,
+    phase_config,
+    training_options,
+    write_config,
+)
+from helpers.tiny_models import make_tiny_llm, make_tiny_wavlm
+
+from espnet_mtasr.bin.mtasr_train import get_parser, main
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.data_dir import read_table, write_table
+from espnet_mtasr.tasks.mtasr import MTASRTask
+from espnet_mtasr.tasks.seconds_batches import read_samples, read_talker_counts
+
+MASKING = dict(time_prob=0.3, time_length=2, feature_prob=0.2, feature_length=2)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """12 mixtures of 0.6 to 0.9 s, 6 of each talker count, and configurations."""
+    root = tmp_path_factory.mktemp("lab")
+    encoder, llm = make_tiny_wavlm(root / "encoder"), make_tiny_llm(root / "llm")
+    make_tiny_data(root / "data", llm, copies=2)
+    for phase in (1, 2):
+        config = phase_config(encoder, llm, phase)
+        # All at once: dropout, masks, layers that are computed twice.
+        config["encoder_conf"].update(
+            gradient_checkpointing=True, branch_masking=MASKING
+        )
+        config["teacher_conf"].update(
+            gradient_checkpointing=True, text_mask_prob=0.3, llm_dtype="bfloat16"
+        )
+        config["teacher_conf"]["lora"]["lora_dropout"] = 0.2
+        config.update(batch_seconds=2.5, num_iters_per_epoch=None)
+        write_config(root / f"phase{phase}.yaml", config)
+    return root
+
+
+def options(lab, *more, phase=2, data="data"):
+    words = ["--config", str(lab / f"phase{phase}.yaml"), "--output_dir", "unused"]
+    return [*words, *training_options(lab / data), *more]
+
+
+def parse(lab, *more, **where):
+    return get_parser().parse_args(options(lab, *more, **where))
+
+
+def factory_of(args, mode="train", distributed=False):
+    option = DistributedOption(distributed=distributed)
+    return MTASRTask.build_iter_factory(args, option, mode)
+
+
+def utterances(factory, epoch=1):
+    return [utts for utts, _ in factory.build_iter(epoch)]
+
+
+@pytest.mark.parametrize("mode", ["train", "valid"])
+def test_every_batch_has_one_count_and_at_most_these_seconds(lab, mode):
+    batches = utterances(factory_of(parse(lab), mode))
+    samples = read_table(lab / "data" / "speech_shape")
+    counts = {utt: int(n) for utt, n in read_table(lab / "data/utt2category").items()}
+    assert sorted(u for batch in batches for u in batch) == sorted(samples)
+    for batch in batches:
+        assert len({counts[utt] for utt in batch}) == 1
+        longest = max(int(samples[utt]) for utt in batch)
+        assert len(batch) * longest <= 2.5 * 16000
+    # 12 mixtures of at most 0.9 s, 2 to 4 a batch.
+    assert 4 <= len(batches) <= 6
+
+
+def test_batches_of_all_counts_are_shuffled_anew_in_each_epoch(lab):
+    factory = factory_of(parse(lab))
+    epochs = [utterances(factory, epoch) for epoch in range(1, 6)]
+    assert len({str(batches) for batches in epochs}) > 1
+    assert all(sorted(batches) == sorted(epochs[0]) for batches in epochs)
+    counts = read_table(lab / "data" / "utt2category")
+    orders = {"".join(counts[b[0]] for b in batches) for batches in epochs}
+    # Not first all of one count, then all of the other, in every epoch.
+    assert any("23" in order and "32" in order for order in orders)
+    assert epochs[1] == utterances(factory_of(parse(lab)), 2)
+
+
+def test_other_rates_have_other_batches(lab):
+    """At 8 kHz each mixture lasts twice as long."""
+    more = ("--batch_seconds", "3.8")
+    assert {len(b) for b in utterances(factory_of(parse(lab, *more)))} == {2, 4}
+    half = utterances(factory_of(parse(lab, *more, "--sampling_rate", "8000")))
+    assert {len(batch) for batch in half} == {2}
+
+
+def test_two_processes_share_each_batch(lab, monkeypatch):
+    """The same number of batches, the same count at the same time, nothing twice."""
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    shares = []
+    for rank in (0, 1):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        shares.append(utterances(factory_of(parse(lab), distributed=True)))
+    counts = read_table(lab / "data" / "utt2category")
+    assert len(shares[0]) == len(shares[1])
+    for one, other in zip(*shares):
+        assert one and other and not set(one) & set(other)
+        assert len({counts[utt] for utt in [*one, *other]}) == 1
+    heard = [utt for share in shares for batch in share for utt in batch]
+    assert sorted(heard) == sorted(counts)
+
+
+def test_statistics_need_no_batches_by_seconds(lab, tmp_path):
+    """Stages 7 and 10 read the same configuration, before lengths are known."""
+    folder = tmp_path / "stats"
+    words = options(lab, "--collect_stats", "true", "--output_dir", str(folder))
+    main(words)
+    wanted = (lab / "data" / "speech_shape").read_text()
+    assert (folder / "train" / "speech_shape").read_text() == wanted
+
+
+@pytest.mark.parametrize("phase", [1, 2])
+def test_a_stopped_training_goes_on_to_the_same_weights(lab, tmp_path, phase):
+    """Dropout, masks, shuffling: random numbers depend on seed and epoch alone."""
+
+    def train(name, *more):
+        folder = str(tmp_path / name)
+        main(options(lab, "--output_dir", folder, *more, phase=phase))
+        path = tmp_path / name / "checkpoint.pth"
+        return torch.load(path, map_location="cpu", weights_only=False)
+
+    wanted = train("straight")
+    train("stopped", "--max_epoch", "1")
+    found = train("stopped", "--resume", "true")
+    assert wanted["model"].keys() == found["model"].keys()
+    for name, value in wanted["model"].items():
+        assert torch.equal(value, found["model"][name]), name
+    for part in ("train", "valid"):
+        for epoch in (1, 2):
+            one, other = (
+                {
+                    name: str(value)
+                    for name, value in state["reporter"]["stats"][epoch][part].items()
+                    if name.startswith(("loss", "acc"))
+                }
+                for state in (wanted, found)
+            )
+            assert one == other and len(one) >= 6
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--batch_seconds", "0"], "batch_seconds: 0.0; give more than 0"),
+        (["--batch_seconds", "nan"], "batch_seconds: nan; give more"),
+        (["--sampling_rate", "0"], "sampling_rate: 0; give Hz"),
+        (["--batch_type", "numel"], "batch_type: numel doesn't go with batch_seconds"),
+        (["--valid_batch_type", "sorted"], "valid_batch_type: sorted doesn't go with"),
+        (["--iterator_type", "chunk"], "iterator_type: chunk doesn't go with batch_s"),
+        (["--drop_last_iter", "true"], "drop_last_iter: True doesn't go with"),
+        (["--shuffle_within_batch", "true"], "shuffle_within_batch: True doesn't go"),
+        (["--sort_in_batch", "ascending"], "sort_in_batch: ascending doesn't go with"),
+        (["--train_dtype", "float16"], "train_dtype: float16 rounds small updates"),
+        (
+            ["--encoder_conf", "branch_masking.time_probs=0.1"],
+            "branch_masking: has no option time_probs",
+        ),
+        (
+            ["--encoder_conf", "gradient_checkpoint=true"],
+            "encoder_conf: RoutedWavLMEncoder has no option gradient_checkpoint;",
+        ),
+    ],
+)
+def test_wrong_options_before_anything_is_built(lab, more, message):
+    with pytest.raises(UserError, match=message):
+        MTASRTask.check_args(parse(lab, *more))
+
+
+def test_right_options(lab):
+    for more in ([], ["--batch_type", "folded"], ["--batch_seconds", "none"]):
+        MTASRTask.check_args(parse(lab, *more))
+
+
+def test_damaged_lists(tmp_path):
+    write_table(tmp_path / "shape", {"a": "100,80", "b": "many"})
+    with pytest.raises(UserError, match="shape: 'many' of b is no length"):
+        read_samples(str(tmp_path / "shape"))
+    write_table(tmp_path / "shape", {"a": "100,80", "b": "90"})
+    samples = read_samples(str(tmp_path / "shape"))
+    assert samples == {"a": 100, "b": 90}
+    write_table(tmp_path / "text", {"a": TEXTS[0], "c": "x"})
+    data = [(f"{tmp_path}/text", "text", "text")]
+    with pytest.raises(UserError, match="text: lacks b, whose length is known"):
+        read_talker_counts(data, samples)
+    assert read_talker_counts(data, {"a": 100, "c": 1}) == {"a": 2, "c": 1}
+    with pytest.raises(UserError, match="type text,text tells the talker counts"):
+        read_talker_counts([("wav.scp", "speech", "sound")], samples)
