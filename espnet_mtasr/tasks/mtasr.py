@@ -48,6 +48,7 @@ from espnet_mtasr.tasks.seconds_batches import (
     check_batch_options,
 )
 from espnet_mtasr.tasks.trained import (
+    check_resumable,
     load_exactly,
     read_checkpoint,
     read_train_config,
@@ -243,6 +244,7 @@ class MTASRTask(ASRTask):
         build_masking(args.encoder_conf.get("branch_masking"))
         check_precision(args)
         check_batch_options(args)
+        check_resumable(args)
         check_cached_training(args)
         check_dynamic_mixing(args)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import zipfile
 from pathlib import Path
 from typing import Any, Dict, Union
 
@@ -58,6 +59,22 @@ def read_checkpoint(path: PathLike, with_teacher: bool) -> Dict[str, Any]:
     if not with_teacher:
         state = {k: v for k, v in state.items() if not k.startswith("teacher.")}
     return state
+
+
+def check_resumable(args: argparse.Namespace) -> None:
+    """Raise `UserError` if a training is to go on from a half-written checkpoint.
+
+    ESPnet writes it in place: a run that is killed at that moment leaves a part of it.
+    """
+    if not args.resume or args.output_dir is None:
+        return
+    folder = Path(args.output_dir)
+    path = folder / "checkpoint.pth"
+    if path.exists() and not zipfile.is_zipfile(path):
+        raise UserError(
+            f"{path}: is damaged, the run was killed while it wrote it; remove it, and "
+            f"start anew with --init_param and the last good {folder}/*epoch.pth"
+        )
 
 
 def load_exactly(model: torch.nn.Module, state: Dict[str, Any], path: PathLike) -> None:

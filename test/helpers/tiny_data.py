@@ -1,7 +1,7 @@
 """Tiny training data in the form that stages 7 and 10 leave, and configurations."""
 
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 import soundfile
@@ -20,10 +20,13 @@ TEXTS = [
 ]
 
 
-def make_tiny_data(folder: Path, llm: Path, copies: int = 1) -> Path:
+def make_tiny_data(
+    folder: Path, llm: Path, copies: int = 1, texts: Sequence[str] = TEXTS
+) -> Path:
     """Write wav.scp, text, utt2category, shape files and tokens.txt; return the folder.
 
-    Mixtures of 2 and of 3 talkers, 0.6 to 0.9 s of noise, `copies` of 6 texts.
+    Mixtures of 2 and of 3 talkers, 0.6 to 0.9 s of noise, `copies` of 6 texts, unless
+    other texts are given.
     """
     from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 
@@ -34,7 +37,7 @@ def make_tiny_data(folder: Path, llm: Path, copies: int = 1) -> Path:
         for name in ("wav.scp", "text", "utt2category", "speech_shape", "text_shape")
     }
     folder.mkdir(parents=True)
-    for k, text in enumerate(TEXTS * copies):
+    for k, text in enumerate([*texts] * copies):
         utt = f"utt{k:02d}"
         samples = int(16000 * (0.6 + 0.05 * (k % 7)))
         path = folder / f"{utt}.wav"

@@ -166,6 +166,7 @@ task_options=(
     --token_type "${token_type}"
     --token_list "${token_dir}/tokens.txt"
     --use_preprocessor true
+    --sampling_rate "${fs}"
 )
 if [ "${token_type}" = bpe ]; then
     task_options+=(--bpemodel "${token_dir}/bpe.model")

@@ -150,6 +150,14 @@ def test_resume_ends_with_the_weights_of_an_uninterrupted_run(lab, phase2):
     assert rates[0] == rates[1] and len(set(rates[0])) == 2
 
 
+def test_a_half_written_checkpoint_is_one_line(lab, phase1, tmp_path, capsys):
+    """As a run leaves it that is killed while it writes."""
+    whole = (phase1 / "checkpoint.pth").read_bytes()
+    (tmp_path / "checkpoint.pth").write_bytes(whole[: len(whole) // 2])
+    options = ["--resume", "true", "--output_dir", str(tmp_path)]
+    assert_one_line(capsys, lab.options(1, "x", *options), "checkpoint.pth: is damaged")
+
+
 def test_a_trained_model_loads_with_no_pretrained_folder_and_from_anywhere(
     lab, phase2, tmp_path, monkeypatch
 ):
@@ -280,8 +288,11 @@ class TestCheckConfig:
 
 
 @pytest.mark.slow
-def test_two_processes_end_to_end(lab, phase1):
-    """torchrun and gloo, a row each: without dropout, what one process measures."""
+@pytest.mark.parametrize(
+    "batches", [[], ["--batch_seconds", "2.5", "--min_batch_size", "2"]]
+)
+def test_two_processes_end_to_end(lab, phase1, batches):
+    """torchrun and gloo: without dropout, what one process measures."""
     dropouts = ("hidden", "attention", "activation", "feat_proj")
     no_dropout = {f"{name}_dropout": 0.0 for name in dropouts}
     options = [
@@ -293,17 +304,22 @@ def test_two_processes_end_to_end(lab, phase1):
             "dropout=0",
         ),
         *("--dist_backend", "gloo", "--unused_parameters", "true"),
+        *batches,
     ]
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
         *("--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"),
-        *("-m", "espnet_mtasr.bin.mtasr_train", *lab.options(2, "two", *options)),
+        *(
+            "-m",
+            "espnet_mtasr.bin.mtasr_train",
+            *lab.options(2, f"two{len(batches)}", *options),
+        ),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    lab.train(2, "one", *options)
+    lab.train(2, f"one{len(batches)}", *options)
     wanted, measured = (
-        load(lab.root / name / "checkpoint.pth")["reporter"]["stats"]
+        load(lab.root / f"{name}{len(batches)}" / "checkpoint.pth")["reporter"]["stats"]
         for name in ("one", "two")
     )
     names = [n for n in wanted[1]["valid"] if n.startswith(("loss", "unalignable"))]
