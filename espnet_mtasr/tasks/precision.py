@@ -1,10 +1,11 @@
 """Numeric precision of a training: which options give bfloat16, which don't work.
 
 `use_amp: true` is mixed precision by ESPnet's trainer, on GPUs alone (on a CPU it warns
-and trains in float32). It takes bfloat16 where `torch.cuda.is_bf16_supported()`, that
-is on an A100 or H100, and has no option for the type. What loses by bfloat16 is kept in
-float32 by the parts themselves: normalization of the samples, talker-count head,
-serialized CTC and the LM's cross entropy. Weights and optimizer stay in float32.
+and trains in float32). It takes bfloat16 where `torch.cuda.is_bf16_supported()`: on an
+A100 or H100, and slowly on older GPUs that emulate it. It has no option for the type.
+What loses by bfloat16 is kept in float32 by the parts themselves: normalization of the
+samples, talker-count head, serialized CTC and the LM's cross entropy. Weights and
+optimizer stay in float32.
 
 `teacher_conf llm_dtype: bfloat16` is the type of the LM's own, frozen weights, with or
 without `use_amp`; LoRA, `<sc>`'s row and projection stay in float32.
