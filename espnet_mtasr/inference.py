@@ -4,6 +4,7 @@ The talker count that the talker-count head predicts picks the branch, unless it
 given (Shi et al., Interspeech 2026, arXiv 2603.10587).
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union
@@ -14,6 +15,7 @@ from espnet2.text.build_tokenizer import build_tokenizer
 from espnet2.text.token_id_converter import TokenIDConverter
 
 from espnet_mtasr.asr.ctc_beam_search import prefix_beam_search
+from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
 from espnet_mtasr.asr.mtasr_model import Streams
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
@@ -29,7 +31,7 @@ class TalkerHypothesis:
 
     Attributes:
         text: Words.
-        tokens: CTC tokens.
+        tokens: Tokens of the CTC, or of the language model that decoded.
         token_ids: Their ids.
     """
 
@@ -44,8 +46,8 @@ class MixtureHypothesis:
 
     Attributes:
         talkers: One entry per talker; words may be missing, entries not.
-        count_log_probs: Log probability of each talker count; None if the count was
-            given and the model has no talker-count head.
+        count_log_probs: Log probability of each talker count; None if the model has no
+            talker-count head.
     """
 
     talkers: List[TalkerHypothesis]
@@ -53,7 +55,7 @@ class MixtureHypothesis:
 
     @property
     def num_talkers(self) -> int:
-        """The talker count that picked the branch."""
+        """Talkers that were written: by CTC, as many as the branch is for."""
         return len(self.talkers)
 
     @property
@@ -62,39 +64,34 @@ class MixtureHypothesis:
         return join_sot([talker.text for talker in self.talkers])
 
 
-class Speech2Text:
-    """Load a trained model and transcribe waveforms.
+class AbsSpeech2Text(ABC):
+    """Base of what loads a trained model and transcribes waveforms.
 
     Args:
         mtasr_train_config: config.yaml of the training; None: beside the model file.
         mtasr_model_file: Checkpoint.
         device: `cpu`, `cuda`, `cuda:N`.
         dtype: float32, bfloat16 or float16.
-        beam_size: 1: greedy search; more: prefix beam search.
         num_talkers: Talker count of all mixtures; None predicts it.
+        with_teacher: Load the language model too.
 
     Raises:
-        UserError: a file is missing or doesn't fit, the model has no CTC, or
-            `num_talkers` is unknown to the model or missing where it can't predict.
+        UserError: a file is missing or doesn't fit, or `num_talkers` is unknown to the
+            model.
     """
 
     def __init__(
         self,
-        mtasr_train_config: Union[Path, str, None] = None,
-        mtasr_model_file: Union[Path, str, None] = None,
-        device: str = "cpu",
-        dtype: str = "float32",
-        beam_size: int = 1,
-        num_talkers: Optional[int] = None,
+        mtasr_train_config: Union[Path, str, None],
+        mtasr_model_file: Union[Path, str, None],
+        device: str,
+        dtype: str,
+        num_talkers: Optional[int],
+        with_teacher: bool,
     ):
-        model, args = MTASRTask.build_model_from_file(
-            mtasr_train_config, mtasr_model_file, device
+        model, self.train_args = MTASRTask.build_model_from_file(
+            mtasr_train_config, mtasr_model_file, device, with_teacher
         )
-        if model.ctc is None:
-            raise UserError(
-                f"{mtasr_model_file}: has no CTC heads (a phase-1 model?); "
-                f"decode with a phase-2 model"
-            )
         self.device = device
         self.dtype = getattr(torch, dtype)
         self.model = model.to(dtype=self.dtype).eval()
@@ -102,15 +99,8 @@ class Speech2Text:
         for part in (model.ctc, model.count_head):
             if part is not None:
                 part.float()
-        self.train_args = args
         self.num_talkers = num_talkers
         self._check_count(num_talkers)
-        self.beam_size = beam_size
-        if args.bpemodel is not None:
-            folder = Path(mtasr_train_config or mtasr_model_file).absolute().parent
-            args.bpemodel = find_beside(args.bpemodel, folder)
-        self.tokenizer = build_tokenizer(args.token_type, bpemodel=args.bpemodel)
-        self.converter = TokenIDConverter(token_list=model.token_list)
 
     def _check_count(self, num_talkers: Optional[int]) -> None:
         known = self.model.talker_counts
@@ -144,40 +134,115 @@ class Speech2Text:
             raise ValueError(f"{len(num_talkers)} counts, {len(speech)} waveforms")
         if len(speech) == 0:
             return []
+        given = num_talkers or [None] * len(speech)
+        wanted = [self.num_talkers if n is None else n for n in given]
+        for n in wanted:
+            self._check_count(n)
         waves = [torch.as_tensor(wave).to(self.device, self.dtype) for wave in speech]
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
-        trunk = self.model.encode_trunk(padded, lengths)
-        counts, log_probs = self._counts(trunk, num_talkers)
-        talkers: List[List[TalkerHypothesis]] = [[] for _ in waves]
+        return self._transcribe(
+            self.model.encode_trunk(padded, lengths), wanted, lengths.tolist()
+        )
+
+    @abstractmethod
+    def _transcribe(
+        self,
+        trunk: TrunkOutput,
+        wanted: Sequence[Optional[int]],
+        samples: Sequence[int],
+    ) -> List[MixtureHypothesis]:
+        """Transcribe what the trunk has encoded.
+
+        Args:
+            trunk: Of B mixtures.
+            wanted: Their talker counts, None where it is to be predicted.
+            samples: Their lengths.
+        """
+
+    def _predict_counts(
+        self, trunk: TrunkOutput
+    ) -> Tuple[List[int], List[Dict[int, float]]]:
+        """Talker counts by the talker-count head, and their log probabilities."""
+        known = self.model.talker_counts
+        scores = self.model.count_talkers(trunk)
+        best = scores.argmax(-1).tolist()
+        # Nothing can be heard in less than a frame: the smallest count says least.
+        best = [k if n > 0 else 0 for k, n in zip(best, trunk.lengths.tolist())]
+        log_probs = [dict(zip(known, row)) for row in scores.tolist()]
+        return [known[k] for k in best], log_probs
+
+
+class Speech2Text(AbsSpeech2Text):
+    """Load a trained model and transcribe waveforms by CTC.
+
+    Args:
+        mtasr_train_config: config.yaml of the training; None: beside the model file.
+        mtasr_model_file: Checkpoint.
+        device: `cpu`, `cuda`, `cuda:N`.
+        dtype: float32, bfloat16 or float16.
+        beam_size: 1: greedy search; more: prefix beam search.
+        num_talkers: Talker count of all mixtures; None predicts it.
+
+    Raises:
+        UserError: a file is missing or doesn't fit, the model has no CTC, or
+            `num_talkers` is unknown to the model or missing where it can't predict.
+    """
+
+    def __init__(
+        self,
+        mtasr_train_config: Union[Path, str, None] = None,
+        mtasr_model_file: Union[Path, str, None] = None,
+        device: str = "cpu",
+        dtype: str = "float32",
+        beam_size: int = 1,
+        num_talkers: Optional[int] = None,
+    ):
+        super().__init__(
+            mtasr_train_config, mtasr_model_file, device, dtype, num_talkers, False
+        )
+        if self.model.ctc is None:
+            raise UserError(
+                f"{mtasr_model_file}: has no CTC heads (a phase-1 model?); "
+                f"decode with a phase-2 model, or with decoder: llm"
+            )
+        self.beam_size = beam_size
+        args = self.train_args
+        if args.bpemodel is not None:
+            folder = Path(mtasr_train_config or mtasr_model_file).absolute().parent
+            args.bpemodel = find_beside(args.bpemodel, folder)
+        self.tokenizer = build_tokenizer(args.token_type, bpemodel=args.bpemodel)
+        self.converter = TokenIDConverter(token_list=self.model.token_list)
+
+    def _transcribe(
+        self,
+        trunk: TrunkOutput,
+        wanted: Sequence[Optional[int]],
+        samples: Sequence[int],
+    ) -> List[MixtureHypothesis]:
+        counts, log_probs = self._counts(trunk, wanted)
+        talkers: List[List[TalkerHypothesis]] = [[] for _ in wanted]
         for streams in self.model.separate(trunk, counts):
             for row, ids in zip(streams.rows.tolist(), self._search(streams)):
                 talkers[row] = [self._hypothesis(stream_ids) for stream_ids in ids]
         return [MixtureHypothesis(t, p) for t, p in zip(talkers, log_probs)]
 
     def _counts(
-        self, trunk, given: Optional[Sequence[Optional[int]]]
-    ) -> Tuple[torch.Tensor, List[Optional[Dict[int, float]]]]:
+        self, trunk: TrunkOutput, wanted: Sequence[Optional[int]]
+    ) -> Tuple[torch.Tensor, Sequence[Optional[Dict[int, float]]]]:
         """Talker counts `(B,)`, and log probabilities where they can be had."""
-        known = self.model.talker_counts
-        rows = len(trunk.lengths)
-        wanted = [self.num_talkers if n is None else n for n in given or [None] * rows]
-        for n in wanted:
-            self._check_count(n)
+        log_probs: Sequence[Optional[Dict[int, float]]]
         if self.model.count_head is None:
+            known = self.model.talker_counts
             if None in wanted and len(known) > 1:
                 raise UserError(
                     f"the model has no talker-count head: give --num_talkers, "
                     f"one of {list(known)}"
                 )
-            picked = [known[0] if n is None else n for n in wanted]
-            return torch.tensor(picked, device=self.device), [None] * rows
-        scores = self.model.count_talkers(trunk)
-        best = scores.argmax(-1).tolist()
-        # Nothing can be heard in less than a frame: the smallest count says least.
-        best = [k if n > 0 else 0 for k, n in zip(best, trunk.lengths.tolist())]
-        picked = [known[k] if n is None else n for k, n in zip(best, wanted)]
-        log_probs = [dict(zip(known, row)) for row in scores.tolist()]
+            predicted, log_probs = [known[0]] * len(wanted), [None] * len(wanted)
+        else:
+            predicted, log_probs = self._predict_counts(trunk)
+        picked = [p if n is None else n for p, n in zip(predicted, wanted)]
         return torch.tensor(picked, device=self.device), log_probs
 
     def _search(self, streams: Streams) -> List[List[List[int]]]:

@@ -1,8 +1,12 @@
-"""Decode a data set by CTC; the options are those of ESPnet's asr_inference.
+"""Decode a data set by CTC or by an LLM; the options are asr_inference's, of ESPnet.
 
 Writes `1best_recog/text` (SOT), `text_spk1`, ..., `utt2num_spk`, and `rtf` (seconds of
 decoding, seconds of audio, batch size) into `--output_dir`; with `--oracle_output_dir`
 it decodes a second time with the true talker counts of `--utt2num_spk`.
+
+`--decoder llm` is the baseline without CTC: the language model of a phase-1 model
+writes. The true count then picks the branch that it reads; how many talkers it writes
+is its own affair, and `utt2num_spk` says it.
 """
 
 import argparse
@@ -17,6 +21,8 @@ from espnet_mtasr.mixture.audio_check import check_audio
 from espnet_mtasr.mixture.data_dir import read_table, write_table
 
 DTYPES = ("float32", "bfloat16", "float16")
+DECODERS = ("ctc", "llm")
+LLM_OPTIONS = ("maxlen_ratio", "length_penalty")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -40,7 +46,19 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--mtasr_train_config")
     parser.add_argument("--mtasr_model_file", required=True)
     parser.add_argument("--batch_size", type=int, default=1)
+    parser.add_argument("--decoder", default="ctc", choices=DECODERS)
     parser.add_argument("--beam_size", type=int, default=1, help="1: greedy search")
+    parser.add_argument(
+        "--maxlen_ratio",
+        type=float,
+        help="With decoder llm: the most tokens per second of audio",
+    )
+    parser.add_argument(
+        "--length_penalty",
+        type=float,
+        help="With decoder llm and a beam: log probabilities are divided by the "
+        "number of tokens to this power",
+    )
     parser.add_argument(
         "--num_talkers", type=int, help="Talker count of all mixtures (else predicted)"
     )
@@ -83,11 +101,28 @@ def parse_arguments(cmd=None) -> argparse.Namespace:
         value = getattr(args, name)
         if not isinstance(value, int) or value < 1:
             raise UserError(f"--{name} {value}: give a whole number from 1")
-    if args.dtype not in DTYPES:
-        raise UserError(f"--dtype {args.dtype}: choose one of {', '.join(DTYPES)}")
+    for name, choices in (("dtype", DTYPES), ("decoder", DECODERS)):
+        value = getattr(args, name)
+        if value not in choices:
+            raise UserError(f"--{name} {value}: choose one of {', '.join(choices)}")
+    check_llm_options(args)
     if args.oracle_output_dir is not None and args.utt2num_spk is None:
         raise UserError("--oracle_output_dir needs --utt2num_spk")
     return args
+
+
+def check_llm_options(args: argparse.Namespace) -> None:
+    """Raise `UserError` if decoder llm's options are out of range or another's."""
+    for name in LLM_OPTIONS:
+        value = getattr(args, name)
+        if value is None:
+            continue
+        if args.decoder != "llm":
+            raise UserError(f"--{name} {value}: is for decoder llm; leave it out")
+        if not isinstance(value, (int, float)):
+            raise UserError(f"--{name} {value}: give a number")
+    if args.maxlen_ratio is not None and not args.maxlen_ratio > 0:
+        raise UserError(f"--maxlen_ratio {args.maxlen_ratio}: give a number above 0")
 
 
 def check_inputs(args: argparse.Namespace) -> None:
@@ -151,23 +186,36 @@ class Writer:
             write_table(self.directory / name, table)
 
 
-def decode(args: argparse.Namespace) -> None:
-    """Decode all utterances, predicted count first."""
-    import torch
-
-    from espnet_mtasr.inference import Speech2Text
-    from espnet_mtasr.tasks.mtasr import MTASRTask
-
-    if args.ngpu > 0 and not torch.cuda.is_available():
-        raise UserError(f"--ngpu {args.ngpu}: there is no GPU that torch can use")
-    speech2text = Speech2Text(
-        args.mtasr_train_config,
-        args.mtasr_model_file,
+def load(args: argparse.Namespace):
+    """Return a `Speech2Text` or a `Speech2TextLLM`."""
+    options = dict(
+        mtasr_train_config=args.mtasr_train_config,
+        mtasr_model_file=args.mtasr_model_file,
         device="cuda" if args.ngpu > 0 else "cpu",
         dtype=args.dtype,
         beam_size=args.beam_size,
         num_talkers=args.num_talkers,
     )
+    if args.decoder == "llm":
+        from espnet_mtasr.inference_llm import Speech2TextLLM
+
+        given = {name: getattr(args, name) for name in LLM_OPTIONS}
+        given = {name: value for name, value in given.items() if value is not None}
+        return Speech2TextLLM(**options, fs=args.fs, **given)
+    from espnet_mtasr.inference import Speech2Text
+
+    return Speech2Text(**options)
+
+
+def decode(args: argparse.Namespace) -> None:
+    """Decode all utterances, predicted count first."""
+    import torch
+
+    from espnet_mtasr.tasks.mtasr import MTASRTask
+
+    if args.ngpu > 0 and not torch.cuda.is_available():
+        raise UserError(f"--ngpu {args.ngpu}: there is no GPU that torch can use")
+    speech2text = load(args)
     true_counts = {} if args.utt2num_spk is None else read_table(args.utt2num_spk)
     loader = MTASRTask.build_streaming_iterator(
         [tuple(args.data_path_and_name_and_type.split(","))],

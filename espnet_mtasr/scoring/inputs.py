@@ -62,7 +62,7 @@ def read_references(directory: PathLike, talker_counts: Sequence[int]) -> Refere
 
 
 def read_hypotheses(directory: PathLike, references: References) -> Hypotheses:
-    """Read a decode directory whose talker counts were predicted.
+    """Read a decode directory that says how many talkers were written.
 
     `text` is SOT; an id alone is an empty hypothesis, which cannot show its number of
     streams: `utt2num_spk` says it. `rtf.json`, if it is there, holds `rtf`, and
@@ -85,13 +85,18 @@ def read_hypotheses(directory: PathLike, references: References) -> Hypotheses:
 
 
 def read_oracle_hypotheses(directory: PathLike, references: References) -> Hypotheses:
-    """Read a decode directory whose talker counts were given: only its `text`.
+    """Read a decode directory whose talker counts were given: its `text`.
+
+    A decoder that writes as many texts as it likes, whatever count it was given, says
+    how many in `utt2num_spk`; without that file there must be as many as talkers.
 
     Raises:
-        UserError: see `read_table`; an id without a reference, or a number of streams
-            that is not the true count.
+        UserError: see `read_table` and `check_same_ids`; an id without a reference, or
+            a number of texts that is not the true count or not that of `utt2num_spk`.
     """
     path = Path(directory) / "text"
+    if path.with_name("utt2num_spk").exists():
+        return read_hypotheses(directory, references)
     return Hypotheses(
         _split_hypotheses(
             path,

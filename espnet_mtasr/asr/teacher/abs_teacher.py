@@ -1,9 +1,11 @@
 """A teacher reads a branch's output and learns to write the SOT transcript."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import List, NamedTuple, Sequence
 
 import torch
+
+from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 
 
 class TeacherOutput(NamedTuple):
@@ -20,8 +22,26 @@ class TeacherOutput(NamedTuple):
     num_correct: torch.Tensor
 
 
+class Transcript(NamedTuple):
+    """What a teacher wrote for one row.
+
+    Attributes:
+        ids: Tokens, without the end of sentence.
+        ended: Whether it came to an end by itself, and not at its limit.
+    """
+
+    ids: List[int]
+    ended: bool
+
+
 class AbsTeacher(torch.nn.Module, ABC):
-    """Base of teachers. They exist in training only."""
+    """Base of teachers. They exist in training, and where they decode themselves.
+
+    Attributes:
+        tokenizer: Of the transcripts.
+    """
+
+    tokenizer: LLMTokenizer
 
     @abstractmethod
     def forward(
@@ -38,4 +58,24 @@ class AbsTeacher(torch.nn.Module, ABC):
             lengths: `(B,)` its frames.
             text: `(B, L)` SOT token ids of the teacher's vocabulary.
             text_lengths: `(B,)`.
+        """
+
+    @abstractmethod
+    def generate(
+        self,
+        hidden: torch.Tensor,
+        lengths: torch.Tensor,
+        limits: Sequence[int],
+        beam_size: int = 1,
+        length_penalty: float = 1.0,
+    ) -> List[Transcript]:
+        """Write SOT transcripts; a row's doesn't depend on the others of the batch.
+
+        Args:
+            hidden: `(B, T, D)` a branch's output.
+            lengths: `(B,)` its frames.
+            limits: B numbers from 0, the most tokens that a row may have.
+            beam_size: 1: greedy search; more: beam search.
+            length_penalty: Beam search compares log probabilities / tokens (end of
+                sentence included) to this power: 0 sums, 1 averages.
         """

@@ -7,14 +7,18 @@ LoRA: Hu et al., ICLR 2022, by `peft`.
 """
 
 import inspect
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from espnet_mtasr.asr.checkpointing import checkpoint_layers
-from espnet_mtasr.asr.padding import valid_mask
-from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher, TeacherOutput
+from espnet_mtasr.asr.teacher.abs_teacher import (
+    AbsTeacher,
+    TeacherOutput,
+    Transcript,
+)
+from espnet_mtasr.asr.teacher.generation import generate, pad_left
 from espnet_mtasr.asr.teacher.length_adaptor import LengthAdaptor
 from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 from espnet_mtasr.errors import UserError
@@ -128,33 +132,55 @@ class LLMTeacher(AbsTeacher):
         Rows are padded on the left, as for generation: all texts then end at the same
         place, and logits over the vocabulary are computed for the text alone.
         """
-        speech, speech_lengths = self.adaptor(hidden, lengths)
-        speech = self.projection(speech)
-        embed = self.llm.get_input_embeddings()
-        bos = embed(text.new_full((1,), self.tokenizer.bos_id))
-        words = self._mask(embed(text.clamp(min=0)))
-        rows: List[torch.Tensor] = [
-            torch.cat([bos.to(speech.dtype), s[:n], w[:m].to(speech.dtype)])
-            for s, n, w, m in zip(
-                speech, speech_lengths.tolist(), words, text_lengths.tolist()
+        words = self._mask(self.llm.get_input_embeddings()(text.clamp(min=0)))
+        rows = [
+            torch.cat([prefix, w[:m].to(prefix.dtype)])
+            for prefix, w, m in zip(
+                self._prefixes(hidden, lengths), words, text_lengths.tolist()
             )
         ]
-        row_lengths = torch.tensor([len(row) for row in rows], device=speech.device)
-        inputs = torch.nn.utils.rnn.pad_sequence(
-            rows, batch_first=True, padding_side="left"
-        )
-        mask = valid_mask(row_lengths, inputs.size(1)).flip(1)
-        positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+        inputs, mask = pad_left(rows)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
         keep = int(text_lengths.max()) + 1
         options = {"logits_to_keep": keep} if self._takes_logits_to_keep else {}
         output = self.llm(
-            inputs_embeds=inputs.to(bos.dtype),
-            attention_mask=mask.long(),
+            inputs_embeds=inputs.to(words.dtype),
+            attention_mask=mask,
             position_ids=positions,
             use_cache=False,
             **options,
         )
         return output.logits[:, -keep:]
+
+    def _prefixes(
+        self, hidden: torch.Tensor, lengths: torch.Tensor
+    ) -> List[torch.Tensor]:
+        """Embeddings `(n, E)` of each row's ``<bos> [speech]``."""
+        speech, speech_lengths = self.adaptor(hidden, lengths)
+        speech = self.projection(speech)
+        bos_id = torch.tensor([self.tokenizer.bos_id], device=speech.device)
+        bos = self.llm.get_input_embeddings()(bos_id).to(speech.dtype)
+        return [
+            torch.cat([bos, row[:n]]) for row, n in zip(speech, speech_lengths.tolist())
+        ]
+
+    def generate(
+        self,
+        hidden: torch.Tensor,
+        lengths: torch.Tensor,
+        limits: Sequence[int],
+        beam_size: int = 1,
+        length_penalty: float = 1.0,
+    ) -> List[Transcript]:
+        """See `AbsTeacher.generate`."""
+        return generate(
+            self.llm.get_base_model(),
+            self._prefixes(hidden, lengths),
+            limits,
+            self.tokenizer,
+            beam_size,
+            length_penalty,
+        )
 
     def _mask(self, words: torch.Tensor) -> torch.Tensor:
         """Hide some tokens `(B, L, E)` in training."""

@@ -3,7 +3,7 @@
 from typing import List, Sequence
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.text.sot import SC, split_sot
+from espnet_mtasr.text.sot import SC, join_sot, split_sot
 
 
 class LLMTokenizer:
@@ -51,16 +51,28 @@ class LLMTokenizer:
             ids += self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the SOT transcript of `ids`."""
+    def split(self, ids: Sequence[int]) -> List[List[int]]:
+        """Return the ids of each talker."""
         parts: List[List[int]] = [[]]
         for token in ids:
             if token == self.sc_id:
                 parts.append([])
             else:
                 parts[-1].append(token)
-        texts = [
-            self.tokenizer.decode(part, skip_special_tokens=True).strip()
-            for part in parts
-        ]
-        return " ".join(f" {SC} ".join(texts).split())
+        return parts
+
+    def decode_talker(self, ids: Sequence[int]) -> str:
+        """Return one talker's text, white space normalized.
+
+        `<sc>` spelled out by other tokens than its own separates nothing but words.
+        """
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return " ".join(text.replace(SC, " ").split())
+
+    def tokens(self, ids: Sequence[int]) -> List[str]:
+        """Return the names of `ids`."""
+        return self.tokenizer.convert_ids_to_tokens(list(ids))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the SOT transcript of `ids`."""
+        return join_sot([self.decode_talker(part) for part in self.split(ids)])

@@ -1,0 +1,100 @@
+"""A causal LM writes SOT transcripts after a prefix of embeddings: greedy, beam search.
+
+The baseline "LLM SOT decoder" of Shi et al., Interspeech 2026 (arXiv 2603.10587). The
+search itself is Hugging Face's `generate`, with its key-value cache.
+"""
+
+from typing import List, Sequence, Tuple
+
+import torch
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+)
+
+from espnet_mtasr.asr.padding import valid_mask
+from espnet_mtasr.asr.teacher.abs_teacher import Transcript
+from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
+
+# An LM that repeats itself may write `<sc>` without end; scoring knows no more talkers.
+MAX_TALKERS = 20
+
+
+def pad_left(rows: Sequence[torch.Tensor]) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Pad rows `(n, E)` on the left: `(B, N, E)`, and a mask `(B, N)` of 0 and 1."""
+    lengths = torch.tensor([len(row) for row in rows], device=rows[0].device)
+    padded = torch.nn.utils.rnn.pad_sequence(
+        list(rows), batch_first=True, padding_side="left"
+    )
+    return padded, valid_mask(lengths, padded.size(1)).flip(1).long()
+
+
+class SOTRules(LogitsProcessor):
+    """Forbids what can't come next in a transcript.
+
+    Those are rows of the LM's table that no token has, `<sc>` after `MAX_TALKERS`
+    talkers, and at a row's limit everything but the end of sentence. What is allowed
+    keeps its score.
+
+    Args:
+        limits: `(B,)` the most tokens that a row may have.
+        tokenizer: Of the LM.
+        beam_size: Rows of a batch are that many rows here.
+    """
+
+    def __init__(self, limits: torch.Tensor, tokenizer: LLMTokenizer, beam_size: int):
+        self.limits = limits.repeat_interleave(beam_size)
+        self.tokenizer = tokenizer
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Set forbidden ones of `scores` `(R, V)` to -inf; `input_ids`: `(R, n)`."""
+        sc_id, eos_id = self.tokenizer.sc_id, self.tokenizer.eos_id
+        forbidden = torch.zeros_like(scores, dtype=torch.bool)
+        forbidden[:, len(self.tokenizer) :] = True
+        forbidden[:, sc_id] = (input_ids == sc_id).sum(1) >= MAX_TALKERS - 1
+        forbidden |= (self.limits <= input_ids.size(1))[:, None]
+        forbidden[:, eos_id] = False
+        return scores.masked_fill(forbidden, -torch.inf)
+
+
+@torch.no_grad()
+def generate(
+    llm: PreTrainedModel,
+    prefixes: Sequence[torch.Tensor],
+    limits: Sequence[int],
+    tokenizer: LLMTokenizer,
+    beam_size: int = 1,
+    length_penalty: float = 1.0,
+) -> List[Transcript]:
+    """Continue each prefix of embeddings `(n, E)`; see `AbsTeacher.generate`."""
+    embeddings, mask = pad_left(prefixes)
+    row_limits = torch.tensor(limits, device=mask.device)
+    begin = torch.tensor([tokenizer.bos_id], device=mask.device)
+    # What comes with an LM (sampling, penalties for repeated words) is for chat, and
+    # would fill in whatever the configuration below leaves open.
+    llm.generation_config = GenerationConfig()
+    beam_options = {} if beam_size == 1 else {"length_penalty": length_penalty}
+    sequences = llm.generate(
+        inputs_embeds=embeddings.to(llm.get_input_embeddings()(begin).dtype),
+        attention_mask=mask,
+        logits_processor=LogitsProcessorList(
+            [SOTRules(row_limits, tokenizer, beam_size)]
+        ),
+        generation_config=GenerationConfig(
+            do_sample=False,
+            num_beams=beam_size,
+            max_new_tokens=max(limits) + 1,
+            bos_token_id=tokenizer.bos_id,
+            eos_token_id=tokenizer.eos_id,
+            pad_token_id=tokenizer.eos_id,
+            use_cache=True,
+            **beam_options,
+        ),
+    )
+    transcripts = []
+    for row, limit in zip(sequences.tolist(), limits):
+        ids = row[: row.index(tokenizer.eos_id)]
+        transcripts.append(Transcript(ids, ended=len(ids) < limit or limit == 0))
+    return transcripts

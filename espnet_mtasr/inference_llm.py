@@ -1,0 +1,150 @@
+"""Transcribe mixtures by the teacher's language model instead of CTC.
+
+The baseline "LLM SOT decoder" of Shi et al., Interspeech 2026 (arXiv 2603.10587): a
+branch's output is the prefix, the LM writes the SOT transcript word by word, and with
+`<sc>` the number of talkers. Far slower than CTC.
+
+A phase-1 model has no talker-count head, so nothing says which branch the LM is to
+hear. Each branch then gives the LM its chance, and the transcript with the highest
+probability per token stays: the LM was trained on each branch with mixtures of its
+count, and is less sure of what it writes where the branch is the wrong one. Averaging
+over the tokens keeps the shorter transcript from winning by its length.
+"""
+
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Sequence, Union
+
+import torch
+
+from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
+from espnet_mtasr.asr.teacher.abs_teacher import Transcript
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.inference import AbsSpeech2Text, MixtureHypothesis, TalkerHypothesis
+
+
+class ScoredTranscript(NamedTuple):
+    """A transcript and its log probability per token, end of sentence included."""
+
+    transcript: Transcript
+    score: float
+
+
+def more_probable(candidates: Sequence[ScoredTranscript]) -> Transcript:
+    """Return the transcript with the highest score, among equals the first.
+
+    One that came to an end goes before one that was cut off at its limit: a language
+    model that repeats itself is ever surer of the next repetition.
+    """
+    best = max(candidates, key=lambda c: (c.transcript.ended, c.score))
+    return best.transcript
+
+
+class Speech2TextLLM(AbsSpeech2Text):
+    """Load a trained model with its teacher and let the teacher transcribe.
+
+    The branch that the LM reads is that of the given talker count; without one, the
+    count head's choice; in a model without that head, see the top of this file. How
+    many talkers a hypothesis has is what the LM wrote, whichever branch it read.
+
+    Args:
+        mtasr_train_config: config.yaml of the training; None: beside the model file.
+        mtasr_model_file: Checkpoint; the LM itself is read from where the training
+            read it (stage 6's folder).
+        device: `cpu`, `cuda`, `cuda:N`.
+        dtype: float32, bfloat16 or float16; an LM in half precision stays so.
+        beam_size: 1: greedy search; more: beam search.
+        num_talkers: Picks the branch for all mixtures; None predicts it.
+        fs: Sampling rate in Hz.
+        maxlen_ratio: The most tokens per second of audio.
+        length_penalty: See `AbsTeacher.generate`.
+
+    Raises:
+        UserError: a file is missing or doesn't fit, the model has no teacher, or
+            `num_talkers` is unknown to the model.
+    """
+
+    def __init__(
+        self,
+        mtasr_train_config: Union[Path, str, None] = None,
+        mtasr_model_file: Union[Path, str, None] = None,
+        device: str = "cpu",
+        dtype: str = "float32",
+        beam_size: int = 1,
+        num_talkers: Optional[int] = None,
+        fs: int = 16000,
+        maxlen_ratio: float = 25.0,
+        length_penalty: float = 1.0,
+    ):
+        super().__init__(
+            mtasr_train_config, mtasr_model_file, device, dtype, num_talkers, True
+        )
+        if self.model.teacher is None:
+            raise UserError(
+                f"{mtasr_model_file}: has no teacher, which decoder: llm needs; decode "
+                f"with a phase-1 model, or with decoder: ctc"
+            )
+        self.beam_size = beam_size
+        self.fs = fs
+        self.maxlen_ratio = maxlen_ratio
+        self.length_penalty = length_penalty
+
+    def _transcribe(
+        self,
+        trunk: TrunkOutput,
+        wanted: Sequence[Optional[int]],
+        samples: Sequence[int],
+    ) -> List[MixtureHypothesis]:
+        known = self.model.talker_counts
+        log_probs: Sequence[Optional[Dict[int, float]]] = [None] * len(wanted)
+        if self.model.count_head is not None:
+            predicted, log_probs = self._predict_counts(trunk)
+            wanted = [p if n is None else n for p, n in zip(predicted, wanted)]
+        candidates: List[List[ScoredTranscript]] = [[] for _ in wanted]
+        for count in known:
+            rows = [k for k, n in enumerate(wanted) if n in (count, None)]
+            if rows:
+                compared = len(known) > 1 and any(wanted[k] is None for k in rows)
+                written = self._write(trunk, count, rows, samples, compared)
+                for row, candidate in zip(rows, written):
+                    candidates[row].append(candidate)
+        return [
+            MixtureHypothesis(self._talkers(more_probable(c)), p)
+            for c, p in zip(candidates, log_probs)
+        ]
+
+    def _write(
+        self,
+        trunk: TrunkOutput,
+        count: int,
+        rows: List[int],
+        samples: Sequence[int],
+        compared: bool,
+    ) -> List[ScoredTranscript]:
+        """Let the LM read one branch; scores are 0 unless they are `compared`."""
+        at = torch.tensor(rows, device=trunk.hidden.device)
+        hidden, lengths = self.model.encoder.encode_branch(trunk, count, at)
+        frames = lengths.tolist()
+        limits = [
+            max(1, int(samples[row] / self.fs * self.maxlen_ratio)) if n > 0 else 0
+            for row, n in zip(rows, frames)
+        ]
+        teacher = self.model.teacher
+        written = teacher.generate(
+            hidden, lengths, limits, self.beam_size, self.length_penalty
+        )
+        scores = [0.0] * len(rows)
+        if compared:
+            ids = [torch.tensor(t.ids, dtype=torch.long) for t in written]
+            text = torch.nn.utils.rnn.pad_sequence(
+                ids, batch_first=True, padding_value=-1
+            ).to(hidden.device)
+            text_lengths = torch.tensor([len(i) for i in ids], device=hidden.device)
+            scores = (-teacher(hidden, lengths, text, text_lengths).loss).tolist()
+        return [ScoredTranscript(t, s) for t, s in zip(written, scores)]
+
+    def _talkers(self, transcript: Transcript) -> List[TalkerHypothesis]:
+        tokenizer = self.model.teacher.tokenizer
+        return [
+            TalkerHypothesis(tokenizer.decode_talker(ids), tokenizer.tokens(ids), ids)
+            for ids in tokenizer.split(transcript.ids)
+        ]
