@@ -2,7 +2,8 @@
 
 `--has_teacher CONFIG [OPTION...]` answers by its exit code (0: yes, 1: no) whether a
 training configuration builds a teacher. `--cacheable CONFIG [OPTION...]` finds what
-forbids caching the trunk's outputs.
+forbids caching the trunk's outputs. `--decoder CONFIG [OPTION...]` prints which decoder
+an inference configuration names, ctc or llm.
 """
 
 import argparse
@@ -18,6 +19,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--inference_config")
     parser.add_argument("--has_teacher", nargs=argparse.REMAINDER)
     parser.add_argument("--cacheable", nargs=argparse.REMAINDER)
+    parser.add_argument("--decoder", nargs=argparse.REMAINDER)
     return parser
 
 
@@ -56,6 +58,16 @@ def check_cacheable(path: str, *options: str) -> None:
         raise UserError(f"{path}: {e}") from e
 
 
+def decoder_of(path: str, *options: str) -> str:
+    """Return which decoder an inference configuration and further options name."""
+    from espnet_mtasr.bin import mtasr_inference
+
+    needed = ["--output_dir", "", "--mtasr_model_file", ""]
+    needed += ["--data_path_and_name_and_type", ""]
+    args = mtasr_inference.parse_arguments([*needed, "--config", path, *options])
+    return args.decoder
+
+
 def main(cmd=None) -> None:
     """Check all that is named."""
     args = get_parser().parse_args(cmd)
@@ -63,6 +75,8 @@ def main(cmd=None) -> None:
         sys.exit(0 if has_teacher(*args.has_teacher) else 1)
     if args.cacheable:
         check_cacheable(*args.cacheable)
+    if args.decoder:
+        print(decoder_of(*args.decoder))
     if args.inference_config is not None:
         from espnet_mtasr.bin.mtasr_inference import read_config
 

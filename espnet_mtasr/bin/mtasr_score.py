@@ -47,8 +47,8 @@ def get_parser() -> argparse.ArgumentParser:
     option(
         "oracle_decode_dir",
         type=Path,
-        help="Hypotheses with the given (true) talker count: SET/text, and, of a decoder "
-        "that may write more or fewer talkers, SET/utt2num_spk",
+        help="Hypotheses with the given (true) talker count: SET/text and, of a "
+        "decoder that may write more or fewer talkers, SET/utt2num_spk",
     )
     option("output_dir", type=Path, required=True, help="Where the results go")
     option(

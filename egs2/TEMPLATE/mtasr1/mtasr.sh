@@ -66,11 +66,13 @@ max_unalignable=0.01 # Share of training mixtures that may lack frames for their
 num_threads=         # Threads of training (default: on the CPU the cores there are).
 
 # Decoding
-inference_config=conf/decode.yaml # Options of mtasr_inference.
+inference_config=conf/decode.yaml # Options of mtasr_inference; decoder: llm decodes phase 1's model.
 inference_args=      # Further options.
 inference_tag=       # Name of the decoding folder (default: from the config's name).
-phase1_model=valid.loss_sot.ave.pth         # Checkpoint that phase 2 starts from.
+phase1_model=valid.loss_sot.ave.pth         # Checkpoint that phase 2 starts from, and decoder llm's.
 inference_mtasr_model=valid.loss_ctc.ave.pth # Checkpoint to decode with.
+decode_llm=false     # Stage 9 also decodes and scores the test sets, by phase 1's language model.
+decode_llm_config=conf/decode_llm.yaml # Its options of mtasr_inference.
 
 help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAMES\" [options]
 
@@ -99,6 +101,9 @@ done
 for f in phase1_config phase2_config inference_config; do
     [ -f "${!f}" ] || die "--${f} ${!f}: no such file"
 done
+if [ "${decode_llm}" = true ] && [ ! -f "${decode_llm_config}" ]; then
+    die "--decode_llm_config ${decode_llm_config}: no such file"
+fi
 
 if [ "${dynamic_mixing}" = true ]; then
     if [ "${cache_trunk}" = true ]; then
@@ -385,10 +390,98 @@ train() {
         log "warning: no ${exp}/learning_curve.png, see the error above"
 }
 
+# ctc or llm: decoder_of CONFIG [OPTION...]
+decoder_of() {
+    "${python}" -m espnet_mtasr.bin.check_config --decoder "$@"
+}
+decode_dir_of() { # decode_dir_of EXP_DIR TAG CHECKPOINT
+    echo "$1/$2_$(basename "$3" .pth)"
+}
+
+# The test sets, with the predicted talker count and, into DECODE_DIR_oracle, with the
+# given one: decode DECODER EXP_DIR CHECKPOINT CONFIG DECODE_DIR [OPTION...]
+decode() {
+    local decoder=$1 exp=$2 checkpoint=$3 config=$4 decode_dir=$5 gpus=0
+    local dset logdir oracle_dir wav_scp jobs keys logs n f
+    shift 5
+    if [ "${gpu_inference}" = true ]; then gpus=1; fi
+    for dset in "${tests[@]}"; do
+        logdir=${decode_dir}/${dset}/logdir
+        oracle_dir=${decode_dir}_oracle/${dset}
+        mkdir -p "${logdir}" "${oracle_dir}"
+        # Left-overs of a run with more jobs would be taken for this run's.
+        rm -rf "${logdir}"/output.* "${logdir}"/oracle.* "${logdir}"/keys.*
+        wav_scp=${data_feats}/${dset}/wav.scp
+        jobs=$(at_most "${inference_nj}" "${wav_scp}")
+        keys=()
+        logs=()
+        for ((n = 1; n <= jobs; n++)); do
+            keys+=("${logdir}/keys.${n}.scp")
+            logs+=("${logdir}/mtasr_inference.${n}.log")
+        done
+        utils/split_scp.sh "${wav_scp}" "${keys[@]}"
+        with_progress "${dset}" count --pattern 'best hypo: ' \
+            --total "$(wc -l <"${wav_scp}")" "${logs[@]}" -- \
+            "${decode_cmd_words[@]}" --gpu "${gpus}" JOB=1:"${jobs}" \
+            "${logdir}/mtasr_inference.JOB.log" \
+            "${python}" -m espnet_mtasr.bin.mtasr_inference --ngpu "${gpus}" \
+            --config "${config}" --fs "${fs}" \
+            --data_path_and_name_and_type "${wav_scp},speech,sound" \
+            --key_file "${logdir}/keys.JOB.scp" \
+            --utt2num_spk "${data_feats}/${dset}/utt2num_spk" \
+            --mtasr_train_config "${exp}/config.yaml" \
+            --mtasr_model_file "${exp}/${checkpoint}" \
+            --output_dir "${logdir}/output.JOB" \
+            --oracle_output_dir "${logdir}/oracle.JOB" "$@"
+        for f in text utt2num_spk; do
+            sort "${logdir}"/output.*/1best_recog/${f} >"${decode_dir}/${dset}/${f}"
+        done
+        sort "${logdir}"/oracle.*/1best_recog/text >"${oracle_dir}/text"
+        rm -f "${oracle_dir}/utt2num_spk"
+        if [ "${decoder}" = llm ]; then
+            # It may write other than the given number of talkers.
+            sort "${logdir}"/oracle.*/1best_recog/utt2num_spk >"${oracle_dir}/utt2num_spk"
+        fi
+        awk '{decoding += $1; audio += $2; if ($3 > batch) batch = $3}
+             END {printf "{\"rtf\": %.5f, \"batch_size\": %d}\n", decoding / audio, batch}' \
+            "${logdir}"/output.*/1best_recog/rtf >"${decode_dir}/${dset}/rtf.json"
+        log "${dset}: $(wc -l <"${decode_dir}/${dset}/text") mixtures, $(cat "${decode_dir}/${dset}/rtf.json")"
+    done
+}
+
+# score DECODER EXP_DIR CHECKPOINT DECODE_DIR: writes EXP_DIR/RESULTS.md and its like.
+score() {
+    local model=$2/$3
+    if [ "$1" = llm ]; then
+        model+=", decoded by its language model (talker count: as many as it writes; a"
+        model+=" given count picks the branch that it reads)"
+    fi
+    "${python}" -m espnet_mtasr.bin.mtasr_score --sets "${test_sets}" \
+        --data_dir "${data_feats}" --decode_dir "$4" \
+        --oracle_decode_dir "$4_oracle" --output_dir "$2" \
+        --talker_counts "${talker_counts}" --command "${command_line}" \
+        --mixtures "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}" \
+        --model "${model}" --num_examples 5 \
+        --machine "$(env -u OMP_NUM_THREADS nproc) cores,$(awk -F: '/^model name/ {print $2; exit}' /proc/cpuinfo)"
+}
+
 if runs 7 || runs 8 || runs 10 || runs 11 || runs 12; then
     log "Checking the configurations"
     "${python}" -m espnet_mtasr.bin.check_config --train_configs "${phase1_config}" \
         "${phase2_config}" --inference_config "${inference_config}"
+fi
+decoder=ctc
+if runs 12 || runs 13; then
+    decoder=$(decoder_of "${inference_config}" "${inference_options[@]}")
+    if [ "${decoder}" = llm ] && [ "${skip_phase1}" = true ]; then
+        die "--inference_config ${inference_config}: its decoder is phase 1's language" \
+            "model; leave --skip_phase1 out, or choose another configuration"
+    fi
+fi
+if [ "${decode_llm}" = true ] && runs 9; then
+    baseline=$(decoder_of "${decode_llm_config}")
+    [ "${baseline}" = llm ] ||
+        die "--decode_llm_config ${decode_llm_config}: lacks decoder: llm; add the line"
 fi
 if [ "${cache_trunk}" = true ] && { runs 10 || runs 11; }; then
     "${python}" -m espnet_mtasr.bin.check_config --cacheable "${phase2_config}" \
@@ -475,6 +568,13 @@ if runs 9; then
         --data_dir "${data_feats}/${valid_set}" --ngpu "$((ngpu > 0 ? 1 : 0))" \
         --output "${phase1_exp}/perplexity_${valid_set}.json"
     grep 'SOT perplexity' "${phase1_exp}/perplexity.log"
+    if [ "${decode_llm}" = true ]; then
+        decode_dir=$(decode_dir_of "${phase1_exp}" \
+            "$(basename "${decode_llm_config}" .yaml)" "${phase1_model}")
+        log "Decoding by the language model: ${decode_dir}"
+        decode llm "${phase1_exp}" "${phase1_model}" "${decode_llm_config}" "${decode_dir}"
+        score llm "${phase1_exp}" "${phase1_model}" "${decode_dir}"
+    fi
     finish 9
 fi
 
@@ -509,61 +609,24 @@ if runs 11; then
     finish 11
 fi
 
-decode_dir=${phase2_exp}/${inference_tag}_$(basename "${inference_mtasr_model}" .pth)
-oracle_dir=${decode_dir}_oracle
+test_exp=${phase2_exp}
+test_model=${inference_mtasr_model}
+if [ "${decoder}" = llm ]; then
+    test_exp=${phase1_exp}
+    test_model=${phase1_model}
+fi
+decode_dir=$(decode_dir_of "${test_exp}" "${inference_tag}" "${test_model}")
 
 if runs 12; then
     begin 12 "decode: ${decode_dir}"
-    gpus=0
-    if [ "${gpu_inference}" = true ]; then gpus=1; fi
-    for dset in "${tests[@]}"; do
-        logdir=${decode_dir}/${dset}/logdir
-        mkdir -p "${logdir}" "${oracle_dir}/${dset}"
-        # Left-overs of a run with more jobs would be taken for this run's.
-        rm -rf "${logdir}"/output.* "${logdir}"/oracle.* "${logdir}"/keys.*
-        wav_scp=${data_feats}/${dset}/wav.scp
-        jobs=$(at_most "${inference_nj}" "${wav_scp}")
-        keys=()
-        logs=()
-        for ((n = 1; n <= jobs; n++)); do
-            keys+=("${logdir}/keys.${n}.scp")
-            logs+=("${logdir}/mtasr_inference.${n}.log")
-        done
-        utils/split_scp.sh "${wav_scp}" "${keys[@]}"
-        with_progress "${dset}" count --pattern 'best hypo: ' \
-            --total "$(wc -l <"${wav_scp}")" "${logs[@]}" -- \
-            "${decode_cmd_words[@]}" --gpu "${gpus}" JOB=1:"${jobs}" \
-            "${logdir}/mtasr_inference.JOB.log" \
-            "${python}" -m espnet_mtasr.bin.mtasr_inference --ngpu "${gpus}" \
-            --config "${inference_config}" --fs "${fs}" \
-            --data_path_and_name_and_type "${wav_scp},speech,sound" \
-            --key_file "${logdir}/keys.JOB.scp" \
-            --utt2num_spk "${data_feats}/${dset}/utt2num_spk" \
-            --mtasr_train_config "${phase2_exp}/config.yaml" \
-            --mtasr_model_file "${phase2_exp}/${inference_mtasr_model}" \
-            --output_dir "${logdir}/output.JOB" \
-            --oracle_output_dir "${logdir}/oracle.JOB" "${inference_options[@]}"
-        for f in text utt2num_spk; do
-            sort "${logdir}"/output.*/1best_recog/${f} >"${decode_dir}/${dset}/${f}"
-        done
-        sort "${logdir}"/oracle.*/1best_recog/text >"${oracle_dir}/${dset}/text"
-        awk '{decoding += $1; audio += $2; if ($3 > batch) batch = $3}
-             END {printf "{\"rtf\": %.5f, \"batch_size\": %d}\n", decoding / audio, batch}' \
-            "${logdir}"/output.*/1best_recog/rtf >"${decode_dir}/${dset}/rtf.json"
-        log "${dset}: $(wc -l <"${decode_dir}/${dset}/text") mixtures, $(cat "${decode_dir}/${dset}/rtf.json")"
-    done
+    decode "${decoder}" "${test_exp}" "${test_model}" "${inference_config}" \
+        "${decode_dir}" "${inference_options[@]}"
     finish 12
 fi
 
 if runs 13; then
-    begin 13 "score: ${phase2_exp}/RESULTS.md"
-    "${python}" -m espnet_mtasr.bin.mtasr_score --sets "${test_sets}" \
-        --data_dir "${data_feats}" --decode_dir "${decode_dir}" \
-        --oracle_decode_dir "${oracle_dir}" --output_dir "${phase2_exp}" \
-        --talker_counts "${talker_counts}" --command "${command_line}" \
-        --mixtures "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}" \
-        --model "${phase2_exp}/${inference_mtasr_model}" --num_examples 5 \
-        --machine "$(env -u OMP_NUM_THREADS nproc) cores,$(awk -F: '/^model name/ {print $2; exit}' /proc/cpuinfo)"
+    begin 13 "score: ${test_exp}/RESULTS.md"
+    score "${decoder}" "${test_exp}" "${test_model}" "${decode_dir}"
     finish 13
 fi
 
