@@ -216,6 +216,29 @@ def test_batched_decoding_writes_the_same_texts(run):
     assert json.loads((batched / "rtf.json").read_text())["batch_size"] == 4
 
 
+def test_phase_1s_language_model_decodes(run):
+    """One set through stages 12 and 13; CTC's results stay what they are."""
+    name = "test_mini3mix_noisy"
+    before = (run.phase2 / "results.json").read_bytes()
+    done = run.again(
+        *("--stage", 12, "--test_sets", name, "--inference_config"),
+        *("conf/decode_llm.yaml", "--inference_args", "--maxlen_ratio 4"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    decoded = run.phase1 / "decode_llm_valid.loss_sot.ave" / name
+    oracle = run.phase1 / "decode_llm_valid.loss_sot.ave_oracle" / name
+    for folder in (decoded, oracle):
+        texts, counts = (read_table(folder / f) for f in ("text", "utt2num_spk"))
+        assert list(texts) == list(read_table(run.recipe / "data" / name / "wav.scp"))
+        for key, text in texts.items():
+            assert str(len(split_sot(text))) == counts[key]
+    row = json.loads((run.phase1 / "results.json").read_text())["sets"][name]
+    assert (row["n_utt"], row["n_missing"]) == (N_TEST, 0)
+    assert row["rtf"] > 0.0 and row["cpwer_oracle_count"] is not None
+    assert "decoded by its language model" in (run.phase1 / "RESULTS.md").read_text()
+    assert (run.phase2 / "results.json").read_bytes() == before
+
+
 def test_a_training_goes_on_with_its_own_data_and_options_only(run):
     """Else the old weights would be scored as if they were trained on the new data."""
     done = run.again(*("--stage", 8, "--stop_stage", 8), "--bpemode", "bpe")

@@ -75,6 +75,10 @@ def call(recipe, *options, script="./mtasr.sh", cwd=None):
             "error: --phase1_config conf/none.yaml: no such file",
         ),
         (
+            [*SETS, "--decode-llm", "true"],
+            "error: --decode_llm_config conf/decode_llm.yaml: no such file",
+        ),
+        (
             [*SETS, "--inference-config", "none.yaml"],
             "error: --inference_config none.yaml: no such file",
         ),
@@ -128,6 +132,121 @@ case $* in *mtasr_inference*) ;; *) exit 0 ;; esac
         assert (decoded / "rtf.json").read_text() == rtf
         keys = sorted(p.name for p in (decoded / "logdir").glob("keys.*"))
         assert keys == [f"keys.{n + 1}.scp" for n in range(jobs)]
+
+
+# Stands for Python: says that conf/llm.yaml's decoder is llm, and decodes.
+LLM_PYTHON = """#!/usr/bin/env bash
+echo "$@" >>calls
+case $* in
+    *--decoder*llm.yaml*) echo llm; exit ;;
+    *--decoder*) echo ctc; exit ;;
+    *mtasr_inference*) ;;
+    *mtasr_perplexity*) echo SOT perplexity; exit ;;
+    *) exit 0 ;;
+esac
+"""
+
+
+@pytest.fixture
+def llm_recipe(recipe):
+    """Two mixtures, and a configuration whose decoder is llm."""
+    dump = recipe / "dump" / "raw"
+    for name in ("t1", "dev"):
+        (dump / name).mkdir(parents=True, exist_ok=True)
+        (dump / name / "wav.scp").write_text("a 1\nb 2\n")
+    (recipe / "conf" / "llm.yaml").write_text("decoder: llm\n")
+    python = recipe / "llm_python"
+    python.write_text(LLM_PYTHON + DECODE)
+    python.chmod(0o755)
+    for path in (recipe / "exp", recipe / "calls"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return recipe
+
+
+LLM_OPTIONS = [*SETS[:4], "--test_sets", "t1", "--python", "./llm_python"]
+
+
+def calls(recipe, module):
+    """Options of the calls of a module."""
+    lines = (recipe / "calls").read_text().splitlines()
+    return [line.split() for line in lines if f"-m espnet_mtasr.bin.{module} " in line]
+
+
+def value(call, option):
+    return call[call.index(option) + 1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--stage 12 --stop_stage 13 --inference_config conf/llm.yaml",
+        "--stage 9 --stop_stage 9 --decode_llm true --decode_llm_config conf/llm.yaml",
+    ],
+)
+def test_the_language_model_is_phase_1s(llm_recipe, options):
+    """Stage 9, or stages 12 and 13: the same folders and the same calls."""
+    done, _ = call(llm_recipe, *LLM_OPTIONS, *options.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+    exp = llm_recipe / "exp" / "mtasr_phase1"
+    assert not exp.with_name("mtasr_phase2").exists()
+    decoded = exp / "llm_valid.loss_sot.ave" / "t1"
+    assert (decoded / "text").read_text() == "a\nb\n"
+    assert (decoded / "rtf.json").exists()
+    oracle = exp / "llm_valid.loss_sot.ave_oracle" / "t1"
+    assert sorted(p.name for p in oracle.iterdir()) == ["text", "utt2num_spk"]
+    for got in calls(llm_recipe, "mtasr_inference"):
+        assert value(got, "--config") == "conf/llm.yaml"
+        model = "exp/mtasr_phase1/valid.loss_sot.ave.pth"
+        assert value(got, "--mtasr_model_file") == model
+        assert value(got, "--mtasr_train_config") == "exp/mtasr_phase1/config.yaml"
+    (got,) = calls(llm_recipe, "mtasr_score")
+    assert value(got, "--output_dir") == "exp/mtasr_phase1"
+    assert value(got, "--decode_dir") == "exp/mtasr_phase1/llm_valid.loss_sot.ave"
+    assert value(got, "--model").startswith(model)
+    assert "decoded by its language model" in " ".join(got)
+
+
+def test_ctc_is_phase_2s_and_bound_to_the_given_count(llm_recipe):
+    options = [*LLM_OPTIONS, "--stage", 12, "--stop_stage", 13]
+    exp = llm_recipe / "exp" / "mtasr_phase2"
+    oracle = exp / "decode_valid.loss_ctc.ave_oracle" / "t1"
+    oracle.mkdir(parents=True)
+    # Of an LLM that has decoded into the same folder.
+    (oracle / "utt2num_spk").write_text("a 7\nb 1\n")
+    done, _ = call(llm_recipe, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [p.name for p in oracle.iterdir()] == ["text"]
+    (got,) = calls(llm_recipe, "mtasr_score")
+    assert value(got, "--output_dir") == "exp/mtasr_phase2"
+    assert "language" not in " ".join(got)
+    assert not exp.with_name("mtasr_phase1").exists()
+
+
+def test_stage_9_decodes_on_request_alone(llm_recipe):
+    done, _ = call(llm_recipe, *LLM_OPTIONS, "--stage", 9, "--stop_stage", 9)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert calls(llm_recipe, "mtasr_perplexity")
+    assert not calls(llm_recipe, "mtasr_inference")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (
+            "--stage 9 --decode_llm true --decode_llm_config conf/decode.yaml",
+            "--decode_llm_config conf/decode.yaml: lacks decoder: llm; add the line",
+        ),
+        (
+            "--stage 12 --skip_phase1 true --inference_config conf/llm.yaml",
+            "--inference_config conf/llm.yaml: its decoder is phase 1's language model",
+        ),
+    ],
+)
+def test_decoding_that_cannot_be(llm_recipe, options, message):
+    done, _ = call(llm_recipe, *LLM_OPTIONS, *options.split())
+    assert done.returncode == 2
+    assert message in done.stderr and done.stderr.count("\n") == 1
+    assert not calls(llm_recipe, "mtasr_inference")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_mtasr.bin.check_config import has_teacher, main
+from espnet_mtasr.bin.check_config import decoder_of, has_teacher, main
 from espnet_mtasr.errors import UserError
 
 CONF = (
@@ -26,7 +26,7 @@ def changed(tmp_path, **changes):
 
 
 def test_the_recipes_own_are_right():
-    for decode in ("decode.yaml", "decode_beam.yaml"):
+    for decode in ("decode.yaml", "decode_beam.yaml", "decode_llm.yaml"):
         main(["--inference_config", str(CONF / decode)])
     main(["--train_configs", str(CONF / "train_phase1.yaml"), str(PHASE_2)])
 
@@ -63,3 +63,18 @@ def test_has_teacher(tmp_path):
     assert has_teacher(str(PHASE_2))
     assert not has_teacher(str(PHASE_2), "--model_conf", "ctc_weight=1.0")
     assert not has_teacher(changed(tmp_path, teacher=None))
+
+
+def test_decoder(tmp_path, capsys):
+    for name, decoder in (
+        ("decode", "ctc"),
+        ("decode_beam", "ctc"),
+        ("decode_llm", "llm"),
+    ):
+        main(["--decoder", str(CONF / f"{name}.yaml"), "--batch_size", "8"])
+        assert capsys.readouterr().out == f"{decoder}\n"
+    assert decoder_of(str(CONF / "decode.yaml"), "--decoder", "llm") == "llm"
+    path = tmp_path / "decode.yaml"
+    path.write_text("decoder: lmm\n")
+    with pytest.raises(UserError, match="--decoder lmm: choose one of ctc, llm"):
+        decoder_of(str(path))

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.tiny_inference import noises, save_tiny_model
+from helpers.tiny_models import make_tiny_llm
 
 from espnet_mtasr.bin import mtasr_inference
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
+from espnet_mtasr.inference_llm import Speech2TextLLM
 from espnet_mtasr.mixture.data_dir import read_table
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -112,6 +114,51 @@ def test_forced_count_and_config(model_file, tmp_path):
     # The command line goes before the file.
     tables = decode(data, model_file, "--config", conf, "--num_talkers", 2)
     assert set(tables["utt2num_spk"].values()) == {"2"}
+
+
+@pytest.fixture(scope="module")
+def phase1(tmp_path_factory):
+    place = tmp_path_factory.mktemp("phase1")
+    llm = make_tiny_llm(place / "llm")
+    return save_tiny_model(place / "exp", llm=llm, ctc_weight=0.0, count_weight=0.0)
+
+
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_decoding_by_the_language_model(phase1, tmp_path, caplog, beam_size):
+    """Files as for CTC; the count is that of the texts, the given one's too."""
+    data = make_data(tmp_path)
+    conf = data / "decode.yaml"
+    conf.write_text(f"decoder: llm\nbeam_size: {beam_size}\nmaxlen_ratio: 12\n")
+    given = ["--config", conf, "--utt2num_spk", data / "utt2num_spk"]
+    given += ["--oracle_output_dir", data / "oracle"]
+    with caplog.at_level(logging.INFO):
+        tables = decode(data, phase1, *given)
+    speech2text = Speech2TextLLM(None, phase1, beam_size=beam_size, maxlen_ratio=12)
+    waves = [soundfile.read(data / f"{key}.wav", dtype="float32")[0] for key in LENGTHS]
+    oracle = data / "oracle" / "1best_recog"
+    for counts, got in ((None, tables), ([2, 3, 3, 2], None)):
+        if got is None:
+            got = {n: read_table(oracle / n) for n in ("text", "utt2num_spk")}
+        hypotheses = speech2text(waves, counts)
+        assert got["text"] == {k: h.sot_text for k, h in zip(LENGTHS, hypotheses)}
+        for key, hypothesis in zip(LENGTHS, hypotheses):
+            assert got["utt2num_spk"][key] == str(hypothesis.num_talkers)
+    assert tables["text"]["c"] == "" and all(tables["text"][key] for key in "abd")
+    marks = [m.split(":")[0] for m in caplog.messages]
+    marks = [m for m in marks if m in ("speech length", "best hypo")]
+    assert marks == ["speech length", "best hypo"] * len(LENGTHS)
+    assert (data / "out/1best_recog/rtf").read_text().endswith(" 1\n")
+    assert decode(data, phase1, *given, "--batch_size", 3) == tables
+
+
+def test_each_decoder_needs_its_model(model_file, phase1, tmp_path):
+    data = make_data(tmp_path)
+    with pytest.raises(
+        UserError, match="model.pth: has no teacher, which decoder: llm"
+    ):
+        decode(data, model_file, "--decoder", "llm")
+    with pytest.raises(UserError, match="model.pth: has no CTC heads"):
+        decode(data, phase1)
 
 
 def test_nothing_is_written_when_decoding_breaks_off(model_file, tmp_path, monkeypatch):
@@ -226,6 +273,26 @@ BAD = {
         write_text("x.yaml", "dtype: float8\n"),
         ["--config", "DATA/x.yaml"],
         "--dtype float8: choose one of float32",
+    ),
+    "decoder": (
+        write_text("x.yaml", "decoder: lm\n"),
+        ["--config", "DATA/x.yaml"],
+        "--decoder lm: choose one of ctc, llm",
+    ),
+    "another decoder's": (
+        write_text("x.yaml", "maxlen_ratio: 20\n"),
+        ["--config", "DATA/x.yaml"],
+        "--maxlen_ratio 20: is for decoder llm; leave it out",
+    ),
+    "ratio": (
+        None,
+        ["--decoder", "llm", "--maxlen_ratio", "0"],
+        "--maxlen_ratio 0.0: give a number above 0",
+    ),
+    "penalty": (
+        write_text("x.yaml", "decoder: llm\nlength_penalty: [2]\n"),
+        ["--config", "DATA/x.yaml"],
+        "--length_penalty .2.: give a number",
     ),
     "oracle alone": (None, ORACLE, "--oracle_output_dir needs --utt2num_spk"),
     "oracle lacks one": (

@@ -144,6 +144,17 @@ def test_without_test_sets_all_sets_are_pooled(root):
     assert load(root, "cpwer_by_num_speakers.json") == {"2": 50.0, "3": None}
 
 
+def test_a_decoder_that_is_not_bound_to_the_given_count(root):
+    """Its `utt2num_spk` says so; v1 of 5 words then has 1 deletion in 2 texts."""
+    (root / f"oracle/{THREE}/text").write_text("v1 a b <sc> d e\n")
+    (root / f"oracle/{THREE}/utt2num_spk").write_text("v1 2\n")
+    main(arguments(root) + ["--oracle_decode_dir", f"{root}/oracle"])
+    assert load(root, "results.json")["sets"][THREE]["cpwer_oracle_count"] == 20.0
+    (root / f"oracle/{THREE}/utt2num_spk").write_text("v1 3\n")
+    with pytest.raises(UserError, match="v1 has 2 texts .*oracle.*utt2num_spk says 3"):
+        main(arguments(root) + ["--oracle_decode_dir", f"{root}/oracle"])
+
+
 def test_a_batched_real_time_factor_is_not_reported(root):
     (root / f"decode/{TWO}/rtf.json").write_text('{"rtf": 0.1, "batch_size": 8}')
     main(arguments(root))

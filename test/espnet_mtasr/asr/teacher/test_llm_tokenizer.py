@@ -45,6 +45,25 @@ def test_sc_survives_decoding_without_special_tokens(tokenizer):
     assert len(tokenizer) == tokenizer.sc_id + 1
 
 
+def test_talkers_are_split_by_the_id_alone(tokenizer):
+    ids = tokenizer.encode("a b <sc> <sc> c")
+    assert tokenizer.split(ids) == [tokenizer.encode("a b"), [], tokenizer.encode("c")]
+    assert tokenizer.split([]) == [[]]
+    plain = tokenizer.tokenizer
+    spelled = plain.convert_tokens_to_ids(["a", "<", "s", "c", ">", "b"])
+    assert plain.decode(spelled) == "a<sc>b"
+    assert tokenizer.split(spelled) == [spelled]
+    assert tokenizer.decode_talker(spelled) == "a b"
+    assert tokenizer.decode(spelled) == "a b"
+
+
+def test_white_space_is_one_blank(tokenizer):
+    """A line break would tear a table of texts apart."""
+    ids = tokenizer.tokenizer("a \n\r b\x85c ", add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode_talker(ids) == "a b c"
+    assert tokenizer.tokens(ids[:1]) == ["a"]
+
+
 def test_no_tokenizer_and_no_eos(tmp_path):
     with pytest.raises(UserError, match="neither a folder"):
         LLMTokenizer(str(tmp_path))
