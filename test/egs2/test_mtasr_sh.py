@@ -158,8 +158,8 @@ def llm_recipe(recipe):
     python = recipe / "llm_python"
     python.write_text(LLM_PYTHON + DECODE)
     python.chmod(0o755)
-    for path in (recipe / "exp", recipe / "calls"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    shutil.rmtree(recipe / "exp", ignore_errors=True)
+    (recipe / "calls").unlink(missing_ok=True)
     return recipe
 
 

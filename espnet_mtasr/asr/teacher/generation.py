@@ -89,7 +89,6 @@ def generate(
             bos_token_id=tokenizer.bos_id,
             eos_token_id=tokenizer.eos_id,
             pad_token_id=tokenizer.eos_id,
-            use_cache=True,
             **beam_options,
         ),
     )
