@@ -8,7 +8,8 @@ A phase-1 model has no talker-count head, so nothing says which branch the LM is
 hear. Each branch then gives the LM its chance, and the transcript with the highest
 probability per token stays: the LM was trained on each branch with mixtures of its
 count, and is less sure of what it writes where the branch is the wrong one. Averaging
-over the tokens keeps the shorter transcript from winning by its length.
+over the tokens keeps the shorter transcript from winning by its length. All branches
+are in the time that decoding takes, and so in its real-time factor.
 """
 
 from pathlib import Path
