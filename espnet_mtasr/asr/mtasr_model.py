@@ -60,10 +60,13 @@ class MTASRModel(AbsESPnetModel):
         ctc_weight: alpha in [0, 1], the share of the serialized CTC loss; the SOT loss
             gets the rest.
         count_weight: Factor of the talker-count loss, from 0.
+        count_input: What the talker-count head reads: `trunk`, its output, or
+            `features`, what its first layer reads (an ablation).
         extract_feats_in_collect_stats: False: statistics need no model.
 
     Raises:
-        ValueError: a weight out of range, or a part that a weight needs is missing.
+        ValueError: a weight out of range, a part that a weight needs is missing, or
+            an unknown `count_input`.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class MTASRModel(AbsESPnetModel):
         normalize: Optional[AbsNormalize] = None,
         ctc_weight: float = 0.7,
         count_weight: float = 1.0,
+        count_input: str = "trunk",
         extract_feats_in_collect_stats: bool = False,
     ):
         super().__init__()
@@ -88,6 +92,7 @@ class MTASRModel(AbsESPnetModel):
         self.talker_counts: Tuple[int, ...] = encoder.talker_counts
         self.ctc_weight = ctc_weight
         self.count_weight = count_weight
+        self.count_input = count_input
         self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
         self.frontend = frontend
         self.specaug = specaug
@@ -107,6 +112,10 @@ class MTASRModel(AbsESPnetModel):
             raise ValueError(f"count_weight must not be negative: {self.count_weight}")
         if self.ctc_weight > 0.0 and (self.separator is None or self.ctc is None):
             raise ValueError(f"ctc_weight {self.ctc_weight} needs separator and ctc")
+        if self.count_input not in ("trunk", "features"):
+            raise ValueError(
+                f"count_input {self.count_input}: choose trunk or features"
+            )
         if self.count_weight > 0.0 and self.count_head is None:
             raise ValueError(f"count_weight {self.count_weight} needs a count_head")
 
@@ -162,7 +171,7 @@ class MTASRModel(AbsESPnetModel):
             trunk = self.encode_trunk(speech, speech_lengths)
         rows = _RowLosses(counts)
         if self.count_weight > 0.0:
-            logits = self.count_head(trunk.hidden, trunk.lengths)
+            logits = self._count_logits(trunk)
             labels = self._count_labels(counts)
             rows.count = torch.nn.functional.cross_entropy(
                 logits, labels, reduction="none"
@@ -324,7 +333,11 @@ class MTASRModel(AbsESPnetModel):
         """
         if self.count_head is None:
             raise ValueError("the model has no talker-count head: give the counts")
-        return self.count_head(trunk.hidden, trunk.lengths).log_softmax(-1)
+        return self._count_logits(trunk).log_softmax(-1)
+
+    def _count_logits(self, trunk: TrunkOutput) -> torch.Tensor:
+        wanted = trunk.hidden if self.count_input == "trunk" else trunk.features
+        return self.count_head(wanted, trunk.lengths)
 
     def separate(self, trunk: TrunkOutput, counts: torch.Tensor) -> List[Streams]:
         """Run each row's branch and separator.

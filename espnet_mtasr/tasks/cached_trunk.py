@@ -48,6 +48,11 @@ def check_cacheable(args: argparse.Namespace) -> None:
         raise UserError(
             f"use_preprocessor: false reads no cached outputs; set true, {without}"
         )
+    if args.model_conf.get("count_input", "trunk") != "trunk":
+        raise UserError(
+            f"model_conf: count_input: {args.model_conf['count_input']} is not cached; "
+            f"set it to trunk, {without}"
+        )
     if args.train_dtype != "float32":
         raise UserError(
             f"train_dtype: {args.train_dtype}, but the cache is computed in float32; "

@@ -3,7 +3,7 @@
 import argparse
 import inspect
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -24,13 +24,16 @@ from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.class_choices import ClassChoices
 from espnet2.train.preprocessor import AbsPreprocessor
 from espnet2.utils.nested_dict_action import NestedDictAction
+from espnet2.utils.types import str2bool
 from typeguard import typechecked
 
+from espnet_mtasr.asr.encoder.abs_routable import AbsTrunk
 from espnet_mtasr.asr.encoder.espnet_halves import RoutedEspnetEncoder
 from espnet_mtasr.asr.encoder.span_masking import build_masking
 from espnet_mtasr.asr.encoder.wavlm import RoutedWavLMEncoder
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
+from espnet_mtasr.asr.separator.first_streams import FirstStreams
 from espnet_mtasr.asr.separator.lstm_separator import LSTMSeparator
 from espnet_mtasr.asr.serialized_ctc import SerializedCTC
 from espnet_mtasr.asr.talker_count_head import TalkerCountHead
@@ -142,6 +145,12 @@ class MTASRTask(ASRTask):
             "fits wins. e.g. encoder.branches: 0.1",
         )
         add_batch_options(group)
+        group.add_argument(
+            "--share_separator",
+            type=str2bool,
+            default=False,
+            help="One separator for all talker counts (an ablation)",
+        )
 
     @classmethod
     def required_data_names(
@@ -270,6 +279,35 @@ class MTASRTask(ASRTask):
         )
 
     @classmethod
+    def build_separators(
+        cls, args: argparse.Namespace, input_size: int
+    ) -> Dict[int, AbsSeparator]:
+        """Build a separator per talker count, or a view of one that all share."""
+
+        def build_one(num_talkers: int) -> AbsSeparator:
+            return build(
+                separator_choices, args, input_size=input_size, num_talkers=num_talkers
+            )
+
+        # The config.yaml of an older training lacks the option.
+        if getattr(args, "share_separator", False):
+            shared = build_one(max(args.talker_counts))
+            return {n: FirstStreams(shared, n) for n in args.talker_counts}
+        return {n: build_one(n) for n in args.talker_counts}
+
+    @classmethod
+    def _count_input_size(cls, args: argparse.Namespace, trunk: AbsTrunk) -> int:
+        if _model_option(args, "count_input") != "features":
+            return trunk.output_size()
+        size = trunk.features_size()
+        if size is None:
+            raise UserError(
+                "model_conf: count_input: features, but this encoder's trunk gives "
+                "none; set it to trunk"
+            )
+        return size
+
+    @classmethod
     @typechecked
     def build_model(cls, args: argparse.Namespace) -> MTASRModel:
         """Build the model; parts that no loss uses are left out.
@@ -295,15 +333,7 @@ class MTASRTask(ASRTask):
 
         separator, ctc = None, None
         if _weight(args, "ctc_weight") > 0.0:
-            separator = {
-                n: build(
-                    separator_choices,
-                    args,
-                    input_size=encoder.output_size(),
-                    num_talkers=n,
-                )
-                for n in args.talker_counts
-            }
+            separator = cls.build_separators(args, encoder.output_size())
             ctc = {
                 n: SerializedCTC(len(args.token_list), part.output_size(), n)
                 for n, part in separator.items()
@@ -315,7 +345,7 @@ class MTASRTask(ASRTask):
         if _weight(args, "count_weight") > 0.0:
             check_options(TalkerCountHead, args.count_head_conf, "count_head_conf")
             count_head = TalkerCountHead(
-                encoder.trunk.output_size(),
+                cls._count_input_size(args, encoder.trunk),
                 len(args.talker_counts),
                 **args.count_head_conf,
             )
@@ -386,5 +416,9 @@ class MTASRTask(ASRTask):
 
 def _weight(args: argparse.Namespace, name: str) -> float:
     """A loss weight of `model_conf`, or the model's default."""
+    return _model_option(args, name)
+
+
+def _model_option(args: argparse.Namespace, name: str) -> Any:
     default = inspect.signature(MTASRModel).parameters[name].default
     return args.model_conf.get(name, default)

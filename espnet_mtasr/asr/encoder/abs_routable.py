@@ -14,11 +14,14 @@ class TrunkOutput(NamedTuple):
         lengths: `(B,)` valid frames per row; 0 for audio shorter than one frame.
         context: Anything else that the branches need and that does not depend on the
             row (WavLM: the relative position bias `(H, T, T)`), or None.
+        features: `(B, T, F)` what the trunk's first layer reads (WavLM: the output of
+            its convolutions), or None.
     """
 
     hidden: torch.Tensor
     lengths: torch.Tensor
     context: Optional[torch.Tensor] = None
+    features: Optional[torch.Tensor] = None
 
 
 class AbsTrunk(torch.nn.Module, ABC):
@@ -35,6 +38,10 @@ class AbsTrunk(torch.nn.Module, ABC):
     @abstractmethod
     def forward(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> TrunkOutput:
         """Encode `(B, N)` samples or `(B, N, F)` features."""
+
+    def features_size(self) -> Optional[int]:
+        """Width F of `TrunkOutput.features`; None: the trunk gives none."""
+        return None
 
     def make_context(self, frames: int) -> Optional[torch.Tensor]:
         """`TrunkOutput.context` for outputs of `frames` frames, with no input.

@@ -117,7 +117,12 @@ class WavLMTrunk(AbsTrunk):
             )
         frames = hidden.size(1)
         heads = self.config.num_attention_heads
-        return TrunkOutput(hidden, lengths, bias.view(-1, heads, frames, frames)[0])
+        context = bias.view(-1, heads, frames, frames)[0]
+        return TrunkOutput(hidden, lengths, context, features)
+
+    def features_size(self) -> int:
+        """Width of the convolutions' output."""
+        return self.config.conv_dim[-1]
 
     def make_context(self, frames: int) -> torch.Tensor:
         """Relative position bias `(H, T, T)` of `frames` frames T."""
