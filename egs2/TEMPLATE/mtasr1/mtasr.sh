@@ -192,6 +192,9 @@ runs() { # runs STAGE: is it asked for?
         12 | 13) [ "${skip_eval}" = false ] ;;
     esac
 }
+is_hub_id() { # is_hub_id SOURCE: is it a model on the hub, neither a folder nor a package?
+    [ -n "$1" ] && [ ! -d "$1" ] && [ "$1" != smollm2 ]
+}
 begin() { # begin STAGE WHAT
     stage_start=${SECONDS}
     log "Stage $1: $2"
@@ -492,6 +495,16 @@ if [ "${skip_phase1}" = true ] && { runs 10 || runs 11; } && phase2_has_teacher;
         "--phase2_args '--model_conf ctc_weight=1.0'"
 fi
 
+model_options=(
+    --output_dir "${models_dir}"
+    --encoder "${encoder}" --encoder_revision "${encoder_revision}"
+    --llm "${llm}" --llm_revision "${llm_revision}"
+)
+if runs 6 && { is_hub_id "${encoder}" || is_hub_id "${llm}"; }; then
+    log "Checking that the pretrained models can be had"
+    "${python}" -m espnet_mtasr.bin.get_models "${model_options[@]}" --check_access true
+fi
+
 if runs 1; then
     begin 1 "data preparation: local/data.sh ${local_data_opts}"
     read -ra data_options <<<"${local_data_opts}"
@@ -537,9 +550,7 @@ fi
 
 if runs 6; then
     begin 6 "pretrained models: ${encoder:-no encoder}, ${llm:-no LLM}"
-    "${python}" -m espnet_mtasr.bin.get_models --output_dir "${models_dir}" \
-        --encoder "${encoder}" --encoder_revision "${encoder_revision}" \
-        --llm "${llm}" --llm_revision "${llm_revision}"
+    "${python}" -m espnet_mtasr.bin.get_models "${model_options[@]}"
     finish 6
 fi
 
