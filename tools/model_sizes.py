@@ -1,0 +1,316 @@
+"""Parameters and estimated training memory of each configuration, as a Markdown table.
+
+Models are built from the configuration files on torch's meta device: shapes, no weights
+(published_models.py). From anywhere, after `. ./path.sh` of a recipe:
+
+    python -m tools.model_sizes --batch_seconds 240 conf/tuning/train_phase1_*.yaml
+
+Memory of a layer's activations: Korthikanti et al., "Reducing Activation Recomputation
+in Large Transformer Models", 2022 (arXiv 2205.05198), section 4.1.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional
+
+from espnet_mtasr.errors import UserError, run_command_line
+
+BEGIN, END = "<!-- model sizes: begin -->", "<!-- model sizes: end -->"
+# Of LibriSpeech read aloud: words per second of a talker times tokens per word times
+# talkers, over the length of the mixture; rounded up.
+TEXT_TOKENS_PER_SECOND = 8.0
+UTTERANCE_SECONDS = 15.0
+SAMPLING_RATE = 16000
+GIB = 2.0**30
+NOTE = f"""\
+Estimated, not measured, for mixed precision on a GPU (`use_amp`), mixtures of
+{UTTERANCE_SECONDS:.0f} s and {TEXT_TOKENS_PER_SECOND:.0f} text tokens a second.
+Weights: 4 bytes a parameter in float32, 2 in bfloat16, and 2 more for autocast's copy of
+each trained one. Gradients: 4 bytes a trained parameter, AdamW: 8. Activations of a
+layer with D units and H heads that passes a gradient, for b mixtures of s frames:
+`b s D (34 + 5 H s / D)` bytes, for a Conformer's layer `b s D (68 + 5 H s / D)`, for an
+LLM's with I inner units and b s tokens, whose attention matrix is not kept,
+`b s (15 D + 7.1 I)`; and 10 bytes per text token and entry of the LLM's vocabulary for
+the logits. It is at least what the frozen first convolution needs, its output in float32
+three times. With gradient checkpointing a layer keeps its input (4 bytes a unit), and
+one layer at a time the rest. Left out: LSTM, CTC and count head, the copy of the
+gradients that DDP makes, and what the allocator holds back."""
+
+
+class Sizes(NamedTuple):
+    """Of one configuration; parameters as numbers, memory in GiB.
+
+    Attributes:
+        name: File's name without `train_` and `.yaml`.
+        parts: Part to its parameters.
+        trained: Parameters that take a gradient.
+        weights: With autocast's copies.
+        gradients: Of trained parameters.
+        optimizer: AdamW's two moments.
+        activations: Of a batch.
+        checkpointed: The same with gradient checkpointing of branches and LLM.
+    """
+
+    name: str
+    parts: Dict[str, int]
+    trained: int
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    checkpointed: float
+
+    @property
+    def total(self) -> int:
+        """All parameters."""
+        return sum(self.parts.values())
+
+    @property
+    def inference(self) -> int:
+        """Parameters without the teacher."""
+        return self.total - self.parts["LLM"] - self.parts["rest of teacher"]
+
+
+class Layers(NamedTuple):
+    """Layers that pass a gradient: bytes of one, kept whole and checkpointed."""
+
+    number: int
+    kept: float
+    boundary: float
+
+
+def count(parameters: Iterable[Any]) -> int:
+    """Sum of the parameters' sizes."""
+    return sum(p.numel() for p in parameters)
+
+
+def count_parts(model: Any) -> Dict[str, int]:
+    """Parameters of each part of an `MTASRModel`."""
+    teacher = model.teacher
+    own = [] if teacher is None else _own_parameters(teacher)
+
+    def of(part: Optional[Any]) -> int:
+        return 0 if part is None else count(part.parameters())
+
+    return {
+        "trunk": of(model.encoder.trunk),
+        "branches": of(model.encoder.branches),
+        "separators": of(model.separator),
+        "CTC": of(model.ctc),
+        "count head": of(model.count_head),
+        "LLM": count(own),
+        "rest of teacher": of(teacher) - count(own),
+    }
+
+
+def _own_parameters(teacher: Any) -> List[Any]:
+    """The LM's own, without LoRA, `<sc>`'s row, adaptor and projection."""
+    added = ("lora_", "trainable_tokens_", "adaptor.", "projection.")
+    return [p for n, p in teacher.named_parameters() if not any(a in n for a in added)]
+
+
+def encoder_layers(layers: Any, frames: float, rows: float) -> Layers:
+    """Layers of a WavLM or Conformer for `rows` mixtures of `frames` frames."""
+    first = layers[0]
+    if hasattr(first, "attention"):
+        width, heads, factor = (
+            first.attention.embed_dim,
+            first.attention.num_heads,
+            34.0,
+        )
+    else:
+        width, heads, factor = first.size, first.self_attn.h, 68.0
+    positions = rows * frames
+    kept = positions * width * (factor + 5.0 * heads * frames / width)
+    return Layers(len(layers), kept, 4.0 * positions * width)
+
+
+def activation_bytes(
+    model: Any, args: argparse.Namespace, batch_seconds: float, checkpointed: bool
+) -> float:
+    """Bytes that are kept for the backward pass of one batch of one talker count."""
+    rows = batch_seconds / UTTERANCE_SECONDS
+    frames = _frames(args)
+    encoder = model.encoder
+    stacks = []
+    branch = encoder.branches[str(max(encoder.talker_counts))]
+    for half in (encoder.trunk, branch):
+        if any(p.requires_grad for p in half.parameters()):
+            layers = half.layers if hasattr(half, "layers") else half.encoder.encoders
+            stacks.append(encoder_layers(layers, frames, rows))
+    total = 0.0
+    if model.teacher is not None:
+        config = model.teacher.llm.config
+        text = batch_seconds * TEXT_TOKENS_PER_SECOND
+        tokens = rows * frames / args.teacher_conf["downsample"] + text
+        width, inner = config.hidden_size, config.intermediate_size
+        kept = tokens * (15.0 * width + 7.1 * inner)
+        stacks.append(Layers(config.num_hidden_layers, kept, 4.0 * tokens * width))
+        total += 10.0 * text * config.vocab_size
+    for stack in stacks:
+        if checkpointed:
+            total += stack.number * stack.boundary
+        else:
+            total += stack.number * stack.kept
+    if checkpointed:
+        total += max(stack.kept for stack in stacks)
+    return max(total, _convolution_bytes(model, batch_seconds))
+
+
+def _frames(args: argparse.Namespace) -> float:
+    """Frames of the encoder for a mixture of `UTTERANCE_SECONDS`."""
+    import torch
+
+    from espnet_mtasr.tasks.mtasr import encoder_choices
+    from tools.published_models import stand_in_weights
+
+    lengths = torch.tensor([int(UTTERANCE_SECONDS * SAMPLING_RATE)])
+    input_size = args.input_size
+    if input_size is None:
+        from espnet2.tasks.asr import frontend_choices
+
+        frontend = frontend_choices.get_class(args.frontend)(**args.frontend_conf)
+        lengths = lengths // frontend.hop_length + 1
+        input_size = frontend.output_size()
+    with stand_in_weights():
+        counter = encoder_choices.get_class(args.encoder).frame_counter(
+            input_size=input_size,
+            **(
+                {**args.encoder_conf, "load_pretrained": True}
+                if args.encoder == "routed_wavlm"
+                else args.encoder_conf
+            ),
+        )
+    return float(counter(lengths)[0])
+
+
+def _convolution_bytes(model: Any, batch_seconds: float) -> float:
+    """Of the frozen trunk's first convolution: output, its norm and its activation."""
+    config = getattr(model.encoder.trunk, "config", None)
+    if config is None:
+        return 0.0
+    samples = batch_seconds * SAMPLING_RATE
+    return 3 * 4.0 * samples / config.conv_stride[0] * config.conv_dim[0]
+
+
+def measure(path: Path, batch_seconds: float) -> Sizes:
+    """Build the model of a configuration without weights, and count.
+
+    Raises:
+        UserError: the configuration is wrong, or names a model of unknown shape.
+    """
+    import torch
+
+    from tools.published_models import build_from_config
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; name a training configuration")
+    with torch.device("meta"):
+        model, args = build_from_config(str(path))
+    parameters = list(model.parameters())
+    trained = count(p for p in parameters if p.requires_grad)
+    stored = sum(p.numel() * p.element_size() for p in parameters)
+    return Sizes(
+        name=path.stem.removeprefix("train_"),
+        parts=count_parts(model),
+        trained=trained,
+        weights=(stored + 2 * trained) / GIB,
+        gradients=4 * trained / GIB,
+        optimizer=8 * trained / GIB,
+        activations=activation_bytes(model, args, batch_seconds, False) / GIB,
+        checkpointed=activation_bytes(model, args, batch_seconds, True) / GIB,
+    )
+
+
+def to_markdown(rows: List[Sizes], batch_seconds: float) -> str:
+    """Two tables, parameters in millions and memory in GiB, and the note."""
+    parts = list(rows[0].parts)
+    lines = _table(
+        ["configuration", *parts, "total", "trained", "at inference"],
+        [
+            [
+                r.name,
+                *(_millions(r.parts[p]) for p in parts),
+                *(_millions(n) for n in (r.total, r.trained, r.inference)),
+            ]
+            for r in rows
+        ],
+    )
+    batch = f"{batch_seconds:g} s"
+    memory = _table(
+        ["configuration", "weights", "gradients", "AdamW", f"activations ({batch})"]
+        + ["checkpointed", "sum", "sum, checkpointed"],
+        [[r.name, *(f"{x:.1f}" for x in _memory(r))] for r in rows],
+    )
+    return "\n".join(
+        [
+            "Parameters in millions:",
+            "",
+            *lines,
+            "",
+            f"Memory per process in GiB, with {batch} of audio in it:",
+            "",
+            *memory,
+            "",
+            NOTE,
+        ]
+    )
+
+
+def _memory(r: Sizes) -> List[float]:
+    fixed = r.weights + r.gradients + r.optimizer
+    columns = [r.weights, r.gradients, r.optimizer, r.activations, r.checkpointed]
+    return columns + [fixed + r.activations, fixed + r.checkpointed]
+
+
+def _millions(n: int) -> str:
+    return f"{n / 1e6:.1f}" if n else "-"
+
+
+def _table(header: List[str], rows: List[List[str]]) -> List[str]:
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
+
+
+def update(path: Path, content: str) -> None:
+    """Put `content` between the marks in a file.
+
+    Raises:
+        UserError: the file lacks the marks.
+    """
+    from espnet_mtasr.files import write_whole
+
+    old = path.read_text(encoding="utf-8")
+    if BEGIN not in old or END not in old:
+        raise UserError(f"{path}: lacks the lines {BEGIN} and {END}; add them")
+    head, rest = old.split(BEGIN, 1)
+    tail = rest.split(END, 1)[1]
+    write_whole(path, f"{head}{BEGIN}\n{content}\n{END}{tail}")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("configs", nargs="+", type=Path, help="Training configurations")
+    parser.add_argument(
+        "--batch_seconds", type=float, default=60.0, help="Audio in a process's batch"
+    )
+    parser.add_argument("--update", type=Path, help="File that has the tables in it")
+    return parser
+
+
+def main(cmd=None) -> None:
+    """Print the tables, or write them into a file."""
+    args = get_parser().parse_args(cmd)
+    if args.batch_seconds <= 0:
+        raise UserError(f"--batch_seconds {args.batch_seconds}: give more than 0")
+    rows = [measure(path, args.batch_seconds) for path in args.configs]
+    content = to_markdown(rows, args.batch_seconds)
+    if args.update is not None:
+        update(args.update, content)
+    else:
+        print(content)
+
+
+if __name__ == "__main__":
+    run_command_line(main)

@@ -1,0 +1,131 @@
+"""Models of a published size with random weights, or with none: no hub is needed.
+
+published_models.json holds, by hub id, what a model's config.json and its page say: the
+shapes, the number of parameters, and the length of an LLM's tokenizer. Inside
+`stand_in_weights()` the task builds a model from a configuration file as always, but
+transformers gives it models of these shapes for these ids.
+"""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+from unittest import mock
+
+FACTS: Dict[str, Dict[str, Any]] = json.loads(
+    Path(__file__).with_suffix(".json").read_text(encoding="utf-8")
+)
+
+
+def facts_of(hub_id: str) -> Dict[str, Any]:
+    """What is published of a model.
+
+    Raises:
+        UserError: published_models.json doesn't have it.
+    """
+    from espnet_mtasr.errors import UserError
+
+    if hub_id not in FACTS:
+        raise UserError(
+            f"{hub_id}: its shape is not in tools/published_models.json; add it, or "
+            f"choose one of {', '.join(FACTS)}"
+        )
+    return FACTS[hub_id]
+
+
+class StandInTokenizer:
+    """As many tokens as the published tokenizer has, and none of its words."""
+
+    bos_token_id = 0
+    eos_token_id = 1
+
+    def __init__(self, length: int):
+        self.vocabulary: Dict[str, int] = {}
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length + len(self.vocabulary)
+
+    def add_tokens(self, tokens: List[str]) -> None:
+        """Give `tokens` the ids after the last."""
+        for token in tokens:
+            self.vocabulary[token] = len(self)
+
+    def convert_tokens_to_ids(self, token: str) -> int:
+        """Id of an added token."""
+        return self.vocabulary[token]
+
+
+def make_causal_lm(hub_id: str, dtype: Any = None, **options: Any):
+    """A causal LM of the published shape, on the default device."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(**facts_of(hub_id)["config"])
+    return AutoModelForCausalLM.from_config(config, dtype=dtype)
+
+
+def make_wavlm(hub_id: str, config: Any = None, **options: Any):
+    """A WavLM of the published shape and, as transformers returns it, what it lacks."""
+    from transformers import WavLMConfig, WavLMModel
+
+    if config is None:
+        config = WavLMConfig.from_dict(facts_of(hub_id)["config"])
+    return WavLMModel(config), dict(missing_keys=[])
+
+
+@contextlib.contextmanager
+def stand_in_weights() -> Iterator[None]:
+    """Let transformers make the models of published_models.json instead of read them.
+
+    With `torch.device("meta")` around it, they have shapes and no weights.
+    """
+    import transformers
+
+    def make_tokenizer(hub_id: str, **options: Any) -> StandInTokenizer:
+        return StandInTokenizer(facts_of(hub_id)["tokenizer_length"])
+
+    with contextlib.ExitStack() as stack:
+        for owner, name, stand_in in (
+            (transformers.AutoModelForCausalLM, "from_pretrained", make_causal_lm),
+            (transformers.AutoTokenizer, "from_pretrained", make_tokenizer),
+            (transformers.WavLMModel, "from_pretrained", make_wavlm),
+            (
+                transformers.WavLMConfig,
+                "get_config_dict",
+                lambda hub_id: (dict(facts_of(hub_id)["config"]), {}),
+            ),
+        ):
+            stack.enter_context(mock.patch.object(owner, name, stand_in))
+        yield
+
+
+def build_from_config(path: str, *options: str, vocabulary: int = 1000):
+    """Build the model of a training configuration, and freeze what it freezes.
+
+    Args:
+        path: Configuration file; its models are hub ids.
+        options: Further options of the training.
+        vocabulary: CTC tokens.
+
+    Returns:
+        Model and options.
+    """
+    from espnet_mtasr.bin.mtasr_train import get_parser
+    from espnet_mtasr.tasks.mtasr import MTASRTask
+
+    args = get_parser().parse_args(["--config", path, *options])
+    MTASRTask.check_args(args)
+    args.token_list = [str(n) for n in range(vocabulary)]
+    with stand_in_weights():
+        model = MTASRTask.build_model(args)
+    freeze(model, args.freeze_param)
+    return model, args
+
+
+def freeze(model: Any, prefixes: List[str]) -> None:
+    """Freeze the parts that `prefixes` name, as ESPnet's trainer does."""
+    from espnet_mtasr.tasks.options import is_part
+
+    for name, parameter in model.named_parameters():
+        if any(is_part(name, prefix) for prefix in prefixes):
+            parameter.requires_grad = False
