@@ -25,15 +25,15 @@ GIB = 2.0**30
 NOTE = f"""\
 Estimated, not measured, for mixed precision on a GPU (`use_amp`), mixtures of
 {UTTERANCE_SECONDS:.0f} s and {TEXT_TOKENS_PER_SECOND:.0f} text tokens a second.
-Weights: 4 bytes a parameter in float32, 2 in bfloat16, and 2 more for autocast's copy of
-each trained one. Gradients: 4 bytes a trained parameter, AdamW: 8. Activations of a
+Weights: 4 bytes a parameter in float32, 2 in bfloat16, and 2 more for autocast's copy
+of each trained one. Gradients: 4 bytes a trained parameter, AdamW: 8. Activations of a
 layer with D units and H heads that passes a gradient, for b mixtures of s frames:
 `b s D (34 + 5 H s / D)` bytes, for a Conformer's layer `b s D (68 + 5 H s / D)`, for an
 LLM's with I inner units and b s tokens, whose attention matrix is not kept,
 `b s (15 D + 7.1 I)`; and 10 bytes per text token and entry of the LLM's vocabulary for
-the logits. It is at least what the frozen first convolution needs, its output in float32
-three times. With gradient checkpointing a layer keeps its input (4 bytes a unit), and
-one layer at a time the rest. Left out: LSTM, CTC and count head, the copy of the
+the logits. It is at least what the frozen first convolution needs: three times its
+output in float32. With gradient checkpointing a layer keeps its input (4 bytes a unit),
+and one layer at a time the rest. Left out: LSTM, CTC and count head, the copy of the
 gradients that DDP makes, and what the allocator holds back."""
 
 

@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# Stage 1: corpora, onsets, mixtures, data directories. Runs in the recipe folder; rerun,
+# it goes on where it was. LibriMix: Cosentino et al., arXiv 2005.11262.
+set -euo pipefail
+
+log() {
+    echo "$(date '+%Y-%m-%dT%H:%M:%S') (data.sh) $*"
+}
+die() {
+    echo "data.sh: error: $*" >&2
+    exit 2
+}
+
+train_set=train_both
+valid_set=dev_both
+noise=both
+on_the_fly=false
+train_parts="train-clean-100 train-clean-360"
+single_talker=false
+librispeechmix=
+onsets=librimix
+audio_format=flac
+nj=16
+seed=1
+# shellcheck disable=SC2034 # parse_options.sh prints it
+help_message="Usage: local/data.sh [options], in the recipe folder; db.sh says where corpora lie
+  --train_set NAME        data directory of all training mixtures (${train_set})
+  --valid_set NAME        of the mixtures that choose the best checkpoint (${valid_set})
+  --noise KIND            of these two: clean, noisy or both, each mixture twice (${noise})
+  --on_the_fly BOOL       true: no recordings of mixtures are written (${on_the_fly})
+  --train_parts \"NAMES\"   (${train_parts})
+  --single_talker BOOL    true: LibriSpeech's utterances as mixtures of one (${single_talker})
+  --librispeechmix DIR    folder of LibriSpeechMix's lists, further test sets
+  --onsets KIND           librimix, none or given (${onsets})
+  --audio_format FORMAT   flac or wav (${audio_format})
+  --nj N                  parallel processes (${nj})
+  --seed N                of the onsets (${seed})"
+
+# shellcheck source=/dev/null # links into TEMPLATE, checked there
+. utils/parse_options.sh
+
+[ $# -eq 0 ] || die "$1 is no option (see local/data.sh --help)"
+# A list may come with commas too, where blanks would not survive.
+read -ra parts <<<"${train_parts//,/ }"
+[ "${#parts[@]}" -gt 0 ] || die "--train_parts is empty; give train-clean-100"
+for part in "${parts[@]}"; do
+    case ${part} in
+        train-clean-100 | train-clean-360) ;;
+        *) die "--train_parts ${part}: LibriMix has train-clean-100 and train-clean-360" ;;
+    esac
+done
+case ${noise} in
+    both) variants=(clean noisy) ;;
+    clean | noisy) variants=("${noise}") ;;
+    *) die "--noise ${noise}: choose clean, noisy or both" ;;
+esac
+case ${onsets} in
+    librimix) begins="talker 2 begins at 1.0 to 1.5 s, talker 3 at 2.5 to 3.0 s, seed ${seed}" ;;
+    none) begins="all begin at 0" ;;
+    given) begins="onsets as the metadata have them" ;;
+    *) die "--onsets ${onsets}: choose librimix, none or given" ;;
+esac
+case ${audio_format} in
+    flac | wav) ;;
+    *) die "--audio_format ${audio_format}: choose flac or wav" ;;
+esac
+[[ ${nj} =~ ^[1-9][0-9]*$ ]] || die "--nj ${nj}: give a number from 1"
+[[ ${seed} =~ ^[0-9]+$ ]] || die "--seed ${seed}: give a number"
+
+lists=
+if [ -n "${librispeechmix}" ]; then
+    for folder in "${librispeechmix}" "${librispeechmix}/list"; do
+        if [ -f "${folder}/test-clean-2mix.jsonl" ]; then lists=${folder}; fi
+    done
+    [ -n "${lists}" ] ||
+        die "--librispeechmix ${librispeechmix}: neither it nor its folder list has" \
+            "test-clean-2mix.jsonl; give the folder of LibriSpeechMix's lists"
+fi
+
+# shellcheck source=/dev/null
+. ./path.sh
+# shellcheck source=/dev/null
+. ./db.sh
+
+local/download.sh
+# folder_of VARIABLE DOWNLOADED: where a corpus is, by db.sh
+folder_of() {
+    case ${!1} in
+        '' | downloads) echo "downloads/$2" ;;
+        *) echo "${!1}" ;;
+    esac
+}
+librispeech=$(folder_of LIBRISPEECH LibriSpeech)
+wham_noise=$(folder_of WHAM_NOISE wham_noise)
+metadata=$(folder_of LIBRIMIX_METADATA librimix_metadata)
+
+csv_of() { # csv_of K PART
+    echo "Libri$1Mix/libri$1mix_$2.csv"
+}
+if [ "${onsets}" != given ]; then
+    with_onsets=data/local/metadata
+    log "onsets (${begins}) in ${with_onsets}"
+    for k in 2 3; do
+        csvs=()
+        for part in "${parts[@]}" dev-clean test-clean; do
+            csvs+=("${metadata}/$(csv_of "${k}" "${part}")")
+        done
+        python -m espnet_mtasr.bin.add_onsets --onsets "${onsets}" --seed "${seed}" \
+            --out "${with_onsets}/Libri${k}Mix" "${csvs[@]}"
+    done
+    metadata=${with_onsets}
+fi
+
+sets=()
+train_sources=()
+valid_sources=()
+for k in 2 3; do
+    csvs=()
+    for part in "${parts[@]}"; do
+        csvs+=("${metadata}/$(csv_of "${k}" "${part}")")
+    done
+    joined=$(IFS=, && echo "${csvs[*]}")
+    sets+=(--set "train_libri${k}mix" "${joined}" "${noise}")
+    for part in dev test; do
+        sets+=(--set "${part}_libri${k}mix" "${metadata}/$(csv_of "${k}" "${part}-clean")" both)
+    done
+    for variant in "${variants[@]}"; do
+        train_sources+=("train_libri${k}mix_${variant}")
+        valid_sources+=("dev_libri${k}mix_${variant}")
+    done
+done
+counts=(2 3)
+if [ "${single_talker}" = true ]; then
+    counts=(1 2 3)
+    sets+=(--single train_libri1 "$(IFS=, && echo "${parts[*]}")")
+    for part in dev test; do
+        sets+=(--single "${part}_libri1" "${part}-clean")
+    done
+    train_sources+=(train_libri1)
+    valid_sources+=(dev_libri1)
+fi
+if [ -n "${lists}" ]; then
+    for k in "${counts[@]}"; do
+        sets+=(--set "test_librispeechmix${k}" "${lists}/test-clean-${k}mix.jsonl" clean)
+    done
+fi
+if [ "${on_the_fly}" = true ]; then sets+=(--on_the_fly true); fi
+
+log "mixtures in data/local/mixtures, data directories in data"
+python -m espnet_mtasr.bin.simulate \
+    --librispeech "${librispeech}" --wham_noise "${wham_noise}" \
+    --audio data/local/mixtures --data data --audio_format "${audio_format}" \
+    --nj "${nj}" "${sets[@]}" \
+    --combine "${train_set}" "${train_sources[@]}" \
+    --combine "${valid_set}" "${valid_sources[@]}"
+# What RESULTS.md says that it was measured on.
+measured_on="LibriMix (16 kHz, max), ${begins}"
+if [ -n "${lists}" ]; then measured_on+="; LibriSpeechMix as its lists have it"; fi
+printf '%s\n' "${measured_on}" >data/mixtures.txt
+log "done"

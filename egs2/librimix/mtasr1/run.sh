@@ -1,0 +1,219 @@
+#!/usr/bin/env bash
+# LibriMix with two and three talkers, WavLM-Large taught by Llama-3.2-1B: stages 1 to
+# 13, from the downloads to RESULTS.md. README.md says what it needs.
+set -euo pipefail
+
+help_message="Usage: run.sh [options]
+Options of this recipe (lists between commas):
+    --variant NAME         models and configurations; one of:
+        wavlm_large_llama1b (as the paper, the default), wavlm_large_llama3b;
+        without access rights: wavlm_large_smollm2_360m, wavlm_large_smollm2_1.7b,
+        wavlm_large_qwen2.5_0.5b, wavlm_base_plus_smollm2_360m (one small GPU),
+        conformer_smollm2_360m (from scratch);
+        ablations: wavlm_large_no_teacher, and wavlm_large_llama1b with _alpha0.3,
+        _alpha0.5, _alpha0.9, _shared_separator or _count_features
+    --noise KIND           training mixtures: clean, noisy or both (both)
+    --on_the_fly BOOL      true: no recordings of mixtures, they are made while loading
+    --train_parts NAMES    train-clean-100,train-clean-360
+    --single_talker BOOL   true: 1 talker is a talker count too, LibriSpeech as it is
+    --librispeechmix DIR   LibriSpeechMix's lists, decoded and scored as further sets
+    --onsets KIND          librimix (talker 2 at 1.0 to 1.5 s, 3 at 2.5 to 3.0 s), none
+                           (all at 0, stock LibriMix) or given (by the metadata)
+    --seed N               of the onsets: 1
+    --ngpu N               GPUs per machine: 1
+and for all stages: --nj N (16), and those of mtasr.sh:
+"
+
+MTASR_COMMAND=${MTASR_COMMAND:-$(printf '%q ' ./run.sh "$@")}
+export MTASR_COMMAND
+called_from=${PWD}
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
+
+die() {
+    echo "run.sh: error: $*" >&2
+    exit 2
+}
+
+variant=wavlm_large_llama1b
+noise=both
+on_the_fly=false
+train_parts=train-clean-100,train-clean-360
+single_talker=false
+librispeechmix=
+onsets=librimix
+seed=1
+ngpu=1
+nj=16
+local_data_opts=
+encoder=
+encoder_revision=
+llm=
+llm_revision=
+options=()
+while [ $# -gt 0 ]; do
+    name=${1%%=*}
+    name=${name//-/_}
+    case ${name} in
+        __help | _h)
+            echo "${help_message}"
+            exec ./mtasr.sh --help
+            ;;
+        __variant | __noise | __on_the_fly | __train_parts | __single_talker | \
+            __librispeechmix | __onsets | __seed | __ngpu | __nj | __local_data_opts | \
+            __encoder | __encoder_revision | __llm | __llm_revision)
+            if [[ $1 == *=* ]]; then
+                value=${1#*=}
+                shift
+            else
+                if [ $# -lt 2 ]; then die "$1 needs a value"; fi
+                value=$2
+                shift 2
+            fi
+            printf -v "${name#__}" '%s' "${value}"
+            ;;
+        *)
+            options+=("$1")
+            shift
+            ;;
+    esac
+done
+
+# Commits of the hub that these models are known by; another one is given by
+# --encoder_revision or --llm_revision (on the hub: "Files and versions", "History").
+revision_of() {
+    case $1 in
+        microsoft/wavlm-large) echo c1423ed94bb01d80a3f5ce5bc39f6026a0f4828c ;;
+        microsoft/wavlm-base-plus) echo 4c66d4806a428f2e922ccfa1a962776e232d487b ;;
+        meta-llama/Llama-3.2-1B) echo 4e20de362430cd3b72f300e6b0f18e50e7166e08 ;;
+        meta-llama/Llama-3.2-3B) echo 13afe5124825b4f3751f836b40dafda64c1ed062 ;;
+        HuggingFaceTB/SmolLM2-360M) echo f8027fd0eaeea54caa13c31d31b9fdc459c38b49 ;;
+        HuggingFaceTB/SmolLM2-1.7B) echo effd688a12921b4cc83e3312b6feb579f70f9c71 ;;
+        Qwen/Qwen2.5-0.5B) echo 060db6499f32faf8b98477b0a26969ef7d8b9987 ;;
+    esac
+}
+
+phase1_config=conf/train_phase1.yaml
+phase2_config=conf/train_phase2.yaml
+skip_phase1=false
+expdir=exp
+its_encoder=microsoft/wavlm-large
+its_llm=meta-llama/Llama-3.2-1B
+case ${variant} in
+    wavlm_large_llama1b) ;;
+    wavlm_large_llama1b_* | wavlm_large_no_teacher)
+        # Ablations of phase 2 share phase 1 with the recipe.
+        phase2_config=conf/tuning/train_phase2_${variant}.yaml
+        ;;
+    *)
+        phase1_config=conf/tuning/train_phase1_${variant}.yaml
+        phase2_config=conf/tuning/train_phase2_${variant}.yaml
+        # Stage 6 leaves one encoder and one LLM in a folder of experiments.
+        expdir=exp/${variant}
+        ;;
+esac
+for f in "${phase1_config}" "${phase2_config}"; do
+    [ -f "${f}" ] || die "--variant ${variant}: there is no ${f}; see run.sh --help"
+done
+case ${variant} in
+    wavlm_large_no_teacher)
+        its_llm=
+        skip_phase1=true
+        ;;
+    *_llama3b) its_llm=meta-llama/Llama-3.2-3B ;;
+    *_smollm2_360m) its_llm=HuggingFaceTB/SmolLM2-360M ;;
+    *_smollm2_1.7b) its_llm=HuggingFaceTB/SmolLM2-1.7B ;;
+    *_qwen2.5_0.5b) its_llm=Qwen/Qwen2.5-0.5B ;;
+esac
+case ${variant} in
+    wavlm_base_plus_*) its_encoder=microsoft/wavlm-base-plus ;;
+    conformer_*) its_encoder= ;;
+esac
+encoder=${encoder:-${its_encoder}}
+llm=${llm:-${its_llm}}
+
+case ${noise} in
+    clean | noisy | both) ;;
+    *) die "--noise ${noise}: choose clean, noisy or both" ;;
+esac
+case ${onsets} in
+    librimix | none | given) ;;
+    *) die "--onsets ${onsets}: choose librimix, none or given" ;;
+esac
+for n in on_the_fly single_talker; do
+    [[ ${!n} =~ ^(true|false)$ ]] || die "--${n} takes true or false, not '${!n}'"
+done
+[[ ${ngpu} =~ ^[0-9]+$ ]] || die "--ngpu ${ngpu}: give a number"
+
+talker_counts="2 3"
+train_set=train_${noise}
+valid_set=dev_${noise}
+tag=
+if [ "${noise}" != both ]; then tag=_${noise}; fi
+if [ "${single_talker}" = true ]; then
+    talker_counts="1 2 3"
+    train_set+=_1spk
+    valid_set+=_1spk
+    tag+=_1spk
+fi
+test_sets=
+for part in dev test; do
+    if [ "${single_talker}" = true ]; then test_sets+=" ${part}_libri1"; fi
+    for k in 2 3; do
+        test_sets+=" ${part}_libri${k}mix_clean ${part}_libri${k}mix_noisy"
+    done
+done
+data_options=(
+    --train_set "${train_set}" --valid_set "${valid_set}" --noise "${noise}"
+    --on_the_fly "${on_the_fly}" --train_parts "${train_parts// /,}"
+    --single_talker "${single_talker}" --onsets "${onsets}" --seed "${seed}"
+    --nj "${nj}"
+)
+if [ -n "${librispeechmix}" ]; then
+    folder=$(cd "${called_from}" && cd -- "${librispeechmix}" 2>/dev/null && pwd) ||
+        die "--librispeechmix ${librispeechmix}: no such folder; give that of the lists"
+    case ${folder} in
+        *[[:space:]]*) die "--librispeechmix ${folder}: has a blank in it; give a link" ;;
+    esac
+    data_options+=(--librispeechmix "${folder}")
+    for k in ${talker_counts}; do
+        test_sets+=" test_librispeechmix${k}_clean"
+    done
+fi
+
+# config's name without train_, and what it is trained on: RESULTS.md's model says it.
+tag_of() {
+    local name
+    name=$(basename "$1" .yaml)
+    echo "${name#train_}${tag}"
+}
+command=(
+    ./mtasr.sh
+    --train_set "${train_set}"
+    --valid_set "${valid_set}"
+    --test_sets "${test_sets# }"
+    --local_data_opts "${data_options[*]} ${local_data_opts}"
+    --talker_counts "${talker_counts}"
+    --ngpu "${ngpu}"
+    --nj "${nj}"
+    --nbpe 1000
+    --expdir "${expdir}"
+    --encoder "${encoder}"
+    --encoder_revision "${encoder_revision:-$(revision_of "${encoder}")}"
+    --llm "${llm}"
+    --llm_revision "${llm_revision:-$(revision_of "${llm}")}"
+    --phase1_config "${phase1_config}"
+    --phase1_tag "$(tag_of "${phase1_config}")"
+    --phase2_config "${phase2_config}"
+    --phase2_tag "$(tag_of "${phase2_config}")"
+    --skip_phase1 "${skip_phase1}"
+    --inference_config conf/decode.yaml
+)
+# RTF is that of one process alone on its GPU.
+if [ "${ngpu}" -gt 0 ]; then command+=(--gpu_inference true --inference_nj 1); fi
+if [ "${on_the_fly}" = true ]; then command+=(--on_the_fly true); fi
+command+=(${options[@]+"${options[@]}"})
+
+# A mistake must not cost the installation of gigabytes first.
+"${command[@]}" --check_options true
+../../../tools/setup.sh
+"${command[@]}"
