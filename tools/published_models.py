@@ -109,12 +109,18 @@ def build_from_config(path: str, *options: str, vocabulary: int = 1000):
 
     Returns:
         Model and options.
+
+    Raises:
+        UserError: the configuration is wrong, or a model's shape is unknown.
     """
     from espnet_mtasr.bin.mtasr_train import get_parser
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
     args = get_parser().parse_args(["--config", path, *options])
     MTASRTask.check_args(args)
+    for name in (args.encoder_conf.get("model"), args.teacher_conf.get("llm")):
+        if name is not None:
+            facts_of(name)
     args.token_list = [str(n) for n in range(vocabulary)]
     with stand_in_weights():
         model = MTASRTask.build_model(args)

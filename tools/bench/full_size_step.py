@@ -84,7 +84,8 @@ def make_batch(
     for k in range(1, max_count + 1):
         size = length if k <= count else 0
         batch[f"text_spk{k}"] = tokens[:size].repeat(rows, 1)
-    high = 900 if teacher is None else teacher.tokenizer.length
+    # <sc> comes after the published tokens.
+    high = 900 if teacher is None else teacher.tokenizer.sc_id
     size = count * (length + 1) - 1
     batch["text"] = torch.randint(2, high, (rows, size), generator=generator)
     if teacher is not None:
@@ -100,12 +101,11 @@ def build(config: Path, args: argparse.Namespace) -> Tuple[Any, Any, Any]:
     """Model on its device, optimizer and options of the training."""
     import torch
 
+    from espnet_mtasr.bin.check_config import has_teacher
     from espnet_mtasr.tasks.mtasr import MTASRTask
     from tools.published_models import build_from_config
 
     options = args.training_options.split()
-    from espnet_mtasr.bin.check_config import has_teacher
-
     if has_teacher(str(config), *options):
         options += ["--teacher_conf", f"llm_dtype={args.dtype}"]
     torch.manual_seed(args.seed)

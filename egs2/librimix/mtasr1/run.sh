@@ -208,8 +208,8 @@ command=(
     --skip_phase1 "${skip_phase1}"
     --inference_config conf/decode.yaml
 )
-# RTF is that of one process alone on its GPU.
-if [ "${ngpu}" -gt 0 ]; then command+=(--gpu_inference true --inference_nj 1); fi
+# A job per GPU: RTF is that of one process alone on its GPU.
+if [ "${ngpu}" -gt 0 ]; then command+=(--gpu_inference true --inference_nj "${ngpu}"); fi
 if [ "${on_the_fly}" = true ]; then command+=(--on_the_fly true); fi
 command+=(${options[@]+"${options[@]}"})
 

@@ -1,0 +1,289 @@
+"""The LibriMix recipe's run.sh and local/data.sh: options, variants, what they call."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = ROOT / "egs2" / "librimix" / "mtasr1"
+VARIANTS = sorted(
+    path.stem.removeprefix("train_phase2_")
+    for path in (RECIPE / "conf" / "tuning").glob("train_phase2_*.yaml")
+)
+NOTE_ARGUMENTS = """#!/usr/bin/env bash
+{ echo "${0##*/}"; [ $# -eq 0 ] || printf '%s\\n' "$@"; } >>calls
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A copy whose mtasr.sh, set-up, downloads and Python write down their calls."""
+    shutil.copytree(ROOT / "egs2" / "TEMPLATE", tmp_path / "egs2" / "TEMPLATE")
+    copy = tmp_path / "egs2" / "librimix" / "mtasr1"
+    shutil.copytree(RECIPE, copy, symlinks=True)
+    for path in (copy / "mtasr.sh", copy / "local" / "download.sh"):
+        path.unlink(missing_ok=True)
+        path.write_text(NOTE_ARGUMENTS)
+        path.chmod(0o755)
+    python = tmp_path / "bin" / "python"
+    for path in (python, tmp_path / "tools" / "setup.sh"):
+        path.parent.mkdir()
+        path.write_text(NOTE_ARGUMENTS if path is python else "#!/bin/sh\n")
+        path.chmod(0o755)
+    return copy
+
+
+def call(recipe, *options, script="run.sh", cwd=None, **environment):
+    # The stand-in for Python stands before the environment's own.
+    path = f"{recipe.parents[2] / 'bin'}:{Path(sys.executable).parent}"
+    return subprocess.run(
+        [recipe / script, *map(str, options)],
+        cwd=cwd or recipe,
+        env={
+            **os.environ,
+            "VIRTUAL_ENV": sys.prefix,
+            "PATH": f"{path}:{os.environ['PATH']}",
+            **environment,
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def calls(recipe, name):
+    """Arguments of each call of `name`."""
+    found = []
+    for line in (recipe / "calls").read_text().splitlines():
+        if line in ("mtasr.sh", "download.sh", "python"):
+            current = [line]
+            found.append(current)
+        else:
+            current.append(line)
+    return [words[1:] for words in found if words[0] == name]
+
+
+def mtasr_options(recipe, *options, **environment):
+    done = call(recipe, *options, **environment)
+    assert done.returncode == 0, done.stderr
+    check, run = calls(recipe, "mtasr.sh")
+    assert check == [*run, "--check_options", "true"]
+    # The last of several counts.
+    return dict(zip(run[::2], run[1::2]))
+
+
+def test_the_default_is_the_papers(recipe):
+    options = mtasr_options(recipe)
+    sets = [
+        f"{p}_libri{k}mix_{v}"
+        for p in ("dev", "test")
+        for k in (2, 3)
+        for v in ("clean", "noisy")
+    ]
+    assert options["--test_sets"].split() == sets
+    assert options["--train_set"] == "train_both"
+    assert options["--valid_set"] == "dev_both"
+    assert options["--encoder"] == "microsoft/wavlm-large"
+    assert options["--llm"] == "meta-llama/Llama-3.2-1B"
+    assert options["--nbpe"] == "1000" and options["--ngpu"] == "1"
+    assert options["--phase2_tag"] == "phase2" and options["--expdir"] == "exp"
+    assert options["--gpu_inference"] == "true"
+    assert "--on_the_fly" not in options
+    for name in ("encoder", "llm"):
+        assert len(options[f"--{name}_revision"]) == 40
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_gets_the_models_that_its_configurations_name(recipe, variant):
+    options = mtasr_options(recipe, "--variant", variant)
+    configs = [
+        yaml.safe_load((recipe / options[f"--phase{n}_config"]).read_text())
+        for n in (1, 2)
+    ]
+    if options["--skip_phase1"] == "true":
+        assert "teacher" not in configs.pop(1) and variant.endswith("no_teacher")
+        assert options["--llm"] == ""
+        configs = []
+    for config in configs:
+        assert options["--llm"] == config["teacher_conf"]["llm"]
+        assert options["--encoder"] == config["encoder_conf"].get("model", "")
+    for name in ("encoder", "llm"):
+        assert bool(options[f"--{name}_revision"]) == bool(options[f"--{name}"])
+    assert (recipe / options["--phase2_config"]).resolve().stem.endswith(variant)
+
+
+def test_the_help_names_every_variant(recipe):
+    done = call(recipe, "--help")
+    assert done.returncode == 0
+    for variant in VARIANTS:
+        shown = variant.replace("wavlm_large_llama1b_", "_")
+        assert f"{shown}" in done.stdout, variant
+
+
+def test_another_llm_has_another_revision(recipe):
+    options = mtasr_options(recipe, "--llm", "some/llm", "--stage", 7)
+    assert (options["--llm"], options["--llm_revision"]) == ("some/llm", "")
+    assert options["--stage"] == "7"
+    (recipe / "calls").unlink()
+    options = mtasr_options(recipe, "--llm_revision=abc", "--expdir", "here")
+    assert options["--llm_revision"] == "abc" and options["--expdir"] == "here"
+
+
+def test_what_a_model_is_trained_on_is_in_its_name(recipe):
+    options = mtasr_options(
+        recipe, "--noise", "noisy", "--single_talker", "true", "--on-the-fly=true"
+    )
+    assert options["--train_set"] == "train_noisy_1spk"
+    assert options["--phase1_tag"] == "phase1_noisy_1spk"
+    assert options["--phase2_tag"] == "phase2_noisy_1spk"
+    assert options["--talker_counts"] == "1 2 3"
+    assert options["--on_the_fly"] == "true"
+    assert options["--test_sets"].split()[0] == "dev_libri1"
+    data = options["--local_data_opts"].split()
+    given = dict(zip(data[::2], data[1::2]))
+    assert given["--noise"] == "noisy" and given["--on_the_fly"] == "true"
+    assert given["--train_set"] == "train_noisy_1spk"
+
+
+def test_on_a_cpu_nothing_is_decoded_on_a_gpu(recipe):
+    assert "--gpu_inference" not in mtasr_options(recipe, "--ngpu", "0")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--noise", "loud"], "--noise loud: choose clean, noisy or both"),
+        (["--variant", "tiny"], "--variant tiny: there is no conf/tuning/train_phase1"),
+        (["--variant", "wavlm_large_llama1b_alpha2"], "there is no conf/tuning/train"),
+        (["--on_the_fly", "yes"], "--on_the_fly takes true or false, not 'yes'"),
+        (["--onsets", "late"], "--onsets late: choose librimix, none or given"),
+        (["--ngpu", "all"], "--ngpu all: give a number"),
+        (["--librispeechmix", "none"], "--librispeechmix none: no such folder"),
+        (["--nj"], "--nj needs a value"),
+    ],
+)
+def test_wrong_options_of_run(recipe, tmp_path, options, message):
+    done = call(recipe, *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("run.sh: error: ") and message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (recipe / "calls").exists()
+
+
+def test_mtasr_sh_takes_every_option_that_run_gives_it(recipe):
+    (recipe / "mtasr.sh").unlink()
+    (recipe / "mtasr.sh").symlink_to("../../TEMPLATE/mtasr1/mtasr.sh")
+    done = call(recipe, "--check_options", "true")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = call(recipe, "--beams", "3")
+    assert done.returncode == 2 and "unknown option --beams" in done.stderr
+
+
+def simulate_call(recipe, *options, **environment):
+    (recipe / "data").mkdir()
+    done = call(recipe, *options, script="local/data.sh", **environment)
+    assert done.returncode == 0, done.stderr
+    return calls(recipe, "python")
+
+
+def after(words, option):
+    """What follows each `option`, up to the next one."""
+    found = []
+    for k, word in enumerate(words):
+        if word == option:
+            rest = words[k + 1 :]
+            end = next((n for n, w in enumerate(rest) if w.startswith("--")), None)
+            found.append(rest[:end])
+    return found
+
+
+def test_stage_1_of_downloaded_corpora(recipe):
+    *onsets, simulate = simulate_call(recipe)
+    assert calls(recipe, "download.sh") == [[]]
+    metadata = "downloads/librimix_metadata"
+    parts = ("train-clean-100", "train-clean-360", "dev-clean", "test-clean")
+    assert onsets == [
+        ["-m", "espnet_mtasr.bin.add_onsets", "--onsets", "librimix", "--seed", "1"]
+        + ["--out", f"data/local/metadata/Libri{k}Mix"]
+        + [f"{metadata}/Libri{k}Mix/libri{k}mix_{part}.csv" for part in parts]
+        for k in (2, 3)
+    ]
+    assert after(simulate, "--librispeech") == [["downloads/LibriSpeech"]]
+    assert after(simulate, "--wham_noise") == [["downloads/wham_noise"]]
+    sets = []
+    for k in (2, 3):
+        lists = [f"data/local/metadata/Libri{k}Mix/libri{k}mix_{p}.csv" for p in parts]
+        sets.append([f"train_libri{k}mix", ",".join(lists[:2]), "both"])
+        sets.append([f"dev_libri{k}mix", lists[2], "both"])
+        sets.append([f"test_libri{k}mix", lists[3], "both"])
+    assert after(simulate, "--set") == sets
+    combined = [
+        [f"{part}_both"]
+        + [f"{part}_libri{k}mix_{v}" for k in (2, 3) for v in ("clean", "noisy")]
+        for part in ("train", "dev")
+    ]
+    assert after(simulate, "--combine") == combined
+    assert after(simulate, "--on_the_fly") == []
+    assert "seed 1" in (recipe / "data" / "mixtures.txt").read_text()
+
+
+def test_stage_1_with_everything(recipe, tmp_path):
+    lists = tmp_path / "LibriSpeechMix" / "list"
+    lists.mkdir(parents=True)
+    (lists / "test-clean-2mix.jsonl").touch()
+    (simulate,) = simulate_call(
+        recipe,
+        *("--noise", "noisy", "--single_talker", "true", "--on_the_fly", "true"),
+        *("--train_parts", "train-clean-100", "--onsets", "given"),
+        *("--librispeechmix", lists.parent, "--train_set", "t", "--valid_set", "v"),
+        LIBRISPEECH="corpora/LibriSpeech",
+        WHAM_NOISE="corpora/noise",
+        LIBRIMIX_METADATA="corpora/metadata",
+    )
+    assert after(simulate, "--librispeech") == [["corpora/LibriSpeech"]]
+    sets = {name: rest for name, *rest in after(simulate, "--set")}
+    csv = "corpora/metadata/Libri3Mix/libri3mix_train-clean-100.csv"
+    assert sets["train_libri3mix"] == [csv, "noisy"]
+    assert sets["test_libri3mix"][1] == "both"
+    for k in (1, 2, 3):
+        name = f"test_librispeechmix{k}"
+        assert sets[name] == [f"{lists}/test-clean-{k}mix.jsonl", "clean"]
+    assert after(simulate, "--single") == [
+        ["train_libri1", "train-clean-100"],
+        ["dev_libri1", "dev-clean"],
+        ["test_libri1", "test-clean"],
+    ]
+    assert after(simulate, "--combine") == [
+        ["t", "train_libri2mix_noisy", "train_libri3mix_noisy", "train_libri1"],
+        ["v", "dev_libri2mix_noisy", "dev_libri3mix_noisy", "dev_libri1"],
+    ]
+    assert after(simulate, "--on_the_fly") == [["true"]]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--noise", "loud"], "--noise loud: choose clean, noisy or both"),
+        (["--train_parts", "dev-clean"], "--train_parts dev-clean: LibriMix has"),
+        (["--train_parts", ""], "--train_parts is empty"),
+        (["--onsets", "late"], "--onsets late: choose librimix, none or given"),
+        (["--librispeechmix", "conf"], "conf: neither it nor its folder list has"),
+        (["--on_the_fly", "1"], "--on_the_fly takes true or false, not '1'"),
+        (["--audio_format", "mp3"], "--audio_format mp3: choose flac or wav"),
+        (["--nj", "0"], "--nj 0: give a number from 1"),
+        (["--seed", "x"], "--seed x: give a number"),
+        (["more"], "more is no option"),
+    ],
+)
+def test_wrong_options_of_stage_1(recipe, options, message):
+    done = call(recipe, *options, script="local/data.sh")
+    assert done.returncode == 2
+    assert done.stderr.startswith("data.sh: error: ") and message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (recipe / "calls").exists()
