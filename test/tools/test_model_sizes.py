@@ -162,5 +162,5 @@ def test_the_benchmarks_wrong_arguments(monkeypatch):
 
 @pytest.mark.slow
 def test_a_step_at_full_size():
-    """WavLM-Large and Llama-3.2-1B: needs about 14 GB of memory and some minutes."""
+    """WavLM-Large and Llama-3.2-1B: needs about 8 GB of memory and some minutes."""
     full_size_step.main(["--batch_seconds", "2", "--utterance_seconds", "2"])

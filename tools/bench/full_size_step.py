@@ -3,7 +3,7 @@
 The models of the configurations are built with random weights of the published shapes
 (tools/published_models.py), so that nothing is downloaded: losses mean nothing but that
 they are finite. A step is ESPnet's: forward, backward, clipping, AdamW. From anywhere,
-after `. ./path.sh` of a recipe; the first is a check for a machine with 16 GB of free
+after `. ./path.sh` of a recipe; the first is a check for a machine with 10 GB of free
 memory and no GPU, the second a benchmark:
 
     python -m tools.bench.full_size_step --batch_seconds 2 --utterance_seconds 2
