@@ -45,7 +45,7 @@ def build(path, folder):
 def test_all_of_them_are_right():
     assert len(PHASE_1) == 7 and len(PHASE_2) == 13
     check_config(["--train_configs", *map(str, CONFIGS)])
-    for name in ("decode.yaml", "decode_beam.yaml"):
+    for name in ("decode.yaml", "decode_beam.yaml", "decode_llm.yaml"):
         check_config(["--inference_config", str(CONF / name)])
 
 
