@@ -22,6 +22,7 @@ import torch
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
+from espnet_mtasr.mixture.speech_list import SOUND, Speech
 
 DTYPES = ("float16", "float32")
 # To be raised when code that stands between samples and the trunk's output changes.
@@ -108,6 +109,16 @@ def audio_hash(path: Union[str, Path]) -> str:
         raise UserError(
             f"{path}: can't be read ({type(e).__name__}); run stage 3 again"
         ) from e
+
+
+def speech_hash(speech: Speech) -> str:
+    """Hash of an utterance's speech: of a recording's file, else of the samples.
+
+    An archive or a source may change elsewhere while these samples stay.
+    """
+    if speech.kind == SOUND:
+        return audio_hash(speech.value)
+    return hashlib.sha256(speech.read().tobytes()).hexdigest()[:HEX_DIGITS]
 
 
 def hash_to_ids(digits: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Sequence, TypeVar
 
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.mixture.data_dir import check_same_ids, read_table, write_table
+from espnet_mtasr.mixture.speech_list import Speech, read_speech_list
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,33 +70,33 @@ def main(cmd=None) -> None:
 
 def run_job(args: argparse.Namespace, task_options: List[str]) -> None:
     """Compute what the cache lacks of this job's share, and write its table."""
-    from espnet_mtasr.asr.trunk_cache import TrunkCache, audio_hash, trunk_hash
+    from espnet_mtasr.asr.trunk_cache import TrunkCache, speech_hash, trunk_hash
     from espnet_mtasr.bin.mtasr_train import get_parser as get_train_parser
     from espnet_mtasr.mixture.progress import progress
-    from espnet_mtasr.tasks.cached_trunk import check_cacheable, describe_file
+    from espnet_mtasr.tasks.cached_trunk import check_cacheable, describe_files
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
     train_args = get_train_parser().parse_args(["--config", args.config, *task_options])
     MTASRTask.check_args(train_args)
     check_cacheable(train_args)
-    wavs = {
-        (part, utt): path
+    speeches = {
+        (part, utt): speech
         for part in PARTS
-        for utt, path in read_table(args.stats_dir / "lists" / part / "wav.scp").items()
+        for utt, speech in read_speech_list(args.stats_dir / "lists" / part).items()
     }
-    share = list(wavs.items())[args.job - 1 :: args.num_jobs]
+    share = list(speeches.items())[args.job - 1 :: args.num_jobs]
     model = build_model(train_args, "cuda" if args.ngpu > 0 else "cpu")
     cache = TrunkCache.of(args.cache_dir, trunk_hash(model), args.cache_dtype)
 
     tables: Dict[str, Dict[str, str]] = {part: {} for part in PARTS}
-    missing: Dict[str, str] = {}
-    for (part, utt), path in progress(share, len(share), "reading recordings"):
+    missing: Dict[str, Speech] = {}
+    for (part, utt), speech in progress(share, len(share), "reading recordings"):
         # Its time first: a change during the reading shows later.
-        stat = describe_file(path)
-        audio = audio_hash(path)
+        stat = describe_files(speech)
+        audio = speech_hash(speech)
         tables[part][utt] = f"{cache.folder} {audio} {stat}"
         if audio not in cache:
-            missing[audio] = path
+            missing[audio] = speech
     print(f"{cache.folder}: has {len(share) - len(missing)} of {len(share)} mixtures")
     fill(cache, model, missing, args.cache_batch_size, args.shard_size)
     for part in PARTS:
@@ -137,18 +138,16 @@ def build_model(train_args: argparse.Namespace, device: str) -> "MTASRModel":
 def fill(
     cache: "TrunkCache",
     model: "MTASRModel",
-    missing: Dict[str, str],
+    missing: Dict[str, Speech],
     batch_size: int,
     shard_size: int,
 ) -> None:
-    """Compute the recordings in `missing` (hash to path), shard by shard."""
-    import soundfile
-
+    """Compute the mixtures in `missing` (hash to speech), shard by shard."""
     from espnet_mtasr.mixture.progress import progress
 
     # Neighbours of one length: batches with little padding.
-    frames = {audio: soundfile.info(path).frames for audio, path in missing.items()}
-    order = sorted(missing, key=lambda audio: (frames[audio], audio))
+    samples = {audio: s.check(s.value).num_samples for audio, s in missing.items()}
+    order = sorted(missing, key=lambda audio: (samples[audio], audio))
     total = -(-len(order) // shard_size)
     for number, shard in enumerate(_chunks(order, shard_size), 1):
         label = f"trunk's outputs, part {number} of {total}"
@@ -162,22 +161,23 @@ def fill(
         print(f"{label}: done", flush=True)
 
 
-def encode(model: "MTASRModel", paths: Sequence[str]) -> List["np.ndarray"]:
-    """The trunk's outputs `(T, D)`, float32, of some recordings.
+def encode(model: "MTASRModel", speeches: Sequence[Speech]) -> List["np.ndarray"]:
+    """The trunk's outputs `(T, D)`, float32, of some mixtures.
 
     Raises:
         UserError: a recording has several channels, or the trunk's `context` can't be
             made without its input.
     """
-    import soundfile
     import torch
 
     device = next(model.parameters()).device
     waves = []
-    for path in paths:
-        samples, _ = soundfile.read(path, dtype="float32")
+    for speech in speeches:
+        samples = speech.read()
         if samples.ndim != 1:
-            raise UserError(f"{path}: has {samples.shape[1]} channels; keep one")
+            raise UserError(
+                f"{speech.value}: has {samples.shape[1]} channels; keep one"
+            )
         waves.append(torch.from_numpy(samples))
     lengths = torch.tensor([len(wave) for wave in waves], device=device)
     padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(device)
@@ -223,8 +223,8 @@ def join(stats_dir: Path, num_jobs: int) -> None:
             # A set smaller than the number of jobs leaves some without a line.
             if not table.exists() or table.stat().st_size:
                 rows.update(read_table(table))
-        wavs = {str(target / "wav.scp"): read_table(target / "wav.scp")}
-        check_same_ids({**wavs, str(_table(stats_dir, part, 1)): rows})
+        wanted = {f"{target}'s speech": read_speech_list(target)}
+        check_same_ids({**wanted, str(_table(stats_dir, part, 1)): rows})
         lines, stats = {}, {}
         for utt, row in rows.items():
             folder, audio, size, modified = row.rsplit(" ", 3)

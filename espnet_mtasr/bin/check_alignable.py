@@ -77,14 +77,17 @@ def find_unalignable(
 def write_lists(stats_dir: Path, name: str, data_dir: Path, drop: set) -> None:
     """Write data and shape files whose ids agree, less those in `drop`.
 
-    `utt2category` (the talker count) lies beside wav.scp, where ESPnet looks for it,
-    so that a batch holds one talker count.
+    `utt2category` (the talker count) lies beside the list of speech, where ESPnet looks
+    for it, so that a batch holds one talker count.
     """
     target = stats_dir / "lists" / name
-    tables = {n: read_table(data_dir / n) for n in ("wav.scp", "text", "utt2num_spk")}
+    tables = {n: read_table(data_dir / n) for n in ("text", "utt2num_spk")}
     tables["utt2category"] = tables.pop("utt2num_spk")
-    if (data_dir / "utt2mixture").is_file():
-        tables["utt2mixture"] = read_table(data_dir / "utt2mixture")
+    for optional in ("wav.scp", "utt2mixture"):
+        if (data_dir / optional).is_file():
+            tables[optional] = read_table(data_dir / optional)
+        else:
+            (target / optional).unlink(missing_ok=True)
     for shape in ("speech_shape", "text_shape"):
         tables[shape] = read_table(stats_dir / name / shape)
     for file_name, table in tables.items():

@@ -17,8 +17,8 @@ from typing import Dict
 
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
-from espnet_mtasr.mixture.audio_check import check_audio
 from espnet_mtasr.mixture.data_dir import read_table, write_table
+from espnet_mtasr.mixture.speech_list import ARCHIVE, RECIPE, SOUND, Speech
 
 DTYPES = ("float32", "bfloat16", "float16")
 DECODERS = ("ctc", "llm")
@@ -39,7 +39,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data_path_and_name_and_type",
         required=True,
-        help="wav.scp,speech,sound as in ESPnet",
+        help="wav.scp,speech,sound as in ESPnet; wav.scp,speech,kaldi_ark; or "
+        "utt2mixture,speech,text for mixtures that are made while loading",
     )
     parser.add_argument("--fs", type=int, default=16000, help="Sampling rate (Hz)")
     parser.add_argument("--key_file", help="Decode these utterances only")
@@ -148,8 +149,8 @@ def check_inputs(args: argparse.Namespace) -> None:
     for key in keys:
         if key not in table:
             raise UserError(f"{args.key_file}: {key} is not in {path}; mend the list")
-        if kind == "sound":
-            info = check_audio(table[key], key)
+        if kind in (SOUND, ARCHIVE, RECIPE):
+            info = Speech(kind, table[key]).check(key)
             if (info.rate, info.channels) != (args.fs, 1):
                 raise UserError(
                     f"{table[key]} (utterance {key}): {info.rate} Hz and "

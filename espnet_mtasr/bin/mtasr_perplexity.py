@@ -15,6 +15,7 @@ from pathlib import Path
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.mixture.data_dir import read_data_dir
+from espnet_mtasr.mixture.speech_list import speech_entry
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -49,7 +50,7 @@ def measure(args: argparse.Namespace) -> dict:
     model.eval()
     loader = MTASRTask.build_streaming_iterator(
         [
-            (str(args.data_dir / "wav.scp"), "speech", "sound"),
+            speech_entry(args.data_dir),
             (str(args.data_dir / "text"), "text", "text"),
         ],
         preprocess_fn=MTASRTask.build_preprocess_fn(train_args, False),

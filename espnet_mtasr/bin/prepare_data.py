@@ -11,6 +11,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fs", type=int, default=16000, help="Sampling rate in Hz")
     parser.add_argument("--nj", type=int, default=1, help="Processes")
+    parser.add_argument(
+        "--on_the_fly",
+        choices=("true", "false"),
+        default="false",
+        help="Mixtures that have a recipe (utt2mixture) are made while loading",
+    )
     stages = parser.add_subparsers(dest="stage", required=True)
 
     perturb = stages.add_parser("perturb", help="Stage 2: copies at other speeds")
@@ -27,7 +33,9 @@ def get_parser() -> argparse.ArgumentParser:
         stage.add_argument("--target", type=Path, required=True, help="dump folder")
         stage.add_argument("--train_sets", default="", help="Quoted list")
         stage.add_argument("--eval_sets", default="", help="Quoted list: dev and test")
-    formatting.add_argument("--audio_format", default="flac", choices=("flac", "wav"))
+    formatting.add_argument(
+        "--audio_format", default="flac", choices=("flac", "wav", "flac.ark")
+    )
     formatting.add_argument("--talker_counts", default="2 3")
     filtering.add_argument("--min_seconds", type=float, default=0.1)
     filtering.add_argument("--max_seconds", type=float, default=30.0)
@@ -39,9 +47,13 @@ def main(cmd=None) -> None:
     args = get_parser().parse_args(cmd)
     from espnet_mtasr.mixture import prepare
 
+    on_the_fly = args.on_the_fly == "true"
     if args.stage == "perturb":
         factors = args.factors.split()
-        print(prepare.perturb_set(args.source, args.target, factors, args.fs, args.nj))
+        line = prepare.perturb_set(
+            args.source, args.target, factors, args.fs, args.nj, on_the_fly
+        )
+        print(line)
         return
     train_sets, eval_sets = args.train_sets.split(), args.eval_sets.split()
     if args.stage == "format":
@@ -56,7 +68,14 @@ def main(cmd=None) -> None:
         )
         if args.stage == "format":
             line = prepare.format_set(
-                source, target, args.fs, args.audio_format, args.nj, counts, train
+                source,
+                target,
+                args.fs,
+                args.audio_format,
+                args.nj,
+                counts,
+                train,
+                on_the_fly,
             )
         elif train:
             line = prepare.filter_set(

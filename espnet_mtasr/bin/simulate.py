@@ -65,6 +65,12 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--audio_format", choices=("flac", "wav"), default="flac")
     parser.add_argument("--rate", type=int, default=16000, help="Hz, as 8000")
+    parser.add_argument(
+        "--on_the_fly",
+        choices=("true", "false"),
+        default="false",
+        help="make no recordings: mixtures are made while their data are loaded",
+    )
     parser.add_argument("--nj", type=int, default=2, help="parallel processes")
     return parser
 
@@ -96,6 +102,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         args.data,
         args.nj,
         [tuple(words) for words in args.singles],
+        args.on_the_fly == "true",
     )
 
 

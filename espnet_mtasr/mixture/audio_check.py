@@ -40,7 +40,7 @@ def check_audio(path: Union[str, Path], whose: Optional[str] = None) -> AudioInf
 
     name = str(path) if whose is None else f"{path} (utterance {whose})"
     if not Path(path).is_file():
-        raise UserError(f"{name}: no such file; restore it or drop it from wav.scp")
+        raise UserError(f"{name}: no such file; restore it or drop what needs it")
     try:
         info = soundfile.info(str(path))
         if info.frames == 0:

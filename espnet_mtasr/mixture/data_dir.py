@@ -1,11 +1,17 @@
 """Kaldi-style data directories: read, write and check their files.
 
-A data directory needs `wav.scp` and a SOT `text`; `utt2num_spk` holds the talker
+A data directory needs its speech and a SOT `text`; `utt2num_spk` holds the talker
 count. Optional: `onsets` (seconds, one per talker), `utt2overlap` (fraction of the
-speech time in which two or more talk), `utt2spk`, `utt2mixture` (recipe.py). Sets whose
-recordings cut words (mode min) have no `text`.
+speech time in which two or more talk), `utt2spk`. Sets whose recordings cut words
+(mode min) have no `text`.
+
+The speech is `wav.scp`: a recording per utterance or, with `segments` (`UTTERANCE
+RECORDING START END`, seconds), recordings out of which stage 3 cuts the utterances; it
+averages several channels. Mixtures may be given by `utt2mixture` (recipe.py) too, or
+by it alone: then they are made while loading (on_the_fly.py).
 """
 
+import math
 from pathlib import Path
 from typing import Dict, Iterable, Mapping, Optional, Sequence, Union
 
@@ -14,7 +20,14 @@ from espnet_mtasr.files import write_whole
 from espnet_mtasr.text.sot import SC, count_talkers, split_sot
 
 PathLike = Union[str, Path]
-OPTIONAL = ("utt2num_spk", "onsets", "utt2overlap", "utt2spk", "utt2mixture")
+OPTIONAL = (
+    "utt2num_spk",
+    "onsets",
+    "utt2overlap",
+    "utt2spk",
+    "utt2mixture",
+    "segments",
+)
 
 
 def read_table(path: PathLike) -> Dict[str, str]:
@@ -109,6 +122,37 @@ def check_sot_text(
             )
 
 
+def check_segments(
+    path: PathLike, segments: Mapping[str, str], recordings: Mapping[str, str]
+) -> None:
+    """Check the lines of a table `segments`.
+
+    Raises:
+        UserError: a segment of an unknown recording, without start and end in seconds,
+            or that doesn't end after its start.
+    """
+    for utt, line in segments.items():
+        recording, *times = line.split() or [""]
+        try:
+            start, end = map(float, times)
+        except ValueError:
+            start = end = math.nan
+        if not (math.isfinite(end) and start >= 0):
+            raise UserError(
+                f"{path}: {utt} {line}: give RECORDING START END, times in seconds"
+            )
+        if recording not in recordings:
+            raise UserError(
+                f"{path}: {utt} is cut out of {recording}, which is not in wav.scp; "
+                f"add it or drop the utterance"
+            )
+        if start >= end:
+            raise UserError(
+                f"{path}: {utt} ends at {end} s, not after its start at {start} s; "
+                f"mend it or drop the utterance"
+            )
+
+
 def read_data_dir(
     directory: PathLike,
     talker_counts: Optional[Sequence[int]] = None,
@@ -119,12 +163,17 @@ def read_data_dir(
     Returns:
         File name to table, for `wav.scp`, `text`, `utt2num_spk` and those of the
         optional files that exist. `utt2num_spk` is derived from `text` if missing.
+        `wav.scp` may be missing where `utt2mixture` is there; with `segments` its ids
+        are those of recordings.
 
     Raises:
-        UserError: see `read_table`, `check_same_ids` and `check_sot_text`.
+        UserError: see `read_table`, `check_same_ids`, `check_segments` and
+            `check_sot_text`.
     """
     directory = Path(directory)
-    tables = {"wav.scp": read_table(directory / "wav.scp")}
+    tables: Dict[str, Dict[str, str]] = {}
+    if (directory / "wav.scp").exists() or not (directory / "utt2mixture").exists():
+        tables["wav.scp"] = read_table(directory / "wav.scp")
     if need_text:
         if not (directory / "text").exists():
             raise UserError(
@@ -135,7 +184,14 @@ def read_data_dir(
     for name in OPTIONAL:
         if (directory / name).exists():
             tables[name] = read_table(directory / name)
-    check_same_ids({str(directory / name): t for name, t in tables.items()})
+    by_utterance = {
+        str(directory / name): table
+        for name, table in tables.items()
+        if not (name == "wav.scp" and "segments" in tables)
+    }
+    check_same_ids(by_utterance)
+    if "segments" in tables and "wav.scp" in tables:
+        check_segments(directory / "segments", tables["segments"], tables["wav.scp"])
     if need_text:
         check_sot_text(
             directory / "text",
@@ -161,7 +217,7 @@ def write_data_dir(
     are those of other data.
     """
     kept = None if keep is None else set(keep)
-    for name in ("text", *OPTIONAL):
+    for name in ("wav.scp", "text", *OPTIONAL):
         if name not in tables:
             (Path(directory) / name).unlink(missing_ok=True)
     for name, table in tables.items():

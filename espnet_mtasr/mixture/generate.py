@@ -135,6 +135,7 @@ class SetBuilder:
         corpus: Sources.
         folder: Gets `KIND/MIXTURE_ID.{flac,wav}`.
         in_place: Mixtures are the sources' own files: nothing is generated.
+        listing: Gets what is skipped, in place of `folder/skipped`.
     """
 
     name: str
@@ -143,6 +144,7 @@ class SetBuilder:
     corpus: Corpus
     folder: Path
     in_place: bool = False
+    listing: Optional[Path] = None
 
     def __post_init__(self) -> None:
         self.skips_bad_audio = self.name.startswith("train")
@@ -251,9 +253,14 @@ class SetBuilder:
             if why is not None:
                 self._skip(mixture.utt, why)
 
+    def kept(self) -> List[Mixture]:
+        """List the mixtures that are not skipped."""
+        mixtures = (m for found in self.data.values() for m in found)
+        return [m for m in mixtures if m.utt not in self.skipped]
+
     def finish(self) -> Dict[str, List[Mixture]]:
         """Say and list what was skipped; return data directory to its mixtures."""
-        listing = self.folder / "skipped"
+        listing = self.listing or self.folder / "skipped"
         lines = [f"{utt} {why}" for utt, why in self.skipped.items()]
         write_list(listing, lines)
         if lines:
@@ -327,6 +334,7 @@ def generate_sets(
     data_root: Path,
     nj: int,
     singles: Sequence[Tuple[str, str]] = (),
+    on_the_fly: bool = False,
 ) -> Dict[str, SetReport]:
     """Make recordings and data directories, print the report.
 
@@ -341,6 +349,8 @@ def generate_sets(
         nj: Parallel processes.
         singles: (name, LibriSpeech subsets between commas): data directories of
             single utterances, where they are.
+        on_the_fly: Make no recording: data directories get no `wav.scp`, and mixtures
+            are made of their recipes while loading.
 
     Raises:
         UserError: bad metadata; bad sources of a set that is no training set; unknown
@@ -359,16 +369,13 @@ def generate_sets(
         seconds = dict(zip(files, progress(lengths, len(files), "reading headers")))
         for builder in builders:
             builder.describe(seconds)
-        for builder in builders:
-            builder.drop_stale()
-        _stop_on_bad_audio(builders, pool)
-        for builder in builders:
-            builder.generate(pool)
-            data.update(builder.finish())
-            if not builder.in_place:
-                mixtures = [m for d in builder.kinds for m in data[d]]
-                check = partial(check_length, rate=corpus.rate)
-                list(pool.map(check, mixtures, chunksize=64))
+        if not on_the_fly:
+            _make_recordings(builders, pool)
+    for builder in builders:
+        if on_the_fly:
+            # Its folder is for recordings, and may hold some.
+            builder.listing = data_root / "local" / f"{builder.name}.skipped"
+        data.update(builder.finish())
     for name, parts in combined.items():
         data[name] = [m for part in parts for m in data[part]]
         if len({m.utt for m in data[name]}) < len(data[name]):
@@ -376,9 +383,37 @@ def generate_sets(
     reports = {name: summarize(mixtures) for name, mixtures in data.items()}
     for name, mixtures in data.items():
         tables = data_tables(mixtures)
+        if on_the_fly and "utt2mixture" in tables:
+            del tables["wav.scp"]
         check_same_ids({f"{data_root / name}/{t}": v for t, v in tables.items()})
         write_data_dir(data_root / name, tables)
         figures = json.dumps(asdict(reports[name]), indent=2)
         write_whole(data_root / name / "report.json", figures + "\n")
     print(format_report(reports))
+    if on_the_fly:
+        made = [d for b in builders if not b.in_place for d in b.kinds]
+        hours = sum(reports[directory].hours for directory in made)
+        folders = [data_root / name for name in reports]
+        print(_compare_sizes(folders, hours, corpus.rate))
     return reports
+
+
+def _make_recordings(builders: Sequence[SetBuilder], pool: ProcessPoolExecutor) -> None:
+    for builder in builders:
+        builder.drop_stale()
+    _stop_on_bad_audio(builders, pool)
+    for builder in builders:
+        builder.generate(pool)
+        if not builder.in_place:
+            check = partial(check_length, rate=builder.corpus.rate)
+            list(pool.map(check, builder.kept(), chunksize=64))
+
+
+def _compare_sizes(folders: Sequence[Path], hours: float, rate: int) -> str:
+    """Say how large the lists are and how large recordings would be."""
+    lists = sum(path.stat().st_size for f in folders for path in f.iterdir())
+    recordings = hours * 3600 * rate * 2
+    return (
+        f"{len(folders)} data directories with {lists / 1e6:.1f} MB of lists and no "
+        f"recordings, which would take {recordings / 1e9:.2f} GB as 16-bit WAV"
+    )

@@ -1,99 +1,40 @@
 """Stages 2 to 4: perturb the speed of, format, and filter data directories.
 
-What ESPnet's format_wav_scp and length filter do, without Kaldi or sox.
+What ESPnet's format_wav_scp and length filter do, on recordings (audio_format.py) or on
+recipes of mixtures that are made while loading (source_check.py).
 """
 
-import os
-from concurrent.futures import ProcessPoolExecutor
-from fractions import Fraction
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_list
-from espnet_mtasr.mixture.audio_check import AudioInfo, check_audio
+from espnet_mtasr.mixture.audio_format import AudioForm, format_audio
 from espnet_mtasr.mixture.data_dir import (
     read_data_dir,
     read_table,
     write_data_dir,
 )
-from espnet_mtasr.mixture.progress import progress
+from espnet_mtasr.mixture.on_the_fly import at_speed, parse_line
+from espnet_mtasr.mixture.source_check import format_recipes
 
-FORMATS = {"flac": "FLAC", "wav": "WAV"}
-
-
-def _format_one(job: Tuple[str, str, str, int, str, str]) -> Tuple[str, str, int, str]:
-    """Return id, path, samples and what is wrong, if anything."""
-    import soundfile
-    from scipy.signal import resample_poly
-
-    utt, source, out_dir, fs, audio_format, factor = job
-    try:
-        info = check_audio(source, utt)
-        wanted = AudioInfo(info.num_samples, fs, 1, FORMATS[audio_format], "PCM_16")
-        if info == wanted and factor == "1":
-            return utt, source, info.num_samples, ""
-        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
-    except UserError as e:
-        return utt, source, 0, str(e)
-    except soundfile.LibsndfileError as e:
-        problem = f"{source} (utterance {utt}): is broken ({e}); replace it"
-        return utt, source, 0, problem
-    target = Path(out_dir) / f"{utt}.{audio_format}"
-    # Playing `factor` times faster leaves 1 / factor of the samples.
-    ratio = Fraction(fs, rate) / Fraction(factor).limit_denominator(100)
-    mono = resample_poly(samples.mean(1), ratio.numerator, ratio.denominator)
-    part = target.with_name(target.name + ".part")
-    soundfile.write(part, mono, fs, "PCM_16", format=FORMATS[audio_format])
-    os.replace(part, target)
-    return utt, str(target.absolute()), len(mono), ""
+Tables = Dict[str, Dict[str, str]]
 
 
-def format_audio(
-    tables: Dict[str, Dict[str, str]],
-    out_dir: Path,
-    fs: int,
-    audio_format: str,
-    nj: int,
-    speed_factor: str = "1",
-) -> Tuple[Dict[str, Dict[str, str]], List[str]]:
-    """Bring the recordings of a data directory into one form.
+def read_sources(
+    source: Path, on_the_fly: bool, talker_counts: Sequence[int] = ()
+) -> Tables:
+    """Read a set; what is to be mixed while loading comes without `wav.scp`.
 
-    A recording that has it already is left where it is.
-
-    Args:
-        tables: From `read_data_dir`.
-        out_dir: Where converted recordings go.
-        fs: Wanted rate in Hz.
-        audio_format: `flac` or `wav`, 16 bits, one channel.
-        nj: Processes.
-        speed_factor: Times faster, for instance 0.9.
-
-    Returns:
-        Tables of the good recordings, with `utt2num_samples`, and a line for each bad
-        one.
+    Raises:
+        UserError: bad tables, or no recordings and not `on_the_fly`.
     """
-    out_dir.mkdir(parents=True, exist_ok=True)
-    label = f"{out_dir.parent.name}: recordings"
-    jobs = [
-        (utt, path, str(out_dir), fs, audio_format, speed_factor)
-        for utt, path in tables["wav.scp"].items()
-    ]
-    if nj > 1:
-        with ProcessPoolExecutor(nj) as pool:
-            results = pool.map(_format_one, jobs, chunksize=16)
-            results = list(progress(results, len(jobs), label))
-    else:
-        results = list(progress(map(_format_one, jobs), len(jobs), label))
-    bad = [f"{utt} {problem}" for utt, _, _, problem in results if problem]
-    good = {utt: (path, n) for utt, path, n, problem in results if not problem}
-    kept = {
-        name: {utt: value for utt, value in table.items() if utt in good}
-        for name, table in tables.items()
-    }
-    kept["wav.scp"] = {utt: path for utt, (path, _) in good.items()}
-    kept["utt2num_samples"] = {utt: str(n) for utt, (_, n) in good.items()}
-    return kept, bad
+    tables = read_data_dir(source, talker_counts or None)
+    if on_the_fly and "utt2mixture" in tables:
+        tables.pop("wav.scp", None)
+    elif "wav.scp" not in tables:
+        raise UserError(f"{source}/wav.scp: no such file; add --on_the_fly true")
+    return tables
 
 
 def format_set(
@@ -104,12 +45,18 @@ def format_set(
     nj: int,
     talker_counts: Sequence[int],
     skip_bad: bool,
+    on_the_fly: bool = False,
 ) -> str:
     """Stage 3 for one set.
 
     Args:
+        fs: Rate in Hz.
+        audio_format: `flac`, `wav` or `flac.ark`.
+        nj: Processes.
+        talker_counts: Those that the recipe knows.
         skip_bad: Leave bad recordings out and list them in `skipped.txt` (training);
             else the first one stops the stage.
+        on_the_fly: Mixtures that have a recipe need no recording.
 
     Returns:
         One line of report.
@@ -117,16 +64,21 @@ def format_set(
     Raises:
         UserError: bad tables, no good recording, or a bad one and not `skip_bad`.
     """
-    tables = read_data_dir(source, talker_counts)
-    kept, bad = format_audio(tables, target / "audio", fs, audio_format, nj)
+    tables = read_sources(source, on_the_fly, talker_counts)
+    if "wav.scp" in tables:
+        form = AudioForm(target / "audio", fs, audio_format)
+        kept, bad = format_audio(tables, form, nj)
+    else:
+        kept, bad = format_recipes(source, tables, fs, nj)
     if bad and not skip_bad:
         raise UserError(bad[0].split(" ", 1)[1])
-    if not kept["wav.scp"]:
+    if not kept["text"]:
         raise UserError(f"{source}: no usable recording; the first: {bad[0]}")
     write_list(target / "skipped.txt", bad)
     write_data_dir(target, kept)
     skipped = f", {len(bad)} skipped: {target}/skipped.txt" if bad else ""
-    return f"{target}: {len(kept['wav.scp'])} mixtures{skipped}"
+    made = "" if "wav.scp" in kept else " to be made while loading"
+    return f"{target}: {len(kept['text'])} mixtures{made}{skipped}"
 
 
 def filter_set(
@@ -160,13 +112,20 @@ def copy_set(source: Path, target: Path) -> str:
     tables = read_data_dir(source)
     tables["utt2num_samples"] = read_table(source / "utt2num_samples")
     write_data_dir(target, tables)
-    return f"{target}: {len(tables['wav.scp'])} mixtures"
+    return f"{target}: {len(tables['text'])} mixtures"
 
 
 def perturb_set(
-    source: Path, target: Path, factors: Sequence[str], fs: int, nj: int
+    source: Path,
+    target: Path,
+    factors: Sequence[str],
+    fs: int,
+    nj: int,
+    on_the_fly: bool = False,
 ) -> str:
     """Stage 2: a training set with copies at other speeds; onsets scale along.
+
+    Mixtures that are made while loading get the speed into their recipes.
 
     Returns:
         One line of report.
@@ -174,39 +133,57 @@ def perturb_set(
     Raises:
         UserError: a factor is not a number from 0.1 to 10.
     """
-    merged: Dict[str, Dict[str, str]] = {}
+    merged: Tables = {}
     skipped: List[str] = []
     for factor in factors:
         if not _is_speed(factor):
             raise UserError(
                 f"--speed_perturb_factors {factor}: give e.g. '0.9 1.0 1.1'"
             )
-        tables = read_data_dir(source)
-        # Recipes are of mixtures at their own speed.
-        tables.pop("utt2mixture", None)
-        prefix = ""
-        if float(factor) != 1.0:
-            prefix = f"sp{factor}-"
-            tables, bad = format_audio(
-                tables, target / f"audio_sp{factor}", fs, "flac", nj, factor
-            )
-            skipped += [f"{prefix}{line}" for line in bad]
-            del tables["utt2num_samples"]
-            if "onsets" in tables:
-                tables["onsets"] = {
-                    u: " ".join(f"{float(o) / float(factor):.4f}" for o in v.split())
-                    for u, v in tables["onsets"].items()
-                }
+        tables, bad = _perturbed(
+            read_sources(source, on_the_fly), source, target, factor, fs, nj
+        )
+        prefix = "" if float(factor) == 1.0 else f"sp{factor}-"
+        skipped += [f"{prefix}{line}" for line in bad]
         for name, table in tables.items():
             rows = merged.setdefault(name, {})
             rows.update({f"{prefix}{u}": v for u, v in table.items()})
-    if not merged["wav.scp"]:
+    if not merged["text"]:
         raise UserError(f"{source}: no usable recording; the first: {skipped[0]}")
     write_list(target / "skipped.txt", skipped)
     write_data_dir(target, merged)
     left_out = f", {len(skipped)} skipped: {target}/skipped.txt" if skipped else ""
     speeds = " ".join(factors)
-    return f"{target}: {len(merged['wav.scp'])} mixtures at speeds {speeds}{left_out}"
+    return f"{target}: {len(merged['text'])} mixtures at speeds {speeds}{left_out}"
+
+
+def _perturbed(
+    tables: Tables, source: Path, target: Path, factor: str, fs: int, nj: int
+) -> Tuple[Tables, List[str]]:
+    """The tables of a set at another speed, and a line for each bad recording."""
+    bad: List[str] = []
+    speed = float(factor)
+    if "wav.scp" not in tables:
+        tables["utt2mixture"] = {
+            utt: at_speed(
+                parse_line(line, f"{source}/utt2mixture: {utt}"), speed
+            ).to_line()
+            for utt, line in tables["utt2mixture"].items()
+        }
+    else:
+        # Recipes are of mixtures at their own speed.
+        tables.pop("utt2mixture", None)
+        if speed != 1.0 or "segments" in tables:
+            out_dir = target / f"audio_sp{factor}"
+            form = AudioForm(out_dir, fs, "flac", factor if speed != 1.0 else "1")
+            tables, bad = format_audio(tables, form, nj)
+            del tables["utt2num_samples"]
+    if "onsets" in tables and speed != 1.0:
+        tables["onsets"] = {
+            u: " ".join(f"{float(o) / speed:.4f}" for o in v.split())
+            for u, v in tables["onsets"].items()
+        }
+    return tables, bad
 
 
 def _is_speed(text: str) -> bool:

@@ -2,7 +2,8 @@
 
 `lists/train/trunk.scp` has a line `FOLDER AUDIO` per utterance (asr/trunk_cache.py),
 which a training reads as `speech` of data type `text`. `trunk.stat` beside it holds
-each recording's size and time when its hash was taken, and wav.scp where it lies.
+size and time of each mixture's files when its hash was taken, and wav.scp (or
+utt2mixture, mixture/speech_list.py) where they lie.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from typing import List
 from espnet_mtasr.asr.trunk_cache import AGAIN, open_cache, split_line
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.data_dir import check_same_ids, read_table
+from espnet_mtasr.mixture.speech_list import Speech, lists_recipes, read_speech_list
 from espnet_mtasr.tasks.options import is_part
 
 # What these change differs from epoch to epoch, or isn't part of the cache's key.
@@ -66,7 +68,11 @@ def cached_lists(args: argparse.Namespace) -> List[Path]:
         *args.train_data_path_and_name_and_type,
         *args.valid_data_path_and_name_and_type,
     ]
-    return [Path(p) for p, name, kind in entries if (name, kind) == ("speech", "text")]
+    return [
+        Path(path)
+        for path, name, kind in entries
+        if (name, kind) == ("speech", "text") and not lists_recipes(path)
+    ]
 
 
 def check_cached_training(args: argparse.Namespace) -> None:
@@ -85,24 +91,33 @@ def check_cached_training(args: argparse.Namespace) -> None:
     for path in paths:
         tables = {
             str(path.parent / name): read_table(path.parent / name)
-            for name in (path.name, "wav.scp", "trunk.stat")
+            for name in (path.name, "trunk.stat")
         }
-        check_same_ids(tables)
-        lines, wavs, stats = tables.values()
+        speeches = read_speech_list(path.parent)
+        check_same_ids({**tables, f"{path.parent}'s speech": speeches})
+        lines, stats = tables.values()
         for utt, line in lines.items():
             folder, audio = split_line(line)
             if audio not in open_cache(folder):
                 raise UserError(f"{path}: {folder} lacks {utt}; {AGAIN}")
-            if describe_file(wavs[utt]) != stats[utt]:
+            if describe_files(speeches[utt]) != stats[utt]:
+                files = ", ".join(speeches[utt].files())
                 raise UserError(
-                    f"{path}: {wavs[utt]} of {utt} has changed since then; {AGAIN}"
+                    f"{path}: {files} of {utt} has changed since then; {AGAIN}"
                 )
 
 
-def describe_file(path: str) -> str:
-    """Size in bytes and time in nanoseconds; `UserError` if there is no such file."""
-    try:
-        stat = os.stat(path)
-    except OSError as e:
-        raise UserError(f"{path}: no such file; run stage 3 again") from e
-    return f"{stat.st_size} {stat.st_mtime_ns}"
+def describe_files(speech: Speech) -> str:
+    """Size in bytes and time in nanoseconds of its files, each added up.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    size, time = 0, 0
+    for path in speech.files():
+        try:
+            stat = os.stat(path)
+        except OSError as e:
+            raise UserError(f"{path}: no such file; run stage 3 again") from e
+        size, time = size + stat.st_size, time + stat.st_mtime_ns
+    return f"{size} {time}"

@@ -7,6 +7,9 @@ from espnet2.train.preprocessor import CommonPreprocessor
 
 from espnet_mtasr.asr.trunk_cache import read_line
 from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer
+from espnet_mtasr.mixture.on_the_fly import SourceCache, parse_line
+from espnet_mtasr.mixture.render import render
+from espnet_mtasr.mixture.speech_list import is_recipe
 from espnet_mtasr.text.sot import join_sot, split_sot
 
 
@@ -16,8 +19,10 @@ class MTASRPreprocessor(CommonPreprocessor):
     Each talker's text is tokenized alone. Talkers beyond those of the utterance get an
     empty array, so that batches of mixed talker counts can be made.
 
-    Where `speech` is a mixture's recipe (data of type `json`, mixture/recipe.py), it is
-    exchanged for another mixture, and `text` with it: dynamic mixing.
+    Where `speech` is a mixture's recipe (mixture/recipe.py), a mixture is made: for
+    data of type `text` this very one, with the samples of its recording
+    (mixture/render.py); for data of type `json` another one, and `text` is exchanged
+    with it (dynamic mixing, mixture/dynamic.py).
 
     Where `speech` is a line of a list of cached outputs of the trunk (data of type
     `text`, asr/trunk_cache.py), it becomes these, and `trunk_hash` says of which trunk.
@@ -30,6 +35,8 @@ class MTASRPreprocessor(CommonPreprocessor):
         mixtures: Tables `utt2mixture` and `text` whose parts dynamic mixing exchanges.
         seed: Of dynamic mixing.
         dynamic_mixing_conf: Options of `DynamicMixer`: `speeds`, `cache_megabytes`.
+        cache_megabytes: Memory for the sources of mixtures that are made while loading,
+            per data loading process.
         kwargs: Options of ESPnet's `CommonPreprocessor`.
     """
 
@@ -41,6 +48,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         mixtures: Optional[Tuple[str, str]] = None,
         seed: int = 0,
         dynamic_mixing_conf: Optional[Dict[str, Any]] = None,
+        cache_megabytes: float = 100.0,
         **kwargs,
     ):
         super().__init__(train=train, **kwargs)
@@ -50,6 +58,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         self.mixtures = mixtures
         self.dynamic_mixing_conf = {"seed": seed, **(dynamic_mixing_conf or {})}
         self._mixer: Optional[DynamicMixer] = None
+        self._sources = SourceCache(cache_megabytes)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -63,7 +72,11 @@ class MTASRPreprocessor(CommonPreprocessor):
         self, uid: str, data: Dict[str, Union[str, np.ndarray, Dict[str, Any]]]
     ) -> Dict[str, np.ndarray]:
         """Return the arrays of an utterance, see the class."""
-        if isinstance(data.get(self.speech_name), dict):
+        speech = data.get(self.speech_name)
+        if isinstance(speech, str) and is_recipe(speech):
+            recipe = parse_line(speech, f"utt2mixture: {uid}")
+            data[self.speech_name] = render(recipe, self._sources.read)
+        elif isinstance(speech, dict):
             recipe, texts = self._mixer.draw(uid, self.epoch)
             data[self.speech_name] = self._mixer.render(recipe)
             data[self.text_name] = join_sot(texts)

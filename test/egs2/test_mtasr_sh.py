@@ -11,6 +11,8 @@ import pytest
 from helpers.stand_in_decoder import DECODE
 from helpers.stand_in_hub import stand_in_hub
 
+from espnet_mtasr.mixture.speech_list import speech_entry
+
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "egs2" / "TEMPLATE" / "mtasr1"
 SETS = ["--train_set", "train", "--valid_set", "dev", "--test_sets", "t1 t2"]
@@ -70,6 +72,8 @@ def call(recipe, *options, script="./mtasr.sh", cwd=None, environment=None):
             "error: --cache_trunk true: mixtures that change in each epoch "
             "can't be cached; add --dynamic_mixing false",
         ),
+        ([*SETS, "--audio_format", "mp3"], "error: --audio_format mp3: choose flac"),
+        ([*SETS, "--on_the_fly", "1"], "--on_the_fly takes true or false, not '1'"),
         ([*SETS, "--token_type", "phone"], "error: --token_type phone: choose bpe"),
         (
             [*SETS, "--phase1_config", "conf/none.yaml"],
@@ -111,6 +115,40 @@ def test_configurations_are_checked_before_stage_1(recipe):
         "conf/train_phase2.yaml --inference_config conf/decode.yaml\n"
     )
     assert "Stage 1" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "file, line, data",
+    [
+        ("wav.scp", "a dir/a.flac", "wav.scp,speech,sound"),
+        ("wav.scp", "a dir/b c.ark:15", "wav.scp,speech,kaldi_ark"),
+        ("utt2mixture", 'a {"rate": 16000}', "utt2mixture,speech,text"),
+    ],
+)
+def test_data_types_follow_the_data(recipe, file, line, data):
+    """In decoding and in statistics; as `speech_entry` has it."""
+    for name in ("train", "dev", "t1"):
+        dump = recipe / "dump" / "raw" / name
+        shutil.rmtree(dump, ignore_errors=True)
+        dump.mkdir(parents=True)
+        (dump / file).write_text(line + "\n")
+        entry = speech_entry(dump)
+        assert data == f"{Path(entry[0]).name},{entry[1]},{entry[2]}"
+    python = recipe / "decoder"
+    python.write_text(f"""#!/usr/bin/env bash
+echo "$@" >>{recipe}/calls
+case $* in *mtasr_inference*) ;; *) exit 0 ;; esac
+""" + DECODE)
+    python.chmod(0o755)
+    (recipe / "calls").unlink(missing_ok=True)
+    options = [*SETS[:4], "--test_sets", "t1", "--inference_nj", 1, "--python", python]
+    for stage in (10, 12):
+        call(recipe, *options, "--stage", stage, "--stop_stage", stage)
+    calls = (recipe / "calls").read_text()
+    assert f"--data_path_and_name_and_type dump/raw/t1/{data} " in calls
+    assert f"--train_data_path_and_name_and_type dump/raw/train/{data} " in calls
+    assert f"--valid_data_path_and_name_and_type dump/raw/dev/{data} " in calls
+    shutil.rmtree(recipe / "dump")
 
 
 def test_an_earlier_runs_jobs_are_not_collected(recipe):

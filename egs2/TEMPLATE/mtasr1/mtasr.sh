@@ -36,7 +36,8 @@ local_data_opts=     # Options of local/data.sh.
 talker_counts="2 3"  # Talker counts that the model knows.
 mixtures=            # For RESULTS.md: measured on what? (default: data/mixtures.txt)
 speed_perturb_factors= # For instance "0.9 1.0 1.1"; empty: none.
-audio_format=flac    # flac or wav.
+audio_format=flac    # flac, wav or flac.ark (Kaldi archives).
+on_the_fly=false     # Write no mixtures: they are made while loading, of utt2mixture.
 fs=16000             # Sampling rate in Hz.
 min_wav_duration=0.1 # Shortest training mixture in seconds.
 max_wav_duration=30  # Longest training mixture in seconds.
@@ -116,6 +117,10 @@ if [ "${dynamic_mixing}" = true ]; then
             "or leave the factors out"
     fi
 fi
+case ${audio_format} in
+    flac | wav | flac.ark) ;;
+    *) die "--audio_format ${audio_format}: choose flac, wav or flac.ark" ;;
+esac
 case ${cache_dtype} in
     float16 | float32) ;;
     *) die "--cache_dtype ${cache_dtype}: choose float16 or float32" ;;
@@ -202,6 +207,25 @@ begin() { # begin STAGE WHAT
 finish() { # finish STAGE
     log "Stage $1 took $((SECONDS - stage_start)) s"
 }
+# What a set's speech is, as FILE,NAME,TYPE for ESPnet: speech_of FOLDER; the rule is that
+# of espnet_mtasr/mixture/speech_list.py.
+speech_of() {
+    local first=''
+    if [ ! -f "$1/wav.scp" ] && [ -f "$1/utt2mixture" ]; then
+        echo utt2mixture,speech,text
+        return
+    fi
+    [ ! -f "$1/wav.scp" ] || read -r _ first <"$1/wav.scp"
+    case ${first} in
+        *.ark:[0-9]*) echo wav.scp,speech,kaldi_ark ;;
+        *) echo wav.scp,speech,sound ;;
+    esac
+}
+speech_list() { # speech_list FOLDER
+    local speech
+    speech=$(speech_of "$1")
+    echo "$1/${speech%%,*}"
+}
 reads_cache() { # reads_cache STATS_DIR: does the training on these lists?
     [ "${cache_trunk}" = true ] && [ "$1" = "${phase2_stats}" ]
 }
@@ -252,10 +276,13 @@ with_progress() {
 # with: collect_stats CONFIG STATS_DIR [OPTION...]
 collect_stats() {
     local config=$1 stats=$2 logdir=$2/logdir jobs n
+    local train_dir=${data_feats}/${train_set} valid_dir=${data_feats}/${valid_set}
+    local train_list valid_list
+    train_list=$(speech_list "${train_dir}")
+    valid_list=$(speech_list "${valid_dir}")
     shift 2
     mkdir -p "${logdir}"
-    jobs=$(at_most "${nj}" "${data_feats}/${train_set}/wav.scp" \
-        "${data_feats}/${valid_set}/wav.scp")
+    jobs=$(at_most "${nj}" "${train_list}" "${valid_list}")
     local train_parts=() valid_parts=() stats_dirs=() written=()
     for ((n = 1; n <= jobs; n++)); do
         train_parts+=("${logdir}/train.${n}.scp")
@@ -263,26 +290,25 @@ collect_stats() {
         stats_dirs+=(--input_dir "${logdir}/stats.${n}")
         written+=("${logdir}/stats.${n}"/{train,valid}/speech_shape)
     done
-    utils/split_scp.sh "${data_feats}/${train_set}/wav.scp" "${train_parts[@]}"
-    utils/split_scp.sh "${data_feats}/${valid_set}/wav.scp" "${valid_parts[@]}"
+    utils/split_scp.sh "${train_list}" "${train_parts[@]}"
+    utils/split_scp.sh "${valid_list}" "${valid_parts[@]}"
     with_progress "Statistics" count \
         --total "$(cat "${train_parts[@]}" "${valid_parts[@]}" | wc -l)" \
         "${written[@]}" -- \
         "${train_cmd_words[@]}" JOB=1:"${jobs}" "${logdir}/stats.JOB.log" \
         "${python}" -m espnet_mtasr.bin.mtasr_train \
         --collect_stats true --ngpu 0 --num_workers 0 --config "${config}" \
-        --train_data_path_and_name_and_type "${data_feats}/${train_set}/wav.scp,speech,sound" \
-        --train_data_path_and_name_and_type "${data_feats}/${train_set}/text,text,text" \
-        --valid_data_path_and_name_and_type "${data_feats}/${valid_set}/wav.scp,speech,sound" \
-        --valid_data_path_and_name_and_type "${data_feats}/${valid_set}/text,text,text" \
+        --train_data_path_and_name_and_type "${train_dir}/$(speech_of "${train_dir}")" \
+        --train_data_path_and_name_and_type "${train_dir}/text,text,text" \
+        --valid_data_path_and_name_and_type "${valid_dir}/$(speech_of "${valid_dir}")" \
+        --valid_data_path_and_name_and_type "${valid_dir}/text,text,text" \
         --train_shape_file "${logdir}/train.JOB.scp" \
         --valid_shape_file "${logdir}/valid.JOB.scp" \
         --output_dir "${logdir}/stats.JOB" "${task_options[@]}" "$@"
     "${python}" -m espnet2.bin.aggregate_stats_dirs --skip_sum_stats \
         "${stats_dirs[@]}" --output_dir "${stats}"
     "${python}" -m espnet_mtasr.bin.check_alignable --config "${config}" \
-        --stats_dir "${stats}" --train_dir "${data_feats}/${train_set}" \
-        --valid_dir "${data_feats}/${valid_set}" \
+        --stats_dir "${stats}" --train_dir "${train_dir}" --valid_dir "${valid_dir}" \
         --max_unalignable "${max_unalignable}" "${task_options[@]}" "$@"
 }
 
@@ -291,7 +317,7 @@ collect_stats() {
 cache_outputs() {
     local config=$1 stats=$2 gpus=0 jobs words=("${train_cmd_words[@]}")
     shift 2
-    jobs=$(at_most "${nj}" "${stats}/lists/train/wav.scp")
+    jobs=$(at_most "${nj}" "${stats}/lists/train/text")
     if [ "${ngpu}" -gt 0 ]; then
         gpus=1
         jobs=${ngpu}
@@ -314,7 +340,9 @@ fingerprint() {
     shift 2
     {
         grep -v '^max_epoch:' "${config}"
-        cat "${stats}"/lists/*/{wav.scp,text} "${token_dir}/tokens.txt"
+        cat "$(speech_list "${stats}/lists/train")" \
+            "$(speech_list "${stats}/lists/valid")" \
+            "${stats}"/lists/*/text "${token_dir}/tokens.txt"
         if [ "${dynamic_mixing}" = true ]; then
             cat "${stats}/lists/train/utt2mixture"
         fi
@@ -337,11 +365,13 @@ fingerprint() {
 # train CONFIG STATS_DIR EXP_DIR [OPTION...]: goes on where it was stopped.
 train() {
     local config=$1 stats=$2 exp=$3 inputs file
-    local speech=wav.scp,speech,sound valid_speech=wav.scp,speech,sound
+    local speech valid_speech
     shift 3
-    for file in "${token_dir}/tokens.txt" "${stats}/lists/train/wav.scp"; do
+    for file in "${token_dir}/tokens.txt" "${stats}/lists/train/text"; do
         [ -f "${file}" ] || die "${file}: no such file; run the stages before this one"
     done
+    speech=$(speech_of "${stats}/lists/train")
+    valid_speech=$(speech_of "${stats}/lists/valid")
     if [ "${dynamic_mixing}" = true ]; then
         [ -f "${stats}/lists/train/utt2mixture" ] ||
             die "data/${train_set} has no utt2mixture (what its mixtures are made of)," \
@@ -405,7 +435,7 @@ decode_dir_of() { # decode_dir_of EXP_DIR TAG CHECKPOINT
 # given one: decode DECODER EXP_DIR CHECKPOINT CONFIG DECODE_DIR [OPTION...]
 decode() {
     local decoder=$1 exp=$2 checkpoint=$3 config=$4 decode_dir=$5 gpus=0
-    local dset logdir oracle_dir wav_scp jobs keys logs n f
+    local dset logdir oracle_dir speech list jobs keys logs n f
     shift 5
     if [ "${gpu_inference}" = true ]; then gpus=1; fi
     for dset in "${tests[@]}"; do
@@ -414,22 +444,23 @@ decode() {
         mkdir -p "${logdir}" "${oracle_dir}"
         # Left-overs of a run with more jobs would be taken for this run's.
         rm -rf "${logdir}"/output.* "${logdir}"/oracle.* "${logdir}"/keys.*
-        wav_scp=${data_feats}/${dset}/wav.scp
-        jobs=$(at_most "${inference_nj}" "${wav_scp}")
+        speech=$(speech_of "${data_feats}/${dset}")
+        list=$(speech_list "${data_feats}/${dset}")
+        jobs=$(at_most "${inference_nj}" "${list}")
         keys=()
         logs=()
         for ((n = 1; n <= jobs; n++)); do
             keys+=("${logdir}/keys.${n}.scp")
             logs+=("${logdir}/mtasr_inference.${n}.log")
         done
-        utils/split_scp.sh "${wav_scp}" "${keys[@]}"
+        utils/split_scp.sh "${list}" "${keys[@]}"
         with_progress "${dset}" count --pattern 'best hypo: ' \
-            --total "$(wc -l <"${wav_scp}")" "${logs[@]}" -- \
+            --total "$(wc -l <"${list}")" "${logs[@]}" -- \
             "${decode_cmd_words[@]}" --gpu "${gpus}" JOB=1:"${jobs}" \
             "${logdir}/mtasr_inference.JOB.log" \
             "${python}" -m espnet_mtasr.bin.mtasr_inference --ngpu "${gpus}" \
             --config "${config}" --fs "${fs}" \
-            --data_path_and_name_and_type "${wav_scp},speech,sound" \
+            --data_path_and_name_and_type "${data_feats}/${dset}/${speech}" \
             --key_file "${logdir}/keys.JOB.scp" \
             --utt2num_spk "${data_feats}/${dset}/utt2num_spk" \
             --mtasr_train_config "${exp}/config.yaml" \
@@ -508,6 +539,7 @@ fi
 if runs 1; then
     begin 1 "data preparation: local/data.sh ${local_data_opts}"
     read -ra data_options <<<"${local_data_opts}"
+    if [ "${on_the_fly}" = true ]; then data_options+=(--on_the_fly true); fi
     local/data.sh "${data_options[@]}"
     finish 1
 fi
@@ -515,7 +547,8 @@ fi
 if runs 2; then
     begin 2 "speed perturbation: ${speed_perturb_factors:-none}"
     if [ -n "${speed_perturb_factors}" ]; then
-        "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" perturb \
+        "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" \
+            --on_the_fly "${on_the_fly}" perturb \
             "data/${source_train_set}" "data/${train_set}" \
             --factors "${speed_perturb_factors}"
     fi
@@ -524,7 +557,8 @@ fi
 
 if runs 3; then
     begin 3 "format data/ to ${data_feats}/org"
-    "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" format \
+    "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" \
+        --on_the_fly "${on_the_fly}" format \
         --source data --target "${data_feats}/org" --train_sets "${train_set}" \
         --eval_sets "${valid_set} ${test_sets}" --audio_format "${audio_format}" \
         --talker_counts "${talker_counts}"
@@ -569,7 +603,7 @@ fi
 if runs 9; then
     begin 9 "SOT perplexity of the teacher on ${valid_set}"
     with_progress "Perplexity" count --pattern ': ([0-9]+) mixtures$' \
-        --total "$(wc -l <"${data_feats}/${valid_set}/wav.scp")" \
+        --total "$(wc -l <"${data_feats}/${valid_set}/text")" \
         "${phase1_exp}/perplexity.log" -- \
         "${cuda_cmd_words[@]}" --gpu "$((ngpu > 0 ? 1 : 0))" \
         --num_threads "${num_threads}" "${phase1_exp}/perplexity.log" \

@@ -24,6 +24,7 @@ noise=both
 onset_gap="0.5 1.0"
 corpus_options=
 noise_options=
+on_the_fly=false
 nj=2
 seed=1
 # shellcheck disable=SC2034 # parse_options.sh prints it
@@ -41,6 +42,7 @@ help_message="Usage: local/data.sh [options], in the recipe folder
   --onset_gap \"LO HI\"    seconds from one onset to the next (${onset_gap})
   --corpus_options OPTS  for local/make_mini_librispeech.py
   --noise_options OPTS   for local/make_mini_noise.py
+  --on_the_fly BOOL      write no mixtures, they are made while loading (${on_the_fly})
   --nj N                 parallel processes (${nj})
   --seed N               (${seed})"
 
@@ -118,10 +120,14 @@ python -m espnet_mtasr.bin.make_mixture_metadata \
     --librispeech "${librispeech}" --wham_noise "${wham_noise}" --out "${metadata}" \
     --onsets successive "${gap[@]}" --seed "${seed}" --nj "${nj}" "${metadata_sets[@]}"
 
-log "mixtures in data/local/mixtures, data directories in data"
+case ${on_the_fly} in
+    true) log "lists of mixtures, data directories in data" ;;
+    false) log "mixtures in data/local/mixtures, data directories in data" ;;
+esac
 python -m espnet_mtasr.bin.simulate \
     --librispeech "${librispeech}" --wham_noise "${wham_noise}" \
-    --audio data/local/mixtures --data data --nj "${nj}" "${audio_sets[@]}" \
+    --audio data/local/mixtures --data data --on_the_fly "${on_the_fly}" \
+    --nj "${nj}" "${audio_sets[@]}" \
     --combine train "${train_parts[@]}" --combine dev "${dev_parts[@]}"
 printf '%s\n' "${measured_on}" >data/mixtures.txt
 log "done"

@@ -80,6 +80,10 @@ def choose_samples(data_dir: Path) -> List[Sample]:
                     f"run stage 1 with a larger --n_test"
                 )
             utt = utts[len(utts) * (2 * k + 1) // (2 * len(noises))]
+            if "wav.scp" not in tables:
+                raise UserError(
+                    f"{folder}: has no recordings; run stage 1 with --on_the_fly false"
+                )
             # Paths in a data directory are relative to the recipe, where it lies.
             audio = data_dir.absolute().parent / tables["wav.scp"][utt]
             name = f"{IN_WORDS[talkers]}_talkers_{k + 1}_{noise}"

@@ -1,0 +1,213 @@
+"""Bring recordings into one form: rate, speed, one channel, 16 bits; cut segments.
+
+What ESPnet's format_wav_scp does, without Kaldi or sox. Several channels are averaged.
+Archives (`flac.ark`) are written by kaldiio: FLAC in the place of Kaldi's matrices,
+which ESPnet reads as data of type `kaldi_ark`, and lines `UTTERANCE ARCHIVE:OFFSET`.
+"""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache, partial
+from itertools import chain
+from pathlib import Path
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.audio_check import AudioInfo, check_audio
+from espnet_mtasr.mixture.progress import progress
+
+FORMATS = {"flac": "FLAC", "wav": "WAV", "flac.ark": "FLAC"}
+ARCHIVE_SIZE = 200
+# Ends of segments are often rounded to hundredths of a second.
+ROUNDING_SECONDS = 0.01
+
+
+class Cut(NamedTuple):
+    """An utterance's part of a recording; `end` in seconds, None: all of it."""
+
+    utt: str
+    path: str
+    start: float = 0.0
+    end: Optional[float] = None
+
+
+class Done(NamedTuple):
+    """Where an utterance lies now, its samples, and what is wrong, if anything."""
+
+    utt: str
+    path: str
+    num_samples: int
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class AudioForm:
+    """Wanted form.
+
+    Attributes:
+        out_dir: Where converted recordings go.
+        fs: Rate in Hz.
+        audio_format: `flac`, `wav` or `flac.ark`.
+        speed: Times faster, for instance "0.9".
+    """
+
+    out_dir: Path
+    fs: int
+    audio_format: str
+    speed: str = "1"
+
+
+# Segments of one recording stand one after the other.
+_check_audio_once = lru_cache(maxsize=16)(check_audio)
+
+
+def _convert(cut: Cut, form: AudioForm) -> Optional[np.ndarray]:
+    """Return (N,) float32 at `form.fs`, or None if the recording may stay as it is.
+
+    Raises:
+        UserError: a bad recording, or a segment that ends after it.
+    """
+    import soundfile
+    from scipy.signal import resample_poly
+
+    name = f"{cut.path} (utterance {cut.utt})"
+    if cut.end is None:
+        info = check_audio(cut.path, cut.utt)
+        wanted = AudioInfo(
+            info.num_samples, form.fs, 1, FORMATS[form.audio_format], "PCM_16"
+        )
+        if info == wanted and form.speed == "1" and form.audio_format != "flac.ark":
+            return None
+        first, last = 0, info.num_samples
+    else:
+        info = _check_audio_once(cut.path)
+        seconds = info.num_samples / info.rate
+        if cut.end > seconds + ROUNDING_SECONDS:
+            raise UserError(
+                f"{name}: its segment ends at {cut.end} s, the recording at "
+                f"{seconds:.2f} s; mend segments"
+            )
+        first = round(cut.start * info.rate)
+        last = min(round(cut.end * info.rate), info.num_samples)
+        if first >= last:
+            raise UserError(f"{name}: its segment holds no sample; mend segments")
+    try:
+        samples, _ = soundfile.read(
+            cut.path, dtype="float32", always_2d=True, start=first, stop=last
+        )
+    except soundfile.LibsndfileError as e:
+        raise UserError(f"{name}: is broken ({e}); replace it") from e
+    # Playing `speed` times faster leaves 1 / speed of the samples.
+    ratio = Fraction(form.fs, info.rate) / Fraction(form.speed).limit_denominator(100)
+    return resample_poly(samples.mean(1), ratio.numerator, ratio.denominator)
+
+
+def _write_file(cut: Cut, form: AudioForm) -> List[Done]:
+    """Convert to a file of its own."""
+    import soundfile
+
+    try:
+        samples = _convert(cut, form)
+    except UserError as e:
+        return [Done(cut.utt, cut.path, 0, str(e))]
+    if samples is None:
+        return [Done(cut.utt, cut.path, soundfile.info(cut.path).frames)]
+    target = form.out_dir / f"{cut.utt}.{form.audio_format}"
+    part = target.with_name(target.name + ".part")
+    soundfile.write(part, samples, form.fs, "PCM_16", format=FORMATS[form.audio_format])
+    os.replace(part, target)
+    return [Done(cut.utt, str(target.absolute()), len(samples))]
+
+
+def _write_archive(job: Tuple[int, List[Cut]], form: AudioForm) -> List[Done]:
+    """Convert to an archive; it appears whole."""
+    import kaldiio
+
+    number, cuts = job
+    target = (form.out_dir / f"audio.{number}.ark").absolute()
+    part = target.with_name(target.name + ".part")
+    done = []
+    with part.open("wb") as f:
+        for cut in cuts:
+            try:
+                samples = _convert(cut, form)
+            except UserError as e:
+                done.append(Done(cut.utt, cut.path, 0, str(e)))
+                continue
+            # A reader starts behind the key and its blank.
+            offset = f.tell() + len(cut.utt.encode()) + 1
+            kaldiio.save_ark(
+                f,
+                {cut.utt: (form.fs, samples)},
+                write_function="soundfile",
+                write_kwargs={"format": "FLAC", "subtype": "PCM_16"},
+            )
+            done.append(Done(cut.utt, f"{target}:{offset}", len(samples)))
+    os.replace(part, target)
+    return done
+
+
+def _run(cuts: List[Cut], form: AudioForm, nj: int) -> Iterator[List[Done]]:
+    """Convert in `nj` processes; results in the order of `cuts`."""
+    if form.audio_format == "flac.ark":
+        jobs = [
+            (number, cuts[first : first + ARCHIVE_SIZE])
+            for number, first in enumerate(range(0, len(cuts), ARCHIVE_SIZE), 1)
+        ]
+        work, chunksize = partial(_write_archive, form=form), 1
+    else:
+        jobs, work, chunksize = cuts, partial(_write_file, form=form), 16
+    if nj > 1:
+        with ProcessPoolExecutor(nj) as pool:
+            yield from pool.map(work, jobs, chunksize=chunksize)
+    else:
+        yield from map(work, jobs)
+
+
+def format_audio(
+    tables: Dict[str, Dict[str, str]], form: AudioForm, nj: int
+) -> Tuple[Dict[str, Dict[str, str]], List[str]]:
+    """Bring the recordings of a data directory into one form.
+
+    A recording that has it already is left where it is, unless archives are wanted.
+
+    Args:
+        tables: From `read_data_dir`; utterances are cut out if there is `segments`.
+        form: What is wanted.
+        nj: Processes.
+
+    Returns:
+        Tables of the good utterances, with `utt2num_samples` and without `segments`,
+        and a line for each bad one.
+    """
+    form.out_dir.mkdir(parents=True, exist_ok=True)
+    cuts = list_cuts(tables)
+    label = f"{form.out_dir.parent.name}: recordings"
+    found = chain.from_iterable(_run(cuts, form, nj))
+    results = list(progress(found, len(cuts), label))
+    bad = [f"{done.utt} {done.problem}" for done in results if done.problem]
+    good = {done.utt: done for done in results if not done.problem}
+    kept = {
+        name: {utt: value for utt, value in table.items() if utt in good}
+        for name, table in tables.items()
+        if name != "segments"
+    }
+    kept["wav.scp"] = {utt: done.path for utt, done in good.items()}
+    kept["utt2num_samples"] = {utt: str(done.num_samples) for utt, done in good.items()}
+    return kept, bad
+
+
+def list_cuts(tables: Dict[str, Dict[str, str]]) -> List[Cut]:
+    """Return what to read for each utterance of tables from `read_data_dir`."""
+    wavs = tables["wav.scp"]
+    if "segments" not in tables:
+        return [Cut(utt, path) for utt, path in wavs.items()]
+    cuts = []
+    for utt, line in tables["segments"].items():
+        recording, start, end = line.split()
+        cuts.append(Cut(utt, wavs[recording], float(start), float(end)))
+    return cuts

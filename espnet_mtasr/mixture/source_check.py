@@ -1,0 +1,96 @@
+"""Stage 3 for mixtures that are made while loading: check what they are made of.
+
+Lengths come from recipes and the headers of sources; no recording is read but for its
+header and its end.
+"""
+
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Dict, List, Mapping, Tuple, Union
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.audio_check import check_audio
+from espnet_mtasr.mixture.on_the_fly import (
+    Header,
+    num_samples,
+    parse_line,
+    recordings_of,
+)
+from espnet_mtasr.mixture.progress import progress
+from espnet_mtasr.mixture.recipe import MixtureRecipe
+
+SECONDS_ERROR = 1e-4
+
+
+def _probe(path: str) -> Tuple[str, Union[Header, str]]:
+    """Return the path, and its header or what is wrong."""
+    try:
+        info = check_audio(path)
+    except UserError as e:
+        return path, str(e)
+    return path, (info.num_samples, info.rate)
+
+
+def _problem(
+    recipe: MixtureRecipe, headers: Mapping[str, Union[Header, str]], utt: str
+) -> str:
+    """Say what is wrong with what a mixture is made of; empty: nothing."""
+    for path in recordings_of(recipe):
+        if isinstance(headers[path], str):
+            return f"{headers[path]} (utterance {utt})"
+    for source in recipe.sources:
+        frames, rate = headers[source.path]
+        if abs(source.seconds - frames / rate) > SECONDS_ERROR:
+            return (
+                f"{source.path} (utterance {utt}): lasts {frames / rate:.4f} s, "
+                f"utt2mixture says {source.seconds:.4f} s; run stage 1 again"
+            )
+    return ""
+
+
+def format_recipes(
+    source: Path, tables: Dict[str, Dict[str, str]], fs: int, nj: int
+) -> Tuple[Dict[str, Dict[str, str]], List[str]]:
+    """Check the sources of a set's mixtures and compute their lengths.
+
+    Args:
+        source: Its folder, for messages.
+        tables: From `read_data_dir`, with `utt2mixture`.
+        fs: Wanted rate in Hz.
+        nj: Processes.
+
+    Returns:
+        Tables of the good mixtures, with `utt2num_samples`, and a line for each bad
+        one.
+
+    Raises:
+        UserError: a line of `utt2mixture` is no recipe, or has another rate.
+    """
+    recipes = {
+        utt: parse_line(line, f"{source}/utt2mixture: {utt}")
+        for utt, line in tables["utt2mixture"].items()
+    }
+    for utt, recipe in recipes.items():
+        if recipe.rate != fs:
+            raise UserError(
+                f"{source}/utt2mixture: {utt} is at {recipe.rate} Hz, --fs says {fs}; "
+                f"make the set with --rate {fs}"
+            )
+    paths = list(dict.fromkeys(p for r in recipes.values() for p in recordings_of(r)))
+    label = f"{source.name}: sources"
+    if nj > 1:
+        with ProcessPoolExecutor(nj) as pool:
+            probed = pool.map(_probe, paths, chunksize=64)
+            headers = dict(progress(probed, len(paths), label))
+    else:
+        headers = dict(progress(map(_probe, paths), len(paths), label))
+    problems = {utt: _problem(recipe, headers, utt) for utt, recipe in recipes.items()}
+    kept = {
+        name: {utt: value for utt, value in table.items() if not problems[utt]}
+        for name, table in tables.items()
+        if name != "segments"
+    }
+    kept["utt2num_samples"] = {
+        utt: str(num_samples(recipes[utt], headers)) for utt in kept["utt2mixture"]
+    }
+    return kept, [f"{utt} {why}" for utt, why in problems.items() if why]
