@@ -164,7 +164,7 @@ for part in dev test; do
 done
 data_options=(
     --train_set "${train_set}" --valid_set "${valid_set}" --noise "${noise}"
-    --on_the_fly "${on_the_fly}" --train_parts "${train_parts// /,}"
+    --train_parts "${train_parts// /,}"
     --single_talker "${single_talker}" --onsets "${onsets}" --seed "${seed}"
     --nj "${nj}"
 )
