@@ -20,6 +20,7 @@ skip_phase1=false    # Skip stages 7 to 9: phase 2 has no teacher, and starts fr
 skip_eval=false      # Skip stages 12 and 13.
 ngpu=0               # GPUs per machine; 0: train on the CPU.
 num_nodes=1          # Machines.
+num_processes=1      # Processes of a training on the CPU (torchrun).
 nj=4                 # Parallel jobs of data preparation and statistics.
 inference_nj=4       # Parallel jobs of decoding.
 gpu_inference=false  # Decode on GPUs.
@@ -64,7 +65,7 @@ dynamic_mixing=false # Mix the training mixtures anew in each epoch.
 cache_trunk=false    # Compute the frozen trunk's outputs once, in stage 10, for phase 2.
 cache_dtype=float16  # How they are stored: float16 or float32.
 max_unalignable=0.01 # Share of training mixtures that may lack frames for their text.
-num_threads=         # Threads of training (default: on the CPU the cores there are).
+num_threads=         # Threads of a training process (default: on the CPU the cores there are).
 
 # Decoding
 inference_config=conf/decode.yaml # Options of mtasr_inference; decoder: llm decodes phase 1's model.
@@ -91,7 +92,7 @@ command_line=${MTASR_COMMAND:-$(printf '%q ' "$0" "$@")}
 for n in stage stop_stage ngpu; do
     [[ ${!n} =~ ^[0-9]+$ ]] || die "--${n} ${!n}: give a number"
 done
-for n in num_nodes nj inference_nj; do
+for n in num_nodes num_processes nj inference_nj; do
     [[ ${!n} =~ ^[1-9][0-9]*$ ]] || die "--${n} ${!n}: give a number from 1"
 done
 for n in stage stop_stage; do
@@ -99,6 +100,9 @@ for n in stage stop_stage; do
 done
 [ "${stage}" -le "${stop_stage}" ] ||
     die "--stage ${stage} comes after --stop_stage ${stop_stage}: nothing to do"
+[ "${num_processes}" -eq 1 ] || [ "${ngpu}" -eq 0 ] ||
+    die "--num_processes ${num_processes}: is for the CPU; with --ngpu ${ngpu} each GPU" \
+        "has a process, leave it out"
 for f in phase1_config phase2_config inference_config; do
     [ -f "${!f}" ] || die "--${f} ${!f}: no such file"
 done
@@ -156,6 +160,7 @@ if [ -z "${num_threads}" ]; then
     # nproc obeys OMP_NUM_THREADS, which path.sh sets for parallel jobs.
     if [ "${ngpu}" -eq 0 ]; then
         num_threads=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
+        num_threads=$(((num_threads + num_processes - 1) / num_processes))
     fi
 fi
 if [ -n "${speed_perturb_factors}" ]; then
@@ -392,8 +397,13 @@ train() {
         die "${exp} holds a training on other data, tokens, models or options: remove" \
             "it, or name another folder (--expdir, --phase1_tag, --phase2_tag)"
     fi
+    local launcher=("${python}")
+    if [ "${num_processes}" -gt 1 ]; then
+        launcher+=(-m torch.distributed.run --standalone --nproc_per_node "${num_processes}")
+        set -- --dist_backend gloo "$@"
+    fi
     local command=(
-        "${python}" -m espnet_mtasr.bin.mtasr_train --config "${config}"
+        "${launcher[@]}" -m espnet_mtasr.bin.mtasr_train --config "${config}"
         --train_data_path_and_name_and_type "${stats}/lists/train/${speech}"
         --train_data_path_and_name_and_type "${stats}/lists/train/text,text,text"
         --train_shape_file "${stats}/lists/train/speech_shape"
