@@ -22,7 +22,9 @@ def get_parser():
 def main(cmd=None) -> None:
     """Train, or collect statistics with `--collect_stats true`."""
     from espnet_mtasr.tasks.mtasr import MTASRTask
+    from espnet_mtasr.tasks.precision import flush_denormals
 
+    flush_denormals()
     args = get_parser().parse_args(cmd)
     if not args.print_config:
         for name in args.required:

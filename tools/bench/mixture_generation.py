@@ -3,9 +3,7 @@
 
 A plain loop reads, adds and writes one mixture after the other in one process, without
 checks, data directories or resuming. The generator (bin/simulate.py) does all of its
-work, with 1 and with N jobs. Each round runs all three, in an order that rotates; a
-ratio compares the times of one round, so that a machine that is slow for a while slows
-both sides.
+work, with 1 and with N jobs.
 
 Example:
     python tools/bench/mixture_generation.py --mixtures 400 --nj 4 --json out.json
@@ -14,12 +12,12 @@ Example:
 import argparse
 import contextlib
 import io
-import json
 import statistics
 import tempfile
-import time
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, Optional, Sequence
+
+from side_by_side import format_ratio, measure, ratios, write_figures
 
 from espnet_mtasr.errors import UserError, run_command_line
 
@@ -121,34 +119,14 @@ def generator(root: Path, csv: Path, out: Path, nj: int) -> None:
         generate_sets(sets, {}, corpus, out / "audio", out / "data", nj)
 
 
-def measure(
-    runs: Dict[str, Callable[[Path], None]], scratch: Path, rounds: int
-) -> Dict[str, List[float]]:
-    """Return the seconds of each run in each round; the first, to warm up, is left out.
+def in_new_folder(scratch: Path, run: Callable[[Path], None]) -> Callable[[], None]:
+    """Return `run` with a folder that isn't there yet, removed after it."""
 
-    Every run writes into a new folder.
-    """
-    names = list(runs)
-    times: Dict[str, List[float]] = {name: [] for name in names}
-    for number in range(rounds + 1):
-        for place in range(len(names)):
-            name = names[(number + place) % len(names)]
-            with tempfile.TemporaryDirectory(dir=scratch) as folder:
-                start = time.perf_counter()
-                runs[name](Path(folder) / "out")
-                if number > 0:
-                    times[name].append(time.perf_counter() - start)
-    return times
+    def call() -> None:
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
+            run(Path(folder) / "out")
 
-
-def ratios(baseline: Sequence[float], times: Sequence[float]) -> Dict[str, float]:
-    """Return how many times faster than the baseline: median, lowest, highest.
-
-    >>> ratios([4, 4, 6], [2, 4, 2])
-    {'median': 2.0, 'min': 1.0, 'max': 3.0}
-    """
-    each = [a / b for a, b in zip(baseline, times)]
-    return {"median": statistics.median(each), "min": min(each), "max": max(each)}
+    return call
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
@@ -165,7 +143,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         for nj in sorted({1, args.nj}):
             name = f"generator, {nj} job{'s' if nj > 1 else ''}"
             runs[name] = lambda out, nj=nj: generator(root, csv, out, nj)
-        times = measure(runs, root, args.rounds)
+        times = measure(
+            {name: in_new_folder(root, run) for name, run in runs.items()}, args.rounds
+        )
     baseline = times["plain loop"]
     figures = {
         name: {
@@ -182,15 +162,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         ratio = figure["times_as_fast_as_plain_loop"]
         print(
             f"{name:20} {figure['mixtures_per_second']:8.1f} mixtures/s   "
-            f"{ratio['median']:.2f} x plain loop "
-            f"({ratio['min']:.2f} to {ratio['max']:.2f})"
+            f"plain loop {format_ratio(ratio)}"
         )
     if args.json is not None:
-        from espnet_mtasr.files import write_whole
-
-        settings = {k: v for k, v in vars(args).items() if k not in ("json", "folder")}
-        results = {"settings": settings, "seconds": times, "figures": figures}
-        write_whole(args.json, json.dumps(results, indent=2) + "\n")
+        write_figures(args.json, vars(args), times, figures)
 
 
 if __name__ == "__main__":

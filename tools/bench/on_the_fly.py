@@ -3,9 +3,7 @@
 
 ESPnet's data set loads the same training examples in four ways: from FLAC recordings of
 the mixtures, from their recipes (mixture/on_the_fly.py) without and with a cache of
-sources, and by dynamic mixing with that cache. Each round runs all four, in an order
-that rotates; a ratio compares the times of one round, so that a machine that is slow
-for a while slows all sides.
+sources, and by dynamic mixing with that cache.
 
 Example:
     python tools/bench/on_the_fly.py --mixtures 400 --num_workers 4 --json out.json
@@ -14,14 +12,13 @@ Example:
 import argparse
 import contextlib
 import io
-import json
 import statistics
 import tempfile
-import time
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Optional, Sequence
 
-from mixture_generation import make_corpus, ratios
+from mixture_generation import make_corpus
+from side_by_side import format_ratio, measure, ratios, write_figures
 
 from espnet_mtasr.errors import UserError, run_command_line
 
@@ -97,20 +94,6 @@ def _speech(preprocess: Callable, utt: str, data: dict) -> dict:
     return {"speech": preprocess(utt, data)["speech"]}
 
 
-def measure(runs: Dict[str, Callable[[], None]], rounds: int) -> Dict[str, List[float]]:
-    """Return the seconds of each run in each round, without the first, to warm up."""
-    names = list(runs)
-    times: Dict[str, List[float]] = {name: [] for name in names}
-    for number in range(rounds + 1):
-        for place in range(len(names)):
-            name = names[(number + place) % len(names)]
-            start = time.perf_counter()
-            runs[name]()
-            if number > 0:
-                times[name].append(time.perf_counter() - start)
-    return times
-
-
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     args = get_parser().parse_args(cmd)
     for option in ("mixtures", "talkers", "rounds", "seconds"):
@@ -155,15 +138,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         ratio = figure["times_as_long_as_stored"]
         print(
             f"{name:22} {1e3 * figure['seconds_per_example']:8.2f} ms an example   "
-            f"{ratio['median']:.2f} x stored "
-            f"({ratio['min']:.2f} to {ratio['max']:.2f})"
+            f"stored {format_ratio(ratio)}"
         )
     if args.json is not None:
-        from espnet_mtasr.files import write_whole
-
-        settings = {k: v for k, v in vars(args).items() if k not in ("json", "folder")}
-        results = {"settings": settings, "seconds": times, "figures": figures}
-        write_whole(args.json, json.dumps(results, indent=2) + "\n")
+        write_figures(args.json, vars(args), times, figures)
 
 
 if __name__ == "__main__":

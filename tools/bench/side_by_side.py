@@ -1,7 +1,8 @@
-"""Time things beside each other: alternately, in one process, after a warm-up.
+"""Time things side by side in one run, compare them, keep the figures.
 
-What else the machine does then falls on all of them alike, so ratios can be trusted
-where times can't.
+A round runs all of them, in an order that rotates; a ratio compares the times of one
+round. What else the machine does for a while then slows all of them alike, so that
+ratios can be trusted where times can't.
 """
 
 import json
@@ -10,62 +11,64 @@ import statistics
 import time
 from datetime import date
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Sequence
 
-import torch
+Seconds = Dict[str, List[float]]
 
 
-def time_side_by_side(
-    candidates: Mapping[str, Callable[[], Any]], repeats: int = 15, warm_up: int = 2
-) -> Dict[str, Dict[str, float]]:
-    """Return median and quartiles in seconds of each candidate.
+def measure(runs: Mapping[str, Callable[[], Any]], rounds: int) -> Seconds:
+    """Return the seconds of each run in each round.
 
-    Args:
-        candidates: Name to what shall be timed.
-        repeats: Timed calls of each.
-        warm_up: Calls of each before them.
+    One more round comes first, to warm up, and is left out.
     """
-    seconds: Dict[str, list] = {name: [] for name in candidates}
-    for turn in range(warm_up + repeats):
-        for name, call in candidates.items():
-            begin = time.perf_counter()
-            call()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            if turn >= warm_up:
-                seconds[name].append(time.perf_counter() - begin)
-    measured = {}
-    for name, values in seconds.items():
-        low, median, high = statistics.quantiles(values, n=4)
-        measured[name] = dict(median=median, quartile_1=low, quartile_3=high)
-    return measured
+    names = list(runs)
+    seconds: Seconds = {name: [] for name in names}
+    for number in range(rounds + 1):
+        for place in range(len(names)):
+            name = names[(number + place) % len(names)]
+            start = time.perf_counter()
+            runs[name]()
+            if number > 0:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
 
 
-def report(
-    title: str,
-    measured: Mapping[str, Mapping[str, float]],
-    baseline: str,
-    output: Optional[Path] = None,
-) -> Dict[str, Any]:
-    """Print times and ratios to `baseline`; write them as JSON to `output` if named."""
-    print(title)
-    ratios = {}
-    for name, times in measured.items():
-        ratios[name] = measured[baseline]["median"] / times["median"]
-        print(
-            f"  {name}: {times['median'] * 1e3:.2f} ms (quartiles "
-            f"{times['quartile_1'] * 1e3:.2f} to {times['quartile_3'] * 1e3:.2f}), "
-            f"{ratios[name]:.2f} times as fast as {baseline}"
-        )
-    result = dict(
-        title=title,
-        date=date.today().isoformat(),
-        machine=platform.processor() or platform.machine(),
-        threads=torch.get_num_threads(),
-        torch=torch.__version__,
-        seconds=measured,
-        times_as_fast=ratios,
-    )
-    if output is not None:
-        output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return result
+def ratios(dividends: Sequence[float], divisors: Sequence[float]) -> Dict[str, float]:
+    """Return median, lowest and highest of the rounds' ratios.
+
+    >>> ratios([4, 4, 6], [2, 4, 2])
+    {'median': 2.0, 'min': 1.0, 'max': 3.0}
+    """
+    each = [a / b for a, b in zip(dividends, divisors)]
+    return {"median": statistics.median(each), "min": min(each), "max": max(each)}
+
+
+def format_ratio(ratio: Mapping[str, float]) -> str:
+    """Write what `ratios` returned.
+
+    >>> format_ratio({'median': 2.0, 'min': 1.0, 'max': 3.0})
+    '2.00 x (1.00 to 3.00)'
+    """
+    return f"{ratio['median']:.2f} x ({ratio['min']:.2f} to {ratio['max']:.2f})"
+
+
+def write_figures(
+    path: Path,
+    settings: Mapping[str, Any],
+    seconds: Seconds,
+    figures: Mapping[str, Any],
+) -> None:
+    """Write a run's figures as JSON, with date, machine and versions."""
+    import torch
+
+    from espnet_mtasr.files import write_whole
+
+    results = {
+        "date": date.today().isoformat(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "settings": {k: v for k, v in settings.items() if k not in ("json", "folder")},
+        "seconds": seconds,
+        "figures": figures,
+    }
+    write_whole(path, json.dumps(results, indent=2) + "\n")

@@ -287,6 +287,23 @@ class TestCheckConfig:
         assert e.value.code == code
 
 
+def test_a_training_flushes_denormal_numbers(monkeypatch):
+    """Else backward passes get twice as slow late in a training on a CPU."""
+    products = []
+
+    def note(args):
+        products.append(float(torch.full((4,), 1e-30) @ torch.full((4,), 1e-10)))
+
+    monkeypatch.setattr(MTASRTask, "main", note)
+    torch.set_flush_denormal(False)
+    note(None)
+    try:
+        main(["--print_config", "true"])
+    finally:
+        torch.set_flush_denormal(False)
+    assert products[0] > 0.0 and products[1] == 0.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "batches", [[], ["--batch_seconds", "2.5", "--min_batch_size", "2"]]

@@ -44,6 +44,7 @@ from espnet_mtasr.asr.padding import valid_mask
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.mixture.corpus import Utterance
 from espnet_mtasr.mixture.mixing import read_audio
+from espnet_mtasr.tasks.precision import flush_denormals
 
 MAX_TALKERS = 3
 # Of examples with one, two and three talkers, by round.
@@ -368,6 +369,7 @@ def main(cmd=None) -> None:
         and not (args.first_round / "config.json").is_file()
     ):
         raise UserError(f"--first_round {args.first_round}: holds no encoder; run it")
+    flush_denormals()
     torch.manual_seed(args.seed)
     utterances = read_train_split(args.librispeech, held_out_corpus=args.held_out)
     args.output_dir.mkdir(parents=True, exist_ok=True)
