@@ -11,6 +11,7 @@ import io
 import os
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -135,6 +136,7 @@ def pack_model(
                 option=[path.name for path in sources],
                 outpath=archive,
             )
+        archive = compressed(archive)
         megabytes = archive.stat().st_size / 1e6
         if max_mb is not None and megabytes > max_mb:
             raise UserError(
@@ -147,6 +149,25 @@ def pack_model(
         shutil.copyfile(archive, part)
         os.replace(part, outpath)
     return names
+
+
+def compressed(archive: Path) -> Path:
+    """Write a zip anew beside it with its files compressed; return the new one.
+
+    ESPnet stores them as they are.
+    """
+    target = archive.with_stem(f"{archive.stem}_compressed")
+    with (
+        zipfile.ZipFile(archive) as stored,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed,
+    ):
+        for name in stored.namelist():
+            with (
+                stored.open(name) as source,
+                packed.open(name, "w", force_zip64=True) as f,
+            ):
+                shutil.copyfileobj(source, f)
+    return target
 
 
 def packed_config(args: argparse.Namespace, model: MTASRModel) -> Dict[str, Any]:

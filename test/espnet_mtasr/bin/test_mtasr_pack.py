@@ -128,6 +128,7 @@ def test_what_is_in_it(archive, recipe):
         )
         config = yaml.safe_load(f.read("config.yaml"))
         meta = yaml.safe_load(f.read("meta.yaml"))
+        assert {i.compress_type for i in f.infolist()} == {zipfile.ZIP_DEFLATED}
     assert meta["files"] == {"mtasr_model_file": "model.pth"}
     assert meta["yaml_files"] == {"mtasr_train_config": "config.yaml"}
     tokens = config.pop("token_list")

@@ -298,7 +298,7 @@ def test_a_training_flushes_denormal_numbers(monkeypatch):
     torch.set_flush_denormal(False)
     note(None)
     try:
-        main(["--print_config", "true"])
+        main(["--print_config"])
     finally:
         torch.set_flush_denormal(False)
     assert products[0] > 0.0 and products[1] == 0.0
