@@ -20,13 +20,14 @@ def make_librimix_mirror(root: Path, n_mixtures: int = 3) -> Path:
     corpus, mirror = root / "corpus", root / "mirror"
     mirror.mkdir(parents=True)
     metadata = root / LIBRIMIX_ZIP.removesuffix(".zip") / "metadata"
-    for subset in SUBSETS:
-        make_tiny_corpus(corpus, subset, seconds=(1.5, 3.0))
+    for k, subset in enumerate(SUBSETS):
+        first = 11 + 10 * k
+        make_tiny_corpus(corpus, subset, seconds=(1.5, 3.0), first_talker=first)
         with tarfile.open(mirror / f"{subset}.tar.gz", "w:gz") as tar:
             tar.add(corpus / "LibriSpeech" / subset, f"LibriSpeech/{subset}")
         for count in (2, 3):
             path = metadata / f"Libri{count}Mix" / f"libri{count}mix_{subset}.csv"
-            _write_metadata(path, subset, count, n_mixtures)
+            _write_metadata(path, subset, first, count, n_mixtures)
     shutil.make_archive(mirror / "wham_noise", "zip", corpus, "wham_noise")
     top = metadata.parent
     shutil.make_archive(mirror / top.name, "zip", root, top.name)
@@ -34,7 +35,9 @@ def make_librimix_mirror(root: Path, n_mixtures: int = 3) -> Path:
     return mirror
 
 
-def _write_metadata(path: Path, subset: str, count: int, n_mixtures: int) -> None:
+def _write_metadata(
+    path: Path, subset: str, first: int, count: int, n_mixtures: int
+) -> None:
     header = ["mixture_ID"]
     for k in range(1, count + 1):
         header += [f"source_{k}_path", f"source_{k}_gain"]
@@ -43,7 +46,7 @@ def _write_metadata(path: Path, subset: str, count: int, n_mixtures: int) -> Non
         writer = csv.writer(f)
         writer.writerow([*header, "noise_path", "noise_gain"])
         for n in range(n_mixtures):
-            talkers = [11 + (n + k) % 3 for k in range(count)]
+            talkers = [first + (n + k) % 3 for k in range(count)]
             utts = [f"{talker}-7-{(n + k) % 3:04d}" for k, talker in enumerate(talkers)]
             row = ["_".join(utts)]
             for k, (talker, utt) in enumerate(zip(talkers, utts)):

@@ -17,6 +17,7 @@ def make_tiny_corpus(
     rate: int = 16000,
     seconds: Tuple[float, float] = (0.3, 1.2),
     suffix: str = "flac",
+    first_talker: int = 11,
 ) -> Path:
     """Write `root/LibriSpeech/SUBSET` and `root/wham_noise/{tr,cv,tt}`.
 
@@ -26,17 +27,17 @@ def make_tiny_corpus(
     rng = np.random.default_rng(0)
     durations = np.linspace(*seconds, n_talkers * n_utts)
     for t in range(n_talkers):
-        chapter = root / "LibriSpeech" / subset / str(11 + t) / "7"
+        chapter = root / "LibriSpeech" / subset / str(first_talker + t) / "7"
         chapter.mkdir(parents=True)
         lines = []
         for u in range(n_utts):
-            utt = f"{11 + t}-7-{u:04d}"
+            utt = f"{first_talker + t}-7-{u:04d}"
             n = round(durations[t * n_utts + u] * rate)
             tone = 0.1 * np.sin(2 * np.pi * (200 + 50 * t) * np.arange(n) / rate)
             tone += 0.01 * rng.standard_normal(n)
             soundfile.write(chapter / f"{utt}.{suffix}", tone, rate, subtype="PCM_16")
             lines.append(f"{utt} {WORDS[t]} {WORDS[u]}\n")
-        (chapter / f"{11 + t}-7.trans.txt").write_text("".join(lines))
+        (chapter / f"{first_talker + t}-7.trans.txt").write_text("".join(lines))
     for split in ("tr", "cv", "tt"):
         folder = root / "wham_noise" / split
         folder.mkdir(parents=True, exist_ok=True)
