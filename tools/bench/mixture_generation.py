@@ -162,7 +162,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         ratio = figure["times_as_fast_as_plain_loop"]
         print(
             f"{name:20} {figure['mixtures_per_second']:8.1f} mixtures/s   "
-            f"plain loop {format_ratio(ratio)}"
+            f"{format_ratio(ratio)} as fast as the plain loop"
         )
     if args.json is not None:
         write_figures(args.json, vars(args), times, figures)

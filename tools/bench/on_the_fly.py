@@ -138,7 +138,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         ratio = figure["times_as_long_as_stored"]
         print(
             f"{name:22} {1e3 * figure['seconds_per_example']:8.2f} ms an example   "
-            f"stored {format_ratio(ratio)}"
+            f"{format_ratio(ratio)} as long as stored"
         )
     if args.json is not None:
         write_figures(args.json, vars(args), times, figures)
