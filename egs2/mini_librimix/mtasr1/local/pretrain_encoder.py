@@ -69,6 +69,12 @@ def get_parser() -> argparse.ArgumentParser:
         type=Path,
         help="the second round: the encoder to start from, and to hear units with",
     )
+    parser.add_argument(
+        "--shares",
+        nargs=MAX_TALKERS,
+        type=float,
+        help="of mixtures with one, two and three talkers (default: by round)",
+    )
     parser.add_argument("--num_units", type=int, default=256)
     parser.add_argument("--units_layer", type=int, default=3)
     parser.add_argument("--steps", type=int, default=7000)
@@ -376,7 +382,7 @@ def main(cmd=None) -> None:
     model, objective, shares = begin(args, utterances)
     parameters = sum(p.numel() for p in model.wavlm.parameters())
     print(f"{len(utterances)} utterances, {parameters} parameters", flush=True)
-    mixer = Mixer(utterances, args.wham_noise / "tr", args.seed, shares)
+    mixer = Mixer(utterances, args.wham_noise / "tr", args.seed, args.shares or shares)
     train(args, model, mixer, objective)
     model.wavlm.half().save_pretrained(args.output_dir)
     for ending in (".checkpoint.pth", ".units.pth"):
