@@ -1,0 +1,89 @@
+"""Benchmarks run and compare; their speeds are not tested."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[3] / "tools" / "bench"
+SHORT = ("--seconds", 0.5, "--rounds", 2)
+
+
+def run(name, *words):
+    return subprocess.run(
+        [sys.executable, BENCH / f"{name}.py", *map(str, words)],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "name, mixtures, figure, names",
+    [
+        (
+            "mixture_generation",
+            3,
+            "times_as_fast_as_plain_loop",
+            ["plain loop", "generator, 1 job", "generator, 2 jobs"],
+        ),
+        (
+            "on_the_fly",
+            4,
+            "times_as_long_as_stored",
+            [
+                *("stored recordings", "on the fly", "on the fly, cache"),
+                "dynamic mixing, cache",
+            ],
+        ),
+    ],
+)
+def test_mixtures(name, mixtures, figure, names, tmp_path):
+    out = tmp_path / "out.json"
+    options = ("--mixtures", mixtures, *SHORT, "--json", out, "--folder", tmp_path)
+    done = run(name, *options)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text())
+    assert list(results["figures"]) == list(results["seconds"]) == names
+    for measured, seconds in results["seconds"].items():
+        assert len(seconds) == 2
+        each = [a / b for a, b in zip(seconds, results["seconds"][names[0]])]
+        if "fast" in figure:
+            each = [1 / ratio for ratio in each]
+        told = results["figures"][measured][figure]
+        assert [told["min"], told["max"]] == pytest.approx(sorted(each))
+        assert measured in done.stdout
+    # Scratch files are gone.
+    assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_separator(tmp_path):
+    out = tmp_path / "out.json"
+    words = "--rows 2 --frames 3 --width 4 --hidden_size 2 --rounds 2".split()
+    done = run("separator", *words, "--json", out)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text())
+    assert set(results) > {"date", "machine", "versions", "settings"}
+    for what in ("training", "inference"):
+        packed, padded = (
+            results["seconds"][f"{what}, {name}"] for name in ("packed", "padded")
+        )
+        told = results["figures"][what]
+        each = sorted(a / b for a, b in zip(packed, padded))
+        assert [told["min"], told["max"]] == each
+        assert f"{what}: padded is" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "name, option, message",
+    [
+        ("mixture_generation", "--rounds 0", "give more than 0"),
+        ("on_the_fly", "--num_workers -1", "give 0 or more"),
+        ("separator", "--frames 0", "give more than 0"),
+    ],
+)
+def test_a_bad_option(name, option, message):
+    done = run(name, *option.split())
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"error: {option}: {message}\n")
