@@ -6,12 +6,11 @@ processes. One run is shared by all tests.
 """
 
 import json
-import shutil
 
 import pytest
 import torch
 from helpers.librimix_mirror import make_librimix_mirror
-from helpers.recipe_copy import ROOT, call, write_script
+from helpers.recipe_copy import call, copy_recipe, write_script
 from helpers.tiny_models import make_tiny_llm, make_tiny_wavlm
 
 from espnet_mtasr.mixture.data_dir import read_table
@@ -26,16 +25,8 @@ SMALL = "--separator_conf hidden_size=8 --count_head_conf hidden_size=8"
 def run(tmp_path_factory):
     """A finished run: its recipe, a way to call it again, what it said."""
     root = tmp_path_factory.mktemp("repository")
-    for name in ("TEMPLATE", "librimix"):
-        shutil.copytree(
-            ROOT / "egs2" / name,
-            root / "egs2" / name,
-            symlinks=True,
-            ignore=shutil.ignore_patterns("data", "downloads", "dump", "exp"),
-        )
-    (root / "espnet_mtasr").symlink_to(ROOT / "espnet_mtasr")
+    recipe = copy_recipe(root, "librimix")
     write_script(root / "tools" / "setup.sh", "exit 0")
-    recipe = root / "egs2" / "librimix" / "mtasr1"
     models = tmp_path_factory.mktemp("models")
     mirror = make_librimix_mirror(tmp_path_factory.mktemp("mirror"), N_MIXTURES)
     with (recipe / "db.sh").resolve().open("a") as db:

@@ -3,10 +3,8 @@
 Both runs have the same mixtures; lists, statistics and transcripts must be equal.
 """
 
-import shutil
-
 import pytest
-from helpers.recipe_copy import MINI, ROOT, call
+from helpers.recipe_copy import call, copy_recipe
 from helpers.tiny_corpus import make_tiny_corpus
 
 from espnet_mtasr.mixture.data_dir import read_table
@@ -19,17 +17,7 @@ LISTS = "exp/mtasr_stats_phase2/lists"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A finished run on the fly; returns its recipe and a way to call it again."""
-    root = tmp_path_factory.mktemp("repository")
-    left_by_runs = shutil.ignore_patterns("data", "downloads", "dump", "exp")
-    for name in ("TEMPLATE", "mini_librimix"):
-        shutil.copytree(
-            ROOT / "egs2" / name,
-            root / "egs2" / name,
-            symlinks=True,
-            ignore=left_by_runs,
-        )
-    (root / "espnet_mtasr").symlink_to(ROOT / "espnet_mtasr")
-    recipe = root / MINI.relative_to(ROOT)
+    recipe = copy_recipe(tmp_path_factory.mktemp("repository"), "mini_librimix")
     corpus = tmp_path_factory.mktemp("corpus")
     for subset in ("train-clean-100", "dev-clean", "test-clean"):
         make_tiny_corpus(corpus, subset, rate=8000, seconds=(0.3, 2.5))

@@ -1,4 +1,4 @@
-"""A copy of the mini recipe whose run.sh and set-up are stand-ins that write calls."""
+"""Copies of recipes: whole ones, and one with stand-ins that write down calls."""
 
 import json
 import os
@@ -33,6 +33,25 @@ def copy_mini_recipe(root: Path, run_sh: str) -> Path:
     note = f"python -c '{note}' \"$@\" >>{recipe}/calls"
     write_script(recipe / "run.sh", f"{note}\n{run_sh}")
     return recipe
+
+
+def copy_recipe(root: Path, name: str) -> Path:
+    """Return the folder of a whole recipe, as in a fresh clone; links stay links.
+
+    Args:
+        root: Where the repository's copy goes: TEMPLATE, the recipe and the package.
+        name: Of the recipe, in egs2.
+    """
+    left_by_runs = shutil.ignore_patterns("data", "downloads", "dump", "exp")
+    for folder in ("TEMPLATE", name):
+        shutil.copytree(
+            ROOT / "egs2" / folder,
+            root / "egs2" / folder,
+            symlinks=True,
+            ignore=left_by_runs,
+        )
+    (root / "espnet_mtasr").symlink_to(ROOT / "espnet_mtasr")
+    return root / "egs2" / name / "mtasr1"
 
 
 def write_script(path: Path, lines: str) -> None:

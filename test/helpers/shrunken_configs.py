@@ -6,27 +6,21 @@ from typing import Any, Dict
 
 import torch
 import yaml
-from helpers.tiny_models import make_tiny_tokenizer
+from helpers.tiny_models import WAVLM_CONF, make_tiny_tokenizer
 
 from tools.published_models import facts_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "egs2" / "librimix" / "mtasr1" / "conf"
 CONFIGS = sorted((CONF / "tuning").glob("train_*.yaml"))
-# Half of the layers are the trunk's, as in the configurations.
-WAVLM_SIZES = dict(
-    hidden_size=16,
-    intermediate_size=24,
-    num_hidden_layers=4,
-    num_attention_heads=2,
-    conv_dim=[8, 8],
-    conv_kernel=[40, 16],
-    conv_stride=[20, 16],
-    num_conv_pos_embeddings=4,
-    num_conv_pos_embedding_groups=2,
-    num_buckets=8,
-    max_bucket_distance=16,
-)
+# What kinds of layers there are, and dropout, stay those of the published model. Half
+# of the layers are the trunk's, as in the configurations.
+KINDS = ("feat_extract_norm", "do_stable_layer_norm")
+WAVLM_SIZES = {
+    name: value
+    for name, value in WAVLM_CONF.items()
+    if name not in KINDS and not name.endswith("dropout")
+} | {"num_hidden_layers": 4}
 LLM_SIZES = dict(
     hidden_size=16,
     intermediate_size=24,

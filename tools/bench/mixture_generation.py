@@ -17,9 +17,9 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Dict, Optional, Sequence
 
-from side_by_side import format_ratio, measure, ratios, write_figures
+from side_by_side import check_positive, format_ratio, measure, ratios, write_figures
 
-from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.errors import run_command_line
 
 RATE = 16000
 
@@ -131,9 +131,7 @@ def in_new_folder(scratch: Path, run: Callable[[Path], None]) -> Callable[[], No
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     args = get_parser().parse_args(cmd)
-    for option in ("mixtures", "talkers", "nj", "rounds", "seconds"):
-        if getattr(args, option) <= 0:
-            raise UserError(f"--{option} {getattr(args, option)}: give more than 0")
+    check_positive(args, "mixtures", "talkers", "nj", "rounds", "seconds")
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         root = Path(folder)
         csv = make_corpus(root, args.mixtures, args.talkers, args.seconds)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Callable, Optional, Sequence
 
 from mixture_generation import make_corpus
-from side_by_side import format_ratio, measure, ratios, write_figures
+from side_by_side import check_positive, format_ratio, measure, ratios, write_figures
 
 from espnet_mtasr.errors import UserError, run_command_line
 
@@ -96,9 +96,7 @@ def _speech(preprocess: Callable, utt: str, data: dict) -> dict:
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     args = get_parser().parse_args(cmd)
-    for option in ("mixtures", "talkers", "rounds", "seconds"):
-        if getattr(args, option) <= 0:
-            raise UserError(f"--{option} {getattr(args, option)}: give more than 0")
+    check_positive(args, "mixtures", "talkers", "rounds", "seconds")
     for option in ("num_workers", "cache_megabytes"):
         if getattr(args, option) < 0:
             raise UserError(f"--{option} {getattr(args, option)}: give 0 or more")

@@ -8,9 +8,9 @@ Example, the mini recipe's size:
 import argparse
 from pathlib import Path
 
-from side_by_side import format_ratio, measure, ratios, write_figures
+from side_by_side import check_positive, format_ratio, measure, ratios, write_figures
 
-from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.errors import run_command_line
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -30,9 +30,9 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd=None) -> None:
     """Time and print."""
     args = get_parser().parse_args(cmd)
-    for option in ("rows", "frames", "width", "hidden_size", "num_layers", "rounds"):
-        if getattr(args, option) <= 0:
-            raise UserError(f"--{option} {getattr(args, option)}: give more than 0")
+    check_positive(
+        args, "rows", "frames", "width", "hidden_size", "num_layers", "rounds"
+    )
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 

@@ -5,6 +5,7 @@ round. What else the machine does for a while then slows all of them alike, so t
 ratios can be trusted where times can't.
 """
 
+import argparse
 import json
 import platform
 import statistics
@@ -13,7 +14,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
+from espnet_mtasr.errors import UserError
+
 Seconds = Dict[str, List[float]]
+
+
+def check_positive(args: argparse.Namespace, *options: str) -> None:
+    """Raise `UserError` for an option that is not above 0."""
+    for option in options:
+        if getattr(args, option) <= 0:
+            raise UserError(f"--{option} {getattr(args, option)}: give more than 0")
 
 
 def measure(runs: Mapping[str, Callable[[], Any]], rounds: int) -> Seconds:
