@@ -1,0 +1,76 @@
+"""What a transcription tells of a recording: talkers, their words, times, confidences."""
+
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a talker.
+
+    Attributes:
+        text: The word.
+        start: Seconds from the recording's beginning.
+        end: Seconds, after `start`.
+        confidence: Probability in [0, 1] that the word is right.
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Talker:
+    """What one talker said; nothing was understood of a talker without words."""
+
+    words: Tuple[Word, ...]
+
+    @property
+    def text(self) -> str:
+        """The words, with blanks between them."""
+        return " ".join(word.text for word in self.words)
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What all talkers of a recording said.
+
+    Attributes:
+        recording: Its name.
+        seconds: Its length.
+        talkers: First to begin first.
+        count_probabilities: Probability of each talker count that the model knows; None
+            if it can't tell.
+    """
+
+    recording: str
+    seconds: float
+    talkers: Tuple[Talker, ...]
+    count_probabilities: Optional[Mapping[int, float]] = None
+
+    @property
+    def num_talkers(self) -> int:
+        """Talkers that were written."""
+        return len(self.talkers)
+
+    @property
+    def num_talkers_probability(self) -> Optional[float]:
+        """Probability that there are `num_talkers`; None if the model can't tell."""
+        if self.count_probabilities is None:
+            return None
+        return self.count_probabilities[self.num_talkers]
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The same as dicts, lists and numbers, for JSON."""
+        return dict(
+            recording=self.recording,
+            seconds=self.seconds,
+            num_talkers=self.num_talkers,
+            num_talkers_probability=self.num_talkers_probability,
+            talkers=[
+                dict(text=talker.text, words=[vars(word) for word in talker.words])
+                for talker in self.talkers
+            ],
+        )
