@@ -14,6 +14,7 @@ import torch
 from espnet2.text.build_tokenizer import build_tokenizer
 from espnet2.text.token_id_converter import TokenIDConverter
 
+from espnet_mtasr.asr.ctc_alignment import TokenSpan, align_tokens
 from espnet_mtasr.asr.ctc_beam_search import prefix_beam_search
 from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
 from espnet_mtasr.asr.mtasr_model import Streams
@@ -33,11 +34,13 @@ class TalkerHypothesis:
         text: Words.
         tokens: Tokens of the CTC, or of the language model that decoded.
         token_ids: Their ids.
+        spans: Where each token was heard; None if that was not asked for.
     """
 
     text: str
     tokens: List[str]
     token_ids: List[int]
+    spans: Optional[List[TokenSpan]] = None
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,13 @@ class MixtureHypothesis:
         talkers: One entry per talker; words may be missing, entries not.
         count_log_probs: Log probability of each talker count; None if the model has no
             talker-count head.
+        num_frames: Frames that the CTC saw, over the whole mixture; None if there is no
+            CTC.
     """
 
     talkers: List[TalkerHypothesis]
     count_log_probs: Optional[Dict[int, float]]
+    num_frames: Optional[int] = None
 
     @property
     def num_talkers(self) -> int:
@@ -183,6 +189,7 @@ class Speech2Text(AbsSpeech2Text):
         dtype: float32, bfloat16 or float16.
         beam_size: 1: greedy search; more: prefix beam search.
         num_talkers: Talker count of all mixtures; None predicts it.
+        align: Tell of each token where it was heard.
 
     Raises:
         UserError: a file is missing or doesn't fit, the model has no CTC, or
@@ -197,6 +204,7 @@ class Speech2Text(AbsSpeech2Text):
         dtype: str = "float32",
         beam_size: int = 1,
         num_talkers: Optional[int] = None,
+        align: bool = False,
     ):
         super().__init__(
             mtasr_train_config, mtasr_model_file, device, dtype, num_talkers, False
@@ -207,6 +215,7 @@ class Speech2Text(AbsSpeech2Text):
                 f"decode with a phase-2 model, or with decoder: llm"
             )
         self.beam_size = beam_size
+        self.align = align
         args = self.train_args
         if args.bpemodel is not None:
             folder = Path(mtasr_train_config or mtasr_model_file).absolute().parent
@@ -222,10 +231,15 @@ class Speech2Text(AbsSpeech2Text):
     ) -> List[MixtureHypothesis]:
         counts, log_probs = self._counts(trunk, wanted)
         talkers: List[List[TalkerHypothesis]] = [[] for _ in wanted]
+        frames = [0] * len(wanted)
         for streams in self.model.separate(trunk, counts):
-            for row, ids in zip(streams.rows.tolist(), self._search(streams)):
-                talkers[row] = [self._hypothesis(stream_ids) for stream_ids in ids]
-        return [MixtureHypothesis(t, p) for t, p in zip(talkers, log_probs)]
+            ids = self._search(streams)
+            spans = self._spans(streams, ids)
+            lengths = streams.lengths.tolist()
+            for at, row in enumerate(streams.rows.tolist()):
+                talkers[row] = list(map(self._hypothesis, ids[at], spans[at]))
+                frames[row] = lengths[at]
+        return list(map(MixtureHypothesis, talkers, log_probs, frames))
 
     def _counts(
         self, trunk: TrunkOutput, wanted: Sequence[Optional[int]]
@@ -256,6 +270,20 @@ class Speech2Text(AbsSpeech2Text):
             for row, n in enumerate(streams.lengths.tolist())
         ]
 
-    def _hypothesis(self, ids: List[int]) -> TalkerHypothesis:
+    def _spans(
+        self, streams: Streams, ids: List[List[List[int]]]
+    ) -> List[List[Optional[List[TokenSpan]]]]:
+        """For each row, the spans of each talker's tokens."""
+        if not self.align:
+            return [[None] * streams.count for _ in ids]
+        log_probs = self.model.ctc[str(streams.count)].log_probs(streams.streams)
+        return [
+            [align_tokens(p[row, :n], i) for p, i in zip(log_probs, ids[row])]
+            for row, n in enumerate(streams.lengths.tolist())
+        ]
+
+    def _hypothesis(
+        self, ids: List[int], spans: Optional[List[TokenSpan]]
+    ) -> TalkerHypothesis:
         tokens = self.converter.ids2tokens(ids)
-        return TalkerHypothesis(self.tokenizer.tokens2text(tokens), tokens, ids)
+        return TalkerHypothesis(self.tokenizer.tokens2text(tokens), tokens, ids, spans)

@@ -1,4 +1,4 @@
-"""What a transcription tells of a recording: talkers, their words, times, confidences."""
+"""What a transcription tells of a recording: talkers, words, times, confidences."""
 
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple

@@ -304,3 +304,35 @@ def test_half_precision(model_file, dtype, beam_size):
     for one, other in zip(full(WAVES), half(WAVES)):
         assert other.num_talkers == 2
         assert other.count_log_probs == pytest.approx(one.count_log_probs, abs=1.0)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_spans_of_tokens(word_model, beam_size):
+    speech2text = Speech2Text(None, word_model, beam_size=beam_size, align=True)
+    ids = [0, 2, 2, 0, 2, 3, 0, 0]
+    said = one_hot(ids, len(WORDS))
+    hypothesis = hear(speech2text, said, one_hot([0] * 8, len(WORDS)))
+    first, second = hypothesis.talkers
+    assert first.text == "had had lunch"
+    assert [(s.start, s.end) for s in first.spans] == [(1, 3), (4, 5), (5, 6)]
+    sure = math.exp(10) / (math.exp(10) + len(WORDS) - 1)
+    assert [s.probability for s in first.spans] == pytest.approx([sure] * 3)
+    assert (second.text, second.spans) == ("", [])
+    assert hypothesis.num_frames == 8
+
+
+def test_spans_do_not_depend_on_the_batch(model_file):
+    speech2text = Speech2Text(None, model_file, align=True)
+    batched = speech2text(WAVES, TWO_OR_THREE)
+    for wave, count, together in zip(WAVES, TWO_OR_THREE, batched):
+        (alone,) = speech2text([wave], [count])
+        assert alone.num_frames == together.num_frames
+        for one, other in zip(alone.talkers, together.talkers):
+            assert [s[:2] for s in one.spans] == [s[:2] for s in other.spans]
+            assert len(one.spans) == len(one.tokens)
+    assert batched[0].num_frames > batched[1].num_frames > 0
+    assert batched[-1].num_frames == 0
+    # Without `align` all else is the same.
+    plain = Speech2Text(None, model_file)(WAVES, TWO_OR_THREE)
+    assert [h.sot_text for h in plain] == [h.sot_text for h in batched]
+    assert plain[0].talkers[0].spans is None
