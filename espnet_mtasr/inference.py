@@ -106,9 +106,10 @@ class AbsSpeech2Text(ABC):
             if part is not None:
                 part.float()
         self.num_talkers = num_talkers
-        self._check_count(num_talkers)
+        self.check_count(num_talkers)
 
-    def _check_count(self, num_talkers: Optional[int]) -> None:
+    def check_count(self, num_talkers: Optional[int]) -> None:
+        """Raise `UserError` for a talker count that the model doesn't know."""
         known = self.model.talker_counts
         if num_talkers is not None and num_talkers not in known:
             raise UserError(
@@ -143,7 +144,7 @@ class AbsSpeech2Text(ABC):
         given = num_talkers or [None] * len(speech)
         wanted = [self.num_talkers if n is None else n for n in given]
         for n in wanted:
-            self._check_count(n)
+            self.check_count(n)
         waves = [torch.as_tensor(wave).to(self.device, self.dtype) for wave in speech]
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)

@@ -1,0 +1,82 @@
+"""What a model's scores and frames mean, measured on a development set.
+
+Confidences follow Platt scaling (Platt, 1999): a logistic function of the log odds that
+the CTC gives. CTC need not emit a word while it is spoken, so its frames are moved by
+what was found between them and known word times.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Union
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import write_whole
+
+FILE_NAME = "calibration.json"
+# Log odds are taken of probabilities that are this far from 0 and 1.
+MARGIN = 1e-6
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Numbers that turn scores and frames into confidences and times.
+
+    Attributes:
+        slope: Factor of the log odds.
+        intercept: Added to them.
+        start_seconds: Added to where CTC begins a word.
+        end_seconds: Added to where it ends one.
+    """
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    start_seconds: float = 0.0
+    end_seconds: float = 0.0
+
+    def confidence(self, probability: float) -> float:
+        """Probability that a word is right to which CTC gives `probability`.
+
+        >>> Calibration().confidence(0.75)
+        0.75
+        >>> Calibration(slope=0.5).confidence(0.9)
+        0.75
+        """
+        odds = self.slope * log_odds(probability) + self.intercept
+        return round(1 / (1 + math.exp(-odds)), 3)
+
+    def write(self, path: Union[str, Path]) -> None:
+        """Write as JSON."""
+        write_whole(path, json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Union[str, Path]) -> "Calibration":
+        """Read what `write` wrote.
+
+        Raises:
+            UserError: the file holds something else.
+        """
+        names = [field.name for field in fields(cls)]
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            numbers = {name: float(values.pop(name)) for name in names}
+            fits = not values and all(map(math.isfinite, numbers.values()))
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            fits = False
+        if not fits:
+            raise UserError(
+                f"{path}: holds not the numbers {', '.join(names)}; write it anew by "
+                f"espnet_mtasr.bin.calibrate, or remove it"
+            )
+        return cls(**numbers)
+
+
+def log_odds(probability: float) -> float:
+    """Natural logarithm of p / (1 - p), of a p that is neither 0 nor 1.
+
+    >>> log_odds(0.5)
+    0.0
+    """
+    p = min(max(probability, MARGIN), 1 - MARGIN)
+    return math.log(p / (1 - p))

@@ -1,0 +1,220 @@
+"""`MTASR`: load a packed model and write down what each talker of a recording says."""
+
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple, Union, overload
+
+import numpy as np
+import torch
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.inference import MixtureHypothesis, Speech2Text, TalkerHypothesis
+from espnet_mtasr.model_files import fetch_model
+from espnet_mtasr.transcription.calibration import FILE_NAME, Calibration
+from espnet_mtasr.transcription.recordings import (
+    Recording,
+    Source,
+    batches_of_similar_length,
+    read_recording,
+    to_model,
+)
+from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
+from espnet_mtasr.transcription.words import word_times, words_of
+
+# Of models that don't say it: those whose encoder reads waveforms, such as WavLM.
+DEFAULT_RATE = 16000
+
+Audio = Union[str, Path, np.ndarray, torch.Tensor]
+
+
+class MTASR:
+    """A trained model that transcribes recordings; no language model, no network.
+
+    Args:
+        speech2text: The model, loaded with `align=True`.
+        calibration: What its scores and frames mean.
+
+    Raises:
+        ValueError: `speech2text` doesn't align.
+    """
+
+    def __init__(self, speech2text: Speech2Text, calibration: Calibration):
+        if not speech2text.align:
+            raise ValueError("speech2text must be loaded with align=True")
+        self.speech2text = speech2text
+        self.calibration = calibration
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: Union[str, Path] = "mini",
+        device: Optional[str] = None,
+        dtype: str = "float32",
+        beam_size: int = 1,
+    ) -> "MTASR":
+        """Load a model.
+
+        Args:
+            model: A known name (`mini`), a packed model (.zip), the folder of an
+                unpacked one, or a repository on the Hugging Face hub (`owner/name`).
+            device: `cpu`, `cuda`, `cuda:N`; None: the GPU if there is one.
+            dtype: float32, bfloat16 or float16 to compute in.
+            beam_size: 1: greedy search; more: prefix beam search.
+
+        Raises:
+            UserError: there is no such model, files or weights are missing or don't
+                fit, there is no such device or type, or the model's output is phase
+                1's (no CTC).
+        """
+        files = fetch_model(model)
+        speech2text = Speech2Text(
+            **files,
+            device=check_device(device),
+            dtype=dtype,
+            beam_size=beam_size,
+            align=True,
+        )
+        path = Path(files["mtasr_model_file"]).with_name(FILE_NAME)
+        calibration = Calibration.read(path) if path.exists() else Calibration()
+        return cls(speech2text, calibration)
+
+    @property
+    def rate(self) -> int:
+        """Sampling rate in Hz that the model was trained with."""
+        conf = getattr(self.speech2text.train_args, "frontend_conf", None) or {}
+        rate = conf.get("fs", DEFAULT_RATE)
+        if isinstance(rate, str):
+            # ESPnet's frontends take "16k".
+            import humanfriendly
+
+            rate = humanfriendly.parse_size(rate)
+        return int(rate)
+
+    @property
+    def talker_counts(self) -> Tuple[int, ...]:
+        """Talker counts that the model knows."""
+        return self.speech2text.model.talker_counts
+
+    @overload
+    def transcribe(self, recordings: Audio, **options) -> Transcript: ...
+
+    @overload
+    def transcribe(
+        self, recordings: Sequence[Audio], **options
+    ) -> List[Transcript]: ...
+
+    def transcribe(
+        self,
+        recordings: Union[Audio, Sequence[Audio]],
+        fs: Optional[int] = None,
+        num_talkers: Union[int, Sequence[Optional[int]], None] = None,
+        batch_seconds: float = 60.0,
+    ) -> Union[Transcript, List[Transcript]]:
+        """Write down what each talker says.
+
+        Args:
+            recordings: An audio file, samples `(N,)` or `(N, channels)`, or a list of
+                such. Arrays are named by their place, from 0.
+            fs: Sampling rate of arrays in Hz; None: the model's.
+            num_talkers: Talker count of all, or of each recording; None predicts it.
+            batch_seconds: Recordings are decoded together up to so many seconds,
+                padding included.
+
+        Returns:
+            A `Transcript`, or for a list a list of them in the same order.
+
+        Raises:
+            UserError: a recording can't be read, `batch_seconds` is not above 0, or
+                the model doesn't know the talker count.
+            ValueError: not as many talker counts as recordings.
+        """
+        single = isinstance(recordings, (str, Path, np.ndarray, torch.Tensor))
+        sources = [recordings] if single else list(recordings)
+        if num_talkers is None or isinstance(num_talkers, int):
+            counts: List[Optional[int]] = [num_talkers] * len(sources)
+        else:
+            counts = list(num_talkers)
+        read = [self._read(source, str(n), fs) for n, source in enumerate(sources)]
+        transcripts = self.transcribe_read(read, counts, batch_seconds)
+        return transcripts[0] if single else transcripts
+
+    def transcribe_read(
+        self,
+        recordings: Sequence[Recording],
+        num_talkers: Sequence[Optional[int]],
+        batch_seconds: float,
+    ) -> List[Transcript]:
+        """Do the same for recordings that have been read; see `transcribe`."""
+        if len(num_talkers) != len(recordings):
+            raise ValueError(f"{len(num_talkers)} counts, {len(recordings)} recordings")
+        if not batch_seconds > 0:
+            raise UserError(f"--batch_seconds {batch_seconds}: give more than 0")
+        lengths = [len(r.samples) / self.rate for r in recordings]
+        found: Dict[int, Transcript] = {}
+        for places in batches_of_similar_length(lengths, batch_seconds):
+            hypotheses = self.speech2text(
+                [recordings[place].samples for place in places],
+                [num_talkers[place] for place in places],
+            )
+            for place, hypothesis in zip(places, hypotheses):
+                found[place] = self._transcript(
+                    recordings[place].name, lengths[place], hypothesis
+                )
+        return [found[place] for place in range(len(recordings))]
+
+    def _read(self, source: Audio, name: str, fs: Optional[int]) -> Recording:
+        if isinstance(source, (str, Path)):
+            path = Path(source)
+            return read_recording(Source(path.stem, str(path)), self.rate)
+        if isinstance(source, torch.Tensor):
+            source = source.detach().cpu().numpy()
+        samples = to_model(source, fs or self.rate, self.rate, f"recording {name}")
+        return Recording(name, samples)
+
+    def _transcript(
+        self, name: str, seconds: float, hypothesis: MixtureHypothesis
+    ) -> Transcript:
+        talkers = tuple(
+            self._talker(talker, seconds, hypothesis.num_frames or 0)
+            for talker in hypothesis.talkers
+        )
+        probabilities = hypothesis.count_log_probs
+        if probabilities is not None:
+            probabilities = {
+                count: round(float(np.exp(p)), 4) for count, p in probabilities.items()
+            }
+        return Transcript(name, round(seconds, 3), talkers, probabilities)
+
+    def _talker(
+        self, talker: TalkerHypothesis, seconds: float, num_frames: int
+    ) -> Talker:
+        tokens2text = self.speech2text.tokenizer.tokens2text
+        spans = words_of(talker.tokens, talker.spans or [], tokens2text)
+        # The frames cover the recording; what convolutions lose at its end is less
+        # than a frame.
+        frame_seconds = seconds / max(num_frames, 1)
+        times = word_times(spans, frame_seconds, seconds, self.calibration)
+        return Talker(
+            tuple(
+                Word(span.text, *time, self.calibration.confidence(span.probability))
+                for span, time in zip(spans, times)
+            )
+        )
+
+
+def check_device(device: Optional[str]) -> str:
+    """Return the device to use; see `MTASR.from_pretrained`.
+
+    Raises:
+        UserError: torch has no such device.
+    """
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as e:
+        reason = str(e).splitlines()[0]
+        raise UserError(
+            f"--device {device}: torch can't use it ({reason}); give cpu, or cuda "
+            f"where there is a GPU"
+        ) from e
+    return device

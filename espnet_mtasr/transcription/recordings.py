@@ -1,0 +1,185 @@
+"""Read what is to be transcribed: files, standard input, arrays; one channel, one rate.
+
+Whatever libsndfile reads. Several channels are averaged, other rates resampled.
+"""
+
+import os
+import sys
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Sequence
+
+import numpy as np
+
+from espnet_mtasr.errors import UserError
+
+STANDARD_INPUT = "-"
+
+
+class Source(NamedTuple):
+    """A file to transcribe.
+
+    Attributes:
+        name: Of the recording; no two sources share one.
+        path: Audio file, or `-` for standard input.
+    """
+
+    name: str
+    path: str
+
+
+class Recording(NamedTuple):
+    """A recording as a model wants it.
+
+    Attributes:
+        name: Of the recording.
+        samples: `(N,)` float32 at the model's rate.
+    """
+
+    name: str
+    samples: np.ndarray
+
+
+def read_recording(source: Source, rate: int) -> Recording:
+    """Read an audio file, or standard input.
+
+    Args:
+        source: What to read.
+        rate: Hz wanted.
+
+    Raises:
+        UserError: it is missing, no audio, broken, empty, or has samples that are no
+            numbers.
+    """
+    import soundfile
+
+    # libsndfile must search a file, and a pipe can't be searched.
+    piped = source.path == STANDARD_INPUT
+    shown = "standard input" if piped else source.path
+    if not piped and not Path(source.path).is_file():
+        raise UserError(f"{shown}: no such file; name an audio file or a folder")
+    opened = BytesIO(sys.stdin.buffer.read()) if piped else source.path
+    try:
+        samples, found = soundfile.read(opened, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as e:
+        raise UserError(f"{shown}: is no readable audio ({e}); replace it") from e
+    return Recording(source.name, to_model(samples, found, rate, shown))
+
+
+def to_model(samples: np.ndarray, found: int, rate: int, name: str) -> np.ndarray:
+    """Return `(N',)` float32 at `rate` of `(N,)` or `(N, channels)` at `found` Hz.
+
+    Raises:
+        UserError: no samples, too many dimensions, or samples that are no numbers.
+    """
+    from scipy.signal import resample_poly
+
+    samples = np.asarray(samples)
+    if samples.ndim not in (1, 2):
+        raise UserError(
+            f"{name}: has shape {samples.shape}; give (samples,) or (samples, channels)"
+        )
+    if samples.dtype.kind == "i":
+        # Integers are what a sound card gives: full scale is 1.
+        samples = samples / -float(np.iinfo(samples.dtype).min)
+    if samples.dtype.kind != "f":
+        raise UserError(f"{name}: has {samples.dtype} samples; give numbers")
+    if samples.ndim == 2:
+        samples = samples.mean(1)
+    if len(samples) == 0:
+        raise UserError(f"{name}: has no samples; replace it")
+    if not np.isfinite(samples).all():
+        raise UserError(f"{name}: has NaN or infinite samples; replace it")
+    ratio = Fraction(rate, found)
+    if ratio != 1:
+        samples = resample_poly(samples, ratio.numerator, ratio.denominator)
+    return samples.astype(np.float32)
+
+
+def find_recordings(arguments: Sequence[str]) -> List[Source]:
+    """Return the recordings that files, folders and `-` name, each once.
+
+    Files are taken whatever they are. Of what is in folders and below, only files
+    count whose suffix libsndfile knows, or that are Ogg, Opus or MP3, in the order of
+    their names.
+
+    A recording's name is that of its file without suffix, or its path below the folder
+    that was named; where two would be the same, all get paths from the folder that is
+    above all, and if need be suffixes.
+
+    Raises:
+        UserError: a file that doesn't exist, or a folder without audio files.
+    """
+    short: Dict[str, str] = {}
+    for argument in arguments:
+        if argument == STANDARD_INPUT:
+            short[argument] = "stdin"
+            continue
+        path = Path(argument)
+        if path.is_dir():
+            for inside in _audio_files(path):
+                name = inside.relative_to(path).with_suffix("").as_posix()
+                short.setdefault(str(inside), name)
+        elif path.exists():
+            short.setdefault(argument, path.stem)
+        else:
+            raise UserError(f"{argument}: no such file; name audio files or folders")
+    paths = list(short)
+    above = os.path.commonpath([os.path.dirname(os.path.abspath(p)) for p in paths])
+    long = [Path(os.path.relpath(os.path.abspath(path), above)) for path in paths]
+    for names in (
+        list(short.values()),
+        [path.with_suffix("").as_posix() for path in long],
+        [path.as_posix() for path in long],
+    ):
+        if len(set(names)) == len(names):
+            break
+    return list(map(Source, names, paths))
+
+
+def _audio_files(folder: Path) -> List[Path]:
+    known = _suffixes()
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in known and path.is_file()
+    )
+    if not found:
+        raise UserError(f"{folder}: a folder without audio files; name another")
+    return found
+
+
+def _suffixes() -> List[str]:
+    import soundfile
+
+    known = {f".{name.lower()}" for name in soundfile.available_formats()}
+    # Raw samples have no header that would say their rate.
+    return [*(known - {".raw"}), ".aif", ".oga", ".opus"]
+
+
+def batches_of_similar_length(
+    lengths: Sequence[float], batch_seconds: float
+) -> List[List[int]]:
+    """Group recordings so that padding is small.
+
+    Args:
+        lengths: Seconds of each recording.
+        batch_seconds: Most seconds of a batch, padding included; a longer recording
+            is a batch of its own.
+
+    Returns:
+        Their places, batch by batch, the longest recordings first.
+
+    >>> batches_of_similar_length([2, 9, 3, 1], 6)
+    [[1], [2, 0], [3]]
+    """
+    batches: List[List[int]] = []
+    longest = 0.0
+    for place in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batches and longest * (len(batches[-1]) + 1) <= batch_seconds:
+            batches[-1].append(place)
+        else:
+            batches.append([place])
+            longest = lengths[place]
+    return batches

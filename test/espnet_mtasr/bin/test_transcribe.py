@@ -1,0 +1,159 @@
+"""espnet-mtasr transcribe: what it writes where, and what it says when it can't."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from helpers.tiny_inference import noises, save_tiny_model
+
+from espnet_mtasr.bin import transcribe
+from espnet_mtasr.bin.main import main
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.transcription.mtasr import MTASR
+
+NAMES = ("one", "two", "three")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "exp").parent
+
+
+@pytest.fixture
+def recordings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, wave in zip(NAMES, noises(9000, 4000, 12345)):
+        soundfile.write(f"{name}.wav", wave, 16000, subtype="FLOAT")
+    return tmp_path
+
+
+@pytest.fixture
+def expected(folder, recordings):
+    model = MTASR.from_pretrained(folder, device="cpu")
+    transcripts = model.transcribe([f"{name}.wav" for name in NAMES])
+    return {t.recording: [talker.text for talker in t.talkers] for t in transcripts}
+
+
+def call(folder, *words):
+    main(["transcribe", "--model", str(folder), "--device", "cpu", *words])
+
+
+def test_on_standard_output(folder, expected, capsys):
+    call(folder, *(f"{name}.wav" for name in NAMES))
+    said = capsys.readouterr().out
+    for name, texts in expected.items():
+        assert f"{name}: {len(texts)} talkers" in said
+        for k, text in enumerate(texts, 1):
+            assert f"talker {k}: {text}" in said
+    assert said.index("one:") < said.index("\n\ntwo:") < said.index("\n\nthree:")
+    call(folder, "--format", "json", "three.wav", "one.wav")
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [entry["recording"] for entry in found] == ["three", "one"]
+    assert [t["text"] for t in found[1]["talkers"]] == expected["one"]
+
+
+def test_into_a_folder(folder, expected, capsys):
+    call(folder, ".", "--output_dir", "out", "--format", "json,srt", "--num_talkers=2")
+    found = sorted(path.name for path in Path("out").iterdir())
+    assert found == sorted(f"{n}.{suffix}" for n in NAMES for suffix in ("json", "srt"))
+    assert capsys.readouterr().out == ""
+    entry = json.loads(Path("out/one.json").read_text())
+    assert (entry["recording"], entry["num_talkers"]) == ("one", 2)
+    assert "-->" in Path("out/one.srt").read_text()
+
+
+def test_a_failure_does_not_stop_the_others(folder, expected, capsys):
+    Path("broken.wav").write_bytes(b"RIFF")
+    with pytest.raises(SystemExit) as stop:
+        call(folder, "one.wav", "broken.wav", "two.wav")
+    assert stop.value.code == 1
+    said = capsys.readouterr()
+    assert f"talker 1: {expected['two'][0]}" in said.out
+    assert "broken.wav: is no readable audio" in said.err
+    assert "1 of 3 recordings failed:" in said.err
+
+
+def test_one_that_is_too_long_for_the_memory(folder, expected, capsys, monkeypatch):
+    decode = MTASR.transcribe_read
+
+    def with_little_memory(model, recordings, *args):
+        if any(len(r.samples) > 12000 for r in recordings):
+            raise RuntimeError("not enough memory\nfor all of it")
+        return decode(model, recordings, *args)
+
+    monkeypatch.setattr(MTASR, "transcribe_read", with_little_memory)
+    with pytest.raises(SystemExit):
+        call(folder, "one.wav", "three.wav", "two.wav")
+    said = capsys.readouterr()
+    assert f"talker 1: {expected['two'][0]}" in said.out
+    assert "three: failed with its 1 s (not enough memory)" in said.err
+
+
+def test_windows():
+    class Read:
+        def __init__(self, n):
+            self.samples = np.zeros(n)
+
+    read = [Read(n) for n in (10, 10, 10, 50, 1)]
+    grouped = transcribe.windows(iter(read), rate=10, seconds=2.0)
+    assert list(grouped) == [read[:2], read[2:4], read[4:]]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["none.wav"], "none.wav: no such file"),
+        (["one.wav", "--format", "txt,doc"], "there is no 'doc'; choose from txt"),
+        (["one.wav", "--format", "txt,json"], "several need --output_dir"),
+        (["one.wav", "two.wav", "--format", "srt"], "holds one recording, here are 2"),
+        (["one.wav", "--dtype", "int8"], "--dtype int8: choose one of"),
+        (["one.wav", "--device", "tpu"], "--device tpu: give cpu"),
+        (["one.wav", "--num_talkers", "0"], "--num_talkers 0: give 1 or more"),
+        (["one.wav", "--num_talkers", "4"], r"the model knows \[2, 3\]"),
+        (["one.wav", "--beam_size", "0"], "--beam_size 0"),
+        (["one.wav", "--batch_seconds", "0"], "--batch_seconds 0.0"),
+        (["one.wav", "--output_dir", "two.wav"], "two.wav is a file"),
+    ],
+)
+def test_bad_options(folder, recordings, words, message):
+    with pytest.raises(UserError, match=message):
+        call(folder, *words)
+
+
+def test_options_are_checked_before_heavy_imports():
+    code = (
+        "import sys\n"
+        "from espnet_mtasr.bin.main import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "except (SystemExit, ValueError) as e:\n"
+        "    print(type(e).__name__)\n"
+        "print([m for m in ('torch', 'espnet2', 'meeteval', 'scipy') "
+        "if m in sys.modules])\n"
+    )
+    for words in (
+        ["--help"],
+        ["transcribe", "--help"],
+        ["transcribe", "none.wav"],
+        ["transcribe", __file__, "--format", "doc"],
+        ["transcribe", __file__, "--unknown"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True
+        )
+        assert done.stdout.endswith("[]\n"), (words, done)
+
+
+def test_as_a_program(folder, recordings):
+    command = [sys.executable, "-m", "espnet_mtasr.bin.main", "transcribe"]
+    with open("one.wav", "rb") as pipe:
+        done = subprocess.run(
+            [*command, "--model", folder, "-"], stdin=pipe, capture_output=True
+        )
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"stdin: ")
+    assert done.stderr == b""

@@ -1,0 +1,45 @@
+"""Confidences from probabilities, and the file that says how."""
+
+import math
+
+import pytest
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.transcription.calibration import Calibration
+
+
+def test_a_logistic_function_of_the_log_odds():
+    calibration = Calibration(slope=2.0, intercept=-1.0)
+    odds = 2.0 * math.log(0.8 / 0.2) - 1.0
+    expected = 1 / (1 + math.exp(-odds))
+    assert calibration.confidence(0.8) == pytest.approx(expected, abs=1e-3)
+    certain = [calibration.confidence(p) for p in (0.0, 1e-9, 0.5, 1.0)]
+    assert certain == sorted(certain)
+    assert 0.0 <= certain[0] and certain[-1] <= 1.0
+
+
+def test_written_and_read(tmp_path):
+    path = tmp_path / "calibration.json"
+    calibration = Calibration(0.5, 0.25, -0.1, 0.3)
+    calibration.write(path)
+    assert Calibration.read(path) == calibration
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[1]",
+        "{}",
+        '{"slope": 1, "intercept": 0, "start_seconds": 0}',
+        '{"slope": "x", "intercept": 0, "start_seconds": 0, "end_seconds": 0}',
+        '{"slope": NaN, "intercept": 0, "start_seconds": 0, "end_seconds": 0}',
+        '{"slope": 1, "intercept": 0, "start_seconds": 0, "end_seconds": 0, "x": 1}',
+        "\x00\xff",
+    ],
+)
+def test_another_file(tmp_path, content):
+    path = tmp_path / "calibration.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(UserError, match=r"calibration.json: holds not the numbers"):
+        Calibration.read(path)

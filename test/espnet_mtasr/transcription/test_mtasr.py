@@ -1,0 +1,135 @@
+"""MTASR on a model of random weights: what goes in, what comes out."""
+
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from helpers.tiny_inference import noises, save_tiny_model
+
+from espnet_mtasr import MTASR
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.inference import Speech2Text
+from espnet_mtasr.transcription.calibration import Calibration
+
+WAVES = noises(9000, 4000, 12345, 7001)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "exp").parent
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return MTASR.from_pretrained(folder, device="cpu")
+
+
+def texts(transcripts):
+    return [[talker.text for talker in t.talkers] for t in transcripts]
+
+
+def numbers(transcripts):
+    words = [w for t in transcripts for talker in t.talkers for w in talker.words]
+    return [n for word in words for n in (word.start, word.end, word.confidence)]
+
+
+def test_as_speech2text_decodes(model, folder):
+    plain = Speech2Text(None, folder / "model.pth")(WAVES)
+    transcripts = model.transcribe(WAVES)
+    assert texts(transcripts) == [[t.text for t in h.talkers] for h in plain]
+    for n, (transcript, hypothesis) in enumerate(zip(transcripts, plain)):
+        assert transcript.recording == str(n)
+        assert transcript.seconds == round(len(WAVES[n]) / 16000, 3)
+        assert transcript.num_talkers == hypothesis.num_talkers
+        probability = np.exp(hypothesis.count_log_probs[transcript.num_talkers])
+        assert transcript.num_talkers_probability == pytest.approx(probability, 1e-3)
+        assert sum(transcript.count_probabilities.values()) == pytest.approx(1.0, 1e-3)
+        for talker in transcript.talkers:
+            times = [t for w in talker.words for t in (w.start, w.end)]
+            assert times == sorted(times)
+            assert all(0.0 <= t <= transcript.seconds for t in times)
+            assert all(0.0 <= w.confidence <= 1.0 for w in talker.words)
+    # The comparison is about something.
+    assert len(set(map(str, texts(transcripts)))) == len(WAVES)
+
+
+def test_one_or_many(model, tmp_path):
+    path = tmp_path / "some mix.wav"
+    soundfile.write(path, WAVES[0], 16000, subtype="FLOAT")
+    single = model.transcribe(path)
+    assert single.recording == "some mix"
+    from_array = model.transcribe(WAVES[0])
+    assert (from_array.talkers, from_array.seconds) == (single.talkers, single.seconds)
+    several = model.transcribe([str(path), torch.from_numpy(WAVES[1])])
+    assert several[0] == single
+    assert several[1].talkers == model.transcribe(WAVES[1]).talkers
+    assert model.transcribe([]) == []
+
+
+def test_batches_change_nothing(model):
+    together = model.transcribe(WAVES, batch_seconds=100)
+    alone = model.transcribe(WAVES, batch_seconds=0.01)
+    assert texts(alone) == texts(together)
+    assert numbers(alone) == pytest.approx(numbers(together), abs=2e-3)
+    with pytest.raises(UserError, match="--batch_seconds 0: give more than 0"):
+        model.transcribe(WAVES, batch_seconds=0)
+
+
+def test_given_counts(model):
+    assert model.talker_counts == (2, 3)
+    three = model.transcribe(WAVES, num_talkers=3)
+    assert [t.num_talkers for t in three] == [3] * 4
+    mixed = model.transcribe(WAVES, num_talkers=[2, None, 3, 2])
+    assert [mixed[0].num_talkers, mixed[2]] == [2, three[2]]
+    assert mixed[1] == model.transcribe(WAVES)[1]
+    with pytest.raises(UserError, match=r"the model knows \[2, 3\]"):
+        model.transcribe(WAVES[0], num_talkers=4)
+    with pytest.raises(ValueError, match="1 counts, 4 recordings"):
+        model.transcribe(WAVES, num_talkers=[2])
+
+
+def test_times_are_where_the_frames_are(model):
+    """In the batch too, where the shorter one is padded."""
+    hypotheses = model.speech2text(WAVES[1:3], [2, 2])
+    transcripts = model.transcribe(WAVES[1:3], num_talkers=2)
+    for wave, hypothesis, transcript in zip(WAVES[1:3], hypotheses, transcripts):
+        frame = len(wave) / 16000 / hypothesis.num_frames
+        # WavLM's frames: 320 samples apart in this model.
+        assert frame == pytest.approx(0.02, rel=0.1)
+        for talker, heard in zip(transcript.talkers, hypothesis.talkers):
+            first, last = heard.spans[0].start, heard.spans[-1].end
+            assert talker.words[0].start == pytest.approx(first * frame, abs=1e-3)
+            assert talker.words[-1].end == pytest.approx(last * frame, abs=1e-3)
+
+
+def test_calibrated(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    Calibration(slope=0.5, intercept=1.0).write(copy / "calibration.json")
+    plain = MTASR.from_pretrained(folder, device="cpu").transcribe(WAVES[0])
+    other = MTASR.from_pretrained(copy, device="cpu").transcribe(WAVES[0])
+    assert texts([plain]) == texts([other])
+    pairs = [
+        (a.confidence, b.confidence)
+        for one, two in zip(plain.talkers, other.talkers)
+        for a, b in zip(one.words, two.words)
+    ]
+    assert any(b > a for a, b in pairs if a < 0.9)
+    expected = Calibration(slope=0.5, intercept=1.0)
+    assert [b for _, b in pairs] == pytest.approx(
+        [expected.confidence(a) for a, _ in pairs], abs=0.01
+    )
+
+
+def test_what_cannot_be(folder, tmp_path):
+    with pytest.raises(UserError, match="--device cuda:77: torch can't use it"):
+        MTASR.from_pretrained(folder, device="cuda:77")
+    with pytest.raises(ValueError, match="align=True"):
+        MTASR(Speech2Text(None, folder / "model.pth"), Calibration())
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    state = torch.load(copy / "model.pth")
+    del state["ctc.2.heads.0.ctc_lo.bias"]
+    torch.save(state, copy / "model.pth")
+    with pytest.raises(UserError, match="ctc.2.heads.0.ctc_lo.bias"):
+        MTASR.from_pretrained(copy, device="cpu")
