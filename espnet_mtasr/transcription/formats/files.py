@@ -1,0 +1,102 @@
+"""A file per recording and format: where it lies, and how it gets there."""
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Dict, List, Sequence, Tuple, Union
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import write_whole
+from espnet_mtasr.transcription.formats.table import get_format, render
+from espnet_mtasr.transcription.transcript import Transcript
+
+
+def name_recordings(paths: Sequence[Union[str, Path]]) -> List[str]:
+    """Name recordings after their files, with as much of the path as tells them apart.
+
+    Returns:
+        File names without suffix; if two are equal, all get the folders below the one
+        that they have in common (`a/mix`, `b/mix`); if that is not enough, suffixes as
+        well (`mix.wav`, `mix.flac`). Only a file that is given twice has no name of its
+        own, which `output_paths` reports.
+    """
+    files = [Path(os.path.abspath(path)) for path in paths]
+    names = [file.stem for file in files]
+    if len(set(names)) < len(names):
+        common = os.path.commonpath([file.parent for file in files])
+        below = [file.relative_to(common) for file in files]
+        names = [file.with_suffix("").as_posix() for file in below]
+        if len(set(names)) < len(names):
+            names = [file.as_posix() for file in below]
+    return names
+
+
+def output_paths(
+    recordings: Sequence[str], folder: Union[str, Path], formats: Sequence[str]
+) -> Dict[Tuple[str, str], Path]:
+    """Say where `write_transcripts` would write, before there is anything to write.
+
+    Args:
+        recordings: Names; `a/mix` lies in a subfolder.
+        folder: Above all files; need not exist.
+        formats: Keys of `FORMATS`.
+
+    Returns:
+        `<folder>/<recording><suffix>` by recording and format.
+
+    Raises:
+        UserError: no such format, `folder` is a file, a name that would leave it, or
+            two recordings that would share a file.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: give a folder for the transcripts")
+    owners: Dict[Path, str] = {}
+    paths = {}
+    for recording in recordings:
+        name = PurePosixPath(recording)
+        if not name.name or name.is_absolute() or ".." in name.parts:
+            raise UserError(f"{recording!r} can't name a file in {folder}: rename it")
+        for format in dict.fromkeys(formats):
+            path = folder / name.with_name(name.name + get_format(format).suffix)
+            if path in owners:
+                raise UserError(
+                    f"{path}: two recordings, {owners[path]!r} and {recording!r}, would"
+                    " be written there: rename one, or give each a folder of its own"
+                )
+            owners[path] = recording
+            paths[recording, format] = path
+    return paths
+
+
+def write_transcripts(
+    transcripts: Sequence[Transcript],
+    folder: Union[str, Path],
+    formats: Sequence[str],
+) -> List[Path]:
+    """Write `<folder>/<recording><suffix>` for each recording and format.
+
+    Every file appears whole or not at all, and none before all texts were made. A file
+    of that name from an earlier run is replaced.
+
+    Args:
+        transcripts: Of recordings with different names.
+        folder: Is made if need be.
+        formats: Keys of `FORMATS`.
+
+    Returns:
+        The files, recording by recording.
+
+    Raises:
+        UserError: see `output_paths`; nothing was written then.
+        ValueError: a transcript with words that can't be (see `tidy.tidy`).
+    """
+    names = [transcript.recording for transcript in transcripts]
+    paths = output_paths(names, folder, formats)
+    by_name = dict(zip(names, transcripts))
+    texts = {
+        path: render([by_name[recording]], format)
+        for (recording, format), path in paths.items()
+    }
+    for path, text in texts.items():
+        write_whole(path, text)
+    return list(texts)

@@ -1,0 +1,38 @@
+"""txt, for people, and json, for programs: both keep talkers without words."""
+
+import json
+from typing import Sequence
+
+from espnet_mtasr.transcription.transcript import Transcript
+
+
+def render_txt(transcripts: Sequence[Transcript]) -> str:
+    """Name and talker count, then a line per talker; an empty line between recordings.
+
+    The count's probability is left out where the model can't tell it.
+    """
+    return "\n".join(_txt(transcript) for transcript in transcripts)
+
+
+def _txt(transcript: Transcript) -> str:
+    count = transcript.num_talkers
+    heading = f"{transcript.recording}: {count} talker{'' if count == 1 else 's'}"
+    if transcript.num_talkers_probability is not None:
+        heading += f", probability {transcript.num_talkers_probability:.2f}"
+    lines = [
+        f"talker {number}: {talker.text}".rstrip()
+        for number, talker in enumerate(transcript.talkers, 1)
+    ]
+    return "".join(line + "\n" for line in (heading, *lines))
+
+
+def render_json(transcripts: Sequence[Transcript]) -> str:
+    """One JSON object per recording (`Transcript.as_dict`), each on a line of its own.
+
+    So a file holds one object, several recordings are JSON Lines, and a recording looks
+    the same whether it comes alone or not.
+    """
+    return "".join(
+        json.dumps(transcript.as_dict(), ensure_ascii=False, allow_nan=False) + "\n"
+        for transcript in transcripts
+    )

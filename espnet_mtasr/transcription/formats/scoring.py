@@ -1,0 +1,112 @@
+"""seglst, stm and ctm, for scoring tools.
+
+Sources: meeteval's file formats, and NIST's SCTK, doc/infmts.htm. meeteval's classes
+write stm and ctm; for SegLST, which is JSON, it would need one more package. Talkers
+without words are in none of them.
+"""
+
+import json
+import re
+from decimal import Decimal
+from typing import Dict, Sequence
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.transcription.formats.segments import cut_at_pauses, in_order_of_time
+from espnet_mtasr.transcription.formats.tidy import milliseconds
+from espnet_mtasr.transcription.transcript import Transcript
+
+
+def render_seglst(transcripts: Sequence[Transcript]) -> str:
+    """SegLST: a JSON list of segments of all recordings, each recording's by start."""
+    segments = [
+        {
+            "session_id": transcript.recording,
+            "speaker": _talker_name(segment.talker),
+            "start_time": segment.start,
+            "end_time": segment.end,
+            "words": segment.text,
+        }
+        for transcript in transcripts
+        for segment in in_order_of_time(cut_at_pauses(transcript))
+    ]
+    return json.dumps(segments, ensure_ascii=False, indent=2) + "\n"
+
+
+def render_stm(transcripts: Sequence[Transcript]) -> str:
+    """STM: a line per segment, by recording, talker and start.
+
+    The channel is the talker's number, for it is so in the CTM file: SCTK matches both
+    files by it. Blanks in a recording's name become `_`.
+
+    Raises:
+        UserError: two recordings' names become the same.
+    """
+    from meeteval.io import STM, STMLine
+
+    names = _column_names(transcripts)
+    lines = [
+        STMLine(
+            filename=names[transcript.recording],
+            channel=segment.talker,
+            speaker_id=_talker_name(segment.talker),
+            begin_time=_decimal(segment.start),
+            end_time=_decimal(segment.end),
+            transcript=segment.text,
+        )
+        for transcript in transcripts
+        for segment in cut_at_pauses(transcript)
+    ]
+    return STM(lines).dumps()
+
+
+def render_ctm(transcripts: Sequence[Transcript]) -> str:
+    """CTM: a line per word with its confidence, by recording, talker and start.
+
+    CTM has no column for talkers: the channel is the talker's number. (meeteval ignores
+    it, and reads a CTM file as one talker's: seglst and stm are for meeteval.) Blanks
+    in a recording's name become `_`.
+
+    Raises:
+        UserError: two recordings' names become the same.
+    """
+    from meeteval.io import CTM, CTMLine
+
+    names = _column_names(transcripts)
+    lines = [
+        CTMLine(
+            filename=names[transcript.recording],
+            channel=number,
+            begin_time=_decimal(word.start),
+            duration=_decimal(word.end) - _decimal(word.start),
+            word=word.text,
+            confidence=f"{word.confidence:.4f}",
+        )
+        for transcript in transcripts
+        for number, talker in enumerate(transcript.talkers, 1)
+        for word in talker.words
+    ]
+    return CTM(lines).dumps()
+
+
+def _talker_name(number: int) -> str:
+    return f"talker_{number}"
+
+
+def _decimal(seconds: float) -> Decimal:
+    """Seconds with three decimals, for meeteval writes a number as str() gives it."""
+    return Decimal(milliseconds(seconds)).scaleb(-3)
+
+
+def _column_names(transcripts: Sequence[Transcript]) -> Dict[str, str]:
+    """What stands for each recording in a file whose columns end at blanks."""
+    names: Dict[str, str] = {}
+    for transcript in transcripts:
+        # A line that begins with a semicolon is a comment.
+        column = re.sub(r"\s|^;", "_", transcript.recording)
+        if column in names.values():
+            raise UserError(
+                f"two recordings are called {column!r} in stm and ctm, where names "
+                "have no blanks: rename one"
+            )
+        names[transcript.recording] = column
+    return names

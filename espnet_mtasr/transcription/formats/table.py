@@ -1,0 +1,93 @@
+"""The formats by name, and the one way to render them."""
+
+from dataclasses import dataclass
+from typing import Callable, Dict, Sequence
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.transcription.formats.plain import render_json, render_txt
+from espnet_mtasr.transcription.formats.praat import render_textgrid
+from espnet_mtasr.transcription.formats.scoring import (
+    render_ctm,
+    render_seglst,
+    render_stm,
+)
+from espnet_mtasr.transcription.formats.subtitles import render_srt, render_vtt
+from espnet_mtasr.transcription.formats.tidy import tidy
+from espnet_mtasr.transcription.transcript import Transcript
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to write transcripts.
+
+    Attributes:
+        suffix: Ends the file's name.
+        holds_several: Whether one text can hold several recordings.
+        render_tidy: Makes the text, of transcripts from `tidy`; of exactly one where it
+            can't hold several.
+    """
+
+    suffix: str
+    holds_several: bool
+    render_tidy: Callable[[Sequence[Transcript]], str]
+
+
+FORMATS: Dict[str, Format] = {
+    "txt": Format(".txt", True, render_txt),
+    "json": Format(".json", True, render_json),
+    "seglst": Format(".seglst.json", True, render_seglst),
+    "stm": Format(".stm", True, render_stm),
+    "ctm": Format(".ctm", True, render_ctm),
+    "srt": Format(".srt", False, render_srt),
+    "vtt": Format(".vtt", False, render_vtt),
+    "textgrid": Format(".TextGrid", False, render_textgrid),
+}
+
+
+def get_format(name: str) -> Format:
+    """Look up a format.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name not in FORMATS:
+        raise UserError(f"unknown format {name!r}: choose from {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def render(transcripts: Sequence[Transcript], format: str) -> str:
+    """Turn transcripts into text.
+
+    Times are in whole milliseconds, inside the recording, and a talker's words don't
+    overlap (see `tidy.tidy`). A talker without words is kept by txt, json and textgrid;
+    the others, made of segments or words, have no place for one. Words are cut into
+    segments at a talker's pauses of a second or more in seglst, stm, srt and vtt.
+
+    Args:
+        transcripts: In the order in which they shall come.
+        format: A key of `FORMATS`.
+
+    Returns:
+        The text, with a newline at its end unless it is empty.
+
+    Raises:
+        UserError: no such format, two recordings of one name, or several recordings in
+            a format that holds one.
+        ValueError: a transcript with words that can't be (see `tidy.tidy`).
+    """
+    chosen = get_format(format)
+    if not chosen.holds_several and len(transcripts) != 1:
+        raise UserError(
+            f"{format} holds one recording, not {len(transcripts)}: write files into a "
+            "folder instead"
+        )
+    transcripts = [tidy(transcript) for transcript in transcripts]
+    seen = set()
+    for transcript in transcripts:
+        if transcript.recording in seen:
+            raise UserError(
+                f"two recordings are called {transcript.recording!r}: rename one, or "
+                "transcribe them one after the other"
+            )
+        seen.add(transcript.recording)
+    return chosen.render_tidy(transcripts)

@@ -1,0 +1,72 @@
+"""Times that every format can hold: whole milliseconds, in order, in the recording.
+
+Subtitles know no finer time, and Praat refuses a tier whose intervals overlap or have
+no length. All formats get the same times, so that they can be compared.
+"""
+
+import math
+import os
+from typing import List, Tuple
+
+from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
+
+
+def milliseconds(seconds: float) -> int:
+    """The nearest millisecond."""
+    return round(seconds * 1000)
+
+
+def tidy(transcript: Transcript) -> Transcript:
+    """Round times to milliseconds; give every word a time of its own.
+
+    A talker says one word after the other: where two of a talker's words overlap, the
+    first ends when the second begins. A word of no length gets a millisecond. Numbers
+    become Python's floats, and bytes of a file name that are no UTF-8 become U+FFFD.
+
+    Args:
+        transcript: Its words in the order in which they were said.
+
+    Returns:
+        A transcript in which 0 <= start < end <= next start, and no word ends after the
+        recording.
+
+    Raises:
+        ValueError: a word is empty or has blanks in it, or a talker has more words than
+            the recording has milliseconds.
+    """
+    seconds = float(transcript.seconds)
+    # Rounding down keeps times inside the recording, but 2.3 * 1000 is below 2300.
+    length = math.floor(round(seconds * 1000, 6))
+    return Transcript(
+        recording=os.fsencode(transcript.recording).decode("utf-8", "replace"),
+        seconds=seconds,
+        talkers=tuple(_tidy_talker(talker, length) for talker in transcript.talkers),
+        count_probabilities=transcript.count_probabilities,
+    )
+
+
+def _tidy_talker(talker: Talker, length: int) -> Talker:
+    for word in talker.words:
+        if word.text.split() != [word.text]:
+            raise ValueError(f"{word.text!r} is not one word")
+    words = tuple(
+        Word(word.text, start / 1000, end / 1000, float(word.confidence))
+        for word, (start, end) in zip(talker.words, _tidy_times(talker.words, length))
+    )
+    return Talker(words)
+
+
+def _tidy_times(words: Tuple[Word, ...], length: int) -> List[Tuple[int, int]]:
+    """Start and end of each word in milliseconds, of a recording with `length` ones."""
+    if len(words) > length:
+        raise ValueError(f"{len(words)} words do not fit into {length} ms")
+    starts: List[int] = []
+    for i, word in enumerate(words):
+        earliest = starts[-1] + 1 if starts else 0
+        latest = length - (len(words) - i)
+        starts.append(min(max(milliseconds(word.start), earliest), latest))
+    limits = [*starts[1:], length]
+    return [
+        (start, min(max(milliseconds(word.end), start + 1), limit))
+        for word, start, limit in zip(words, starts, limits)
+    ]
