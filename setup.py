@@ -47,7 +47,7 @@ setup(
         "pyloudnorm",
         # What transcripts are written by: subtitles, and Praat's TextGrid.
         "pysubs2>=1.8",
-        "praatio>=6.0",
+        "praatio>=6.1",
         # ESPnet's trainer plots and logs with these two unless told otherwise.
         "matplotlib",
         "tensorboard",
@@ -57,7 +57,8 @@ setup(
         "mini": ["py-nanotts==0.1.1"],
         # SmolLM2 comes as GGUF, which transformers reads through this.
         "smollm2": ["gguf"],
-        # The last four read back what was written; parselmouth is Praat itself.
+        # The last four read transcripts back: parselmouth is Praat itself, simplejson
+        # what meeteval reads SegLST with.
         "test": [
             "pytest",
             "ruff",

@@ -349,7 +349,7 @@ def pretend_installed(environment, *versions):
 NEEDED = (
     "torchaudio peft sentencepiece kaldiio soundfile meeteval numpy scipy pyyaml "
     "pyloudnorm matplotlib tensorboard transformers kaldialign tokenizers "
-    "safetensors huggingface_hub"
+    "safetensors huggingface_hub pysubs2 praatio"
 ).split()
 
 

@@ -35,7 +35,7 @@ def tidy(transcript: Transcript) -> Transcript:
             the recording has milliseconds.
     """
     seconds = float(transcript.seconds)
-    # Rounding down keeps times inside the recording, but 2.3 * 1000 is below 2300.
+    # Rounding down keeps times inside the recording, but 1.001 * 1000 is below 1001.
     length = math.floor(round(seconds * 1000, 6))
     return Transcript(
         recording=os.fsencode(transcript.recording).decode("utf-8", "replace"),

@@ -25,7 +25,7 @@ def tidy_times(words, seconds=4.0):
         ([(5.0, 6.0)], 4.0, [(3.999, 4.0)]),
         # A length that lies between milliseconds, and one that floats miss.
         ([(1.0, 1.2349)], 1.2349, [(1.0, 1.234)]),
-        ([(1.0, 2.3)], 2.3, [(1.0, 2.3)]),
+        ([(0.5, 1.001)], 1.001, [(0.5, 1.001)]),
         # No length, in the middle and at both ends; end before start.
         ([(0, 0), (1, 1), (4, 4)], 4.0, [(0, 0.001), (1, 1.001), (3.999, 4)]),
         ([(2.0, 1.0)], 4.0, [(2.0, 2.001)]),
