@@ -36,7 +36,9 @@ def render_stm(transcripts: Sequence[Transcript]) -> str:
     """STM: a line per segment, by recording, talker and start.
 
     The channel is the talker's number, for it is so in the CTM file: SCTK matches both
-    files by it. Blanks in a recording's name become `_`.
+    files by it. Blanks in a recording's name become `_`. Words are written as they are:
+    SCTK takes `(word)`, `{ a / b }` and a first word in angle brackets for marks of its
+    own.
 
     Raises:
         UserError: two recordings' names become the same.
@@ -100,13 +102,15 @@ def _decimal(seconds: float) -> Decimal:
 def _column_names(transcripts: Sequence[Transcript]) -> Dict[str, str]:
     """What stands for each recording in a file whose columns end at blanks."""
     names: Dict[str, str] = {}
+    taken = set()
     for transcript in transcripts:
         # A line that begins with a semicolon is a comment.
         column = re.sub(r"\s|^;", "_", transcript.recording)
-        if column in names.values():
+        if column in taken:
             raise UserError(
                 f"two recordings are called {column!r} in stm and ctm, where names "
                 "have no blanks: rename one"
             )
+        taken.add(column)
         names[transcript.recording] = column
     return names

@@ -5,7 +5,6 @@ no length. All formats get the same times, so that they can be compared.
 """
 
 import math
-import os
 from typing import List, Tuple
 
 from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
@@ -37,11 +36,15 @@ def tidy(transcript: Transcript) -> Transcript:
     seconds = float(transcript.seconds)
     # Rounding down keeps times inside the recording, but 1.001 * 1000 is below 1001.
     length = math.floor(round(seconds * 1000, 6))
+    name = transcript.recording.encode("utf-8", "surrogateescape")
+    probabilities = transcript.count_probabilities
+    if probabilities is not None:
+        probabilities = {count: float(p) for count, p in probabilities.items()}
     return Transcript(
-        recording=os.fsencode(transcript.recording).decode("utf-8", "replace"),
+        recording=name.decode("utf-8", "replace"),
         seconds=seconds,
         talkers=tuple(_tidy_talker(talker, length) for talker in transcript.talkers),
-        count_probabilities=transcript.count_probabilities,
+        count_probabilities=probabilities,
     )
 
 

@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 from helpers.transcripts import make_transcript
 
@@ -56,12 +57,16 @@ def test_any_times_become_valid():
 
 
 def test_numbers_of_numpy_become_python_floats():
-    np = pytest.importorskip("numpy")
     words = [("w", np.float32(0.1), np.float32(0.3), np.float32(0.5))]
-    made = tidy(make_transcript(words, seconds=np.float64(2.5)))
+    made = tidy(
+        make_transcript(
+            words, seconds=np.float64(2.5), probabilities={1: np.float32(0.75)}
+        )
+    )
     word = made.talkers[0].words[0]
     numbers = [made.seconds, word.start, word.end, word.confidence]
     assert [repr(n) for n in numbers] == ["2.5", "0.1", "0.3", "0.5"]
+    assert repr(made.num_talkers_probability) == "0.75"
 
 
 def test_a_name_that_is_no_utf8_can_be_written():
