@@ -156,7 +156,7 @@ class MTASR:
                 [num_talkers[place] for place in places],
             )
             for place, hypothesis in zip(places, hypotheses):
-                found[place] = self._transcript(
+                found[place] = self.transcript_of(
                     recordings[place].name, lengths[place], hypothesis
                 )
         return [found[place] for place in range(len(recordings))]
@@ -170,9 +170,16 @@ class MTASR:
         samples = to_model(source, fs or self.rate, self.rate, f"recording {name}")
         return Recording(name, samples)
 
-    def _transcript(
+    def transcript_of(
         self, name: str, seconds: float, hypothesis: MixtureHypothesis
     ) -> Transcript:
+        """Say in words and seconds what `speech2text` found.
+
+        Args:
+            name: Of the recording.
+            seconds: Its length.
+            hypothesis: With spans.
+        """
         talkers = tuple(
             self._talker(talker, seconds, hypothesis.num_frames or 0)
             for talker in hypothesis.talkers

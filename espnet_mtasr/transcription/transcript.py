@@ -60,7 +60,7 @@ class Transcript:
         """Probability that there are `num_talkers`; None if the model can't tell."""
         if self.count_probabilities is None:
             return None
-        return self.count_probabilities[self.num_talkers]
+        return self.count_probabilities.get(self.num_talkers)
 
     def as_dict(self) -> Dict[str, Any]:
         """The same as dicts, lists and numbers, for JSON."""
@@ -70,7 +70,13 @@ class Transcript:
             num_talkers=self.num_talkers,
             num_talkers_probability=self.num_talkers_probability,
             talkers=[
-                dict(text=talker.text, words=[vars(word) for word in talker.words])
+                dict(
+                    text=talker.text,
+                    words=[
+                        vars(word) | {"confidence": round(word.confidence, 3)}
+                        for word in talker.words
+                    ],
+                )
                 for talker in self.talkers
             ],
         )

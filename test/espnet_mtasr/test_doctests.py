@@ -6,12 +6,15 @@ import pytest
 
 from espnet_mtasr.asr import ctc_alignment, ctc_beam_search, serialized_ctc
 from espnet_mtasr.mixture import progress
+from espnet_mtasr.scoring import calibration_error, word_matches
 from espnet_mtasr.text import sot
+from espnet_mtasr.transcription import calibration, recordings, words
+
+MODULES = [sot, serialized_ctc, ctc_alignment, ctc_beam_search, progress]
+MODULES += [calibration_error, word_matches, calibration, recordings, words]
 
 
-@pytest.mark.parametrize(
-    "module", [sot, serialized_ctc, ctc_alignment, ctc_beam_search, progress]
-)
+@pytest.mark.parametrize("module", MODULES)
 def test_examples(module):
     failed, attempted = doctest.testmod(module)
     assert attempted > 0

@@ -7,7 +7,6 @@ formats are loaded when a format is first written.
 """
 
 from espnet_mtasr.transcription.formats.files import (
-    name_recordings,
     output_paths,
     write_transcripts,
 )
@@ -16,7 +15,6 @@ from espnet_mtasr.transcription.formats.table import FORMATS, Format, render
 __all__ = [
     "FORMATS",
     "Format",
-    "name_recordings",
     "output_paths",
     "render",
     "write_transcripts",

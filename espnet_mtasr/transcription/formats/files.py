@@ -1,6 +1,5 @@
 """A file per recording and format: where it lies, and how it gets there."""
 
-import os
 from pathlib import Path, PurePosixPath
 from typing import Dict, List, Sequence, Tuple, Union
 
@@ -8,26 +7,6 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.transcription.formats.table import get_format, render
 from espnet_mtasr.transcription.transcript import Transcript
-
-
-def name_recordings(paths: Sequence[Union[str, Path]]) -> List[str]:
-    """Name recordings after their files, with as much of the path as tells them apart.
-
-    Returns:
-        File names without suffix; if two are equal, all get the folders below the one
-        that they have in common (`a/mix`, `b/mix`); if that is not enough, suffixes as
-        well (`mix.wav`, `mix.flac`). Only a file that is given twice has no name of its
-        own, which `output_paths` reports.
-    """
-    files = [Path(os.path.abspath(path)) for path in paths]
-    names = [file.stem for file in files]
-    if len(set(names)) < len(names):
-        common = os.path.commonpath([file.parent for file in files])
-        below = [file.relative_to(common) for file in files]
-        names = [file.with_suffix("").as_posix() for file in below]
-        if len(set(names)) < len(names):
-            names = [file.as_posix() for file in below]
-    return names
 
 
 def output_paths(

@@ -10,7 +10,6 @@ from helpers.transcripts import hard_transcript, make_transcript
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.transcription.formats import (
     FORMATS,
-    name_recordings,
     output_paths,
     render,
     write_transcripts,
@@ -129,21 +128,3 @@ class TestWriteTranscripts:
     def test_unknown_format(self, tmp_path):
         with pytest.raises(UserError, match="unknown format 'doc'"):
             output_paths(["mix"], tmp_path, ["txt", "doc"])
-
-
-@pytest.mark.parametrize(
-    "paths, names",
-    [
-        (["in/a/mix.wav", "in/b/other.flac"], ["mix", "other"]),
-        (["in/a/mix.wav", "in/b/mix.wav", "in/x.wav"], ["a/mix", "b/mix", "x"]),
-        (["mix.wav", "mix.flac"], ["mix.wav", "mix.flac"]),
-        (
-            ["a/mix.wav", "b/mix.wav", "b/mix.flac"],
-            ["a/mix.wav", "b/mix.wav", "b/mix.flac"],
-        ),
-        (["../a/mix.1.wav", "mix.1.wav/../mix.2.wav"], ["mix.1", "mix.2"]),
-        ([], []),
-    ],
-)
-def test_name_recordings(paths, names):
-    assert name_recordings(paths) == names

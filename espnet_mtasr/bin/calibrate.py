@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Calibrate a model's word confidences, and word times, on development sets.
+
+Writes calibration.json beside the checkpoint, where `MTASR` and `mtasr_pack` find it,
+and calibration.md with what it is worth on all sets.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Optional, Sequence
+
+from espnet_mtasr.errors import UserError, run_command_line
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mtasr_train_config", type=Path)
+    parser.add_argument("--mtasr_model_file", type=Path, required=True)
+    parser.add_argument(
+        "--data_dir", type=Path, required=True, help="development set: confidences"
+    )
+    parser.add_argument(
+        "--times_data_dir",
+        type=Path,
+        help="development set with words.ctm (utterance, talker from 1, start, "
+        "duration, word): times are calibrated too",
+    )
+    parser.add_argument(
+        "--test_data_dirs",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="sets on which errors are reported; those with words.ctm for times too",
+    )
+    parser.add_argument("--ngpu", type=int, default=0)
+    return parser
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Calibrate; raises `UserError` where an option or a file must be mended."""
+    args = get_parser().parse_args(cmd)
+    for option in ("mtasr_train_config", "mtasr_model_file"):
+        path = getattr(args, option)
+        if path is not None and not path.is_file():
+            raise UserError(f"--{option} {path}: no such file; train first")
+    times_dirs = [] if args.times_data_dir is None else [args.times_data_dir]
+    for path in (args.data_dir, *times_dirs, *args.test_data_dirs):
+        if not (path / "text").is_file():
+            raise UserError(f"{path}: no data directory with text; run stage 3 first")
+
+    from espnet_mtasr.files import write_whole
+    from espnet_mtasr.inference import Speech2Text
+    from espnet_mtasr.transcription import calibrate
+    from espnet_mtasr.transcription.calibration import FILE_NAME, Calibration
+    from espnet_mtasr.transcription.mtasr import MTASR, check_device
+
+    speech2text = Speech2Text(
+        args.mtasr_train_config,
+        args.mtasr_model_file,
+        device=check_device("cuda" if args.ngpu > 0 else "cpu"),
+        align=True,
+    )
+    plain = MTASR(speech2text, Calibration())
+    decoded = {
+        path.name: calibrate.decode(plain, path)
+        for path in (args.data_dir, *times_dirs, *args.test_data_dirs)
+    }
+    raw = {name: calibrate.judge(plain, of_set) for name, of_set in decoded.items()}
+    calibration = calibrate.fit_confidence(raw[args.data_dir.name], Calibration())
+    for path in times_dirs:
+        calibration = calibrate.fit_times(raw[path.name], calibration)
+    model = MTASR(speech2text, calibration)
+    reports = [
+        calibrate.report(name, raw[name], calibrate.judge(model, of_set))
+        for name, of_set in decoded.items()
+    ]
+    table = calibrate.format_reports(reports)
+    folder = args.mtasr_model_file.parent
+    write_whole(folder / "calibration.md", table)
+    calibration.write(folder / FILE_NAME)
+    print(table, end="")
+    print(f"{folder / FILE_NAME}: {calibration}")
+
+
+if __name__ == "__main__":
+    run_command_line(main)

@@ -1,0 +1,247 @@
+"""Measure on data with known words what a model's scores and frames mean."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.inference import MixtureHypothesis
+from espnet_mtasr.mixture.progress import progress
+from espnet_mtasr.mixture.speech_list import read_speech_list
+from espnet_mtasr.scoring.calibration_error import expected_calibration_error
+from espnet_mtasr.scoring.inputs import read_references
+from espnet_mtasr.scoring.word_matches import match_words
+from espnet_mtasr.transcription.calibration import Calibration, log_odds
+from espnet_mtasr.transcription.mtasr import MTASR
+from espnet_mtasr.transcription.recordings import to_model
+from espnet_mtasr.transcription.transcript import Word
+
+# Beside wav.scp, where it is known when each word was said: UTTERANCE TALKER START
+# DURATION WORD, talkers from 1 in onset order, in seconds.
+WORD_TIMES = "words.ctm"
+
+# Start and end in seconds.
+Span = Tuple[float, float]
+
+
+class Decoded(NamedTuple):
+    """A mixture of a data directory, decoded.
+
+    Attributes:
+        seconds: Its length.
+        hypothesis: With spans.
+        reference: What was said, a text per talker.
+        times: Starts and ends in seconds of the talkers' words, where they are known.
+    """
+
+    seconds: float
+    hypothesis: MixtureHypothesis
+    reference: List[str]
+    times: Dict[int, List[Span]]
+
+
+class Heard(NamedTuple):
+    """A word that the model wrote.
+
+    Attributes:
+        word: With its confidence and times.
+        correct: Whether it was said.
+        said: Start and end in seconds of the word that was said; None: not known.
+    """
+
+    word: Word
+    correct: bool
+    said: Optional[Span] = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What calibration is worth on a set.
+
+    Attributes:
+        set: Its name.
+        words: Words that the model wrote.
+        correct: Percent of them that are right.
+        raw_error: Expected calibration error in percent, of CTC's probabilities.
+        error: The same of the confidences.
+        timed: Right words whose times are known.
+        start_error: Median distance in seconds of their starts; None if there are none.
+        end_error: The same of their ends.
+    """
+
+    set: str
+    words: int
+    correct: float
+    raw_error: float
+    error: float
+    timed: int
+    start_error: Optional[float]
+    end_error: Optional[float]
+
+
+def decode(model: MTASR, data_dir: Path) -> List[Decoded]:
+    """Decode a data directory, with the talker counts that the model predicts.
+
+    Raises:
+        UserError: the directory is not in order.
+    """
+    references = read_references(data_dir, model.talker_counts).texts
+    times = read_word_times(data_dir, references)
+    speech = read_speech_list(data_dir)
+    decoded = []
+    for utt in progress(references, len(references), f"{data_dir.name}: decoded"):
+        samples = to_model(speech[utt].read(), model.rate, model.rate, utt)
+        (hypothesis,) = model.speech2text([samples])
+        seconds = len(samples) / model.rate
+        decoded.append(
+            Decoded(seconds, hypothesis, references[utt], times.get(utt, {}))
+        )
+    return decoded
+
+
+def judge(model: MTASR, decoded: Sequence[Decoded]) -> List[Heard]:
+    """Return the words that a model makes of what it decoded, right or wrong."""
+    heard = []
+    for mixture in decoded:
+        transcript = model.transcript_of("", mixture.seconds, mixture.hypothesis)
+        texts = [talker.text for talker in transcript.talkers]
+        for match in match_words(mixture.reference, texts):
+            word = transcript.talkers[match.stream].words[match.place]
+            times = mixture.times.get(match.talker) if match.correct else None
+            heard.append(Heard(word, match.correct, times and times[match.spoken]))
+    return heard
+
+
+def read_word_times(
+    data_dir: Path, references: Dict[str, List[str]]
+) -> Dict[str, Dict[int, List[Span]]]:
+    """Read `WORD_TIMES`, if it is there: by utterance, by talker from 0.
+
+    Raises:
+        UserError: a line is bad, or the words are not those of `references`.
+    """
+    path = data_dir / WORD_TIMES
+    words: Dict[Tuple[str, int], List[str]] = {}
+    times: Dict[str, Dict[int, List[Span]]] = {}
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            utt, talker, start, seconds, word = line.split()
+            place = int(talker) - 1
+            span = (float(start), float(start) + float(seconds))
+        except ValueError:
+            raise UserError(
+                f"{path}:{number}: is not 'utterance talker start duration word'"
+            ) from None
+        words.setdefault((utt, place), []).append(word)
+        times.setdefault(utt, {}).setdefault(place, []).append(span)
+    for (utt, talker), said in words.items():
+        texts = references.get(utt, [])
+        if not 0 <= talker < len(texts) or texts[talker].split() != said:
+            raise UserError(
+                f"{path}: the words of {utt}, talker {talker + 1}, are not those of "
+                f"text; mend one of them"
+            )
+    return times
+
+
+def _lines(path: Path) -> Iterator[str]:
+    if path.exists():
+        yield from path.read_text(encoding="utf-8").splitlines()
+
+
+def fit_confidence(heard: Sequence[Heard], calibration: Calibration) -> Calibration:
+    """Return `calibration` with the slope and intercept that fit (Platt scaling).
+
+    Args:
+        heard: By a model with `Calibration()`.
+        calibration: Its other numbers stay.
+
+    Raises:
+        UserError: all words are right, or all are wrong.
+    """
+    answers = [h.correct for h in heard]
+    if len(set(answers)) < 2:
+        kind = "right" if any(answers) else "wrong"
+        raise UserError(
+            f"--data_dir: all {len(answers)} written words are {kind}: nothing can be "
+            f"learnt of confidences; give more data"
+        )
+    from sklearn.linear_model import LogisticRegression
+
+    odds = [[log_odds(h.word.confidence)] for h in heard]
+    # So weak a prior that it only keeps separable data finite.
+    fit = LogisticRegression(C=1e6).fit(odds, answers)
+    return replace(
+        calibration, slope=float(fit.coef_[0, 0]), intercept=float(fit.intercept_[0])
+    )
+
+
+def fit_times(heard: Sequence[Heard], calibration: Calibration) -> Calibration:
+    """Return `calibration` with the shifts that bring the median errors to 0.
+
+    Args:
+        heard: By a model with `Calibration()`.
+        calibration: Its other numbers stay.
+
+    Raises:
+        UserError: of no right word the times are known.
+    """
+    timed = [h for h in heard if h.said is not None]
+    if not timed:
+        raise UserError(
+            f"--times_data_dir: has no {WORD_TIMES} with words that the model writes"
+        )
+    return replace(
+        calibration,
+        start_seconds=median(h.said[0] - h.word.start for h in timed),
+        end_seconds=median(h.said[1] - h.word.end for h in timed),
+    )
+
+
+def report(name: str, raw: Sequence[Heard], calibrated: Sequence[Heard]) -> Report:
+    """Summarize the words of a set, judged without and with calibration.
+
+    Raises:
+        UserError: there are none.
+    """
+    if not raw:
+        raise UserError(f"{name}: the model writes no words of it")
+    correct = [h.correct for h in raw]
+    raw_error, error = (
+        100 * expected_calibration_error([h.word.confidence for h in heard], correct)
+        for heard in (raw, calibrated)
+    )
+    timed = [h for h in calibrated if h.said is not None]
+    starts = [abs(h.said[0] - h.word.start) for h in timed]
+    ends = [abs(h.said[1] - h.word.end) for h in timed]
+    return Report(
+        name,
+        len(raw),
+        100 * sum(correct) / len(raw),
+        raw_error,
+        error,
+        len(timed),
+        median(starts) if starts else None,
+        median(ends) if ends else None,
+    )
+
+
+def format_reports(reports: Sequence[Report]) -> str:
+    """Return a table in Markdown."""
+
+    def seconds(value: Optional[float]) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    lines = [
+        "| set | written words | right % | ECE % of CTC's probabilities | ECE % of "
+        "confidences | words with known times | median error of start (s) | of end (s) "
+        "|",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {r.set} | {r.words} | {r.correct:.1f} | {r.raw_error:.1f} | {r.error:.1f} "
+        f"| {r.timed} | {seconds(r.start_error)} | {seconds(r.end_error)} |"
+        for r in reports
+    ]
+    return "\n".join(lines) + "\n"
