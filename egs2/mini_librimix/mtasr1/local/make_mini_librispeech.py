@@ -140,17 +140,36 @@ def finish(samples, rate: int, warp: float, rng):
     Returns:
         (M,) float32 at 16 kHz.
     """
-    import numpy as np
+    samples = warped(samples, rate, warp)
+    first, last = loud_part(samples)
+    margin = RATE // 12
+    return leveled(samples[max(0, first - margin) : last + margin], rng)
+
+
+def warped(samples, rate: int, warp: float):
+    """Bring (N,) at `rate` Hz to 16 kHz, and warp the vocal tract."""
     from scipy.signal import resample_poly
 
     ratio = (Fraction(RATE, rate) / Fraction(warp)).limit_denominator(100)
     if ratio != 1:
         samples = resample_poly(samples, ratio.numerator, ratio.denominator)
+    return samples
+
+
+def loud_part(samples) -> Tuple[int, int]:
+    """Return the first and the last sample of (N,) at 16 kHz that is no silence."""
+    import numpy as np
+
     window = RATE // 50
     energy = np.convolve(samples**2, np.ones(window) / window, "same")
     loud = np.flatnonzero(energy > energy.max() * 0.02**2)
-    margin = RATE // 12
-    samples = samples[max(0, loud[0] - margin) : loud[-1] + margin]
+    return loud[0], loud[-1]
+
+
+def leveled(samples, rng):
+    """Add a faint floor to (N,), set its level, and return float32."""
+    import numpy as np
+
     # Digital silence would give log features no recording has.
     samples = samples + rng.standard_normal(len(samples)) * 1e-4
     level = 10 ** ((-26 + rng.uniform(-3, 3)) / 20)
