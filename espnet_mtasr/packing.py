@@ -12,17 +12,20 @@ import os
 import shutil
 import tempfile
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
 from espnet2.main_funcs.pack_funcs import pack, unpack
 from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 
+from espnet_mtasr import __version__
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
 from espnet_mtasr.inference import Speech2Text
+from espnet_mtasr.model_card import CARD_FILE, FACTS_FILE, write_card
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.tasks.options import flatten, is_part
 
@@ -48,6 +51,7 @@ MODEL_OPTIONS = (
     "bpemodel",
     "cleaner",
     "g2p",
+    "sampling_rate",
 )
 # How it was trained, for readers and for fine-tuning.
 TRAINING_OPTIONS = (
@@ -77,6 +81,7 @@ def pack_model(
     dtype: str = "float32",
     option: Sequence[Path] = (),
     max_mb: Optional[float] = None,
+    card: Optional[Mapping[str, Any]] = None,
 ) -> List[str]:
     """Pack a model, and load it from the archive to be sure that it can be.
 
@@ -89,6 +94,9 @@ def pack_model(
         option: Further files. RESULTS.md, results.json and the plots (*.png, and
             images/*.png) that lie beside config.yaml are packed without being named.
         max_mb: Largest size of the archive, in millions of bytes; None: any.
+        card: For the model card README.md, what isn't in the model: `recipe`
+            (`model_card.read_recipe_entries`), `pretrained`
+            (`model_card.read_pretrained`), `commands` (of the training), `mixtures`.
 
     Returns:
         Names of the packed files.
@@ -112,11 +120,13 @@ def pack_model(
     if config.get("normalize_conf", {}).get("stats_file") is not None:
         sources.append(Path(args.normalize_conf["stats_file"]))
         config["normalize_conf"]["stats_file"] = sources[-1].name
-    names = ["config.yaml", model_file.name, *(path.name for path in sources)]
+    beside = [path.name for path in sources] + [FACTS_FILE, CARD_FILE]
+    names = ["config.yaml", model_file.name, *beside]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"two files are named {name}; rename one of them")
     state = stored_weights(model, model_file, dtype)
+    facts = {**(card or {}), **card_facts(model, args, model_file, dtype)}
     del model
 
     with tempfile.TemporaryDirectory(prefix="mtasr_pack.") as temporary:
@@ -127,13 +137,16 @@ def pack_model(
         torch.save(state, staging / model_file.name)
         with (staging / "config.yaml").open("w", encoding="utf-8") as f:
             yaml_no_alias_safe_dump(config, f, indent=4, sort_keys=False)
+        with (staging / FACTS_FILE).open("w", encoding="utf-8") as f:
+            yaml_no_alias_safe_dump(facts, f, sort_keys=False)
+        write_card(staging, outpath.name)
         # ESPnet names files by their place below the current folder. It prints a line
         # per file.
         with contextlib.chdir(staging), contextlib.redirect_stdout(io.StringIO()):
             pack(
                 files={"mtasr_model_file": model_file.name},
                 yaml_files={"mtasr_train_config": "config.yaml"},
-                option=[path.name for path in sources],
+                option=beside,
                 outpath=archive,
             )
         archive = compressed(archive)
@@ -198,6 +211,32 @@ def packed_config(args: argparse.Namespace, model: MTASRModel) -> Dict[str, Any]
     defaults = vars(MTASRTask.get_parser().parse_args([]))
     defaults.pop("required")
     return {**defaults, **config}
+
+
+def card_facts(
+    model: MTASRModel, args: argparse.Namespace, model_file: Path, dtype: str
+) -> Dict[str, Any]:
+    """Return what the model card tells of the model itself.
+
+    Args:
+        model: As it was loaded, without teacher.
+        args: As `MTASRTask.build_model_from_file` returns them.
+        model_file: Its checkpoint.
+        dtype: Type that the weights are stored in.
+    """
+    return {
+        "model_file": model_file.name,
+        "dtype": dtype,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "talker_counts": list(model.talker_counts),
+        "token_type": args.token_type,
+        "units": len(model.token_list),
+        "sampling_rate": args.sampling_rate,
+        "versions": {
+            name: version(name) for name in ("espnet", "torch", "transformers")
+        }
+        | {"espnet_mtasr": __version__},
+    }
 
 
 def stored_weights(

@@ -7,7 +7,7 @@ by unzip. It holds no language model and needs no pretrained encoder.
 
 import argparse
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 from espnet_mtasr.errors import UserError, run_command_line
 
@@ -45,8 +45,47 @@ def get_parser() -> argparse.ArgumentParser:
         help="A further file to pack; RESULTS.md, results.json and the plots beside "
         "config.yaml come without being named",
     )
+    add(
+        "model_card",
+        type=Path,
+        help="What the recipe tells about its models in README.md, the model card "
+        "(YAML; conf/model_card.yaml of a recipe of ours)",
+    )
+    add("pretrained", type=Path, help="Stage 6's models.json, for the model card")
+    add("mixtures", help="Which mixtures it was trained and measured on, in words")
+    add(
+        "commands",
+        type=Path,
+        help="File with the commands that trained it, for the model card; .commands "
+        "beside config.yaml if left out",
+    )
     add("max_mb", type=float, help="Refuse an archive of more millions of bytes")
     return parser
+
+
+def read_card_facts(args: argparse.Namespace, folder: Path) -> Dict[str, Any]:
+    """Return what the options tell for the model card.
+
+    Args:
+        args: Options.
+        folder: That of config.yaml.
+
+    Raises:
+        UserError: one of the files is damaged.
+    """
+    from espnet_mtasr.model_card import read_pretrained, read_recipe_entries
+
+    facts: Dict[str, Any] = {}
+    if args.model_card is not None:
+        facts["recipe"] = read_recipe_entries(args.model_card)
+    if args.pretrained is not None:
+        facts["pretrained"] = read_pretrained(args.pretrained)
+    if args.mixtures:
+        facts["mixtures"] = " ".join(args.mixtures.split())
+    commands = args.commands or folder / ".commands"
+    if commands.is_file():
+        facts["commands"] = commands.read_text(encoding="utf-8").splitlines()
+    return facts
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
@@ -62,12 +101,16 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     for name, path in (
         ("mtasr_model_file", args.mtasr_model_file),
         ("mtasr_train_config", config),
+        ("pretrained", args.pretrained),
+        ("commands", args.commands),
         *(("option", path) for path in args.option),
     ):
-        if not path.is_file():
+        if path is not None and not path.is_file():
             raise UserError(
                 f"--{name} {path}: no such file; train first or name another"
             )
+
+    card = read_card_facts(args, config.parent)
 
     from espnet_mtasr.packing import pack_model
 
@@ -78,6 +121,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         dtype=args.dtype,
         option=args.option,
         max_mb=args.max_mb,
+        card=card,
     )
     megabytes = args.outpath.stat().st_size / 1e6
     print(f"{args.outpath}: {megabytes:.2f} MB, {args.dtype}: {', '.join(names)}")

@@ -123,8 +123,8 @@ def test_what_is_in_it(archive, recipe):
     with zipfile.ZipFile(archive[0]) as f:
         assert str(recipe).encode() not in f.read("config.yaml") + f.read("meta.yaml")
         assert sorted(f.namelist()) == sorted(
-            "meta.yaml config.yaml model.pth bpe.model RESULTS.md learning_curve.png"
-            "".split()
+            "meta.yaml config.yaml model.pth bpe.model RESULTS.md learning_curve.png "
+            "model_card.yaml README.md".split()
         )
         config = yaml.safe_load(f.read("config.yaml"))
         meta = yaml.safe_load(f.read("meta.yaml"))

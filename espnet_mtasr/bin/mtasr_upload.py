@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Stage 15: upload a packed model to the Hugging Face hub.
+
+Its files are committed unpacked, so that `MTASR.from_pretrained("owner/name")` finds
+them. Called again, after an interruption too, it sends what isn't there yet.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Optional, Sequence
+
+from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.hub import is_repository_id
+
+BOOLEANS = ("private", "dry_run", "check_access")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(
+        description="Upload a packed model to the Hugging Face hub",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+    def add(name: str, **kwargs) -> None:
+        names = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
+        parser.add_argument(*names, **kwargs)
+
+    add("packed_model", type=Path, required=True, help="Archive of stage 14")
+    add("hf_repo", required=True, help="owner/name; made if it isn't there")
+    add("private", default="false", help="true: a new repository is private")
+    add(
+        "dry_run",
+        default="false",
+        help="true: write what would be uploaded into a folder, with no network",
+    )
+    add(
+        "output_dir",
+        type=Path,
+        help="The folder of --dry_run; beside the archive if left out",
+    )
+    add(
+        "check_access",
+        default="false",
+        help="true: only find what would stop an upload; the archive need not be there",
+    )
+    return parser
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Upload; raises `UserError` where something must be mended."""
+    args = get_parser().parse_args(cmd)
+    for name in BOOLEANS:
+        if getattr(args, name) not in ("true", "false"):
+            value = getattr(args, name)
+            raise UserError(f"--{name} takes true or false, not '{value}'")
+    if not is_repository_id(args.hf_repo):
+        raise UserError(f"--hf_repo {args.hf_repo}: is not formed as owner/name")
+    if args.check_access == "true":
+        from espnet_mtasr.uploading import check_access
+
+        me = check_access(args.hf_repo)
+        print(f"{args.hf_repo}: {me['name']} may write to it")
+        return
+    if not args.packed_model.is_file():
+        raise UserError(
+            f"--packed_model {args.packed_model}: no such file; run stage 14 first"
+        )
+
+    from espnet_mtasr.uploading import check_access, prepare_folder, upload_folder
+
+    visibility = "private" if args.private == "true" else "public"
+    if args.dry_run == "true":
+        folder = args.output_dir or args.packed_model.with_suffix("")
+        names = prepare_folder(args.packed_model, folder, args.hf_repo)
+        print(
+            f"Dry run, nothing is uploaded. {folder} holds what would go to "
+            f"{args.hf_repo} ({visibility} if it is new):"
+        )
+        for name in names:
+            print(f"{(folder / name).stat().st_size / 1e6:9.2f} MB  {name}")
+        return
+    check_access(args.hf_repo)
+    # Beside the archive there is room for its like.
+    beside = args.packed_model.absolute().parent
+    with tempfile.TemporaryDirectory(dir=beside, prefix="upload.") as temporary:
+        folder = Path(temporary) / "files"
+        prepare_folder(args.packed_model, folder, args.hf_repo)
+        commit = upload_folder(folder, args.hf_repo, args.private == "true")
+    print(f"{args.packed_model} is at {args.hf_repo}: {commit}")
+
+
+if __name__ == "__main__":
+    run_command_line(main)

@@ -1,0 +1,98 @@
+"""What the Hugging Face hub refuses, as one line each.
+
+`huggingface_hub` is imported where it is used: names and ids are checked before that.
+"""
+
+import contextlib
+import re
+from typing import Iterator, Optional
+
+from espnet_mtasr.errors import UserError
+
+_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+def is_repository_id(name: str) -> bool:
+    """Say whether a name is formed as `owner/name`.
+
+    >>> is_repository_id("espnet/model"), is_repository_id("../model")
+    (True, False)
+    """
+    return _REPOSITORY.fullmatch(name) is not None
+
+
+@contextlib.contextmanager
+def hub_errors(about: str) -> Iterator[None]:
+    """Turn what the hub's client raises into `UserError`.
+
+    Args:
+        about: What the message begins with, for instance `--hf_repo owner/name`.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as e:
+        reason = _reason(e)
+        if reason is None:
+            raise
+        raise UserError(f"{about}: {reason}") from e
+
+
+def endpoint() -> str:
+    """Return the hub's address, which HF_ENDPOINT may name."""
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+def _reason(error: BaseException) -> Optional[str]:
+    """Reason and mend; None for what isn't about the hub."""
+    from huggingface_hub import errors
+
+    # Most special first: they are each other's bases.
+    known = {
+        errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE forbids to ask the hub; unset it",
+        errors.LocalEntryNotFoundError: f"is not cached, and {endpoint()} can't be "
+        "reached; check the network (HF_ENDPOINT, HF_HUB_OFFLINE) and try again",
+        errors.GatedRepoError: "is gated; ask for access on its hub page and run "
+        "'hf auth login'",
+        errors.RevisionNotFoundError: "the hub has no such revision; its page lists "
+        "them under 'History'",
+        errors.RepositoryNotFoundError: "the hub has no such repository for you; check "
+        "the name, and run 'hf auth login' if it is private",
+        errors.HFValidationError: f"{error}; give another name",
+    }
+    for kind, reason in known.items():
+        if isinstance(error, kind):
+            return reason
+    if isinstance(error, errors.HfHubHTTPError):
+        return _refusal(error)
+    # The bases of the hub's error are those of its HTTP library: network errors too.
+    if isinstance(error, errors.HfHubHTTPError.__bases__):
+        return (
+            f"{endpoint()} can't be reached ({type(error).__name__}: {error}); check "
+            f"the network and try again"
+        )
+    if isinstance(error, RuntimeError):
+        # So the client tells of a file whose transfer failed.
+        inner = error.__cause__ and _reason(error.__cause__)
+        return inner or f"the transfer failed ({error}); try again"
+    return None
+
+
+def _refusal(error) -> str:
+    """Reason and mend of an answer that is an HTTP error."""
+    status = error.response.status_code
+    said = error.server_message or error.response.headers.get("X-Error-Message") or ""
+    if status == 401:
+        return (
+            f"{endpoint()} refuses the token; run 'hf auth login', or set HF_TOKEN to "
+            f"a valid one"
+        )
+    if status == 403:
+        return (
+            f"the token may not write to it ({said or 'forbidden'}); name a "
+            f"repository of your own, or take a token with write access"
+        )
+    return f"{endpoint()} answers {status} ({said or error}); try again later"

@@ -1,0 +1,322 @@
+"""The model card: README.md of a packed model, as the Hugging Face hub shows it.
+
+After M. Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019), with the front
+matter that the hub reads. Every figure comes from a file: results.json, and
+`model_card.yaml`, in which packing notes what only it knows. So the card can be written
+anew from an unpacked model, for instance under the name that it gets on the hub.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+import yaml
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import write_whole
+
+CARD_FILE = "README.md"
+FACTS_FILE = "model_card.yaml"
+TAGS = (
+    "espnet",
+    "audio",
+    "automatic-speech-recognition",
+    "multi-talker",
+    "overlapped-speech",
+    "serialized-ctc",
+)
+# What a recipe may tell in its conf/model_card.yaml, and the type of it.
+RECIPE_ENTRIES = {
+    "title": str,
+    "summary": str,
+    "language": list,
+    "license": str,
+    "license_name": str,
+    "license_note": str,
+    "datasets": list,
+    "data": list,
+    "pretrained": dict,
+    "limits": list,
+    "holds_for_mixtures": str,
+}
+UNKNOWN = "not known to the recipe"
+
+CITATIONS = """```bibtex
+@inproceedings{shi2026distilling,
+  title     = {Distilling {LLM} Semantic Priors into Encoder-Only Multi-Talker {ASR}
+               with Talker-Count Routing},
+  author    = {Shi, H. and Fujita, Y. and Koshkin, R. and Zhao, M. and Gao, Y. and
+               Liu, L. and Sudo, Y.},
+  booktitle = {Proc. Interspeech},
+  year      = {2026},
+  note      = {arXiv:2603.10587}
+}
+@inproceedings{watanabe2018espnet,
+  title     = {{ESPnet}: End-to-End Speech Processing Toolkit},
+  author    = {Shinji Watanabe and Takaaki Hori and Shigeki Karita and Tomoki Hayashi
+               and Jiro Nishitoba and Yuya Unno and Nelson {Enrique Yalta Soplin} and
+               Jahn Heymann and Matthew Wiesner and Nanxin Chen and
+               Adithya Renduchintala and Tsubasa Ochiai},
+  booktitle = {Proc. Interspeech},
+  year      = {2018},
+  pages     = {2207--2211}
+}
+```"""
+
+
+def read_recipe_entries(path: Path) -> Dict[str, Any]:
+    """Read what a recipe tells about its models.
+
+    Raises:
+        UserError: no such file, no YAML mapping, an unknown entry, or one of another
+            type.
+    """
+    if not path.is_file():
+        raise UserError(f"--model_card {path}: no such file; name another")
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        reason = " ".join(str(e).split())
+        raise UserError(f"{path}: is not YAML ({reason}); mend it") from e
+    if not isinstance(entries, dict):
+        raise UserError(f"{path}: holds no 'key: value' lines; mend it")
+    for name, value in entries.items():
+        if name not in RECIPE_ENTRIES:
+            known = ", ".join(RECIPE_ENTRIES)
+            raise UserError(f"{path}: unknown entry {name}; known are {known}")
+        if not isinstance(value, RECIPE_ENTRIES[name]):
+            raise UserError(
+                f"{path}: {name} is no {RECIPE_ENTRIES[name].__name__}; mend it"
+            )
+    for row in entries.get("data", []):
+        if not (isinstance(row, dict) and {"name", "licence"} <= set(row)):
+            raise UserError(f"{path}: an entry of data lacks name or licence; add it")
+    return entries
+
+
+def read_pretrained(path: Path) -> Dict[str, Dict[str, Optional[str]]]:
+    """Read stage 6's models.json: the pretrained parts' sources and revisions.
+
+    Of a source in a folder the folder's name is kept, not its place.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        pins = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            role: {
+                "source": _without_place(pin["source"]),
+                "revision": pin.get("revision"),
+            }
+            for role, pin in pins.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise UserError(f"{path}: can't be read ({e}); run stage 6 again") from e
+
+
+def _without_place(source: str) -> str:
+    return Path(source).name if Path(source).is_absolute() else source
+
+
+def write_card(folder: Path, model: str) -> None:
+    """Write README.md of an unpacked model, from its model_card.yaml and results.json.
+
+    Args:
+        folder: Of the model.
+        model: What `MTASR.from_pretrained` takes: a hub id or a zip's name.
+
+    Raises:
+        UserError: one of the two files is damaged.
+    """
+    facts: Dict[str, Any] = {}
+    results = None
+    if (folder / FACTS_FILE).is_file():
+        facts = _load(yaml.safe_load, folder / FACTS_FILE)
+    if (folder / "results.json").is_file():
+        results = _load(json.loads, folder / "results.json")
+    try:
+        card = format_card(facts, results, model)
+    except (KeyError, TypeError, AttributeError, ValueError) as e:
+        raise UserError(
+            f"{folder}: no card can be made of its {FACTS_FILE} and results.json "
+            f"({type(e).__name__}: {e}); score and pack the model again"
+        ) from e
+    write_whole(folder / CARD_FILE, card)
+
+
+def _load(load, path: Path) -> Any:
+    try:
+        return load(path.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError) as e:
+        raise UserError(f"{path.name}: is damaged ({e}); pack the model again") from e
+
+
+def format_card(
+    facts: Mapping[str, Any], results: Optional[Mapping[str, Any]], model: str
+) -> str:
+    """Return the card, as Markdown.
+
+    Args:
+        facts: As `packing.pack_model` notes them; whatever is missing is said to be
+            unknown.
+        results: Content of results.json; None: the model was not scored.
+        model: What `MTASR.from_pretrained` takes.
+    """
+    recipe = dict(facts.get("recipe", {}))
+    mixtures = facts.get("mixtures") or (results or {}).get("mixtures")
+    wanted = recipe.pop("holds_for_mixtures", None)
+    foreign = wanted is not None and mixtures is not None and wanted not in mixtures
+    if foreign:
+        # The recipe speaks of its own data; who brought others must speak of these.
+        recipe = {"title": recipe.get("title")}
+    sections = [
+        _front_matter(recipe),
+        f"# {recipe.get('title') or 'Multi-talker speech recognition'}",
+        _what_it_is(facts, recipe),
+        "## Use",
+        _use(model),
+        "## Trained and measured on",
+        mixtures or "Mixtures: not told.",
+        "## Results",
+        _results(facts, results),
+        "## Limits",
+        _limits(recipe, foreign),
+        "## Licences",
+        _licences(facts, recipe),
+        "## How it was made",
+        _how(facts),
+        "## Citation",
+        CITATIONS,
+    ]
+    return "\n\n".join(section.strip() for section in sections) + "\n"
+
+
+def _front_matter(recipe: Mapping[str, Any]) -> str:
+    entries: Dict[str, Any] = {"tags": list(TAGS), "library_name": "espnet"}
+    entries["pipeline_tag"] = "automatic-speech-recognition"
+    for name in ("language", "license", "license_name", "datasets"):
+        if recipe.get(name):
+            entries[name] = recipe[name]
+    return f"---\n{yaml.safe_dump(entries, sort_keys=False)}---"
+
+
+def _what_it_is(facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    counts = facts.get("talker_counts")
+    talkers = " or ".join(str(count) for count in counts) if counts else "several"
+    parts = [
+        recipe.get("summary") or "",
+        f"It writes down what each of {talkers} talkers says in a single-channel "
+        f"recording in which they talk over each other, first to begin first. A speech "
+        f"encoder, a separator and a CTC head per talker write all talkers at once; a "
+        f"talker-count head chooses the branch. The method is that of Shi et al., "
+        f"Interspeech 2026 ([arXiv 2603.10587](https://arxiv.org/abs/2603.10587)); this "
+        f"is an independent implementation, espnet_mtasr, on ESPnet2. No language model "
+        f"is in here, and none is needed.",
+    ]
+    if facts.get("parameters"):
+        parts.append(
+            f"{facts['parameters']:,} parameters, stored as {facts['dtype']}; "
+            f"{facts['units']} CTC units ({facts['token_type']}); "
+            f"{facts['sampling_rate']} Hz."
+        )
+    return "\n\n".join(part.strip() for part in parts if part)
+
+
+def _use(model: str) -> str:
+    return f"""```python
+from espnet_mtasr import MTASR
+
+model = MTASR.from_pretrained("{model}")
+print(model.transcribe("mix.wav"))
+```
+
+or `espnet-mtasr transcribe --model {model} mix.wav`."""
+
+
+def _results(facts: Mapping[str, Any], results: Optional[Mapping[str, Any]]) -> str:
+    if results is None:
+        return "Missing: this model was packed without having been scored."
+    from espnet_mtasr.scoring.results import format_main_table
+
+    parts = []
+    measured, packed = Path(results["model"]).name, facts.get("model_file")
+    if packed is not None and measured != packed:
+        parts.append(
+            f"**Measured with {measured}, which is not the checkpoint {packed} that is "
+            f"packed here.**"
+        )
+    parts += [
+        f"Measured on {results['mixtures']}:",
+        format_main_table(results),
+        "cpWER: concatenated minimum-permutation word error rate. The talker count is "
+        "predicted, except where it is given. RTF: decoding time / audio duration, "
+        "one mixture after the other. `RESULTS.md` beside this card names machine and "
+        "command, and breaks the figures down.",
+    ]
+    if facts.get("dtype") not in (None, "float32"):
+        parts.append(
+            f"Measured before the weights were rounded to {facts['dtype']} for packing."
+        )
+    return "\n\n".join(parts)
+
+
+def _limits(recipe: Mapping[str, Any], foreign: bool) -> str:
+    limits = [
+        "It is made for the talker counts above; other counts get one of these.",
+        "It knows talkers by when they begin to speak: who begins at the same time may "
+        "be swapped.",
+    ]
+    if foreign:
+        limits.insert(
+            0,
+            "It was trained on other data than the recipe's own; what that limits, and "
+            "its licence, must be told by who trained it.",
+        )
+    return _bullets([*recipe.get("limits", []), *limits])
+
+
+def _licences(facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    rows = [
+        [f"data: {row['name']}", row["licence"], row.get("note", "")]
+        for row in recipe.get("data", [])
+    ]
+    licences = recipe.get("pretrained", {})
+    roles = {"encoder": "pretrained encoder", "llm": "teacher in training, not in here"}
+    for role, pin in facts.get("pretrained", {}).items():
+        revision = f"revision {pin['revision']}" if pin.get("revision") else ""
+        licence = licences.get(pin["source"], f"{UNKNOWN}; see its page")
+        rows.append([f"{roles.get(role, role)}: {pin['source']}", licence, revision])
+    parts = [
+        f"This model: {recipe.get('license') or 'not stated'}. "
+        + (recipe.get("license_note") or "").strip()
+    ]
+    if rows:
+        parts.append(_table(["part", "licence, as far as known", ""], rows))
+    else:
+        parts.append(f"Licences of data and pretrained parts: {UNKNOWN}.")
+    return "\n\n".join(parts)
+
+
+def _how(facts: Mapping[str, Any]) -> str:
+    commands = facts.get("commands") or []
+    parts = []
+    if commands:
+        listed = "\n".join(command.strip() for command in commands)
+        parts.append(f"Trained by\n\n```sh\n{listed}\n```")
+    else:
+        parts.append("The command that trained it was not noted.")
+    versions = facts.get("versions", {})
+    if versions:
+        said = ", ".join(f"{name} {version}" for name, version in versions.items())
+        parts.append(f"Packed with {said}. `config.yaml` holds the configuration.")
+    return "\n\n".join(parts)
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {' '.join(line.split())}" for line in lines)
+
+
+def _table(header: Sequence[str], rows: List[List[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

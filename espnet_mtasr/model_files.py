@@ -1,0 +1,246 @@
+"""Find a model's files: in a folder, in a zip, on the Hugging Face hub, or by its name.
+
+What `espnet_model_zoo.downloader.ModelDownloader` does for ESPnet's models, for all
+that this package's users have at hand: meta.yaml says which file is which, as
+espnet2.main_funcs.pack_funcs writes it.
+"""
+
+import hashlib
+import os
+import stat
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Any, Dict, Optional, Union
+
+import yaml
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.hub import hub_errors, is_repository_id
+
+# Models that come with the package, below its folder.
+KNOWN_MODELS = {"mini": "models/mtasr_mini.zip"}
+CACHE_VARIABLE = "ESPNET_MTASR_CACHE"
+# What a recipe decodes with, where a folder holds a whole training.
+PREFERRED_MODEL = "valid.loss_ctc.ave.pth"
+
+ModelFiles = Dict[str, str]
+
+
+def fetch_model(tag_or_zip_or_folder: Union[str, Path]) -> ModelFiles:
+    """Return where a model's files are, after a download or unpacking if need be.
+
+    Args:
+        tag_or_zip_or_folder: A name in `KNOWN_MODELS`; a folder: an unpacked model or a
+            training's; a checkpoint `.pth` with config.yaml beside it; a `.zip`, which
+            is unpacked into `$ESPNET_MTASR_CACHE` (`~/.cache/espnet_mtasr`) under the
+            hash of its content; or `owner/name[@revision]` on the hub, kept in the
+            hub's own cache and found there without network.
+
+    Returns:
+        Absolute paths under the names that `Speech2Text` takes: `mtasr_train_config`
+        and `mtasr_model_file`.
+
+    Raises:
+        UserError: there is no such model, or it is damaged, or not of this package.
+    """
+    tag = str(tag_or_zip_or_folder)
+    if tag in KNOWN_MODELS:
+        archive = Path(__file__).parent / KNOWN_MODELS[tag]
+        if not archive.is_file():
+            raise UserError(
+                f"model {tag}: its file {KNOWN_MODELS[tag]} is missing in the "
+                f"installed package; install it from a full clone, or name a zip"
+            )
+        return unpack_cached(archive)
+    path = Path(tag).expanduser()
+    if path.is_dir():
+        return files_of(path)
+    if path.is_file() and path.suffix == ".pth":
+        return _checked(path.parent, {"mtasr_model_file": path.name}, tag)
+    if path.is_file():
+        return unpack_cached(path)
+    if path.suffix in (".zip", ".pth"):
+        raise UserError(f"model {tag}: no such file; name another")
+    repository, _, revision = tag.partition("@")
+    if is_repository_id(repository):
+        return _from_hub(repository, revision or None)
+    raise UserError(
+        f"model {tag}: is no folder, no file, no model on the hub (owner/name) and "
+        f"none of the package ({', '.join(KNOWN_MODELS)}); name one of these"
+    )
+
+
+def model_name(tag_or_zip_or_folder: Union[str, Path]) -> str:
+    """Return a name for a model's results: the last part, without `.zip`.
+
+    >>> model_name("owner/name@v1"), model_name("exp/some.zip"), model_name("mini")
+    ('name', 'some', 'mini')
+    """
+    tag = str(tag_or_zip_or_folder)
+    if not Path(tag).exists():
+        tag = tag.partition("@")[0]
+    return Path(tag).absolute().name.removesuffix(".zip").removesuffix(".pth")
+
+
+def cache_folder() -> Path:
+    """Return where zips are unpacked."""
+    folder = os.environ.get(CACHE_VARIABLE) or "~/.cache/espnet_mtasr"
+    return Path(folder).expanduser().absolute()
+
+
+def files_of(folder: Path, name: Optional[str] = None) -> ModelFiles:
+    """Return the files of a model that lies in a folder.
+
+    Args:
+        folder: With meta.yaml, as packed; or a training's, with config.yaml and
+            checkpoints.
+        name: What an error calls it; None: the folder.
+
+    Raises:
+        UserError: files are missing, or it isn't clear which checkpoint is meant.
+    """
+    name = name or str(folder)
+    if (folder / "meta.yaml").is_file():
+        return _checked(folder, _read_meta(folder / "meta.yaml", name), name)
+    if not (folder / "config.yaml").is_file():
+        raise UserError(
+            f"model {name}: has neither meta.yaml nor config.yaml; name the folder "
+            f"of a packed model or of a training"
+        )
+    checkpoints = sorted(path.name for path in folder.glob("*.pth"))
+    if PREFERRED_MODEL in checkpoints:
+        checkpoints = [PREFERRED_MODEL]
+    if len(checkpoints) != 1:
+        raise UserError(
+            f"model {name}: has {len(checkpoints)} checkpoints (*.pth), and no "
+            f"{PREFERRED_MODEL}; name the .pth file itself"
+        )
+    return _checked(folder, {"mtasr_model_file": checkpoints[0]}, name)
+
+
+def unpack_cached(archive: Path) -> ModelFiles:
+    """Unpack a zip into the cache, under the hash of its content, unless it is there.
+
+    Raises:
+        UserError: it is damaged, names files outside its folder, holds no model of this
+            package, or the cache can't be written.
+    """
+    cache = cache_folder()
+    name = str(archive)
+    try:
+        with archive.open("rb") as f:
+            target = cache / hashlib.file_digest(f, "sha256").hexdigest()
+        if _is_complete(target):
+            return files_of(target, name)
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix="unpacking.") as temporary:
+            part = Path(temporary) / "model"
+            unpack_zip(archive, part)
+            files_of(part, name)
+            if target.exists():
+                # Somebody has removed a file from it.
+                os.replace(target, Path(temporary) / "incomplete")
+            try:
+                os.replace(part, target)
+            except OSError:
+                # Another process was faster.
+                if not _is_complete(target):
+                    raise
+    except OSError as e:
+        raise UserError(
+            f"model {name}: can't be unpacked into {cache} ({e.strerror}); make room "
+            f"there, or name another folder by {CACHE_VARIABLE}"
+        ) from e
+    return files_of(target, name)
+
+
+def unpack_zip(archive: Path, folder: Path) -> None:
+    """Unpack a zip into a folder, and nothing outside of it.
+
+    Raises:
+        UserError: it is damaged, or holds a link or a name that leads elsewhere.
+    """
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            for info in packed.infolist():
+                if not _stays_inside(info.filename) or _is_link(info):
+                    raise UserError(
+                        f"{archive}: refused, for its entry {info.filename!r} leads "
+                        f"out of its folder; get the model from somewhere else"
+                    )
+            packed.extractall(folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as e:
+        # RuntimeError: it asks for a password.
+        raise UserError(
+            f"{archive}: is damaged or no zip ({e}); copy or download it again"
+        ) from e
+
+
+def _from_hub(repository: str, revision: Optional[str]) -> ModelFiles:
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    name = repository if revision is None else f"{repository}@{revision}"
+    with hub_errors(f"model {name} (no folder of this name is here)"):
+        try:
+            # Nobody wants gigabytes of another package's model first.
+            meta = hf_hub_download(repository, "meta.yaml", revision=revision)
+        except RemoteEntryNotFoundError as e:
+            raise UserError(
+                f"model {name}: has no meta.yaml, so it is no packed model of "
+                f"espnet_mtasr; name another"
+            ) from e
+        _read_meta(Path(meta), name)
+        return files_of(Path(snapshot_download(repository, revision=revision)), name)
+
+
+def _read_meta(path: Path, name: str) -> Dict[str, str]:
+    """Entries of a meta.yaml under our names, relative to its folder."""
+    try:
+        meta = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries: Dict[str, Any] = {**meta["yaml_files"], **meta["files"]}
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as e:
+        raise UserError(
+            f"model {name}: its meta.yaml is damaged; get the model again"
+        ) from e
+    found = {
+        key: str(entries[key])
+        for key in ("mtasr_train_config", "mtasr_model_file")
+        if key in entries
+    }
+    if "mtasr_model_file" not in found:
+        raise UserError(
+            f"model {name}: its meta.yaml names no mtasr_model_file, so it is another "
+            f"kind of model ({', '.join(entries)}); name one of espnet_mtasr's"
+        )
+    return found
+
+
+def _checked(folder: Path, entries: Dict[str, str], name: str) -> ModelFiles:
+    """Absolute paths of the entries, which must exist below the folder."""
+    found = {}
+    for key, file in {"mtasr_train_config": "config.yaml", **entries}.items():
+        if not _stays_inside(file) or not (folder / file).is_file():
+            raise UserError(f"model {name}: lacks its file {file}; get the model again")
+        # Links of the hub's cache are kept: what they lead to has no name.
+        found[key] = str(folder.absolute() / file)
+    return found
+
+
+def _is_complete(folder: Path) -> bool:
+    try:
+        files_of(folder)
+    except UserError:
+        return False
+    return True
+
+
+def _stays_inside(file: str) -> bool:
+    parts = PurePosixPath(file.replace("\\", "/"))
+    return not parts.is_absolute() and ".." not in parts.parts
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(info.external_attr >> 16)

@@ -1,0 +1,171 @@
+"""Upload a packed model to the Hugging Face hub, as ESPnet's stage of that name does.
+
+The repository holds the archive's files unpacked: `model_files.fetch_model` and
+`espnet_model_zoo.downloader.ModelDownloader` download them by the repository's name.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List
+
+from espnet_mtasr import __version__
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.hub import endpoint, hub_errors
+from espnet_mtasr.model_card import write_card
+from espnet_mtasr.model_files import files_of, unpack_zip
+
+# Kinds of files that packing makes: of an earlier upload, those go that are no longer
+# in the archive.
+PACKED_SUFFIXES = (".pth", ".model", ".npz", ".png")
+PACKED_NAMES = ("RESULTS.md", "results.json", "model_card.yaml")
+# The hub, or the owner by its web page, has put them there.
+NOT_A_MODELS = (".gitattributes", "README.md", "LICENSE")
+
+
+def prepare_folder(archive: Path, folder: Path, repository: str) -> List[str]:
+    """Unpack an archive as it is to be uploaded, with a card for its new name.
+
+    Args:
+        archive: Packed by stage 14.
+        folder: To be made; it appears whole, in the place of an earlier one.
+        repository: `owner/name` on the hub.
+
+    Returns:
+        Names of the files.
+
+    Raises:
+        UserError: the archive is damaged or holds no model, or something else is in
+            the folder's place.
+    """
+    if folder.exists() and not _is_replaceable(folder):
+        raise UserError(f"--output_dir {folder}: holds other files; name another")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="upload.") as temporary:
+        part = Path(temporary) / "new"
+        unpack_zip(archive, part)
+        files_of(part, str(archive))
+        write_card(part, repository)
+        if folder.exists():
+            os.replace(folder, Path(temporary) / "old")
+        os.replace(part, folder)
+    return _names(folder)
+
+
+def check_access(repository: str) -> Dict[str, Any]:
+    """Ask the hub who the token's owner is, and whether the repository is theirs.
+
+    Returns:
+        The hub's answer: `name`, `orgs` and more.
+
+    Raises:
+        UserError: no token, one that the hub refuses or that may only read, somebody
+            else's repository, or no network.
+    """
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        raise UserError(
+            f"--hf_repo {repository}: no token for {endpoint()}; run 'hf auth login' or "
+            f"set HF_TOKEN to one with write access"
+        )
+    with hub_errors(f"--hf_repo {repository}"):
+        me = _api().whoami()
+    token = me.get("auth", {}).get("accessToken", {})
+    if token.get("role") == "read":
+        raise UserError(
+            f"--hf_repo {repository}: the token {token.get('displayName', '')} may only "
+            f"read; make one with write access and run 'hf auth login'"
+        )
+    owners = [me["name"], *(org["name"] for org in me.get("orgs", []))]
+    owner = repository.split("/")[0]
+    if owner not in owners:
+        raise UserError(
+            f"--hf_repo {repository}: {owner} is somebody else; name one of yours, "
+            f"{' or '.join(f'{name}/...' for name in owners)}"
+        )
+    return me
+
+
+def upload_folder(folder: Path, repository: str, private: bool) -> str:
+    """Make the repository if need be, and commit the folder's files to it.
+
+    A file that is there already is not sent again; a repeated call changes nothing.
+
+    Args:
+        folder: As `prepare_folder` made it.
+        repository: `owner/name`.
+        private: Whether a new repository is private; one that exists stays as it is.
+
+    Returns:
+        Address of the commit.
+
+    Raises:
+        UserError: see `check_access`; or the repository holds something else.
+    """
+    api = _api()
+    with hub_errors(f"--hf_repo {repository}"):
+        api.create_repo(repository, private=private, exist_ok=True)
+        is_private = api.model_info(repository).private
+        if bool(is_private) != private:
+            print(
+                f"{repository} was there and stays {'private' if is_private else 'public'}"
+            )
+        there = api.list_repo_files(repository)
+        ours = _names(folder)
+        _refuse_foreign(api, repository, set(there) - set(ours))
+        stale = [name for name in there if name not in ours and _is_packed(name)]
+        if stale:
+            print(f"{repository}: removes {', '.join(stale)} of an earlier upload")
+        commit = api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            delete_patterns=stale or None,
+            commit_message=f"Model packed by espnet_mtasr {__version__}",
+        )
+        return str(commit.commit_url)
+
+
+def _api():
+    from huggingface_hub import HfApi
+
+    return HfApi(library_name="espnet_mtasr", library_version=__version__)
+
+
+def _refuse_foreign(api, repository: str, others: set) -> None:
+    """Raise `UserError` if a repository with these files holds another model."""
+    others -= set(NOT_A_MODELS)
+    if not others:
+        # Empty, or what an interrupted upload has left.
+        return
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    try:
+        meta = api.hf_hub_download(repository, "meta.yaml")
+        if "mtasr_model_file" in Path(meta).read_text(encoding="utf-8"):
+            return
+    except RemoteEntryNotFoundError:
+        pass
+    raise UserError(
+        f"--hf_repo {repository}: holds something else ({sorted(others)[0]}); name "
+        f"another repository"
+    )
+
+
+def _is_packed(name: str) -> bool:
+    return "/" not in name and (name in PACKED_NAMES or name.endswith(PACKED_SUFFIXES))
+
+
+def _is_replaceable(folder: Path) -> bool:
+    return folder.is_dir() and (
+        (folder / "meta.yaml").is_file() or not any(folder.iterdir())
+    )
+
+
+def _names(folder: Path) -> List[str]:
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
