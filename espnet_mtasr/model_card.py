@@ -209,10 +209,11 @@ def _what_it_is(facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         f"It writes down what each of {talkers} talkers says in a single-channel "
         f"recording in which they talk over each other, first to begin first. A speech "
         f"encoder, a separator and a CTC head per talker write all talkers at once; a "
-        f"talker-count head chooses the branch. The method is that of Shi et al., "
-        f"Interspeech 2026 ([arXiv 2603.10587](https://arxiv.org/abs/2603.10587)); this "
-        f"is an independent implementation, espnet_mtasr, on ESPnet2. No language model "
-        f"is in here, and none is needed.",
+        f"talker-count head chooses the branch. No language model is in here, and none "
+        f"is needed.",
+        "The method is that of Shi et al., Interspeech 2026 "
+        "([arXiv 2603.10587](https://arxiv.org/abs/2603.10587)); this is an "
+        "independent implementation, espnet_mtasr, on ESPnet2.",
     ]
     if facts.get("parameters"):
         parts.append(

@@ -5,7 +5,6 @@ The repository holds the archive's files unpacked: `model_files.fetch_model` and
 """
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, List
@@ -65,24 +64,25 @@ def check_access(repository: str) -> Dict[str, Any]:
     """
     from huggingface_hub import get_token
 
+    about = f"--hf_repo {repository}"
     if get_token() is None:
         raise UserError(
-            f"--hf_repo {repository}: no token for {endpoint()}; run 'hf auth login' or "
-            f"set HF_TOKEN to one with write access"
+            f"{about}: no token for {endpoint()}; run 'hf auth login' or set HF_TOKEN "
+            f"to one with write access"
         )
-    with hub_errors(f"--hf_repo {repository}"):
+    with hub_errors(about):
         me = _api().whoami()
     token = me.get("auth", {}).get("accessToken", {})
     if token.get("role") == "read":
         raise UserError(
-            f"--hf_repo {repository}: the token {token.get('displayName', '')} may only "
-            f"read; make one with write access and run 'hf auth login'"
+            f"{about}: the token {token.get('displayName', '')} may only read; make "
+            f"one with write access and run 'hf auth login'"
         )
     owners = [me["name"], *(org["name"] for org in me.get("orgs", []))]
     owner = repository.split("/")[0]
     if owner not in owners:
         raise UserError(
-            f"--hf_repo {repository}: {owner} is somebody else; name one of yours, "
+            f"{about}: {owner} is somebody else; name a repository of yours, "
             f"{' or '.join(f'{name}/...' for name in owners)}"
         )
     return me
@@ -107,11 +107,10 @@ def upload_folder(folder: Path, repository: str, private: bool) -> str:
     api = _api()
     with hub_errors(f"--hf_repo {repository}"):
         api.create_repo(repository, private=private, exist_ok=True)
-        is_private = api.model_info(repository).private
-        if bool(is_private) != private:
-            print(
-                f"{repository} was there and stays {'private' if is_private else 'public'}"
-            )
+        is_private = bool(api.model_info(repository).private)
+        if is_private != private:
+            stays = "private" if is_private else "public"
+            print(f"{repository} was there and stays {stays}")
         there = api.list_repo_files(repository)
         ours = _names(folder)
         _refuse_foreign(api, repository, set(there) - set(ours))
