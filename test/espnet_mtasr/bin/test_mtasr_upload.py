@@ -1,5 +1,6 @@
 """Uploading a packed model to a stand-in of the hub, and using it from there."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from helpers.stand_in_writable_hub import TOKEN, stand_in_writable_hub
 from helpers.tiny_inference import noises, save_tiny_model
 
 from espnet_mtasr.bin import mtasr_pack
+from espnet_mtasr.inference import Speech2Text
 
 ROOT = Path(__file__).resolve().parents[3]
 NOWHERE = "http://127.0.0.1:9"
@@ -83,40 +85,34 @@ def test_upload_download_transcribe(tmp_path, hub, archive):
     assert f"at lab/model: {hub.endpoint}/lab/model/commit/{sha}\n" in done.stdout
     assert sorted(p.name for p in archive.parent.iterdir()) == ["exp", archive.name]
 
-    # From the hub, without token and recipe; then without the hub; then ESPnet's way.
-    script = tmp_path / "transcribe.py"
-    script.write_text("""
-import sys
-import numpy
-from espnet_mtasr.inference import Speech2Text
+    # From the hub, without token; then without the hub; then ESPnet's way.
+    fetch = tmp_path / "fetch.py"
+    fetch.write_text("""
+import json, sys
+from espnet_model_zoo.downloader import ModelDownloader
 from espnet_mtasr.model_files import fetch_model
 
 if sys.argv[2] == "zoo":
-    from espnet_model_zoo.downloader import ModelDownloader
     found = ModelDownloader("zoo").download_and_unpack(sys.argv[1])
 else:
     found = fetch_model(sys.argv[1])
-speech = numpy.load("speech.npy")
-print(Speech2Text(**found)([speech])[0].sot_text)
+print(json.dumps(found))
 """)
-    import numpy
-
-    from espnet_mtasr.inference import Speech2Text
-
-    [speech] = noises(9000)
-    numpy.save(tmp_path / "speech.npy", speech)
+    speech = noises(9000)
     model = archive.parent / "exp" / "model.pth"
-    [expected] = Speech2Text(mtasr_model_file=model)([speech])
-    assert expected.sot_text.strip()
+    expected = Speech2Text(mtasr_model_file=model)(speech)[0].sot_text
+    assert expected.strip()
     for endpoint, tag, way in (
         (hub.endpoint, "lab/model", "ours"),
         (NOWHERE, "lab/model", "ours"),
         (NOWHERE, f"lab/model@{sha}", "ours"),
         (hub.endpoint, "lab/model", "zoo"),
     ):
-        done = python(tmp_path, endpoint, script, tag, way, HF_TOKEN="")
+        done = python(tmp_path, endpoint, fetch, tag, way, HF_TOKEN="")
         assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[-1] == expected.sot_text
+        found = json.loads(done.stdout.splitlines()[-1])
+        assert all(path.startswith(str(tmp_path)) for path in found.values())
+        assert Speech2Text(**found)(speech)[0].sot_text == expected
 
 
 def test_repeated_it_changes_nothing_and_interrupted_it_goes_on(tmp_path, hub, archive):
