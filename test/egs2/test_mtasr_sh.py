@@ -57,8 +57,8 @@ def call(recipe, *options, script="./mtasr.sh", cwd=None, environment=None):
         ([], "error: --train_set is missing"),
         (SETS[:2], "error: --valid_set is missing"),
         (SETS[:4], "error: --test_sets is missing"),
-        ([*SETS, "--stage", "14"], "error: --stage 14: the last stage is 13"),
-        ([*SETS, "--stop-stage", "14"], "error: --stop_stage 14: the last stage is 13"),
+        ([*SETS, "--stage", "16"], "error: --stage 16: the last stage is 15"),
+        ([*SETS, "--stop-stage", "16"], "error: --stop_stage 16: the last stage is 15"),
         ([*SETS, "--stage", "one"], "error: --stage one: give a number"),
         ([*SETS, "--stage", "5", "--stop_stage", "4"], "error: --stage 5 comes after"),
         ([*SETS, "--nj", "0"], "error: --nj 0: give a number from 1"),
@@ -297,7 +297,7 @@ def test_decoding_that_cannot_be(llm_recipe, options, message):
         (["--librispeech=nowhere"], "error: --librispeech nowhere: no such folder"),
         (["--n_train"], "error: --n_train needs a value"),
         (["--n_trian", "3"], "error: unknown option --n_trian"),
-        (["--stage", "14"], "error: --stage 14: the last stage is 13"),
+        (["--stage", "16"], "error: --stage 16: the last stage is 15"),
     ],
 )
 def test_the_mini_recipes_own_options(tmp_path, options, message):

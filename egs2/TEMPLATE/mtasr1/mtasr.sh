@@ -13,11 +13,13 @@ die() {
 
 # General
 stage=1              # First stage to run.
-stop_stage=13        # Last stage to run.
+stop_stage=15        # Last stage to run.
 skip_data_prep=false # Skip stages 1 to 6.
 skip_train=false     # Skip stages 7 to 11.
 skip_phase1=false    # Skip stages 7 to 9: phase 2 has no teacher, and starts from the encoder.
 skip_eval=false      # Skip stages 12 and 13.
+skip_packing=        # Skip stage 14 (default: true, unless --stage 14 or --hf_repo asks for it).
+skip_upload_hf=      # Skip stage 15 (default: true, unless there is --hf_repo).
 ngpu=0               # GPUs per machine; 0: train on the CPU.
 num_nodes=1          # Machines.
 num_processes=1      # Processes of a training on the CPU (torchrun).
@@ -76,6 +78,15 @@ inference_mtasr_model=valid.loss_ctc.ave.pth # Checkpoint to decode with.
 decode_llm=false     # Stage 9 also decodes and scores the test sets, by phase 1's language model.
 decode_llm_config=conf/decode_llm.yaml # Its options of mtasr_inference.
 
+# Packing, upload, and models of others
+packed_model=        # Archive of stage 14 (default: in phase 2's folder, named by folder and checkpoint).
+packed_dtype=float32 # Its weights are stored as float32 or float16.
+model_card=          # What the recipe tells about its models, for the model card (YAML).
+hf_repo=             # Upload it to this repository of the Hugging Face hub: owner/name.
+hf_private=false     # Make the repository private, if it is new.
+dry_run=false        # Stage 15 only writes a folder with what would be uploaded.
+download_model=      # Decode with this model, train none: hub id, zip, folder, mini.
+
 help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAMES\" [options]
 
 $(sed -n '/^# General$/,/^help_message=/p' "${BASH_SOURCE[0]}" |
@@ -96,8 +107,25 @@ for n in num_nodes num_processes nj inference_nj; do
     [[ ${!n} =~ ^[1-9][0-9]*$ ]] || die "--${n} ${!n}: give a number from 1"
 done
 for n in stage stop_stage; do
-    [ "${!n}" -le 13 ] || die "--${n} ${!n}: the last stage is 13"
+    [ "${!n}" -le 15 ] || die "--${n} ${!n}: the last stage is 15"
 done
+for n in skip_packing skip_upload_hf; do
+    [[ ${!n} =~ ^(true|false)?$ ]] || die "--${n} takes true or false, not '${!n}'"
+done
+if [ -n "${hf_repo}" ]; then
+    skip_upload_hf=${skip_upload_hf:-false}
+elif [ "${skip_upload_hf}" = false ] || [ "${stage}" -eq 15 ] ||
+    [ "${dry_run}" = true ]; then
+    die "--hf_repo is missing: where to upload to (owner/name)"
+fi
+if [ "${stage}" -eq 14 ] || [ "${stop_stage}" -eq 14 ] || [ "${skip_upload_hf}" = false ]; then
+    skip_packing=${skip_packing:-false}
+fi
+skip_packing=${skip_packing:-true}
+skip_upload_hf=${skip_upload_hf:-true}
+# What isn't wished for is not the end of a run either.
+if [ "${stop_stage}" -eq 15 ] && [ "${skip_upload_hf}" = true ]; then stop_stage=14; fi
+if [ "${stop_stage}" -eq 14 ] && [ "${skip_packing}" = true ]; then stop_stage=13; fi
 [ "${stage}" -le "${stop_stage}" ] ||
     die "--stage ${stage} comes after --stop_stage ${stop_stage}: nothing to do"
 [ "${num_processes}" -eq 1 ] || [ "${ngpu}" -eq 0 ] ||
@@ -125,10 +153,16 @@ case ${audio_format} in
     flac | wav | flac.ark) ;;
     *) die "--audio_format ${audio_format}: choose flac, wav or flac.ark" ;;
 esac
-case ${cache_dtype} in
-    float16 | float32) ;;
-    *) die "--cache_dtype ${cache_dtype}: choose float16 or float32" ;;
-esac
+for n in cache_dtype packed_dtype; do
+    [[ ${!n} =~ ^float(16|32)$ ]] || die "--${n} ${!n}: choose float16 or float32"
+done
+if [ -n "${model_card}" ] && [ ! -f "${model_card}" ]; then
+    die "--model_card ${model_card}: no such file"
+fi
+if [ -n "${download_model}" ] && [ "${stop_stage}" -gt 13 ]; then
+    die "--download_model ${download_model}: is packed already; leave out --hf_repo," \
+        "--skip_packing and --stage 14"
+fi
 
 tag_of() { # tag_of CONFIG PREFIX
     local name
@@ -144,6 +178,8 @@ phase2_exp=${expdir}/mtasr_${phase2_tag}
 phase1_stats=${expdir}/mtasr_stats_${phase1_tag}
 phase2_stats=${expdir}/mtasr_stats_${phase2_tag}
 models_dir=${expdir}/models
+packed_model=${packed_model:-${phase2_exp}/mtasr_${phase2_tag}_${inference_mtasr_model%.*}.zip}
+if [ -n "${download_model}" ]; then skip_train=true; fi
 case ${token_type} in
     bpe) token_dir=data/token_list/bpe_${bpemode}${nbpe} ;;
     char | word) token_dir=data/token_list/${token_type} ;;
@@ -196,10 +232,13 @@ fi
 runs() { # runs STAGE: is it asked for?
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] || return 1
     case $1 in
-        [1-6]) [ "${skip_data_prep}" = false ] ;;
+        [1-4]) [ "${skip_data_prep}" = false ] ;;
+        [56]) [ "${skip_data_prep}" = false ] && [ -z "${download_model}" ] ;;
         [7-9]) [ "${skip_train}" = false ] && [ "${skip_phase1}" = false ] ;;
         10 | 11) [ "${skip_train}" = false ] ;;
         12 | 13) [ "${skip_eval}" = false ] ;;
+        14) [ "${skip_packing}" = false ] ;;
+        15) [ "${skip_upload_hf}" = false ] ;;
     esac
 }
 is_hub_id() { # is_hub_id SOURCE: is it a model on the hub, neither a folder nor a package?
@@ -416,6 +455,9 @@ train() {
     )
     mkdir -p "${exp}"
     echo "${inputs}" >"${exp}/.inputs"
+    # The model card names the commands that trained the model.
+    grep -qxF -e "${command_line}" "${exp}/.commands" 2>/dev/null ||
+        echo "${command_line}" >>"${exp}/.commands"
     log "Training; progress: tail -f ${exp}/train.log"
     if [ "${ngpu}" -le 1 ] && [ "${num_nodes}" -le 1 ]; then
         with_progress "Training" training "${exp}/train.log" -- \
@@ -442,9 +484,9 @@ decode_dir_of() { # decode_dir_of EXP_DIR TAG CHECKPOINT
 }
 
 # The test sets, with the predicted talker count and, into DECODE_DIR_oracle, with the
-# given one: decode DECODER EXP_DIR CHECKPOINT CONFIG DECODE_DIR [OPTION...]
+# given one: decode DECODER TRAIN_CONFIG MODEL CONFIG DECODE_DIR [OPTION...]
 decode() {
-    local decoder=$1 exp=$2 checkpoint=$3 config=$4 decode_dir=$5 gpus=0
+    local decoder=$1 train_config=$2 model=$3 config=$4 decode_dir=$5 gpus=0
     local dset logdir oracle_dir speech list jobs keys logs n f
     shift 5
     if [ "${gpu_inference}" = true ]; then gpus=1; fi
@@ -473,8 +515,7 @@ decode() {
             --data_path_and_name_and_type "${data_feats}/${dset}/${speech}" \
             --key_file "${logdir}/keys.JOB.scp" \
             --utt2num_spk "${data_feats}/${dset}/utt2num_spk" \
-            --mtasr_train_config "${exp}/config.yaml" \
-            --mtasr_model_file "${exp}/${checkpoint}" \
+            --mtasr_train_config "${train_config}" --mtasr_model_file "${model}" \
             --output_dir "${logdir}/output.JOB" \
             --oracle_output_dir "${logdir}/oracle.JOB" "$@"
         for f in text utt2num_spk; do
@@ -493,9 +534,13 @@ decode() {
     done
 }
 
-# score DECODER EXP_DIR CHECKPOINT DECODE_DIR: writes EXP_DIR/RESULTS.md and its like.
+mixtures_in_words() {
+    echo "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}"
+}
+
+# score DECODER EXP_DIR MODEL DECODE_DIR: writes EXP_DIR/RESULTS.md and its like.
 score() {
-    local model=$2/$3
+    local model=$3
     if [ "$1" = llm ]; then
         model+=", decoded by its language model (talker count: as many as it writes; a"
         model+=" given count picks the branch that it reads)"
@@ -504,15 +549,17 @@ score() {
         --data_dir "${data_feats}" --decode_dir "$4" \
         --oracle_decode_dir "$4_oracle" --output_dir "$2" \
         --talker_counts "${talker_counts}" --command "${command_line}" \
-        --mixtures "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}" \
+        --mixtures "$(mixtures_in_words)" \
         --model "${model}" --num_examples 5 \
         --machine "$(env -u OMP_NUM_THREADS nproc) cores,$(awk -F: '/^model name/ {print $2; exit}' /proc/cpuinfo)"
 }
 
 if runs 7 || runs 8 || runs 10 || runs 11 || runs 12; then
     log "Checking the configurations"
-    "${python}" -m espnet_mtasr.bin.check_config --train_configs "${phase1_config}" \
-        "${phase2_config}" --inference_config "${inference_config}"
+    train_configs=("${phase1_config}" "${phase2_config}")
+    if [ -n "${download_model}" ]; then train_configs=(); fi
+    "${python}" -m espnet_mtasr.bin.check_config --train_configs "${train_configs[@]}" \
+        --inference_config "${inference_config}"
 fi
 decoder=ctc
 if runs 12 || runs 13; then
@@ -520,6 +567,10 @@ if runs 12 || runs 13; then
     if [ "${decoder}" = llm ] && [ "${skip_phase1}" = true ]; then
         die "--inference_config ${inference_config}: its decoder is phase 1's language" \
             "model; leave --skip_phase1 out, or choose another configuration"
+    fi
+    if [ "${decoder}" = llm ] && [ -n "${download_model}" ]; then
+        die "--inference_config ${inference_config}: its decoder is a language model," \
+            "which a packed model doesn't hold; choose another configuration"
     fi
 fi
 if [ "${decode_llm}" = true ] && runs 9; then
@@ -545,6 +596,36 @@ if runs 6 && { is_hub_id "${encoder}" || is_hub_id "${llm}"; }; then
     log "Checking that the pretrained models can be had"
     "${python}" -m espnet_mtasr.bin.get_models "${model_options[@]}" --check_access true
 fi
+
+upload_options=(
+    --packed_model "${packed_model}" --hf_repo "${hf_repo}" --private "${hf_private}"
+    --dry_run "${dry_run}"
+)
+if runs 15 && [ "${dry_run}" = false ]; then
+    log "Checking that ${hf_repo} can be written to"
+    "${python}" -m espnet_mtasr.bin.mtasr_upload "${upload_options[@]}" --check_access true
+fi
+
+test_exp=${phase2_exp}
+test_model=${phase2_exp}/${inference_mtasr_model}
+if [ "${decoder}" = llm ]; then
+    test_exp=${phase1_exp}
+    test_model=${phase1_exp}/${phase1_model}
+fi
+test_config=${test_exp}/config.yaml
+model_in_words=${test_model}
+if [ -n "${download_model}" ] && { runs 12 || runs 13; }; then
+    log "Getting ${download_model}"
+    found=$("${python}" -m espnet_mtasr.bin.mtasr_download --model "${download_model}")
+    { read -r name && read -r test_config && read -r test_model; } <<<"${found}"
+    test_exp=${expdir}/${name}
+    model_in_words="${download_model} (${test_model##*/})"
+    [ ! -e "${test_exp}/config.yaml" ] ||
+        die "--download_model ${download_model}: ${test_exp} holds a training, its" \
+            "results would be lost; name another --expdir"
+    log "Training is skipped: ${test_model} decodes ${test_sets} into ${test_exp}"
+fi
+decode_dir=$(decode_dir_of "${test_exp}" "${inference_tag}" "${test_model}")
 
 if runs 1; then
     begin 1 "data preparation: local/data.sh ${local_data_opts}"
@@ -624,11 +705,12 @@ if runs 9; then
         --output "${phase1_exp}/perplexity_${valid_set}.json"
     grep 'SOT perplexity' "${phase1_exp}/perplexity.log"
     if [ "${decode_llm}" = true ]; then
-        decode_dir=$(decode_dir_of "${phase1_exp}" \
+        baseline_dir=$(decode_dir_of "${phase1_exp}" \
             "$(basename "${decode_llm_config}" .yaml)" "${phase1_model}")
-        log "Decoding by the language model: ${decode_dir}"
-        decode llm "${phase1_exp}" "${phase1_model}" "${decode_llm_config}" "${decode_dir}"
-        score llm "${phase1_exp}" "${phase1_model}" "${decode_dir}"
+        log "Decoding by the language model: ${baseline_dir}"
+        decode llm "${phase1_exp}/config.yaml" "${phase1_exp}/${phase1_model}" \
+            "${decode_llm_config}" "${baseline_dir}"
+        score llm "${phase1_exp}" "${phase1_exp}/${phase1_model}" "${baseline_dir}"
     fi
     finish 9
 fi
@@ -664,25 +746,37 @@ if runs 11; then
     finish 11
 fi
 
-test_exp=${phase2_exp}
-test_model=${inference_mtasr_model}
-if [ "${decoder}" = llm ]; then
-    test_exp=${phase1_exp}
-    test_model=${phase1_model}
-fi
-decode_dir=$(decode_dir_of "${test_exp}" "${inference_tag}" "${test_model}")
-
 if runs 12; then
     begin 12 "decode: ${decode_dir}"
-    decode "${decoder}" "${test_exp}" "${test_model}" "${inference_config}" \
+    decode "${decoder}" "${test_config}" "${test_model}" "${inference_config}" \
         "${decode_dir}" "${inference_options[@]}"
     finish 12
 fi
 
 if runs 13; then
     begin 13 "score: ${test_exp}/RESULTS.md"
-    score "${decoder}" "${test_exp}" "${test_model}" "${decode_dir}"
+    score "${decoder}" "${test_exp}" "${model_in_words}" "${decode_dir}"
     finish 13
+fi
+
+if runs 14; then
+    begin 14 "pack: ${packed_model}"
+    pack_options=(--mixtures "$(mixtures_in_words)")
+    if [ -n "${model_card}" ]; then pack_options+=(--model_card "${model_card}"); fi
+    if [ -f "${models_dir}/models.json" ]; then
+        pack_options+=(--pretrained "${models_dir}/models.json")
+    fi
+    "${python}" -m espnet_mtasr.bin.mtasr_pack --outpath "${packed_model}" \
+        --mtasr_train_config "${phase2_exp}/config.yaml" \
+        --mtasr_model_file "${phase2_exp}/${inference_mtasr_model}" \
+        --dtype "${packed_dtype}" "${pack_options[@]}"
+    finish 14
+fi
+
+if runs 15; then
+    begin 15 "upload to ${hf_repo}"
+    "${python}" -m espnet_mtasr.bin.mtasr_upload "${upload_options[@]}"
+    finish 15
 fi
 
 log "Stages ${stage} to ${stop_stage} took ${SECONDS} s"

@@ -21,7 +21,9 @@ Options of this recipe (lists between commas):
                            (all at 0, stock LibriMix) or given (by the metadata)
     --seed N               of the onsets: 1
     --ngpu N               GPUs per machine: 1
-and for all stages: --nj N (16), and those of mtasr.sh:
+A trained model is packed by --stage 14, and uploaded by --hf_repo OWNER/NAME;
+--download_model OWNER/NAME (or a zip) decodes and scores with one that others trained.
+And for all stages: --nj N (16), and those of mtasr.sh:
 "
 
 MTASR_COMMAND=${MTASR_COMMAND:-$(printf '%q ' ./run.sh "$@")}
@@ -49,6 +51,7 @@ encoder=
 encoder_revision=
 llm=
 llm_revision=
+download_model=
 options=()
 while [ $# -gt 0 ]; do
     name=${1%%=*}
@@ -60,6 +63,7 @@ while [ $# -gt 0 ]; do
             ;;
         __variant | __noise | __on_the_fly | __train_parts | __single_talker | \
             __librispeechmix | __onsets | __seed | __ngpu | __nj | __local_data_opts | \
+            __download_model | \
             __encoder | __encoder_revision | __llm | __llm_revision)
             if [[ $1 == *=* ]]; then
                 value=${1#*=}
@@ -207,10 +211,18 @@ command=(
     --phase2_tag "$(tag_of "${phase2_config}")"
     --skip_phase1 "${skip_phase1}"
     --inference_config conf/decode.yaml
+    --model_card conf/model_card.yaml
 )
 # A job per GPU: RTF is that of one process alone on its GPU.
 if [ "${ngpu}" -gt 0 ]; then command+=(--gpu_inference true --inference_nj "${ngpu}"); fi
 if [ "${on_the_fly}" = true ]; then command+=(--on_the_fly true); fi
+if [ -n "${download_model}" ]; then
+    # A zip or folder is named from where the user is.
+    if [ -e "${called_from}/${download_model}" ]; then
+        download_model=${called_from}/${download_model}
+    fi
+    command+=(--download_model "${download_model}")
+fi
 command+=(${options[@]+"${options[@]}"})
 
 # A mistake must not cost the installation of gigabytes first.

@@ -16,7 +16,9 @@ Options of this recipe's stage 1 (lists between commas):
     --noise KIND           training mixtures: clean, noisy or both
     --onset_gap LO,HI      seconds from one onset to the next: 0.5,1.0
     --seed N               seed of corpus and mixtures: 1
-and for all stages: --talker_counts COUNTS (2,3), --nj N (2), and those of mtasr.sh:
+A trained model is packed by --stage 14, and uploaded by --hf_repo OWNER/NAME;
+--download_model OWNER/NAME (or a zip) decodes and scores with one that others trained.
+And for all stages: --talker_counts COUNTS (2,3), --nj N (2), and those of mtasr.sh:
 "
 
 # A script that calls this one may have named its own command line.
@@ -45,7 +47,7 @@ while [ $# -gt 0 ]; do
             ;;
         __librispeech | __wham_noise | __train_subset | __dev_subset | __test_subset | \
             __n_train | __n_dev | __n_test | __noise | __onset_gap | __seed | \
-            __talker_counts | __nj | __local_data_opts)
+            __download_model | __talker_counts | __nj | __local_data_opts)
             if [[ $1 == *=* ]]; then
                 value=${1#*=}
                 shift
@@ -69,6 +71,11 @@ while [ $# -gt 0 ]; do
                 *[[:space:]]*) die "--${name#__} ${folder}: has a blank in it; give a link" ;;
             esac
             data_options+=("--${name#__}" "${folder}")
+            ;;
+        __download_model)
+            # A zip or folder is named from where the user is.
+            if [ -e "${called_from}/${value}" ]; then value=${called_from}/${value}; fi
+            options+=(--download_model "${value}")
             ;;
         __talker_counts) talker_counts=${value// /,} ;;
         __nj) nj=${value} ;;
@@ -99,6 +106,7 @@ command=(
     --phase1_config conf/train_phase1.yaml
     --phase2_config conf/train_phase2.yaml
     --inference_config conf/decode.yaml
+    --model_card conf/model_card.yaml
     "${options[@]}"
 )
 # A mistake must not cost the installation of gigabytes first.

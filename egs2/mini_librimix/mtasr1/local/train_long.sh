@@ -109,6 +109,8 @@ call_run "${options[@]}" --expdir "${expdir}" --stage "${stage}" \
     --phase1_config "${phase1_config}" --phase2_config "${phase2_config}" \
     --phase1_tag "${phase1_tag}" --phase2_tag "${tag}" \
     --phase1_args "${phase1_args}" --phase2_args "${phase2_args}"
-python -m espnet_mtasr.bin.mtasr_pack --mtasr_train_config "${exp}/config.yaml" \
+card=(--model_card conf/model_card.yaml)
+if [ -f data/mixtures.txt ]; then card+=(--mixtures "$(cat data/mixtures.txt)"); fi
+python -m espnet_mtasr.bin.mtasr_pack "${card[@]}" --mtasr_train_config "${exp}/config.yaml" \
     --mtasr_model_file "${exp}/valid.loss_ctc.ave.pth" \
     --outpath "${exp}/mtasr_mini_${tag}.zip" --dtype "${dtype}" --max_mb "${max_mb}"
