@@ -1,0 +1,173 @@
+"""The model card: what it says, and that its figures are those of the files."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.model_card import (
+    format_card,
+    read_pretrained,
+    read_recipe_entries,
+    write_card,
+)
+from espnet_mtasr.scoring.inputs import Hypotheses, References
+from espnet_mtasr.scoring.results import assemble_results, score_set
+
+ROOT = Path(__file__).resolve().parents[2]
+CARDS = sorted(ROOT.glob("egs2/*/mtasr1/conf/model_card.yaml"))
+FACTS = {
+    "recipe": {
+        "title": "Tiny",
+        "language": ["en"],
+        "license": "mit",
+        "limits": ["Knows  two\nwords."],
+        "data": [{"name": "Corpus", "licence": "CC0"}],
+        "pretrained": {"a/encoder": "BSD"},
+        "holds_for_mixtures": "tiny",
+    },
+    "mixtures": "tiny mixtures",
+    "pretrained": {
+        "encoder": {"source": "a/encoder", "revision": "123abc"},
+        "llm": {"source": "b/llm", "revision": None},
+    },
+    "commands": ["./run.sh --nj 3", "./run.sh --stage 11"],
+    "model_file": "best.pth",
+    "dtype": "float16",
+    "parameters": 1234567,
+    "talker_counts": [2, 3],
+    "token_type": "bpe",
+    "units": 77,
+    "sampling_rate": 8000,
+    "versions": {"espnet": "1.2.3"},
+}
+
+
+@pytest.fixture
+def results():
+    references = References(texts={"a": ["one two", "three"]})
+    hypotheses = Hypotheses(
+        texts={"a": ["one", "three"]}, num_talkers={"a": 2}, rtf=0.25
+    )
+    scores = {"test_tiny": score_set(references, hypotheses)}
+    return assemble_results("tiny mixtures", "exp/best.pth", scores)
+
+
+def front_matter(card):
+    _, matter, _ = card.split("---\n", 2)
+    return yaml.safe_load(matter)
+
+
+def section(card, title):
+    return card.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def test_all_is_told(results):
+    card = format_card(FACTS, results, "me/tiny")
+    matter = front_matter(card)
+    assert matter["license"] == "mit" and matter["language"] == ["en"]
+    assert matter["library_name"] == "espnet"
+    for tag in ("espnet", "audio", "automatic-speech-recognition", "multi-talker"):
+        assert tag in matter["tags"]
+    assert "# Tiny\n" in card and "each of 2 or 3 talkers" in card
+    assert "1,234,567 parameters, stored as float16; 77 CTC units (bpe); 8000" in card
+    # One of three words is missing.
+    table = section(card, "Results")
+    assert "| test_tiny | 1 | 0 | 3 | 33.33 |" in table and "| 0 / 1 / 0 |" in table
+    assert "Measured on tiny mixtures" in table and "| 0.2500 |" in table
+    assert "rounded to float16" in table and "not the checkpoint" not in table
+    assert 'MTASR.from_pretrained("me/tiny")' in section(card, "Use")
+    assert "espnet-mtasr transcribe --model me/tiny mix.wav" in section(card, "Use")
+    assert "- Knows two words.\n" in section(card, "Limits")
+    licences = section(card, "Licences")
+    assert "This model: mit." in licences and "| data: Corpus | CC0 |" in licences
+    assert "encoder: a/encoder | BSD | revision 123abc |" in licences
+    assert "b/llm | not known to the recipe; see its page |" in licences
+    made = section(card, "How it was made")
+    assert "./run.sh --nj 3\n./run.sh --stage 11\n" in made and "espnet 1.2.3" in made
+    assert "arXiv:2603.10587" in card and "ESPnet" in section(card, "Citation")
+
+
+def test_what_is_missing_is_said_to_be():
+    card = format_card({}, None, "tiny.zip")
+    assert "Missing: this model was packed without" in section(card, "Results")
+    assert "Mixtures: not told." in card
+    assert "The command that trained it was not noted." in card
+    assert "This model: not stated." in section(card, "Licences")
+    assert "license" not in front_matter(card)
+
+
+def test_results_of_another_checkpoint(results):
+    card = format_card({**FACTS, "model_file": "last.pth"}, results, "me/tiny")
+    assert "**Measured with best.pth, which is not the checkpoint last.pth" in card
+
+
+def test_other_data_than_the_recipes(results):
+    card = format_card({**FACTS, "mixtures": "Corpus X"}, results, "me/tiny")
+    assert "It was trained on other data than the recipe's own" in card
+    assert "Corpus |" not in card and "two words" not in card
+    assert "license" not in front_matter(card)
+
+
+def test_written_from_files(tmp_path, results):
+    (tmp_path / "model_card.yaml").write_text(yaml.safe_dump(FACTS))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    write_card(tmp_path, "me/tiny")
+    written = (tmp_path / "README.md").read_text()
+    assert written == format_card(FACTS, results, "me/tiny")
+    (tmp_path / "results.json").write_text('{"model": "x"}')
+    with pytest.raises(UserError, match="no card can be made of its model_card.yaml"):
+        write_card(tmp_path, "me/tiny")
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(UserError, match="results.json: is damaged"):
+        write_card(tmp_path, "me/tiny")
+
+
+def test_pins_tell_no_place(tmp_path):
+    pins = tmp_path / "models.json"
+    encoder = {"source": "/home/someone/wavlm", "revision": None, "sha256": {}}
+    pins.write_text(json.dumps({"encoder": encoder}))
+    assert read_pretrained(pins) == {"encoder": {"source": "wavlm", "revision": None}}
+    pins.write_text('{"encoder": 3}')
+    with pytest.raises(UserError, match="models.json: can't be read"):
+        read_pretrained(pins)
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.parts[-4])
+def test_the_recipes_own(path):
+    entries = read_recipe_entries(path)
+    for name in ("title", "summary", "language", "license", "limits", "data"):
+        assert entries[name]
+
+
+def test_the_mini_recipe_says_what_it_is():
+    [path] = [path for path in CARDS if path.parts[-4] == "mini_librimix"]
+    data = (path.parents[1] / "local" / "data.sh").read_text()
+    entries = read_recipe_entries(path)
+    # What stage 1 writes into data/mixtures.txt.
+    assert entries["holds_for_mixtures"] in data
+    card = format_card(
+        {"recipe": entries, "mixtures": "the synthetic mini corpus"}, None, "x"
+    )
+    assert "knows a few dozen English words" in card
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "no such file; name another"),
+        ("a: [", "card.yaml: is not YAML"),
+        ("just words", "card.yaml: holds no 'key: value' lines; mend it"),
+        ("lisence: mit", "card.yaml: unknown entry lisence; known are title"),
+        ("limits: few", "card.yaml: limits is no list; mend it"),
+        ("data: [{name: a}]", "an entry of data lacks name or licence; add it"),
+    ],
+)
+def test_wrong_entries(tmp_path, content, message):
+    path = tmp_path / "card.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=message.replace("[", r"\[")):
+        read_recipe_entries(path)
