@@ -68,17 +68,26 @@ def _reason(error: BaseException) -> Optional[str]:
             return reason
     if isinstance(error, errors.HfHubHTTPError):
         return _refusal(error)
-    # The bases of the hub's error are those of its HTTP library: network errors too.
-    if isinstance(error, errors.HfHubHTTPError.__bases__):
+    if isinstance(error, (_http_error(), ConnectionError, TimeoutError)):
         return (
             f"{endpoint()} can't be reached ({type(error).__name__}: {error}); check "
             f"the network and try again"
         )
+    if isinstance(error, OSError):
+        return f"{error}; look at the token, and at the disk's room (HF_HOME)"
     if isinstance(error, RuntimeError):
         # So the client tells of a file whose transfer failed.
         inner = error.__cause__ and _reason(error.__cause__)
         return inner or f"the transfer failed ({error}); try again"
     return None
+
+
+def _http_error() -> type:
+    """Base of all errors of the HTTP library that the hub's client uses."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    [base] = [base for base in HfHubHTTPError.__bases__ if base is not OSError]
+    return base
 
 
 def _refusal(error) -> str:

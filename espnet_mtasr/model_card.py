@@ -177,7 +177,7 @@ def format_card(
         "## Use",
         _use(model),
         "## Trained and measured on",
-        mixtures or "Mixtures: not told.",
+        f"{mixtures[0].upper()}{mixtures[1:]}." if mixtures else "Mixtures: not told.",
         "## Results",
         _results(facts, results),
         "## Limits",
@@ -293,7 +293,7 @@ def _licences(facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         + (recipe.get("license_note") or "").strip()
     ]
     if rows:
-        parts.append(_table(["part", "licence, as far as known", ""], rows))
+        parts.append(_table(["part", "licence, as far as known", "note"], rows))
     else:
         parts.append(f"Licences of data and pretrained parts: {UNKNOWN}.")
     return "\n\n".join(parts)

@@ -102,15 +102,20 @@ def upload_folder(folder: Path, repository: str, private: bool) -> str:
         Address of the commit.
 
     Raises:
-        UserError: see `check_access`; or the repository holds something else.
+        UserError: see `check_access`; or the repository holds something else, or is
+            public and was to be private.
     """
     api = _api()
     with hub_errors(f"--hf_repo {repository}"):
         api.create_repo(repository, private=private, exist_ok=True)
         is_private = bool(api.model_info(repository).private)
-        if is_private != private:
-            stays = "private" if is_private else "public"
-            print(f"{repository} was there and stays {stays}")
+        if private and not is_private:
+            raise UserError(
+                f"--hf_repo {repository}: is there and public; make it private in its "
+                f"settings on the hub, or name another"
+            )
+        if is_private and not private:
+            print(f"{repository} was there and stays private")
         there = api.list_repo_files(repository)
         ours = _names(folder)
         _refuse_foreign(api, repository, set(there) - set(ours))

@@ -114,7 +114,9 @@ def test_results_have_the_documented_form(run):
     results = run.results()
     assert list(results) == ["mixtures", "model", "sets"]
     # Whoever reads the table must see that it is not the recipe's own corpus.
-    assert results["mixtures"] == "mixtures of LibriSpeech, onsets 0.5-1.0 s apart"
+    assert results["mixtures"] == (
+        "mixtures of LibriSpeech, onsets 0.5-1.0 s apart, noise of wham_noise"
+    )
     markdown = (run.phase2 / "RESULTS.md").read_text()
     assert "./run.sh --wham-noise" in markdown and "cores" in markdown
     assert list(results["sets"]) == SETS
@@ -191,6 +193,22 @@ def test_phase_2_started_from_phase_1(run):
     assert all(torch.equal(one[k], two[k]) for k in frozen)
     moved = [k for k in two if k.startswith("encoder.branches.")]
     assert any(not torch.equal(one[k], two[k]) for k in moved)
+
+
+def test_packing_and_what_would_be_uploaded(run):
+    done = run.again("--stage", 14, "--hf_repo", "me/mini", "--dry_run", "true")
+    assert done.returncode == 0, done.stderr
+    folder = run.phase2 / "mtasr_phase2_valid.loss_ctc.ave"
+    assert folder.with_name(f"{folder.name}.zip").is_file()
+    assert f"{folder.relative_to(run.recipe)} holds what would go" in done.stdout
+    names = {path.name for path in folder.iterdir()}
+    assert {"bpe.model", "results.json", "RESULTS.md", "learning_curve.png"} <= names
+    card = (folder / "README.md").read_text()
+    table = (run.phase2 / "RESULTS.md").read_text().split("\n\n")
+    assert next(part for part in table if part.startswith("| set |")) in card
+    # The recipe's own words are about its own corpus.
+    assert "trained on other data than the recipe's own" in card
+    assert "./run.sh --wham-noise" in card and "pretrained/encoder" in card
 
 
 def test_scoring_again_gives_the_same(run):

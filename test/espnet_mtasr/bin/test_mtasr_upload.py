@@ -167,6 +167,10 @@ def test_private(tmp_path, hub, archive):
     done = upload(tmp_path, hub.endpoint, archive, "me/model", "--private", "true")
     assert done.returncode == 0, done.stderr
     assert hub.private == {"me/model": True}
+    hub.add("me/known", {})
+    done = upload(tmp_path, hub.endpoint, archive, "me/known", "--private", "true")
+    refused(done, "--hf_repo me/known: is there and public; make it private in its")
+    assert hub.files("me/known") == {}
 
 
 def test_what_the_hub_refuses(tmp_path, hub, archive):

@@ -79,6 +79,7 @@ done
 # What RESULTS.md says that it was measured on.
 corpus=${librispeech##*/}
 measured_on="mixtures of ${corpus:-the synthetic mini corpus}, onsets ${gap[0]}-${gap[1]} s apart"
+if [ -n "${wham_noise}" ]; then measured_on+=", noise of ${wham_noise##*/}"; fi
 if [ -z "${librispeech}" ]; then
     librispeech=downloads/LibriSpeech
     log "synthetic speech in ${librispeech}"
