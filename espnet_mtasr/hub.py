@@ -75,6 +75,9 @@ def _reason(error: BaseException) -> Optional[str]:
         )
     if isinstance(error, OSError):
         return f"{error}; look at the token, and at the disk's room (HF_HOME)"
+    if isinstance(error, ValueError):
+        # The client refuses a card that the hub finds wrong, or an unknown answer.
+        return f"{error}; mend what this names and try again"
     if isinstance(error, RuntimeError):
         # So the client tells of a file whose transfer failed.
         inner = error.__cause__ and _reason(error.__cause__)

@@ -152,6 +152,7 @@ def test_what_packing_and_upload_are_told(recipe):
         ("--stage 15", "--hf_repo is missing"),
         ("--skip_upload_hf false", "--hf_repo is missing"),
         ("--dry_run true", "--hf_repo is missing"),
+        ("--hf_repo model --dry_run true", "--hf_repo model: is not formed as owner/"),
         ("--skip_packing yes", "--skip_packing takes true or false, not 'yes'"),
         ("--skip_upload_hf 1", "--skip_upload_hf takes true or false, not '1'"),
         ("--packed_dtype int8", "--packed_dtype int8: choose float16 or float32"),

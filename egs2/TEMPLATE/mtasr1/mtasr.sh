@@ -113,6 +113,7 @@ for n in skip_packing skip_upload_hf; do
     [[ ${!n} =~ ^(true|false)?$ ]] || die "--${n} takes true or false, not '${!n}'"
 done
 if [ -n "${hf_repo}" ]; then
+    [[ ${hf_repo} =~ ^[^/]+/[^/]+$ ]] || die "--hf_repo ${hf_repo}: is not formed as owner/name"
     skip_upload_hf=${skip_upload_hf:-false}
 elif [ "${skip_upload_hf}" = false ] || [ "${stage}" -eq 15 ] ||
     [ "${dry_run}" = true ]; then

@@ -14,6 +14,7 @@ import sentencepiece
 import torch
 import yaml
 from espnet2.main_funcs.pack_funcs import unpack
+from espnet_model_zoo.downloader import ModelDownloader
 from helpers.tiny_inference import noises, save_tiny_model
 from helpers.tiny_models import make_tiny_llm, make_tiny_wavlm
 
@@ -109,6 +110,8 @@ def test_unpacked_elsewhere_it_writes_the_same_texts(
             f.extractall(tmp_path / "by_unzip")
         model = tmp_path / "by_unzip" / "model.pth"
         assert texts(Speech2Text(mtasr_model_file=model)) == expected
+        found = ModelDownloader(tmp_path / "zoo").download_and_unpack(str(path))
+        assert texts(Speech2Text(**found)) == expected
     finally:
         hidden.rename(recipe)
     parameters = [*speech2text.model.parameters(), *speech2text.model.buffers()]

@@ -163,6 +163,13 @@ def test_something_else_is_not_overwritten(tmp_path, hub, archive, files):
     assert hub.files("me/model") == files
 
 
+def test_a_card_that_the_hub_refuses(tmp_path, hub, archive):
+    hub.refusals["POST /api/validate-yaml"] = (400, "no such licence")
+    done = upload(tmp_path, hub.endpoint, archive)
+    refused(done, "Invalid metadata in README.md. ; mend what this names and try again")
+    assert set(hub.files("me/model")) == {".gitattributes"}
+
+
 def test_private(tmp_path, hub, archive):
     done = upload(tmp_path, hub.endpoint, archive, "me/model", "--private", "true")
     assert done.returncode == 0, done.stderr
