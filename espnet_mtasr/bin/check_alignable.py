@@ -40,10 +40,9 @@ def find_unalignable(
 ) -> List[Tuple[str, int, int]]:
     """Return id, frames and needed frames of each mixture that CTC can't align."""
     import torch
-    from espnet2.tasks.asr import frontend_choices
 
     from espnet_mtasr.asr.serialized_ctc import required_frames
-    from espnet_mtasr.tasks.mtasr import MTASRTask, encoder_choices
+    from espnet_mtasr.tasks.mtasr import MTASRTask, encoder_choices, frontend_choices
     from espnet_mtasr.text.sot import split_sot
 
     preprocessor = MTASRTask.build_preprocess_fn(train_args, train=False)

@@ -20,7 +20,7 @@ def get_parser() -> argparse.ArgumentParser:
         description="Draw mixtures and write them as LibriMix-style metadata."
     )
     parser.add_argument("--librispeech", type=Path, required=True)
-    parser.add_argument("--wham_noise", type=Path, required=True)
+    parser.add_argument("--wham_noise", type=Path, help="not needed without noise")
     parser.add_argument("--out", type=Path, required=True, help="folder of the CSVs")
     parser.add_argument(
         "--set",
@@ -30,7 +30,8 @@ def get_parser() -> argparse.ArgumentParser:
         required=True,
         metavar=("NAME", "SUBSET", "NOISE", "TALKERS", "N"),
         help="draw NAME.csv: N mixtures of TALKERS talkers from SUBSET and the noise "
-        "split NOISE; a NAME that starts with train skips bad audio (repeatable)",
+        "split NOISE, or no noise where NOISE is none; a NAME that starts with train "
+        "skips bad audio (repeatable)",
     )
     parser.add_argument(
         "--onsets",
@@ -57,7 +58,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             raise UserError(
                 f"--set {name}: TALKERS N {' '.join(numbers)}: give numbers"
             )
-        plans.append(SetPlan(name, subset, noise, *map(int, numbers)))
+        split = None if noise == "none" else noise
+        plans.append(SetPlan(name, subset, split, *map(int, numbers)))
     # Dev and test first: they stop on bad audio, and should before the long work.
     plans.sort(key=lambda plan: plan.skips_bad_audio)
     with ProcessPoolExecutor(max(1, args.nj)) as pool:

@@ -3,7 +3,8 @@
 Source: create_librimix_metadata.py of LibriMix (Cosentino et al., arXiv 2005.11262):
 loudness by ITU-R BS.1770 (pyloudnorm), speech at U(-33, -25) LUFS and noise at
 U(-38, -30) LUFS, peaks held under 0.9. New here: onsets, utterances from 0.3 s on, and
-utterances that come again in other pairs where the corpus is small.
+utterances that come again in other pairs where the corpus is small, and mixtures
+without noise.
 """
 
 import hashlib
@@ -16,7 +17,18 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Deque, Dict, FrozenSet, Iterable, List, Sequence, Set, Tuple, Union
+from typing import (
+    Deque,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 
@@ -36,6 +48,10 @@ BLOCK_SECONDS = 0.4
 MAX_REPEATS = 20
 
 
+# Mixture id, source paths, noise path.
+Draft = Tuple[str, Tuple[str, ...], Optional[str]]
+
+
 @dataclass(frozen=True)
 class SetPlan:
     """A set of mixtures to draw.
@@ -43,14 +59,14 @@ class SetPlan:
     Attributes:
         name: Of the CSV file; a name that starts with `train` skips bad audio.
         subset: Folder in the LibriSpeech root.
-        noise_split: Folder in the WHAM! root.
+        noise_split: Folder in the WHAM! root; None: mixtures without noise.
         n_talkers: In each mixture.
         n: Number of mixtures.
     """
 
     name: str
     subset: str
-    noise_split: str
+    noise_split: Optional[str]
     n_talkers: int
     n: int
 
@@ -185,9 +201,9 @@ def mixture_ids(combinations: Sequence[Tuple[Utterance, ...]]) -> List[str]:
 
 
 def draw_row(
-    draft: Tuple[str, Tuple[str, ...], str],
+    draft: Draft,
     librispeech: Path,
-    wham_noise: Path,
+    wham_noise: Optional[Path],
     measured: Dict[str, Tuple[float, float]],
     policy: OnsetPolicy,
     seed: int,
@@ -196,7 +212,7 @@ def draw_row(
     """Draw a mixture's onsets and gains.
 
     Args:
-        draft: Mixture id, source paths, noise path.
+        draft: Mixture id, source paths, noise path or None.
         librispeech: Root of the source paths.
         wham_noise: Root of the noise paths.
         measured: Path to (LUFS, peak).
@@ -208,28 +224,37 @@ def draw_row(
     onsets = policy.draw(len(sources), seed, mixture_id)
     rng = mixture_rng(seed, mixture_id, "loudness")
     gains = []
-    for path, lufs in [(p, SPEECH_LUFS) for p in sources] + [(noise, NOISE_LUFS)]:
+    parts = [(path, SPEECH_LUFS) for path in sources]
+    noise_samples, noise_gain = None, None
+    if noise is not None:
+        parts.append((noise, NOISE_LUFS))
+        noise_samples = read_audio(wham_noise / noise, rate)
+    for path, lufs in parts:
         loudness, peak = measured[path]
         gain = 10 ** ((rng.uniform(*lufs) - loudness) / 20)
         gains.append(MAX_PEAK / peak if gain * peak >= 1 else gain)
+    if noise is not None:
+        noise_gain = gains.pop()
     mixture = mix(
         [read_audio(librispeech / path, rate) for path in sources],
-        gains[:-1],
+        gains,
         [int(onset * rate) for onset in onsets],
-        read_audio(wham_noise / noise, rate),
-        gains[-1],
+        noise_samples,
+        noise_gain,
         rate,
     )
     scale = min(1.0, MAX_PEAK / float(np.abs(mixture).max()))
     # Nine digits keep the arithmetic of 32-bit floats and a readable file.
     gains = [float(f"{gain * scale:.9g}") for gain in gains]
-    return MixtureRow(mixture_id, sources, tuple(gains[:-1]), onsets, noise, gains[-1])
+    if noise_gain is not None:
+        noise_gain = float(f"{noise_gain * scale:.9g}")
+    return MixtureRow(mixture_id, sources, tuple(gains), onsets, noise, noise_gain)
 
 
 def make_set(
     plan: SetPlan,
     librispeech: Path,
-    wham_noise: Path,
+    wham_noise: Optional[Path],
     out: Path,
     policy: OnsetPolicy,
     seed: int,
@@ -245,7 +270,11 @@ def make_set(
         UserError: too small a corpus; bad audio in a set that is no training set.
     """
     scan = scan_corpus(librispeech, plan.subset)
-    noises = scan_noise(wham_noise, plan.noise_split)
+    noises = []
+    if plan.noise_split is not None:
+        if wham_noise is None:
+            raise UserError(f"--set {plan.name} with noise needs --wham_noise")
+        noises = scan_noise(wham_noise, plan.noise_split)
     for left_out, why in ((scan.empty, "no words"), (scan.missing, "no audio")):
         if left_out:
             print(
@@ -274,12 +303,16 @@ def make_set(
     rng = random.Random(f"{seed} {plan.name}")
     combinations = draw_combinations(scan.utterances, plan.n, plan.n_talkers, rng)
     noise_deck = Deck(len(noises), rng)
-    drafts = [
-        (name, tuple(u.path for u in combination), noises[noise_deck.deal()])
+    drafts: List[Draft] = [
+        (
+            name,
+            tuple(u.path for u in combination),
+            noises[noise_deck.deal()] if noises else None,
+        )
         for name, combination in zip(mixture_ids(combinations), combinations)
     ]
     used = {path: librispeech / path for _, sources, _ in drafts for path in sources}
-    used.update({noise: wham_noise / noise for _, _, noise in drafts})
+    used.update({noise: wham_noise / noise for *_, noise in drafts if noise})
     results = pool.map(partial(measure, rate=rate), used.values(), chunksize=16)
     label = f"{plan.name}: loudness"
     measured = dict(zip(used, progress(results, len(used), label)))
@@ -307,10 +340,10 @@ def make_set(
 
 def _without_bad(
     plan: SetPlan,
-    drafts: List[Tuple[str, Tuple[str, ...], str]],
+    drafts: List[Draft],
     bad: Dict[str, str],
     out: Path,
-) -> List[Tuple[str, Tuple[str, ...], str]]:
+) -> List[Draft]:
     """Drop the drafts that use bad audio and list them; or raise `UserError`."""
     skipped = out / f"{plan.name}.skipped"
     if not bad:

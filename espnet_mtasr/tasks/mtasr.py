@@ -7,21 +7,14 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
-from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.tasks.abs_task import (
     IteratorOptions,
     optim_classes,
     scheduler_classes,
 )
-from espnet2.tasks.asr import (
-    ASRTask,
-    frontend_choices,
-    normalize_choices,
-    specaug_choices,
-)
-from espnet2.train.abs_espnet_model import AbsESPnetModel
-from espnet2.train.class_choices import ClassChoices
+from espnet2.tasks import asr
+from espnet2.tasks.asr import ASRTask
 from espnet2.train.preprocessor import AbsPreprocessor
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
@@ -29,6 +22,7 @@ from typeguard import typechecked
 
 from espnet_mtasr.asr.encoder.abs_routable import AbsTrunk
 from espnet_mtasr.asr.encoder.espnet_halves import RoutedEspnetEncoder
+from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.asr.encoder.span_masking import build_masking
 from espnet_mtasr.asr.encoder.wavlm import RoutedWavLMEncoder
 from espnet_mtasr.asr.mtasr_model import MTASRModel
@@ -42,6 +36,7 @@ from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.tasks.cached_trunk import check_cached_training
 from espnet_mtasr.tasks.dynamic_mixing import check_dynamic_mixing, tables_to_mix
+from espnet_mtasr.open_choices import OpenChoices
 from espnet_mtasr.tasks.optimizer import grouped_optimizer
 from espnet_mtasr.tasks.options import build, check_options, get_class
 from espnet_mtasr.tasks.precision import check_precision
@@ -59,32 +54,35 @@ from espnet_mtasr.tasks.trained import (
 from espnet_mtasr.train.epochs import EpochTellingIterFactory
 from espnet_mtasr.train.preprocessor import MTASRPreprocessor
 
-encoder_choices = ClassChoices(
+frontend_choices = OpenChoices.opened(asr.frontend_choices)
+specaug_choices = OpenChoices.opened(asr.specaug_choices)
+normalize_choices = OpenChoices.opened(asr.normalize_choices)
+encoder_choices = OpenChoices(
     "encoder",
     classes=dict(routed_wavlm=RoutedWavLMEncoder, routed_espnet=RoutedEspnetEncoder),
-    type_check=AbsEncoder,
+    type_check=RoutedEncoder,
     default="routed_wavlm",
 )
-separator_choices = ClassChoices(
+separator_choices = OpenChoices(
     "separator",
     classes=dict(lstm=LSTMSeparator),
     type_check=AbsSeparator,
     default="lstm",
 )
-teacher_choices = ClassChoices(
+teacher_choices = OpenChoices(
     "teacher",
     classes=dict(llm=LLMTeacher),
     type_check=AbsTeacher,
     default=None,
     optional=True,
 )
-model_choices = ClassChoices(
+model_choices = OpenChoices(
     "model",
     classes=dict(mtasr=MTASRModel),
-    type_check=AbsESPnetModel,
+    type_check=MTASRModel,
     default="mtasr",
 )
-preprocessor_choices = ClassChoices(
+preprocessor_choices = OpenChoices(
     "preprocessor",
     classes=dict(mtasr=MTASRPreprocessor),
     type_check=AbsPreprocessor,
@@ -269,7 +267,7 @@ class MTASRTask(ASRTask):
     @classmethod
     def build_encoder(
         cls, args: argparse.Namespace, input_size: int
-    ) -> Union[RoutedWavLMEncoder, RoutedEspnetEncoder]:
+    ) -> RoutedEncoder:
         """Build the encoder of `args`."""
         return build(
             encoder_choices,

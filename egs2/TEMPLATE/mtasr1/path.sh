@@ -1,16 +1,33 @@
 #!/usr/bin/env bash
 # Source it: the Python environment, the helpers in utils/ and a few settings. It finds
-# the repository from its own place, through symbolic links, from any folder.
+# the repository from its own place, through symbolic links, from any folder. That may be
+# an ESPnet checkout, with this folder beside its own TEMPLATE/asr1.
 
 MTASR_ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../.." && pwd)
 export MTASR_ROOT
 
 # An environment that is already active is the user's choice. conda's base is active in
 # every shell of many users and is no choice: .venv comes before it.
-if [ -z "${VIRTUAL_ENV:-}" ] && [ -f "${MTASR_ROOT}/.venv/bin/activate" ] &&
+if [ -z "${VIRTUAL_ENV:-}" ] &&
     { [ -z "${CONDA_PREFIX:-}" ] || [ "${CONDA_DEFAULT_ENV:-}" = base ]; }; then
-    # shellcheck disable=SC1091 # made by tools/setup.sh
-    . "${MTASR_ROOT}/.venv/bin/activate"
+    if [ -f "${MTASR_ROOT}/.venv/bin/activate" ]; then
+        # shellcheck disable=SC1091 # made by tools/setup.sh
+        . "${MTASR_ROOT}/.venv/bin/activate"
+    elif [ -f "${MTASR_ROOT}/tools/activate_python.sh" ]; then
+        # ESPnet's own. conda's scripts, which it may call, read variables that are unset.
+        case $- in
+            *u*)
+                set +u
+                # shellcheck disable=SC1091 # made by ESPnet's tools/setup_*.sh
+                . "${MTASR_ROOT}/tools/activate_python.sh"
+                set -u
+                ;;
+            *)
+                # shellcheck disable=SC1091
+                . "${MTASR_ROOT}/tools/activate_python.sh"
+                ;;
+        esac
+    fi
 fi
 
 _mtasr_utils=${MTASR_ROOT}/egs2/TEMPLATE/mtasr1/utils
@@ -20,10 +37,12 @@ case ":${PATH}:" in
 esac
 unset _mtasr_utils
 # An active environment is never modified, so the package need not be installed in it.
-case ":${PYTHONPATH:-}:" in
-    *":${MTASR_ROOT}:"*) ;;
-    *) export PYTHONPATH="${MTASR_ROOT}${PYTHONPATH:+:${PYTHONPATH}}" ;;
-esac
+if [ -d "${MTASR_ROOT}/espnet_mtasr" ]; then
+    case ":${PYTHONPATH:-}:" in
+        *":${MTASR_ROOT}:"*) ;;
+        *) export PYTHONPATH="${MTASR_ROOT}${PYTHONPATH:+:${PYTHONPATH}}" ;;
+    esac
+fi
 
 # Sorting must not depend on the language: utterance ids are compared byte by byte.
 export LC_ALL=C

@@ -227,5 +227,5 @@ command+=(${options[@]+"${options[@]}"})
 
 # A mistake must not cost the installation of gigabytes first.
 "${command[@]}" --check_options true
-../../../tools/setup.sh
+utils/prepare_environment.sh
 "${command[@]}"

@@ -111,5 +111,5 @@ command=(
 )
 # A mistake must not cost the installation of gigabytes first.
 "${command[@]}" --check_options true
-../../../tools/setup.sh
+utils/prepare_environment.sh
 "${command[@]}"

@@ -8,11 +8,14 @@ from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
     TooShortUttError,
 )
-from espnet2.tasks.asr import encoder_choices
+from espnet2.tasks import asr
 
 from espnet_mtasr.asr.encoder.abs_routable import AbsBranch, AbsTrunk, TrunkOutput
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.open_choices import OpenChoices
+
+encoder_choices = OpenChoices.opened(asr.encoder_choices)
 
 
 def _encode(
@@ -91,7 +94,8 @@ class RoutedEspnetEncoder(RoutedEncoder):
     Args:
         input_size: Width F of the features.
         talker_counts: One branch each.
-        trunk: Name of an ESPnet encoder (`conformer`, `e_branchformer`, ...).
+        trunk: Name of an ESPnet encoder (`conformer`, `e_branchformer`, ...), or
+            `MODULE:CLASS` for one of your own.
         trunk_conf: Its options.
         branch: Name of the branches' encoder.
         branch_conf: Its options; for a Conformer, `input_layer: null` or `linear`
@@ -133,6 +137,8 @@ class RoutedEspnetEncoder(RoutedEncoder):
 def _build(part: str, name: str, input_size: int, conf: Dict[str, Any]) -> AbsEncoder:
     try:
         encoder_class = encoder_choices.get_class(name)
+    except UserError:
+        raise
     except ValueError as e:
         raise UserError(
             f"encoder_conf {part}: there is no encoder {name}; "

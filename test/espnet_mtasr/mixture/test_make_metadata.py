@@ -125,6 +125,23 @@ def test_short_8_khz_wav_corpus(tmp_path):
     assert all(row.source_paths[0].endswith(".wav") for row in rows)
 
 
+def test_without_noise(tmp_path):
+    root = make_tiny_corpus(tmp_path, seconds=(0.6, 1.2))
+    cmd = ["--librispeech", str(root / "LibriSpeech"), "--nj", "1"]
+    cmd += ["--out", str(tmp_path / "out"), "--set", "test_a", "test-clean"]
+    main([*cmd, "none", "2", "6"])
+    rows = read_metadata(tmp_path / "out" / "test_a.csv")
+    assert [(row.noise_path, row.noise_gain) for row in rows] == [(None, None)] * 6
+    for path, gain in zip(rows[0].source_paths, rows[0].source_gains):
+        loudness, _ = measure(root / "LibriSpeech" / path, 16000)
+        assert -33 <= loudness + 20 * np.log10(gain) <= -25
+    # Who talks with whom does not depend on noise.
+    noisy = read_metadata(draw(root, "test_a test-clean tt 2 6") / "test_a.csv")
+    assert [r.source_paths for r in rows] == [r.source_paths for r in noisy]
+    with pytest.raises(UserError, match="--set test_a with noise needs --wham_noise"):
+        main([*cmd, "tt", "2", "6"])
+
+
 def test_deterministic_and_seeded(tmp_path):
     root = make_tiny_corpus(tmp_path)
     spec = "test_a test-clean tt 2 6"

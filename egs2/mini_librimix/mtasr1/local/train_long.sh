@@ -88,7 +88,7 @@ for f in phase1_config phase2_config; do
 done
 
 # Python is needed before run.sh, which makes the environment, is called.
-../../../tools/setup.sh
+utils/prepare_environment.sh
 # shellcheck source=/dev/null # links into TEMPLATE, checked there
 . ./path.sh
 

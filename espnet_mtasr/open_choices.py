@@ -1,0 +1,112 @@
+"""Class choices that a user's own classes can join, with no change in the package.
+
+A configuration names one of the known classes, as ESPnet's ones do, or `MODULE:CLASS`:
+a class of a module that Python finds, for instance `local.my_separator:MySeparator` of
+`local/my_separator.py` in the recipe's folder. The name stays in config.yaml, so that
+the trained model is loaded by it too. The form is that of Python's entry points.
+"""
+
+import argparse
+import importlib
+from typing import Optional
+
+from espnet2.train.class_choices import ClassChoices
+from espnet2.utils.nested_dict_action import NestedDictAction
+from espnet2.utils.types import str_or_none
+
+from espnet_mtasr.errors import UserError
+
+
+def import_class(name: str, base: Optional[type], option: str) -> type:
+    """Return the class that `MODULE:CLASS` names.
+
+    Args:
+        name: Of the class.
+        base: What it must derive from; None: anything.
+        option: Of the configuration, for messages.
+
+    Raises:
+        UserError: no such module or class, or one that is not derived from `base`. What
+            goes wrong inside the module comes as it is.
+
+    >>> import_class("collections:OrderedDict", dict, "separator").__name__
+    'OrderedDict'
+    """
+    module_name, _, class_name = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as e:
+        if e.name is None or not f"{module_name}.".startswith(f"{e.name}."):
+            raise
+        raise UserError(
+            f"{option}: {name}: there is no Python module {module_name}; work in the "
+            f"folder that it lies in, or add that folder to PYTHONPATH"
+        ) from e
+    except (ValueError, TypeError) as e:
+        raise UserError(f"{option}: {name}: give MODULE:CLASS") from e
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        raise UserError(
+            f"{option}: {name}: {module.__file__} has no class {class_name!r}; give "
+            f"MODULE:CLASS"
+        )
+    if base is not None and not issubclass(found, base):
+        raise UserError(
+            f"{option}: {name}: is not derived from {base.__module__}.{base.__name__}; "
+            f"derive it"
+        )
+    return found
+
+
+class OpenChoices(ClassChoices):
+    """ESPnet's `ClassChoices`, and any class that `MODULE:CLASS` names."""
+
+    @classmethod
+    def opened(cls, choices: ClassChoices) -> "OpenChoices":
+        """Return ESPnet's own choices with this addition."""
+        return cls(
+            choices.name,
+            choices.classes,
+            choices.base_type,
+            choices.default,
+            choices.optional,
+        )
+
+    def get_class(self, name: Optional[str]) -> Optional[type]:
+        """Return the class that `name` chooses, or None.
+
+        Raises:
+            ValueError: an unknown name.
+            UserError: see `import_class`.
+        """
+        if name is not None and ":" in name:
+            return import_class(name, self.base_type, self.name)
+        if name is not None and name not in self.classes:
+            raise ValueError(
+                f"--{self.name} must be one of {', '.join(self.classes)}, or "
+                f"MODULE:CLASS for a class of your own: --{self.name} {name}"
+            )
+        return super().get_class(name)
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add `--NAME` and `--NAME_conf`.
+
+        Names are looked up by `get_class`: those of a configuration file, which argparse
+        takes for defaults, it would not check either.
+        """
+        parser.add_argument(
+            f"--{self.name}",
+            type=_name,
+            default=self.default,
+            help=f"The {self.name} type: {', '.join(self.classes)}, or MODULE:CLASS",
+        )
+        parser.add_argument(
+            f"--{self.name}_conf",
+            action=NestedDictAction,
+            default=dict(),
+            help=f"The keyword arguments for {self.name}",
+        )
+
+
+def _name(text: str) -> Optional[str]:
+    return text if ":" in text else str_or_none(text.lower())
