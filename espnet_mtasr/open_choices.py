@@ -91,8 +91,8 @@ class OpenChoices(ClassChoices):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add `--NAME` and `--NAME_conf`.
 
-        Names are looked up by `get_class`: those of a configuration file, which argparse
-        takes for defaults, it would not check either.
+        Names are looked up by `get_class` alone. argparse would not check those of a
+        configuration file either, which are defaults to it.
         """
         parser.add_argument(
             f"--{self.name}",

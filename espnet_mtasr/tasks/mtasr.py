@@ -8,12 +8,12 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 import numpy as np
 import torch
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
+from espnet2.tasks import asr
 from espnet2.tasks.abs_task import (
     IteratorOptions,
     optim_classes,
     scheduler_classes,
 )
-from espnet2.tasks import asr
 from espnet2.tasks.asr import ASRTask
 from espnet2.train.preprocessor import AbsPreprocessor
 from espnet2.utils.nested_dict_action import NestedDictAction
@@ -34,9 +34,9 @@ from espnet_mtasr.asr.talker_count_head import TalkerCountHead
 from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher
 from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.open_choices import OpenChoices
 from espnet_mtasr.tasks.cached_trunk import check_cached_training
 from espnet_mtasr.tasks.dynamic_mixing import check_dynamic_mixing, tables_to_mix
-from espnet_mtasr.open_choices import OpenChoices
 from espnet_mtasr.tasks.optimizer import grouped_optimizer
 from espnet_mtasr.tasks.options import build, check_options, get_class
 from espnet_mtasr.tasks.precision import check_precision
@@ -265,9 +265,7 @@ class MTASRTask(ASRTask):
             )
 
     @classmethod
-    def build_encoder(
-        cls, args: argparse.Namespace, input_size: int
-    ) -> RoutedEncoder:
+    def build_encoder(cls, args: argparse.Namespace, input_size: int) -> RoutedEncoder:
         """Build the encoder of `args`."""
         return build(
             encoder_choices,

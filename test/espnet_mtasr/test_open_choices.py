@@ -111,7 +111,9 @@ def test_an_encoder_of_ones_own_as_trunk(tmp_path, monkeypatch):
     features = torch.randn(1, 5, 16)
     trunk = encoder.encode_trunk(features, torch.tensor([5]))
     assert torch.equal(trunk.hidden, 2 * features)
-    with pytest.raises(UserError, match="^encoder: own_encoder_of_test:One: .*no class"):
+    with pytest.raises(
+        UserError, match="^encoder: own_encoder_of_test:One: .*no class"
+    ):
         RoutedEspnetEncoder(16, trunk="own_encoder_of_test:One")
 
 

@@ -1,9 +1,9 @@
 """Lay out recordings of single talkers as the mixture tools read them, by links.
 
-The corpus is CORPUS/TALKER/.../NAME.wav (or whatever libsndfile reads, at any rate) with
-NAME.txt beside it, or below another folder (VCTK: wav48 and txt). It is never written
-to. Made are OUT/{train,dev,test}/TALKER/0/ID.{wav,flac} and TALKER.trans.txt, which is
-LibriSpeech's layout; no talker is in two of the three.
+The corpus is CORPUS/TALKER/.../NAME.wav (or whatever libsndfile reads, at any rate)
+with NAME.txt beside it, or below another folder (VCTK: wav48 and txt). It is never
+written to. Made are OUT/{train,dev,test}/TALKER/0/ID.{wav,flac} and TALKER.trans.txt,
+which is LibriSpeech's layout; no talker is in two of the three.
 """
 
 import argparse
@@ -180,8 +180,8 @@ def find_recordings(
     if not usable:
         what = f"*{audio_ending}" if audio_ending else "*.wav, *.flac or the like"
         raise UserError(
-            f"{corpus}: holds no TALKER/{what} with TALKER/*.txt in {transcripts}; check "
-            f"--corpus, --transcripts and --audio_ending"
+            f"{corpus}: holds no TALKER/{what} with TALKER/*.txt in {transcripts}; "
+            f"check --corpus, --transcripts and --audio_ending"
         )
     return usable, left_out
 
@@ -224,12 +224,16 @@ def without_bad_audio(
 
 
 def draw_split(
-    talkers: Iterable[str], n_dev: Optional[int], n_test: Optional[int], least: int, seed
+    talkers: Iterable[str],
+    n_dev: Optional[int],
+    n_test: Optional[int],
+    least: int,
+    seed,
 ) -> Dict[str, str]:
     """Draw which talkers are for training, dev and test: talker to set.
 
     >>> draw_split(["a", "b", "c"], None, None, 1, 0)
-    {'a': 'test', 'c': 'dev', 'b': 'train'}
+    {'a': 'test', 'b': 'dev', 'c': 'train'}
 
     Raises:
         UserError: too few talkers.
@@ -279,7 +283,7 @@ def read_split(path: Path, talkers: Iterable[str], least: int) -> Dict[str, str]
 
 
 def lay_out(recording: Recording, chapter: Path) -> None:
-    """Link a recording, or write it as FLAC where the mixture tools would not find it."""
+    """Link a recording, or write it as FLAC where the mixture tools need one."""
     import soundfile
 
     audio = recording.audio
@@ -357,8 +361,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     make_layout(recordings, split, args.out)
     note.write_text(digest)
     for name in SETS:
+        n_talkers = list(split.values()).count(name)
         n = sum(split[r.talker] == name for r in recordings)
-        print(f"{args.out / name}: {list(split.values()).count(name)} talkers, {n} recordings")
+        print(f"{args.out / name}: {n_talkers} talkers, {n} recordings")
 
 
 if __name__ == "__main__":
