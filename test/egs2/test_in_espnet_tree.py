@@ -42,7 +42,6 @@ def make_espnet_tree(root: Path) -> Path:
         root / "bin" / "pip",
         f'[ "$*" = "install ." ]; mkdir {site}; ln -s {ROOT}/espnet_mtasr {site}/',
     )
-    (root / "bin" / "python").symlink_to(sys.executable)
     # As conda's scripts do, it reads a variable that nobody has set.
     (root / "tools").mkdir()
     (root / "tools" / "activate_python.sh").write_text(
@@ -59,7 +58,7 @@ def run_there(lines: str, cwd: Path, **variables) -> subprocess.CompletedProcess
     env.update({name: str(value) for name, value in variables.items()})
     env.update(PATH="/usr/local/bin:/usr/bin:/bin", OMP_NUM_THREADS="1")
     return subprocess.run(
-        ["bash", "-euc", lines],
+        ["bash", "-ec", lines],
         cwd=cwd,
         env=env,
         stdin=subprocess.DEVNULL,
@@ -125,8 +124,8 @@ def test_everything_is_the_trees_own(run):
         assert (recipe / name).is_symlink()
         assert (recipe / name).resolve().is_relative_to(tree / "egs2/TEMPLATE/mtasr1")
     log = (recipe / "exp/mtasr_phase2/train.log").read_text()
-    assert f"# {tree}/bin/python" in log or "# python -m espnet_mtasr" in log
-    assert str(ROOT) + "/egs2" not in log
+    assert "# python -m espnet_mtasr.bin.mtasr_train" in log
+    assert str(ROOT / "egs2") not in log
 
 
 def test_the_recipes_own_class_was_trained(run):
