@@ -3,6 +3,7 @@
 The commands for an ESPnet checkout are those of test_in_espnet_tree.py.
 """
 
+import json
 import re
 import shlex
 
@@ -18,6 +19,7 @@ from helpers.own_corpus import (
 )
 from helpers.recipe_copy import ROOT, call, copy_recipe, write_script
 from helpers.tiny_data import write_config
+from helpers.tiny_models import make_tiny_llm
 
 from espnet_mtasr.bin.check_config import main as check_config
 from espnet_mtasr.mixture.data_dir import read_table
@@ -199,5 +201,30 @@ def test_python_of_the_page(monkeypatch, capsys):
     assert len(snippets("python")) == 3
 
 
-def test_the_small_configuration_is_the_recipes(tmp_path):
-    build_model(write_config(tmp_path / "train.yaml", small_config()))
+@pytest.mark.slow
+def test_all_stages_with_a_teacher(root, tmp_path):
+    corpus = make_own_corpus(tmp_path / "c")
+    recipe = root / "egs2" / "own_corpus" / "mtasr1"
+    for name in ("train_phase1", "train_phase2_teacher"):
+        full = yaml.safe_load((recipe / "conf" / f"{name}.yaml").read_text())
+        same = ("teacher", "teacher_conf", "model_conf", "freeze_param")
+        same += ("best_model_criterion",)
+        kept = {option: full.get(option) for option in same if option in full}
+        write_config(recipe / "conf" / f"small_{name}.yaml", small_config(kept))
+    done = call(
+        [
+            *("egs2/own_corpus/mtasr1/run.sh", "--corpus", corpus, "--nj", 1),
+            *("--llm", make_tiny_llm(tmp_path / "llm"), "--inference_nj", 1),
+            *("--n_train", 3, "--n_dev", 2, "--n_test", 2, "--expdir", "exp/teacher"),
+            *("--phase1_config", "conf/small_train_phase1.yaml", "--phase1_tag", "1"),
+            *("--phase2_config", "conf/small_train_phase2_teacher.yaml"),
+            *("--phase2_tag", "2", "--max_unalignable", "1.0", "--num_threads", 1),
+        ],
+        root,
+        timeout=None,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    for stage in range(1, 14):
+        assert f"Stage {stage} took" in done.stdout
+    results = json.loads((recipe / "exp/teacher/mtasr_2/results.json").read_text())
+    assert [row["n_missing"] for row in results["sets"].values()] == [0, 0]

@@ -395,6 +395,7 @@ class TestRecipeFolder:
         copy = tmp_path / "root" / "egs2" / "TEMPLATE" / "mtasr1" / "path.sh"
         copy.parent.mkdir(parents=True)
         copy.write_bytes((TEMPLATE / "path.sh").read_bytes())
+        (tmp_path / "root" / "espnet_mtasr").mkdir()
         activate = tmp_path / "root" / ".venv" / "bin" / "activate"
         activate.parent.mkdir(parents=True)
         activate.write_text("export VIRTUAL_ENV=ours\n")
@@ -429,3 +430,34 @@ class TestRecipeFolder:
         done = call("bash", "-euc", source, cwd=tmp_path, cmd_backend="pbs")
         assert done.returncode == 2
         assert "cmd_backend=pbs" in done.stderr
+
+    @pytest.mark.parametrize(
+        "options, env, active",
+        [
+            ("-euc", {}, "espnets"),
+            ("-ec", {}, "espnets"),
+            ("-euc", {"VIRTUAL_ENV": "/mine"}, "/mine"),
+        ],
+    )
+    def test_path_in_an_espnet_checkout(self, root, options, env, active):
+        """ESPnet's environment, which has the package; -u stays as it was."""
+        checkout = root.parents[3]
+        (checkout / "espnet_mtasr").rmdir()
+        (checkout / ".venv" / "bin" / "activate").unlink()
+        (checkout / "tools").mkdir()
+        (checkout / "tools" / "activate_python.sh").write_text(
+            "export VIRTUAL_ENV=espnets${NOT_SET_BY_ANYONE}\n"
+        )
+        names = ("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PYTHONPATH")
+        clean = {k: v for k, v in os.environ.items() if k not in names}
+        shown = 'echo "${VIRTUAL_ENV} ${PYTHONPATH-unset} $-"'
+        done = subprocess.run(
+            ["bash", options, f". {root}; {shown}"],
+            env={**clean, **env},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        found, python_path, flags = done.stdout.split()
+        assert (found, python_path) == (active, "unset")
+        assert ("u" in flags) == ("u" in options)

@@ -70,13 +70,18 @@ for k in "${counts[@]}"; do
     if [ "${k}" -gt "${most}" ]; then most=${k}; fi
 done
 layout_options=()
-for n in transcripts audio_ending split dev_talkers test_talkers; do
-    if [ -n "${!n}" ]; then layout_options+=("--${n}=${!n}"); fi
-done
+option() { # option NAME VALUE: for lay_out_corpus.py, if it is given
+    if [ -n "$2" ]; then layout_options+=("--$1" "$2"); fi
+}
+option transcripts "${transcripts}"
+option audio_ending "${audio_ending}"
+option split "${split}"
+option dev_talkers "${dev_talkers}"
+option test_talkers "${test_talkers}"
 laid_out=data/local/corpus
 log "${corpus}, split by talker, in ${laid_out}"
 python local/lay_out_corpus.py --corpus "${corpus}" --out "${laid_out}" \
-    --min_talkers "${most}" --seed "${seed}" --nj "${nj}" "${layout_options[@]}"
+    --min_talkers "${most}" --seed "${seed}" --nj "${nj}" ${layout_options[@]+"${layout_options[@]}"}
 
 train_noise=none
 dev_noise=none
@@ -85,9 +90,9 @@ train_variant=clean
 test_variant=clean
 noise_options=()
 if [ -n "${wham_noise}" ]; then
-    train_noise=tr
-    dev_noise=cv
-    test_noise=tt
+    train_noise="tr"
+    dev_noise="cv"
+    test_noise="tt"
     train_variant=alternate
     test_variant=both
     noise_options=(--wham_noise "${wham_noise}")
