@@ -33,6 +33,8 @@ def import_class(name: str, base: Optional[type], option: str) -> type:
     'OrderedDict'
     """
     module_name, _, class_name = name.partition(":")
+    if not class_name.isidentifier() or not module_name or module_name[0] == ".":
+        raise UserError(f"{option}: {name}: give MODULE:CLASS")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as e:
@@ -42,13 +44,11 @@ def import_class(name: str, base: Optional[type], option: str) -> type:
             f"{option}: {name}: there is no Python module {module_name}; work in the "
             f"folder that it lies in, or add that folder to PYTHONPATH"
         ) from e
-    except (ValueError, TypeError) as e:
-        raise UserError(f"{option}: {name}: give MODULE:CLASS") from e
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
         raise UserError(
-            f"{option}: {name}: {module.__file__} has no class {class_name!r}; give "
-            f"MODULE:CLASS"
+            f"{option}: {name}: the module {module_name} has no class {class_name}; "
+            f"write it, or name another"
         )
     if base is not None and not issubclass(found, base):
         raise UserError(

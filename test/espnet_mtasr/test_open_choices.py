@@ -1,6 +1,7 @@
 """Classes of a user's own modules, with no change in the package."""
 
 import argparse
+import doctest
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from espnet2.train.class_choices import ClassChoices
 from helpers.tiny_data import make_tiny_data, training_options, write_config
 from helpers.tiny_models import make_tiny_llm
 
+from espnet_mtasr import open_choices
 from espnet_mtasr.asr.encoder.espnet_halves import RoutedEspnetEncoder
 from espnet_mtasr.bin.check_config import main as check_config
 from espnet_mtasr.errors import UserError
@@ -46,7 +48,6 @@ CONFORMER = dict(output_size=16, attention_heads=2, linear_units=24, num_blocks=
 def module(tmp_path, monkeypatch):
     """The name of a module in a folder that Python knows."""
     (tmp_path / "own_separator_of_test.py").write_text(SEPARATOR)
-    (tmp_path / "broken_of_test.py").write_text("import no_such_module_at_all\n")
     monkeypatch.syspath_prepend(tmp_path)
     return "own_separator_of_test"
 
@@ -73,9 +74,13 @@ def test_known_names_stay_what_they_are():
     [
         ("no_such_module_of_test:A", "there is no Python module no_such_module_of"),
         ("own_separator_of_test.deeper:A", "there is no Python module own_separator"),
-        ("own_separator_of_test:Linear", "own_separator_of_test.py has no class 'Lin"),
-        ("own_separator_of_test:not_a_class", "has no class 'not_a_class'"),
-        ("own_separator_of_test:", "has no class ''; give MODULE:CLASS"),
+        (
+            "own_separator_of_test:Linear",
+            "module own_separator_of_test has no class Lin",
+        ),
+        ("own_separator_of_test:not_a_class", "has no class not_a_class; write it"),
+        ("own_separator_of_test:", "give MODULE:CLASS"),
+        (".own_separator_of_test:LinearSeparator", "give MODULE:CLASS"),
         (":LinearSeparator", "give MODULE:CLASS"),
         ("collections:OrderedDict", "is not derived from espnet_mtasr.asr.separator"),
     ],
@@ -88,9 +93,27 @@ def test_what_cannot_be_had(module, name, message):
     assert str(error.value).startswith(f"separator: {name}: ")
 
 
-def test_a_mistake_inside_the_module_comes_as_it_is(module):
-    with pytest.raises(ModuleNotFoundError, match="no_such_module_at_all"):
-        import_class("broken_of_test:A", None, "separator")
+@pytest.mark.parametrize(
+    "mistake, error",
+    [
+        ("import no_such_module_at_all", ModuleNotFoundError),
+        ("int('seven')", ValueError),
+    ],
+)
+def test_a_mistake_inside_the_module_comes_as_it_is(
+    tmp_path, monkeypatch, mistake, error
+):
+    """Whoever writes it needs the traceback."""
+    name = f"broken_of_test_{error.__name__}"
+    (tmp_path / f"{name}.py").write_text(f"{mistake}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(error) as raised:
+        import_class(f"{name}:A", None, "separator")
+    assert type(raised.value) is error
+
+
+def test_examples():
+    assert doctest.testmod(open_choices) == (0, 1)
 
 
 def test_an_encoder_of_ones_own_as_trunk(tmp_path, monkeypatch):

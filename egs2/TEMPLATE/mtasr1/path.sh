@@ -14,19 +14,13 @@ if [ -z "${VIRTUAL_ENV:-}" ] &&
         # shellcheck disable=SC1091 # made by tools/setup.sh
         . "${MTASR_ROOT}/.venv/bin/activate"
     elif [ -f "${MTASR_ROOT}/tools/activate_python.sh" ]; then
-        # ESPnet's own. conda's scripts, which it may call, read variables that are unset.
-        case $- in
-            *u*)
-                set +u
-                # shellcheck disable=SC1091 # made by ESPnet's tools/setup_*.sh
-                . "${MTASR_ROOT}/tools/activate_python.sh"
-                set -u
-                ;;
-            *)
-                # shellcheck disable=SC1091
-                . "${MTASR_ROOT}/tools/activate_python.sh"
-                ;;
-        esac
+        # ESPnet's own; conda's scripts, which it may call, read variables that are unset.
+        _mtasr_flags=$-
+        set +u
+        # shellcheck disable=SC1091 # made by ESPnet's tools/setup_*.sh
+        . "${MTASR_ROOT}/tools/activate_python.sh"
+        case ${_mtasr_flags} in *u*) set -u ;; esac
+        unset _mtasr_flags
     fi
 fi
 
