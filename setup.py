@@ -23,9 +23,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["espnet_mtasr", "espnet_mtasr.*"]),
-    entry_points={
-        "console_scripts": ["espnet-mtasr = espnet_mtasr.bin.main:console"]
-    },
+    entry_points={"console_scripts": ["espnet-mtasr = espnet_mtasr.bin.main:console"]},
     python_requires=">=3.12,<3.14",
     install_requires=[
         "espnet>=202611",
