@@ -20,6 +20,8 @@ from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
 from espnet_mtasr.asr.mtasr_model import Streams
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
+from espnet_mtasr.onnx_model.manifest import is_onnx
+from espnet_mtasr.onnx_model.model import load_onnx
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.text.sot import join_sot
 
@@ -75,7 +77,8 @@ class AbsSpeech2Text(ABC):
 
     Args:
         mtasr_train_config: config.yaml of the training; None: beside the model file.
-        mtasr_model_file: Checkpoint.
+        mtasr_model_file: Checkpoint, or onnx.json of an exported model: onnxruntime then
+            decodes, on the CPU.
         device: `cpu`, `cuda`, `cuda:N`.
         dtype: float32, bfloat16 or float16.
         num_talkers: Talker count of all mixtures; None predicts it.
@@ -95,16 +98,11 @@ class AbsSpeech2Text(ABC):
         num_talkers: Optional[int],
         with_teacher: bool,
     ):
-        model, self.train_args = MTASRTask.build_model_from_file(
-            mtasr_train_config, mtasr_model_file, device, with_teacher
-        )
         self.device = device
         self.dtype = getattr(torch, dtype)
-        self.model = model.to(dtype=self.dtype).eval()
-        # Both take float32: probabilities need the digits.
-        for part in (model.ctc, model.count_head):
-            if part is not None:
-                part.float()
+        self.model, self.train_args = _load(
+            mtasr_train_config, mtasr_model_file, device, dtype, with_teacher
+        )
         self.num_talkers = num_talkers
         self.check_count(num_talkers)
 
@@ -180,12 +178,39 @@ class AbsSpeech2Text(ABC):
         return [known[k] for k in best], log_probs
 
 
+def _load(
+    config_file: Union[Path, str, None],
+    model_file: Union[Path, str, None],
+    device: str,
+    dtype: str,
+    with_teacher: bool,
+):
+    """Return the model, by torch or onnxruntime, and its training's configuration."""
+    if is_onnx(model_file):
+        if with_teacher:
+            raise UserError(
+                f"{model_file}: an exported model has no language model; "
+                f"name the checkpoint of phase 1"
+            )
+        return load_onnx(config_file, model_file, device, dtype)
+    model, args = MTASRTask.build_model_from_file(
+        config_file, model_file, device, with_teacher
+    )
+    model = model.to(dtype=getattr(torch, dtype)).eval()
+    # Both take float32: probabilities need the digits.
+    for part in (model.ctc, model.count_head):
+        if part is not None:
+            part.float()
+    return model, args
+
+
 class Speech2Text(AbsSpeech2Text):
     """Load a trained model and transcribe waveforms by CTC.
 
     Args:
         mtasr_train_config: config.yaml of the training; None: beside the model file.
-        mtasr_model_file: Checkpoint.
+        mtasr_model_file: Checkpoint, or onnx.json of an exported model: onnxruntime then
+            decodes, on the CPU.
         device: `cpu`, `cuda`, `cuda:N`.
         dtype: float32, bfloat16 or float16.
         beam_size: 1: greedy search; more: prefix beam search.

@@ -40,6 +40,16 @@ def collapse(ids: Sequence[int]) -> List[int]:
     return [token for token, _ in groupby(ids) if token != BLANK_ID]
 
 
+def collapse_rows(
+    best: Sequence[torch.Tensor], lengths: torch.Tensor
+) -> List[List[List[int]]]:
+    """Collapse K tensors `(B, T)` of ids, lengths `(B,)`, to K lists for each row."""
+    return [
+        [collapse(ids[row, :n].tolist()) for ids in best]
+        for row, n in enumerate(lengths.tolist())
+    ]
+
+
 class SerializedCTC(torch.nn.Module):
     """CTC heads of one talker count.
 
@@ -136,7 +146,4 @@ class SerializedCTC(torch.nn.Module):
             For each row, K lists of token ids.
         """
         best = [h.argmax(s.float()) for h, s in zip(self.heads, streams)]
-        return [
-            [collapse(ids[row, :n].tolist()) for ids in best]
-            for row, n in enumerate(lengths.tolist())
-        ]
+        return collapse_rows(best, lengths)

@@ -110,14 +110,12 @@ class WavLMTrunk(AbsTrunk):
         hidden = hidden.masked_fill(~mask[..., None], 0.0)
         hidden = hidden + self.pos_conv_embed(hidden)
         hidden = self.dropout(self.layer_norm(hidden))
-        bias = None
+        context = self.make_context(hidden.size(1))
+        bias = context.repeat(hidden.size(0), 1, 1)
         for layer in self.layers:
-            hidden, bias = self._call(
+            hidden, _ = self._call(
                 layer, hidden, attention_mask=mask, position_bias=bias
             )
-        frames = hidden.size(1)
-        heads = self.config.num_attention_heads
-        context = bias.view(-1, heads, frames, frames)[0]
         return TrunkOutput(hidden, lengths, context, features)
 
     def features_size(self) -> int:
@@ -135,12 +133,15 @@ class WavLMTrunk(AbsTrunk):
         xs_pad = torch.nn.functional.pad(xs_pad, (0, missing))
         if self.config.feat_extract_norm == "layer":
             return self.feature_extractor(xs_pad).transpose(1, 2)
-        # Group norm takes statistics over time: padding must not enter them.
-        rows = [
-            self.feature_extractor(row[None, : max(int(n), shortest)])[0].T
-            for row, n in zip(xs_pad, ilens)
-        ]
-        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        first, *others = self.feature_extractor.conv_layers
+        lengths = (ilens.clamp(min=shortest) - first.conv.kernel_size[0]).div(
+            first.conv.stride[0], rounding_mode="floor"
+        ) + 1
+        hidden = first.conv(xs_pad[:, None])
+        hidden = first.activation(_masked_norm(first.layer_norm, hidden, lengths))
+        for layer in others:
+            hidden = layer(hidden)
+        return hidden.transpose(1, 2)
 
 
 class WavLMBranch(AbsBranch):
@@ -262,6 +263,23 @@ class RoutedWavLMEncoder(RoutedEncoder):
         """See `RoutedEncoder.frame_counter`; reads the configuration only."""
         config = _read_config(model, wavlm_conf, load_pretrained)
         return lambda samples: wavlm_output_lengths(config, samples)
+
+
+def _masked_norm(
+    norm: torch.nn.GroupNorm, hidden: torch.Tensor, lengths: torch.Tensor
+) -> torch.Tensor:
+    """Normalize each channel of `(B, C, T)` over each row's `lengths` `(B,)` frames.
+
+    Group norm takes statistics over time: padding must not enter them.
+    """
+    mask = valid_mask(lengths, hidden.size(2))[:, None]
+    count = lengths[:, None, None]
+    values = hidden.float()
+    mean = (values * mask).sum(2, keepdim=True) / count
+    centred = (values - mean) * mask
+    variance = centred.square().sum(2, keepdim=True) / count
+    normed = (centred * (variance + norm.eps).rsqrt()).to(hidden.dtype)
+    return normed * norm.weight[:, None] + norm.bias[:, None]
 
 
 def _caller(gradient_checkpointing: bool) -> Callable[..., Any]:

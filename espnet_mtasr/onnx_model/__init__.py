@@ -1,0 +1,1 @@
+"""A trained model as ONNX graphs: written by torch, run by onnxruntime."""

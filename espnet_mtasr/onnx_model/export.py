@@ -1,0 +1,310 @@
+"""Export a trained model to ONNX graphs, check them against torch, keep them whole.
+
+torch's exporter on torch.export (`dynamo=True`) writes them through onnxscript, and
+onnxruntime's dynamic quantization makes int8 of them.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Sequence
+
+import torch
+
+from espnet_mtasr.asr.mtasr_model import MTASRModel
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import find_beside
+from espnet_mtasr.onnx_model.graphs import BranchGraph, TrunkGraph, min_samples
+from espnet_mtasr.onnx_model.manifest import FILE_NAME, Manifest
+from espnet_mtasr.onnx_model.model import OnnxModel
+from espnet_mtasr.packing import packed_config
+from espnet_mtasr.tasks.mtasr import MTASRTask
+
+# Of log probabilities; what float32 loses over a deep model.
+ABSOLUTE, RELATIVE = 1e-3, 1e-4
+# Convolutions stay: onnxruntime has no fast ones of int8 on a CPU, and they are where
+# small numbers matter.
+INT8_OPERATORS = ("MatMul", "Gemm", "LSTM")
+# Lies beside a packed model that has been calibrated; holds for its export too.
+CALIBRATION = "calibration.json"
+VERSIONS = ("torch", "onnx", "onnxscript", "onnxruntime", "espnet")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an export gave.
+
+    Attributes:
+        sizes: Bytes of each graph.
+        difference: Largest difference between torch's and onnxruntime's float32 log
+            probabilities.
+        same_tokens: Share of frames with the same most probable token as torch's, with
+            the graphs that were kept.
+    """
+
+    sizes: Dict[str, int]
+    difference: float
+    same_tokens: float
+
+
+def export_model(
+    config_file: Path, model_file: Path, output_dir: Path, quantize: str = "none"
+) -> Report:
+    """Export a model into a folder that `Speech2Text` and `MTASR` can load.
+
+    Args:
+        config_file: config.yaml of the training.
+        model_file: Checkpoint with CTC heads (phase 2).
+        output_dir: To be made; it appears whole.
+        quantize: One of `manifest.QUANTIZATIONS`.
+
+    Raises:
+        UserError: a file is missing or doesn't fit, the folder isn't empty, the model
+            can't be exported, or onnxruntime's results aren't torch's.
+    """
+    output_dir = output_dir.absolute()
+    check_free(output_dir)
+    model, args = MTASRTask.build_model_from_file(config_file, model_file)
+    model.eval()
+    if model.ctc is None:
+        raise UserError(
+            f"{model_file}: has no CTC heads (a phase-1 model?); export a phase-2 model"
+        )
+    graphs = {"trunk.onnx": TrunkGraph(model)}
+    branches = {count: f"branch_{count}.onnx" for count in model.talker_counts}
+    for count, name in branches.items():
+        graphs[name] = BranchGraph(model, count)
+    part = output_dir.with_name(output_dir.name + ".part")
+    if part.exists():
+        shutil.rmtree(part)
+    part.mkdir(parents=True)
+    try:
+        opset = _write_graphs(model, graphs, part)
+        _write_settings(model, args, config_file, model_file, part)
+
+        def manifest(quantization: str) -> Manifest:
+            return Manifest(
+                trunk="trunk.onnx",
+                branches=branches,
+                min_samples=min_samples(model),
+                quantization=quantization,
+                opset=opset,
+                sizes={name: (part / name).stat().st_size for name in graphs},
+                versions=_versions(),
+            )
+
+        manifest("none").write(part / FILE_NAME)
+        difference, same = compare(model, OnnxModel(part / FILE_NAME, model.token_list))
+        if quantize == "int8":
+            for name in graphs:
+                quantize_int8(part / name)
+            manifest(quantize).write(part / FILE_NAME)
+            kept = OnnxModel(part / FILE_NAME, model.token_list)
+            _, same = compare(model, kept, exactly=False)
+        os.replace(part, output_dir)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Report(manifest_sizes(output_dir), difference, same)
+
+
+def check_free(output_dir: Path) -> None:
+    """Raise `UserError` unless `output_dir` is yet to be made, or empty."""
+    if output_dir.exists() and not (
+        output_dir.is_dir() and not any(output_dir.iterdir())
+    ):
+        raise UserError(
+            f"--output_dir {output_dir}: is there already; remove it or name another"
+        )
+
+
+def manifest_sizes(folder: Path) -> Dict[str, int]:
+    """Return the bytes of each graph in an exported model's folder."""
+    return Manifest.read(folder / FILE_NAME).sizes
+
+
+def quantize_int8(path: Path) -> None:
+    """Store a graph's matrices as 8-bit integers, in place; inputs stay float32."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantized = path.with_suffix(".int8")
+    with _quiet():
+        quantize_dynamic(
+            path,
+            quantized,
+            op_types_to_quantize=list(INT8_OPERATORS),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+        )
+    os.replace(quantized, path)
+
+
+@torch.no_grad()
+def compare(
+    model: MTASRModel, exported: OnnxModel, exactly: bool = True
+) -> "tuple[float, float]":
+    """Compare log probabilities of noise: a batch of several lengths, and one mixture.
+
+    Args:
+        model: torch's.
+        exported: onnxruntime's.
+        exactly: Raise an error where they differ by more than float32 does.
+
+    Returns:
+        The largest difference, and the share of frames whose most probable token is
+        the same, over all talkers of all talker counts.
+
+    Raises:
+        UserError: they differ.
+    """
+    shortest = exported.manifest.min_samples
+    generator = torch.Generator().manual_seed(0)
+    largest, same, total = 0.0, 0, 0
+    for lengths in ([8 * shortest, 11 * shortest + 7, shortest // 2], [35 * shortest]):
+        noise = torch.randn(len(lengths), max(lengths), generator=generator)
+        pairs = zip(*(_log_probs(m, 0.1 * noise, lengths) for m in (model, exported)))
+        for wanted, got in pairs:
+            difference = (wanted - got).abs()
+            largest = max(largest, float(difference.max()))
+            allowed = ABSOLUTE + RELATIVE * wanted.abs()
+            if exactly and not bool((difference <= allowed).all()):
+                raise UserError(
+                    f"the graphs' log probabilities differ from torch's by "
+                    f"{float(difference.max()):.2g}, more than {ABSOLUTE:g} + "
+                    f"{RELATIVE:g} of the value; try the versions of "
+                    f"tools/constraints.txt"
+                )
+            agree = wanted.argmax(-1) == got.argmax(-1)
+            same, total = same + int(agree.sum()), total + agree.numel()
+    return largest, same / total
+
+
+def _log_probs(
+    model: Any, speech: torch.Tensor, lengths: Sequence[int]
+) -> List[torch.Tensor]:
+    """Log probabilities of talker counts `(B, C)` and of each row's tokens `(T, V)`."""
+    trunk = model.encode_trunk(speech, torch.tensor(lengths))
+    found = [] if model.count_head is None else [model.count_talkers(trunk)]
+    for count in model.talker_counts:
+        (streams,) = model.separate(trunk, torch.full([len(lengths)], count))
+        for log_probs in model.ctc[str(count)].log_probs(streams.streams):
+            rows = zip(log_probs, streams.lengths.tolist())
+            # A row too short for a frame has no probabilities to compare.
+            found += [row[:frames] for row, frames in rows if frames > 0]
+    return found
+
+
+def _write_graphs(
+    model: MTASRModel, graphs: Dict[str, torch.nn.Module], folder: Path
+) -> int:
+    """Write trunk and branches; return the opset."""
+    batch, samples, frames = (
+        torch.export.Dim(name, min=least)
+        for name, least in (("batch", 1), ("samples", min_samples(model)), ("time", 1))
+    )
+    longest = 20 * min_samples(model)
+    speech = (0.1 * torch.randn(2, longest), torch.tensor([longest, longest // 2]))
+    (trunk_name, trunk), *branches = graphs.items()
+    opset = _export(
+        trunk,
+        speech,
+        dict(speech={0: batch, 1: samples}, lengths={0: batch}),
+        ["speech", "lengths"],
+        folder / trunk_name,
+    )
+    with torch.no_grad():
+        hidden, lengths, *others = trunk(*speech)
+    context = others[: int("context" in trunk.output_names)]
+    for name, branch in branches:
+        _export(
+            branch,
+            (hidden, lengths, *context),
+            dict(
+                hidden={0: batch, 1: frames},
+                frames={0: batch},
+                context=tuple({1: frames, 2: frames} for _ in context),
+            ),
+            ["hidden", "frames", *("context" for _ in context)],
+            folder / name,
+        )
+    return opset
+
+
+@torch.no_grad()
+def _export(
+    graph: Any,
+    example: Sequence[torch.Tensor],
+    dynamic_shapes: Dict[str, Any],
+    input_names: Sequence[str],
+    path: Path,
+) -> int:
+    """Write a graph; return its opset."""
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                graph,
+                tuple(example),
+                dynamo=True,
+                dynamic_shapes=dynamic_shapes,
+                input_names=list(input_names),
+                output_names=graph.output_names,
+                external_data=False,
+                verbose=False,
+            )
+            # One file a graph: below protobuf's 2 GB, WavLM-Large's halves included.
+            program.save(path)
+    except torch.onnx.OnnxExporterError as e:
+        raise UserError(
+            f"torch {torch.__version__} can't export {path.name} "
+            f"({str(e).strip().splitlines()[0]}); try the versions of "
+            f"tools/constraints.txt, or decode with the model itself"
+        ) from e
+    return program.model.opset_imports[""]
+
+
+def _write_settings(
+    model: MTASRModel, args: Any, config_file: Path, model_file: Path, folder: Path
+) -> None:
+    """Write config.yaml, meta.yaml and what lies beside the model."""
+    from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
+
+    config = packed_config(args, model)
+    # Normalization is in the trunk's graph.
+    config.get("normalize_conf", {}).pop("stats_file", None)
+    if args.bpemodel is not None:
+        source = Path(find_beside(args.bpemodel, config_file.absolute().parent))
+        shutil.copyfile(source, folder / source.name)
+        config["bpemodel"] = source.name
+    calibration = model_file.with_name(CALIBRATION)
+    if calibration.is_file():
+        shutil.copyfile(calibration, folder / CALIBRATION)
+    # As in a packed model's folder: which file is which.
+    meta = dict(
+        files=dict(mtasr_model_file=FILE_NAME),
+        yaml_files=dict(mtasr_train_config="config.yaml"),
+    )
+    for name, content in (("config.yaml", config), ("meta.yaml", meta)):
+        with (folder / name).open("w", encoding="utf-8") as f:
+            yaml_no_alias_safe_dump(content, f, indent=4, sort_keys=False)
+
+
+def _versions() -> Dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in VERSIONS}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the exporter tells of itself from the user; errors still come."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

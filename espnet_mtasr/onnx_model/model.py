@@ -1,0 +1,188 @@
+"""An exported model, run by onnxruntime: it plays `MTASRModel`'s part in decoding.
+
+Search, alignment and tokens are `Speech2Text`'s, as with the torch model.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import torch
+
+from espnet_mtasr.asr.mtasr_model import Streams
+from espnet_mtasr.asr.padding import select_rows
+from espnet_mtasr.asr.serialized_ctc import collapse_rows
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.onnx_model.manifest import Manifest, check_installed
+from espnet_mtasr.tasks.trained import read_train_config
+
+PathLike = Union[Path, str]
+
+
+class OnnxTrunkOutput(NamedTuple):
+    """What the trunk's graph gives.
+
+    Attributes:
+        hidden: `(B, T, D)`.
+        lengths: `(B,)` frames.
+        context: See `TrunkOutput.context`.
+        count_log_probs: `(B, len(talker_counts))`; None without a talker-count head.
+    """
+
+    hidden: torch.Tensor
+    lengths: torch.Tensor
+    context: Optional[torch.Tensor]
+    count_log_probs: Optional[torch.Tensor]
+
+
+class LogProbStreams:
+    """`SerializedCTC` for streams that are log probabilities `(B, T, V)` already."""
+
+    def log_probs(self, streams: Sequence[torch.Tensor]) -> List[torch.Tensor]:
+        """See `SerializedCTC.log_probs`."""
+        return list(streams)
+
+    def greedy_search(
+        self, streams: Sequence[torch.Tensor], lengths: torch.Tensor
+    ) -> List[List[List[int]]]:
+        """See `SerializedCTC.greedy_search`."""
+        return collapse_rows([p.argmax(-1) for p in streams], lengths)
+
+
+class OnnxModel:
+    """Trunk, talker-count head, branches, separators and CTC heads in onnxruntime.
+
+    It takes as many threads as torch does, so that OMP_NUM_THREADS holds for both.
+
+    Args:
+        manifest_file: onnx.json; the graphs lie beside it.
+        token_list: CTC tokens.
+
+    Attributes:
+        talker_counts: Those that the model knows.
+        token_list: CTC tokens.
+        ctc: What reads each talker count's streams.
+        count_head: Name of the talker-count head's output; None if there is none.
+
+    Raises:
+        UserError: onnxruntime is not installed, or a file is missing or damaged.
+    """
+
+    def __init__(self, manifest_file: PathLike, token_list: Sequence[str]):
+        check_installed(["onnxruntime"])
+        path = Path(manifest_file)
+        manifest = Manifest.read(path)
+        self.manifest = manifest
+        self.token_list = list(token_list)
+        self.talker_counts: Tuple[int, ...] = tuple(sorted(manifest.branches))
+        self.trunk = _open_graph(path, manifest, manifest.trunk)
+        self.branches = {
+            count: _open_graph(path, manifest, manifest.branches[count])
+            for count in self.talker_counts
+        }
+        self.ctc = {str(count): LogProbStreams() for count in self.talker_counts}
+        outputs = [output.name for output in self.trunk.get_outputs()]
+        self.count_head = "count_log_probs" if "count_log_probs" in outputs else None
+
+    def encode_trunk(
+        self, speech: torch.Tensor, speech_lengths: torch.Tensor
+    ) -> OnnxTrunkOutput:
+        """Encode `(B, N)` samples with lengths `(B,)`."""
+        speech = speech[:, : int(speech_lengths.max())]
+        missing = max(0, self.manifest.min_samples - speech.size(1))
+        speech = torch.nn.functional.pad(speech, (0, missing))
+        outputs = _run(self.trunk, speech=speech, lengths=speech_lengths)
+        return OnnxTrunkOutput(
+            outputs["hidden"],
+            outputs["frames"],
+            outputs.get("context"),
+            outputs.get("count_log_probs"),
+        )
+
+    def count_talkers(self, trunk: OnnxTrunkOutput) -> torch.Tensor:
+        """See `MTASRModel.count_talkers`."""
+        if trunk.count_log_probs is None:
+            raise ValueError("the model has no talker-count head: give the counts")
+        return trunk.count_log_probs
+
+    def separate(self, trunk: OnnxTrunkOutput, counts: torch.Tensor) -> List[Streams]:
+        """See `MTASRModel.separate`; the streams are log probabilities `(B', T, V)`."""
+        result = []
+        for count in counts.unique().tolist():
+            rows = (counts == count).nonzero(as_tuple=True)[0]
+            hidden, frames = select_rows(trunk.hidden, trunk.lengths, rows)
+            inputs = dict(hidden=hidden, frames=frames)
+            if trunk.context is not None:
+                longest = hidden.size(1)
+                inputs["context"] = trunk.context[:, :longest, :longest]
+            outputs = _run(self.branches[count], **inputs)
+            streams = [outputs[f"log_probs_{k + 1}"] for k in range(count)]
+            result.append(Streams(count, rows, streams, outputs["branch_frames"]))
+        return result
+
+
+def load_onnx(
+    config_file: Optional[PathLike], manifest_file: PathLike, device: str, dtype: str
+) -> Tuple[OnnxModel, argparse.Namespace]:
+    """Load an exported model and the configuration of its training.
+
+    Args:
+        config_file: config.yaml; None: beside `manifest_file`.
+        manifest_file: onnx.json.
+        device: cpu.
+        dtype: float32.
+
+    Raises:
+        UserError: another device or type, or see `OnnxModel`.
+    """
+    if torch.device(device).type != "cpu":
+        raise UserError(
+            f"{manifest_file}: an exported model decodes on the CPU, not on {device}; "
+            f"choose the CPU, or the model that was exported"
+        )
+    if dtype != "float32":
+        raise UserError(
+            f"--dtype {dtype}: {manifest_file} takes float32; leave the option out, "
+            f"or name the model that was exported"
+        )
+    args = read_train_config(config_file or Path(manifest_file).parent / "config.yaml")
+    return OnnxModel(manifest_file, args.token_list), args
+
+
+def _open_graph(manifest_file: Path, manifest: Manifest, name: str):
+    """An onnxruntime session of one file of the manifest."""
+    import onnxruntime
+
+    path = manifest_file.with_name(name)
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such file, though {manifest_file.name} names it; "
+            f"export the model again"
+        )
+    size, wanted = path.stat().st_size, manifest.sizes.get(name)
+    if size != wanted:
+        raise UserError(
+            f"{path}: is damaged, it has {size} bytes and not {wanted}; "
+            f"export the model again"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as e:  # onnxruntime's own exceptions have no common base
+        raise UserError(
+            f"{path}: onnxruntime {onnxruntime.__version__} can't load it "
+            f"({type(e).__name__}); export the model again"
+        ) from e
+
+
+def _run(session, **inputs: torch.Tensor) -> Dict[str, torch.Tensor]:
+    """Run a graph; inputs and outputs by name."""
+    names = [output.name for output in session.get_outputs()]
+    arrays = {name: tensor.contiguous().numpy() for name, tensor in inputs.items()}
+    outputs = session.run(names, arrays)
+    return {name: torch.from_numpy(array) for name, array in zip(names, outputs)}
