@@ -55,6 +55,8 @@ setup(
         "mini": ["py-nanotts==0.1.1"],
         # SmolLM2 comes as GGUF, which transformers reads through this.
         "smollm2": ["gguf"],
+        # Export to ONNX, and decoding with it.
+        "onnx": ["onnx", "onnxscript", "onnxruntime"],
         # The last four read transcripts back: parselmouth is Praat itself, simplejson
         # what meeteval reads SegLST with.
         "test": [
@@ -70,6 +72,9 @@ setup(
         "all": [
             "py-nanotts==0.1.1",
             "gguf",
+            "onnx",
+            "onnxscript",
+            "onnxruntime",
             "pytest",
             "ruff",
             "black",

@@ -77,8 +77,8 @@ class AbsSpeech2Text(ABC):
 
     Args:
         mtasr_train_config: config.yaml of the training; None: beside the model file.
-        mtasr_model_file: Checkpoint, or onnx.json of an exported model: onnxruntime then
-            decodes, on the CPU.
+        mtasr_model_file: Checkpoint, or onnx.json of an exported model, which
+            onnxruntime decodes with, on the CPU.
         device: `cpu`, `cuda`, `cuda:N`.
         dtype: float32, bfloat16 or float16.
         num_talkers: Talker count of all mixtures; None predicts it.
@@ -209,8 +209,8 @@ class Speech2Text(AbsSpeech2Text):
 
     Args:
         mtasr_train_config: config.yaml of the training; None: beside the model file.
-        mtasr_model_file: Checkpoint, or onnx.json of an exported model: onnxruntime then
-            decodes, on the CPU.
+        mtasr_model_file: Checkpoint, or onnx.json of an exported model, which
+            onnxruntime decodes with, on the CPU.
         device: `cpu`, `cuda`, `cuda:N`.
         dtype: float32, bfloat16 or float16.
         beam_size: 1: greedy search; more: prefix beam search.

@@ -59,7 +59,8 @@ def find_files(args: argparse.Namespace) -> Tuple[Path, Path]:
         return Path(files["mtasr_train_config"]), Path(files["mtasr_model_file"])
     model_file = args.mtasr_model_file
     config = args.mtasr_train_config or model_file.parent / "config.yaml"
-    for name, path in (("mtasr_model_file", model_file), ("mtasr_train_config", config)):
+    options = (("mtasr_model_file", model_file), ("mtasr_train_config", config))
+    for name, path in options:
         if not path.is_file():
             raise UserError(
                 f"--{name} {path}: no such file; train first or name another"

@@ -34,6 +34,19 @@ CALIBRATION = "calibration.json"
 VERSIONS = ("torch", "onnx", "onnxscript", "onnxruntime", "espnet")
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the exporter tells of itself from the user; errors still come."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 @dataclass(frozen=True)
 class Report:
     """What an export gave.
@@ -51,6 +64,7 @@ class Report:
     same_tokens: float
 
 
+@_quiet()
 def export_model(
     config_file: Path, model_file: Path, output_dir: Path, quantize: str = "none"
 ) -> Report:
@@ -131,14 +145,13 @@ def quantize_int8(path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantized = path.with_suffix(".int8")
-    with _quiet():
-        quantize_dynamic(
-            path,
-            quantized,
-            op_types_to_quantize=list(INT8_OPERATORS),
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-        )
+    quantize_dynamic(
+        path,
+        quantized,
+        op_types_to_quantize=list(INT8_OPERATORS),
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+    )
     os.replace(quantized, path)
 
 
@@ -211,7 +224,7 @@ def _write_graphs(
     opset = _export(
         trunk,
         speech,
-        dict(speech={0: batch, 1: samples}, lengths={0: batch}),
+        [{0: batch, 1: samples}, {0: batch}],
         ["speech", "lengths"],
         folder / trunk_name,
     )
@@ -222,11 +235,11 @@ def _write_graphs(
         _export(
             branch,
             (hidden, lengths, *context),
-            dict(
-                hidden={0: batch, 1: frames},
-                frames={0: batch},
-                context=tuple({1: frames, 2: frames} for _ in context),
-            ),
+            [
+                {0: batch, 1: frames},
+                {0: batch},
+                *({1: frames, 2: frames} for _ in context),
+            ],
             ["hidden", "frames", *("context" for _ in context)],
             folder / name,
         )
@@ -237,29 +250,28 @@ def _write_graphs(
 def _export(
     graph: Any,
     example: Sequence[torch.Tensor],
-    dynamic_shapes: Dict[str, Any],
+    dynamic_axes: Sequence[Dict[int, Any]],
     input_names: Sequence[str],
     path: Path,
 ) -> int:
     """Write a graph; return its opset."""
     try:
-        with _quiet():
-            program = torch.onnx.export(
-                graph,
-                tuple(example),
-                dynamo=True,
-                dynamic_shapes=dynamic_shapes,
-                input_names=list(input_names),
-                output_names=graph.output_names,
-                external_data=False,
-                verbose=False,
-            )
+        program = torch.onnx.export(
+            graph,
+            tuple(example),
+            dynamo=True,
+            dynamic_shapes=tuple(dynamic_axes),
+            input_names=list(input_names),
+            output_names=graph.output_names,
             # One file a graph: below protobuf's 2 GB, WavLM-Large's halves included.
-            program.save(path)
+            external_data=False,
+            verbose=False,
+        )
+        program.save(path)
     except torch.onnx.OnnxExporterError as e:
         raise UserError(
-            f"torch {torch.__version__} can't export {path.name} "
-            f"({str(e).strip().splitlines()[0]}); try the versions of "
+            f"torch {torch.__version__} can't export {path.name} of this model "
+            f"({type(e.__cause__ or e).__name__}); try the versions of "
             f"tools/constraints.txt, or decode with the model itself"
         ) from e
     return program.model.opset_imports[""]
@@ -295,16 +307,3 @@ def _versions() -> Dict[str, str]:
     from importlib.metadata import version
 
     return {name: version(name) for name in VERSIONS}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what the exporter tells of itself from the user; errors still come."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

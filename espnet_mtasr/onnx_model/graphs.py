@@ -6,13 +6,18 @@ gives: the masks are in the graphs.
 
 import copy
 import functools
-from typing import Callable, List, Tuple
+import math
+from typing import Callable, List, Optional, Tuple, Union
 
 import torch
+from espnet2.asr.frontend.abs_frontend import AbsFrontend
+from espnet2.asr.frontend.default import DefaultFrontend
 
 from espnet_mtasr.asr.encoder.abs_routable import AbsTrunk, TrunkOutput
+from espnet_mtasr.asr.encoder.espnet_halves import EspnetBranch, EspnetTrunk
 from espnet_mtasr.asr.encoder.wavlm import WavLMTrunk, receptive_field
 from espnet_mtasr.asr.mtasr_model import MTASRModel
+from espnet_mtasr.asr.padding import valid_mask
 from espnet_mtasr.errors import UserError
 
 
@@ -25,13 +30,17 @@ class OnnxLSTM(torch.nn.Module):
         lstm: One direction, batch first, as the separators have it.
 
     Raises:
-        ValueError: it is another one.
+        UserError: it is another one.
     """
 
     def __init__(self, lstm: torch.nn.LSTM):
         super().__init__()
-        if lstm.bidirectional or lstm.proj_size or not lstm.batch_first or not lstm.bias:
-            raise ValueError(f"{lstm} is not a plain LSTM of one direction")
+        plain = lstm.batch_first and lstm.bias and not lstm.proj_size
+        if not plain or lstm.bidirectional:
+            raise UserError(
+                f"separator: torch's {lstm} can't be exported to ONNX; "
+                f"decode with the model itself"
+            )
         self.hidden_size = lstm.hidden_size
         self.num_layers = lstm.num_layers
         for k in range(lstm.num_layers):
@@ -69,21 +78,18 @@ class TrunkGraph(torch.nn.Module):
 
     Args:
         model: In evaluation mode; it is left as it is.
-
-    Raises:
-        UserError: the model's trunk is of a kind that can't be exported.
     """
 
     def __init__(self, model: MTASRModel):
         super().__init__()
-        self.frontend = model.frontend
+        self.frontend = exportable_frontend(model.frontend)
         self.normalize = model.normalize
         self.trunk = exportable_trunk(model.encoder.trunk)
         self.count_head = model.count_head
         self.reads_features = model.count_input == "features"
-        has_context = isinstance(self.trunk, WavLMTrunk)
         self.output_names = ["hidden", "frames"]
-        self.output_names += ["context"] if has_context else []
+        if model.encoder.trunk.make_context(1) is not None:
+            self.output_names.append("context")
         self.output_names += ["count_log_probs"] if self.count_head else []
         self.eval()
 
@@ -96,7 +102,7 @@ class TrunkGraph(torch.nn.Module):
             feats, lengths = self.frontend(feats, lengths)
         if self.normalize is not None:
             feats, lengths = self.normalize(feats, lengths)
-        trunk = self.trunk(feats, lengths)
+        trunk = TrunkOutput(*self.trunk(feats, lengths))
         outputs = [trunk.hidden, trunk.lengths]
         if trunk.context is not None:
             outputs.append(trunk.context)
@@ -112,11 +118,21 @@ class BranchGraph(torch.nn.Module):
     Args:
         model: In evaluation mode; it is left as it is.
         count: Talker count K.
+
+    Raises:
+        UserError: branch or separator can't be exported.
     """
 
     def __init__(self, model: MTASRModel, count: int):
         super().__init__()
-        self.branch = model.encoder.branches[str(count)]
+        branch = model.encoder.branches[str(count)]
+        if int(branch.output_lengths(torch.ones(1, dtype=torch.long))) != 1:
+            raise UserError(
+                "encoder_conf branch_conf: a branch that shortens its input can't be "
+                "exported to ONNX; decode with the model itself"
+            )
+        self.reads_context = not isinstance(branch, EspnetBranch)
+        self.branch = branch if self.reads_context else ExportableEncoder(branch)
         self.separator = copy.deepcopy(model.separator[str(count)])
         for name, module in list(self.separator.named_modules()):
             if isinstance(module, torch.nn.LSTM):
@@ -127,28 +143,105 @@ class BranchGraph(torch.nn.Module):
         self.eval()
 
     def forward(
-        self, hidden: torch.Tensor, frames: torch.Tensor, *context: torch.Tensor
+        self,
+        hidden: torch.Tensor,
+        frames: torch.Tensor,
+        context: Optional[torch.Tensor] = None,
     ) -> List[torch.Tensor]:
         """Map the trunk's output to lengths `(B,)` and K times `(B, T, V)`."""
-        trunk = TrunkOutput(hidden, frames, *context)
-        hidden, frames = self.branch(trunk)
+        if self.reads_context:
+            hidden, frames = self.branch(TrunkOutput(hidden, frames, context))
+        else:
+            hidden, frames = self.branch(hidden, frames)
         # An output that is an input has no name of its own.
         return [frames.clone(), *self.ctc.log_probs(self.separator(hidden, frames))]
 
 
-def exportable_trunk(trunk: AbsTrunk) -> AbsTrunk:
-    """Return a trunk that shares the weights of `trunk` and can be exported.
+class ExportableLogMel(torch.nn.Module):
+    """ESPnet's default frontend, for one channel.
+
+    Args:
+        frontend: Its settings and filters.
+    """
+
+    def __init__(self, frontend: DefaultFrontend):
+        super().__init__()
+        stft, mel = frontend.stft, frontend.logmel
+        self.margin = stft.n_fft // 2 if stft.center else 0
+        self.settings = dict(
+            n_fft=stft.n_fft,
+            win_length=stft.win_length,
+            hop_length=stft.hop_length,
+            center=stft.center,
+            normalized=stft.normalized,
+            onesided=stft.onesided,
+            return_complex=True,
+        )
+        window = None
+        if stft.window is not None:
+            window = getattr(torch, f"{stft.window}_window")(stft.win_length)
+        self.register_buffer("window", window)
+        self.register_buffer("filters", mel.melmat)
+        self.scale = 1.0 if mel.log_base is None else 1.0 / math.log(mel.log_base)
+
+    def forward(
+        self, speech: torch.Tensor, lengths: torch.Tensor
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Map `(B, N)` samples with lengths `(B,)` to `(B, T, F)` and `(B,)`."""
+        spectrum = torch.stft(speech, window=self.window, **self.settings)
+        power = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
+        features = (power @ self.filters).clamp(min=1e-10).log() * self.scale
+        inner = lengths + 2 * self.margin - self.settings["n_fft"]
+        lengths = inner.div(self.settings["hop_length"], rounding_mode="trunc") + 1
+        mask = valid_mask(lengths, features.size(1))
+        return features.masked_fill(~mask[..., None], 0.0), lengths
+
+
+class ExportableEncoder(torch.nn.Module):
+    """`EspnetTrunk` and `EspnetBranch`, for input that is not too short.
+
+    Args:
+        half: One of the two.
+    """
+
+    def __init__(self, half: Union[EspnetTrunk, EspnetBranch]):
+        super().__init__()
+        self.encoder = half.encoder
+
+    def forward(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Map `(B, N, F)` with lengths `(B,)`, one of them N, to `(B, T, D)`."""
+        # A row without a frame keeps one.
+        hidden, lengths, *_ = self.encoder(xs_pad, ilens.clamp(min=1))
+        return hidden, lengths.masked_fill(ilens == 0, 0)
+
+
+def exportable_frontend(frontend: Optional[AbsFrontend]) -> Optional[torch.nn.Module]:
+    """Return what does what `frontend` does and can be exported.
 
     Raises:
-        UserError: there is none for this kind.
+        UserError: there is nothing for this kind of frontend.
     """
-    if not isinstance(trunk, WavLMTrunk):
+    if frontend is None:
+        return None
+    # Its enhancement leaves one channel as it is.
+    if type(frontend) is not DefaultFrontend or frontend.stft is None:
         raise UserError(
-            f"encoder: an {type(trunk).__name__} can't be exported to ONNX, "
-            f"only routed_wavlm can; decode with the model itself"
+            f"frontend: a {type(frontend).__name__} with these settings can't be "
+            f"exported to ONNX, only log mel features of one channel can; decode with "
+            f"the model itself"
         )
-    trunk = copy.copy(trunk)
-    trunk.make_context = position_bias_by_table(trunk)
+    return ExportableLogMel(frontend)
+
+
+def exportable_trunk(trunk: AbsTrunk) -> Callable[..., TrunkOutput]:
+    """Return a trunk that shares the weights of `trunk` and can be exported."""
+    if isinstance(trunk, WavLMTrunk):
+        trunk = copy.copy(trunk)
+        trunk.make_context = position_bias_by_table(trunk)
+    elif isinstance(trunk, EspnetTrunk):
+        trunk = ExportableEncoder(trunk)
     return trunk
 
 
@@ -174,6 +267,24 @@ def _look_up(values: torch.Tensor, farthest: int, frames: int) -> torch.Tensor:
     return values[:, distances + farthest]
 
 
+@torch.no_grad()
 def min_samples(model: MTASRModel) -> int:
-    """Fewest samples that the exported trunk takes: one frame."""
-    return receptive_field(model.encoder.trunk.config)
+    """Fewest samples that give a frame; the exported trunk takes no fewer."""
+    trunk = model.encoder.trunk
+    if isinstance(trunk, WavLMTrunk):
+        return receptive_field(trunk.config)
+    # A reflected margin takes more samples than it has.
+    too_few = model.frontend.stft.n_fft // 2
+
+    def is_enough(samples: int) -> bool:
+        lengths = torch.tensor([samples])
+        trunk_output = model.encode_trunk(torch.zeros(1, samples), lengths)
+        return int(trunk_output.lengths) > 0
+
+    enough = 2 * too_few + 1
+    while not is_enough(enough):
+        too_few, enough = enough, 2 * enough
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (too_few, middle) if is_enough(middle) else (middle, enough)
+    return enough

@@ -88,15 +88,22 @@ class OnnxModel:
         self, speech: torch.Tensor, speech_lengths: torch.Tensor
     ) -> OnnxTrunkOutput:
         """Encode `(B, N)` samples with lengths `(B,)`."""
+        rows, shortest = len(speech), self.manifest.min_samples
         speech = speech[:, : int(speech_lengths.max())]
-        missing = max(0, self.manifest.min_samples - speech.size(1))
-        speech = torch.nn.functional.pad(speech, (0, missing))
+        missing = shortest - speech.size(1)
+        if missing > 0:
+            # A row of silence, dropped below: the longest must be as long as the batch.
+            speech = torch.nn.functional.pad(speech, (0, missing, 0, 1))
+            speech_lengths = torch.nn.functional.pad(
+                speech_lengths, (0, 1), value=shortest
+            )
         outputs = _run(self.trunk, speech=speech, lengths=speech_lengths)
+        count_log_probs = outputs.get("count_log_probs")
         return OnnxTrunkOutput(
-            outputs["hidden"],
-            outputs["frames"],
+            outputs["hidden"][:rows],
+            outputs["frames"][:rows],
             outputs.get("context"),
-            outputs.get("count_log_probs"),
+            None if count_log_probs is None else count_log_probs[:rows],
         )
 
     def count_talkers(self, trunk: OnnxTrunkOutput) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import MixtureHypothesis, Speech2Text, TalkerHypothesis
 from espnet_mtasr.model_files import fetch_model
+from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.transcription.calibration import FILE_NAME, Calibration
 from espnet_mtasr.transcription.recordings import (
     Recording,
@@ -56,7 +57,8 @@ class MTASR:
         Args:
             model: A known name (`mini`), a packed model (.zip), the folder of an
                 unpacked one, or a repository on the Hugging Face hub (`owner/name`).
-            device: `cpu`, `cuda`, `cuda:N`; None: the GPU if there is one.
+            device: `cpu`, `cuda`, `cuda:N`; None: the GPU if there is one, and the
+                CPU for a model that was exported to ONNX.
             dtype: float32, bfloat16 or float16 to compute in.
             beam_size: 1: greedy search; more: prefix beam search.
 
@@ -66,6 +68,8 @@ class MTASR:
                 1's (no CTC).
         """
         files = fetch_model(model)
+        if device is None and is_onnx(files["mtasr_model_file"]):
+            device = "cpu"
         speech2text = Speech2Text(
             **files,
             device=check_device(device),
