@@ -95,7 +95,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     )
     print(
         f"float32 log probabilities are torch's up to {report.difference:.1g} "
-        f"(allowed: {ABSOLUTE:g} + {RELATIVE:g} of the value)"
+        f"(allowed: {ABSOLUTE:g} + {RELATIVE:g} of a frame's largest)"
     )
     if args.quantize != "none":
         print(

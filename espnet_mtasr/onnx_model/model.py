@@ -191,5 +191,12 @@ def _run(session, **inputs: torch.Tensor) -> Dict[str, torch.Tensor]:
     """Run a graph; inputs and outputs by name."""
     names = [output.name for output in session.get_outputs()]
     arrays = {name: tensor.contiguous().numpy() for name, tensor in inputs.items()}
-    outputs = session.run(names, arrays)
+    try:
+        outputs = session.run(names, arrays)
+    except Exception as e:  # as above
+        shapes = ", ".join(f"{k} {tuple(v.shape)}" for k, v in inputs.items())
+        raise UserError(
+            f"onnxruntime can't run the exported model on {shapes} "
+            f"({type(e).__name__}); decode shorter pieces, or with the model itself"
+        ) from e
     return {name: torch.from_numpy(array) for name, array in zip(names, outputs)}

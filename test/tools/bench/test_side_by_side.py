@@ -75,6 +75,23 @@ def test_separator(tmp_path):
         assert f"{what}: padded is" in done.stdout
 
 
+def test_onnx_decoding(tmp_path):
+    """The graphs are not looked at: any model can be compared with itself."""
+    from helpers.tiny_inference import save_tiny_model
+
+    model, out = save_tiny_model(tmp_path / "exp"), tmp_path / "out.json"
+    words = ["--mtasr_model_file", model, "--onnx", model, "--json", out]
+    done = run("onnx_decoding", *words, "--mixtures", 2, *SHORT)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text())
+    names = ["PyTorch, float32", "onnxruntime, float32"]
+    assert list(results["figures"]) == list(results["seconds"]) == names
+    torch, onnx = (results["seconds"][name] for name in names)
+    told = results["figures"][names[1]]
+    assert [told["min"], told["max"]] == sorted(a / b for a, b in zip(torch, onnx))
+    assert "onnxruntime, float32: " in done.stdout
+
+
 @pytest.mark.parametrize(
     "name, option, message",
     [
