@@ -78,10 +78,18 @@ class TrunkGraph(torch.nn.Module):
 
     Args:
         model: In evaluation mode; it is left as it is.
+
+    Raises:
+        UserError: frontend or trunk can't be exported.
     """
 
     def __init__(self, model: MTASRModel):
         super().__init__()
+        if model.frontend is None and not isinstance(model.encoder.trunk, WavLMTrunk):
+            raise UserError(
+                "frontend: is none, and the encoder reads no waveforms; an exported "
+                "model must"
+            )
         self.frontend = exportable_frontend(model.frontend)
         self.normalize = model.normalize
         self.trunk = exportable_trunk(model.encoder.trunk)
@@ -236,12 +244,20 @@ def exportable_frontend(frontend: Optional[AbsFrontend]) -> Optional[torch.nn.Mo
 
 
 def exportable_trunk(trunk: AbsTrunk) -> Callable[..., TrunkOutput]:
-    """Return a trunk that shares the weights of `trunk` and can be exported."""
-    if isinstance(trunk, WavLMTrunk):
-        trunk = copy.copy(trunk)
-        trunk.make_context = position_bias_by_table(trunk)
-    elif isinstance(trunk, EspnetTrunk):
-        trunk = ExportableEncoder(trunk)
+    """Return a trunk that shares the weights of `trunk` and can be exported.
+
+    Raises:
+        UserError: there is nothing for this kind of trunk.
+    """
+    if isinstance(trunk, EspnetTrunk):
+        return ExportableEncoder(trunk)
+    if not isinstance(trunk, WavLMTrunk):
+        raise UserError(
+            f"encoder: nobody knows how to export a {type(trunk).__name__} to ONNX; "
+            f"decode with the model itself"
+        )
+    trunk = copy.copy(trunk)
+    trunk.make_context = position_bias_by_table(trunk)
     return trunk
 
 

@@ -270,6 +270,25 @@ def test_a_folder_that_is_there_is_left_alone(exported):
     assert exported[1].exists()
 
 
+def test_parts_that_cannot_be_exported(tmp_path):
+    """They say so before anything is exported."""
+    half = dict(output_size=16, attention_heads=2, linear_units=16, num_blocks=1)
+    model_file = save_tiny_model(
+        tmp_path / "exp",
+        input_size=None,
+        frontend="default",
+        frontend_conf=dict(n_fft=512, hop_length=160, n_mels=20),
+        encoder="routed_espnet",
+        encoder_conf=dict(
+            trunk="transformer", trunk_conf=half, branch="transformer", branch_conf=half
+        ),
+    )
+    words = ["--mtasr_model_file", model_file, "--output_dir", tmp_path / "x"]
+    with pytest.raises(UserError, match="a branch that shortens its input"):
+        main([*map(str, words)])
+    assert [path.name for path in tmp_path.iterdir()] == ["exp"]
+
+
 def test_a_model_without_ctc(tmp_path):
     model_file = save_tiny_model(tmp_path / "exp", ctc_weight=0.0, count_weight=0.0)
     words = ["--mtasr_model_file", model_file, "--output_dir", tmp_path / "x"]
