@@ -17,6 +17,7 @@ from espnet2.train.abs_espnet_model import AbsESPnetModel
 
 from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
+from espnet_mtasr.asr.flat_start import flat_start_loss
 from espnet_mtasr.asr.frozen import keep_frozen_in_eval
 from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
 from espnet_mtasr.asr.serialized_ctc import SerializedCTC
@@ -142,8 +143,10 @@ class MTASRModel(AbsESPnetModel):
             text: `(B, L)` SOT transcript, ids of the teacher.
             text_lengths: `(B,)`.
             streams: `text_spk1` ... `text_spkK` `(B, L_k)`, CTC ids of each talker, and
-                `text_spk1_lengths` ... `(B,)`, 0 for a talker who isn't there; and
-                `trunk_hash` `(B, 2)`, see trunk_cache.py.
+                `text_spk1_lengths` ... `(B,)`, 0 for a talker who isn't there;
+                `trunk_hash` `(B, 2)`, see trunk_cache.py; and for a flat start its
+                share of the CTC loss `flat_start` `(B, 1)` and the tokens' times
+                `text_spk1_times` ... `(B, L_k, 2)`, see flat_start.py.
 
         Returns:
             Mean loss over the utterances that can be aligned, statistics, and the
@@ -189,11 +192,22 @@ class MTASRModel(AbsESPnetModel):
             )
             if self.ctc_weight > 0.0:
                 separated = self.separator[str(count)](hidden, lengths)
-                rows.ctc = rows.ctc.index_copy(
-                    0,
-                    at,
-                    self.ctc[str(count)](separated, lengths, wanted, wanted_lengths),
-                )
+                heads = self.ctc[str(count)]
+                ctc = heads(separated, lengths, wanted, wanted_lengths)
+                rows.ctc = rows.ctc.index_copy(0, at, ctc)
+                if "flat_start" in streams:
+                    placed = flat_start_loss(
+                        heads.log_probs(separated),
+                        lengths,
+                        wanted,
+                        wanted_lengths,
+                        [
+                            streams[f"text_spk{k}_times"][at]
+                            for k in range(1, count + 1)
+                        ],
+                    )
+                    ctc = torch.lerp(ctc, placed, streams["flat_start"][at, 0])
+                rows.learnt_ctc = rows.learnt_ctc.index_copy(0, at, ctc)
             if self.ctc_weight < 1.0:
                 taught = self.teacher(hidden, lengths, text[at], text_lengths[at])
                 rows.sot = rows.sot.index_copy(0, at, taught.loss)
@@ -241,7 +255,7 @@ class MTASRModel(AbsESPnetModel):
             return total / mask.sum().clamp(min=1)
 
         loss_ctc, loss_sot, loss_count = (
-            mean(rows.ctc),
+            mean(rows.learnt_ctc),
             mean(rows.sot),
             mean(rows.count),
         )
@@ -365,6 +379,8 @@ class _RowLosses:
         zeros = torch.zeros(len(counts), device=counts.device)
         self.counts = counts
         self.ctc = zeros
+        # The same, but while a flat start has its share.
+        self.learnt_ctc = zeros
         self.sot = zeros
         self.count = zeros
         self.sot_correct = zeros.clone()

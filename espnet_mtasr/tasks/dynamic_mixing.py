@@ -5,6 +5,7 @@ training reads it as `speech` of data type `json`.
 """
 
 import argparse
+from pathlib import Path
 from typing import Optional, Tuple
 
 from espnet_mtasr.errors import UserError
@@ -20,6 +21,34 @@ def tables_to_mix(args: argparse.Namespace) -> Optional[Tuple[str, str]]:
     }
     recipes, text = tables.get(("speech", "json")), tables.get(("text", "text"))
     return None if recipes is None or text is None else (recipes, text)
+
+
+def recipes_of_recordings(args: argparse.Namespace) -> Optional[str]:
+    """Table of recipes of the training mixtures, if it lies beside the texts."""
+    for path, name, _ in args.train_data_path_and_name_and_type:
+        recipes = Path(path).with_name("utt2mixture")
+        if name == "text" and recipes.is_file():
+            return str(recipes)
+    return None
+
+
+def check_flat_start(args: argparse.Namespace) -> None:
+    """Raise `UserError` if a flat start is wanted and can't be.
+
+    It needs the recipes of the training mixtures: a recording doesn't tell when which
+    talker speaks.
+    """
+    epochs = args.preprocessor_conf.get("flat_start_epochs", 0)
+    if not isinstance(epochs, int) or epochs < 0:
+        raise UserError(
+            f"preprocessor_conf flat_start_epochs: {epochs}: give a whole number from 0"
+        )
+    data = args.train_data_path_and_name_and_type
+    if epochs > 0 and data and recipes_of_recordings(args) is None:
+        raise UserError(
+            f"preprocessor_conf flat_start_epochs: {epochs} needs utt2mixture beside "
+            f"the training transcripts; set it to 0, or make the mixtures anew"
+        )
 
 
 def check_dynamic_mixing(args: argparse.Namespace) -> None:

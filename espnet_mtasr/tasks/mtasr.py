@@ -36,7 +36,12 @@ from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.open_choices import OpenChoices
 from espnet_mtasr.tasks.cached_trunk import check_cached_training
-from espnet_mtasr.tasks.dynamic_mixing import check_dynamic_mixing, tables_to_mix
+from espnet_mtasr.tasks.dynamic_mixing import (
+    check_dynamic_mixing,
+    check_flat_start,
+    recipes_of_recordings,
+    tables_to_mix,
+)
 from espnet_mtasr.tasks.optimizer import grouped_optimizer
 from espnet_mtasr.tasks.options import build, check_options, get_class
 from espnet_mtasr.tasks.precision import check_precision
@@ -191,6 +196,7 @@ class MTASRTask(ASRTask):
             short_noise_thres=args.short_noise_thres,
             speech_volume_normalize=args.speech_volume_normalize,
             mixtures=tables_to_mix(args) if train else None,
+            recipes=recipes_of_recordings(args) if train else None,
             seed=args.seed,
         )
         preprocessor_class = preprocessor_choices.get_class(args.preprocessor)
@@ -254,6 +260,7 @@ class MTASRTask(ASRTask):
         check_resumable(args)
         check_cached_training(args)
         check_dynamic_mixing(args)
+        check_flat_start(args)
 
     @classmethod
     def _check_token_list(cls, args: argparse.Namespace) -> None:

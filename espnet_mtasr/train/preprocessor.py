@@ -1,13 +1,15 @@
 """SOT text to what the model wants: CTC targets per talker and the teacher's ids."""
 
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from espnet2.train.preprocessor import CommonPreprocessor
 
+from espnet_mtasr.asr.flat_start import place_evenly
 from espnet_mtasr.asr.trunk_cache import read_line
-from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer
+from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer, read_recipes
 from espnet_mtasr.mixture.on_the_fly import SourceCache, parse_line
+from espnet_mtasr.mixture.recipe import MixtureRecipe
 from espnet_mtasr.mixture.render import render
 from espnet_mtasr.mixture.speech_list import is_recipe
 from espnet_mtasr.text.sot import join_sot, split_sot
@@ -37,6 +39,11 @@ class MTASRPreprocessor(CommonPreprocessor):
         dynamic_mixing_conf: Options of `DynamicMixer`: `speeds`, `cache_megabytes`.
         cache_megabytes: Memory for the sources of mixtures that are made while loading,
             per data loading process.
+        flat_start_epochs: So many epochs begin with a flat start (asr/flat_start.py)
+            of the CTC: its share of the CTC loss is 1 in the first one and goes down
+            linearly.
+        recipes: Table `utt2mixture`, which tells a flat start when talkers speak in
+            mixtures that are recordings.
         kwargs: Options of ESPnet's `CommonPreprocessor`.
     """
 
@@ -49,6 +56,8 @@ class MTASRPreprocessor(CommonPreprocessor):
         seed: int = 0,
         dynamic_mixing_conf: Optional[Dict[str, Any]] = None,
         cache_megabytes: float = 100.0,
+        flat_start_epochs: int = 0,
+        recipes: Optional[str] = None,
         **kwargs,
     ):
         super().__init__(train=train, **kwargs)
@@ -59,6 +68,9 @@ class MTASRPreprocessor(CommonPreprocessor):
         self.dynamic_mixing_conf = {"seed": seed, **(dynamic_mixing_conf or {})}
         self._mixer: Optional[DynamicMixer] = None
         self._sources = SourceCache(cache_megabytes)
+        self.flat_start_epochs = flat_start_epochs
+        self.recipes = recipes
+        self._recipe_of: Dict[str, MixtureRecipe] = {}
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -67,12 +79,15 @@ class MTASRPreprocessor(CommonPreprocessor):
         if self.mixtures is not None and self._mixer is None:
             # Before data loading processes start, each of which would do it again.
             self._mixer = read_mixer(*self.mixtures, **self.dynamic_mixing_conf)
+        if self._in_flat_start() and self.recipes is not None and not self._recipe_of:
+            self._recipe_of = read_recipes(self.recipes)
 
     def __call__(
         self, uid: str, data: Dict[str, Union[str, np.ndarray, Dict[str, Any]]]
     ) -> Dict[str, np.ndarray]:
         """Return the arrays of an utterance, see the class."""
         speech = data.get(self.speech_name)
+        recipe = self._recipe_of.get(uid)
         if isinstance(speech, str) and is_recipe(speech):
             recipe = parse_line(speech, f"utt2mixture: {uid}")
             data[self.speech_name] = render(recipe, self._sources.read)
@@ -80,7 +95,30 @@ class MTASRPreprocessor(CommonPreprocessor):
             recipe, texts = self._mixer.draw(uid, self.epoch)
             data[self.speech_name] = self._mixer.render(recipe)
             data[self.text_name] = join_sot(texts)
-        return super().__call__(uid, data)
+        flat_start = {}
+        if recipe is not None and self._in_flat_start():
+            flat_start = self._flat_start(recipe, split_sot(data[self.text_name]))
+        return {**super().__call__(uid, data), **flat_start}
+
+    def _in_flat_start(self) -> bool:
+        # Before the first epoch, statistics are collected.
+        return self.train and 1 <= self.epoch <= self.flat_start_epochs
+
+    def _flat_start(
+        self, recipe: MixtureRecipe, texts: Sequence[str]
+    ) -> Dict[str, np.ndarray]:
+        """Return the share of the loss, and each talker's tokens' times."""
+        share = 1 - (self.epoch - 1) / self.flat_start_epochs
+        arrays = {"flat_start": np.array([share], dtype=np.float32)}
+        for k in range(self.max_num_talkers):
+            tokens, start, end = [], 0.0, 0.0
+            if k < len(texts):
+                tokens = self._tokens_of(texts[k])
+                source = recipe.sources[k]
+                start = recipe.onsets[k] / recipe.seconds
+                end = start + source.seconds / source.speed / recipe.seconds
+            arrays[f"text_spk{k + 1}_times"] = place_evenly(tokens, start, end)
+        return arrays
 
     def _speech_process(
         self, data: Dict[str, Union[str, np.ndarray]]
@@ -102,8 +140,11 @@ class MTASRPreprocessor(CommonPreprocessor):
 
     def encode_talker(self, text: str) -> np.ndarray:
         """CTC ids `(L,)` of one talker's text."""
-        tokens = self.tokenizer.text2tokens(self.text_cleaner(text))
+        tokens = self._tokens_of(text)
         return np.array(self.token_id_converter.tokens2ids(tokens), dtype=np.int64)
+
+    def _tokens_of(self, text: str) -> List[str]:
+        return self.tokenizer.text2tokens(self.text_cleaner(text))
 
     def _text_process(
         self, data: Dict[str, Union[str, np.ndarray]]

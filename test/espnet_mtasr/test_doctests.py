@@ -5,7 +5,12 @@ import doctest
 import pytest
 
 from espnet_mtasr import hub, model_files
-from espnet_mtasr.asr import ctc_alignment, ctc_beam_search, serialized_ctc
+from espnet_mtasr.asr import (
+    ctc_alignment,
+    ctc_beam_search,
+    flat_start,
+    serialized_ctc,
+)
 from espnet_mtasr.mixture import progress
 from espnet_mtasr.scoring import calibration_error, word_matches
 from espnet_mtasr.text import sot
@@ -13,7 +18,7 @@ from espnet_mtasr.transcription import calibration, recordings, words
 
 MODULES = [sot, serialized_ctc, ctc_alignment, ctc_beam_search, progress]
 MODULES += [calibration_error, word_matches, calibration, recordings, words]
-MODULES += [hub, model_files]
+MODULES += [hub, model_files, flat_start]
 
 
 @pytest.mark.parametrize("module", MODULES)

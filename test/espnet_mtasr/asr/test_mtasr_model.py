@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers.tiny_models import make_batch, make_model, make_tiny_llm, rows_of
 
+from espnet_mtasr.asr.flat_start import flat_start_loss, place_evenly
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 
 # Two rows of two talkers, two of three; the rest of the arguments: frames.
@@ -74,6 +75,55 @@ def test_weakness_9_and_10_loss_is_the_weighted_sum_of_per_token_losses(shared_m
             wanted = sum(float(rows[row][at]) for row in members) / 2
             measured = stats[f"loss_{name}_{talkers}spk"]
             assert measured == pytest.approx(wanted, rel=1e-4)
+
+
+def with_flat_start(batch, share):
+    """The batch with tokens that share the whole mixture's time."""
+    times = {}
+    for k in (1, 2, 3):
+        ids, lengths = batch[f"text_spk{k}"], batch[f"text_spk{k}_lengths"]
+        placed = torch.zeros(*ids.shape, 2)
+        for row, n in enumerate(lengths.tolist()):
+            places = place_evenly(["a"] * n, 0.0, 1.0)
+            placed[row, :n] = torch.from_numpy(places)
+        times[f"text_spk{k}_times"] = placed
+        times[f"text_spk{k}_times_lengths"] = lengths
+    times["flat_start"] = torch.full((len(ids), 1), share)
+    times["flat_start_lengths"] = torch.ones(len(ids), dtype=torch.long)
+    return {**batch, **times}
+
+
+@torch.no_grad()
+def test_a_flat_start_has_its_share_of_the_ctc_loss(shared_model):
+    batch = make_batch(COUNTS, FRAMES)
+    plain, stats, _ = run(shared_model, batch)
+    losses = {}
+    for share in (0.0, 0.25, 1.0):
+        losses[share], found, _ = run(shared_model, with_flat_start(batch, share))
+        # What is reported is CTC's own loss.
+        assert found["loss_ctc"] == stats["loss_ctc"]
+    assert losses[0.0] == pytest.approx(plain)
+    between = 0.75 * losses[0.0] + 0.25 * losses[1.0]
+    assert float(losses[0.25]) == pytest.approx(float(between))
+
+    full = with_flat_start(batch, 1.0)
+    placed = []
+    for row in range(4):
+        alone = rows_of(full, [row])
+        count = COUNTS[row]
+        trunk = shared_model.encode_trunk(alone["speech"], alone["speech_lengths"])
+        hidden, lengths = shared_model.encoder.encode_branch(trunk, count)
+        streams = shared_model.separator[str(count)](hidden, lengths)
+        names = [f"text_spk{k}" for k in range(1, count + 1)]
+        placed += flat_start_loss(
+            shared_model.ctc[str(count)].log_probs(streams),
+            lengths,
+            [alone[name] for name in names],
+            torch.stack([alone[f"{name}_lengths"] for name in names], 1),
+            [alone[f"{name}_times"] for name in names],
+        ).tolist()
+    change = sum(placed) / 4 - stats["loss_ctc"]
+    assert float(losses[1.0] - plain) == pytest.approx(0.7 * change, rel=1e-3)
 
 
 @torch.no_grad()

@@ -1,5 +1,7 @@
 """Dynamic mixing in training: every epoch, and no other, has its own mixtures."""
 
+import json
+
 import pytest
 import torch
 from espnet2.train.distributed_utils import DistributedOption
@@ -127,3 +129,56 @@ def test_settings_that_would_undo_it(data, options, message):
 
 def test_right_settings(data):
     MTASRTask.check_args(parse(data))
+
+
+def flat_starts(factory, epoch):
+    """Utterance id to its part of what a flat start adds to the batches."""
+    found = {}
+    for utts, batch in factory.build_iter(epoch, shuffle=False):
+        for k, utt in enumerate(utts):
+            found[utt] = {
+                name: values[k]
+                for name, values in batch.items()
+                if name == "flat_start" or name.endswith("_times")
+            }
+    return found
+
+
+@pytest.mark.parametrize("speech", ["utt2mixture,speech,json", "wav.scp,speech,sound"])
+def test_flat_start(data, speech):
+    """Of mixtures that are made anew, and of recordings whose recipes are known."""
+    args = parse(data, "--preprocessor_conf", "flat_start_epochs=2")
+    args.train_data_path_and_name_and_type[0] = tuple(f"{data}/{speech}".split(","))
+    MTASRTask.check_args(args)
+    factory = MTASRTask.build_iter_factory(args, DistributedOption(), "train")
+    valid = MTASRTask.build_iter_factory(args, DistributedOption(), "valid")
+    shares = {}
+    for epoch in (1, 2, 3):
+        found = flat_starts(factory, epoch)
+        shares[epoch] = {float(f["flat_start"][0]) for f in found.values() if f}
+        assert not any(flat_starts(valid, epoch).values())
+        if epoch == 1:
+            recipes = read_table(data / "utt2mixture")
+            for utt, arrays in found.items():
+                first, second = arrays["text_spk1_times"], arrays["text_spk2_times"]
+                assert first[0, 0] == 0.0
+                # All sources last a second.
+                assert second.max() == pytest.approx(1.0)
+                if speech.startswith("wav"):
+                    onset = json.loads(recipes[utt])["onsets"][1]
+                    assert second[0, 0] == pytest.approx(onset / (1 + onset), rel=1e-5)
+    assert shares == {1: {1.0}, 2: {0.5}, 3: set()}
+
+
+def test_flat_start_needs_recipes(data, tmp_path):
+    args = parse(data, "--preprocessor_conf", "flat_start_epochs=-1")
+    with pytest.raises(UserError, match="flat_start_epochs: -1: give a whole number"):
+        MTASRTask.check_args(args)
+    write_table(tmp_path / "text", read_table(data / "text"))
+    args = parse(data, "--preprocessor_conf", "flat_start_epochs=1")
+    args.train_data_path_and_name_and_type = [
+        (f"{data}/wav.scp", "speech", "sound"),
+        (f"{tmp_path}/text", "text", "text"),
+    ]
+    with pytest.raises(UserError, match="flat_start_epochs: 1 needs utt2mixture"):
+        MTASRTask.check_args(args)
