@@ -249,6 +249,15 @@ class Speech2Text(AbsSpeech2Text):
         self.tokenizer = build_tokenizer(args.token_type, bpemodel=args.bpemodel)
         self.converter = TokenIDConverter(token_list=self.model.token_list)
 
+    def check_predicts(self) -> None:
+        """Raise `UserError` if the model can't tell how many talkers there are."""
+        known = self.model.talker_counts
+        if self.model.count_head is None and len(known) > 1:
+            raise UserError(
+                f"the model has no talker-count head: give --num_talkers, one of "
+                f"{list(known)}"
+            )
+
     def _transcribe(
         self,
         trunk: TrunkOutput,
@@ -273,12 +282,9 @@ class Speech2Text(AbsSpeech2Text):
         """Talker counts `(B,)`, and log probabilities where they can be had."""
         log_probs: Sequence[Optional[Dict[int, float]]]
         if self.model.count_head is None:
+            if None in wanted:
+                self.check_predicts()
             known = self.model.talker_counts
-            if None in wanted and len(known) > 1:
-                raise UserError(
-                    f"the model has no talker-count head: give --num_talkers, "
-                    f"one of {list(known)}"
-                )
             predicted, log_probs = [known[0]] * len(wanted), [None] * len(wanted)
         else:
             predicted, log_probs = self._predict_counts(trunk)

@@ -26,6 +26,7 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.model_card import CARD_FILE, FACTS_FILE, write_card
+from espnet_mtasr.model_files import RESULT_FILES
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.tasks.options import flatten, is_part
 
@@ -91,8 +92,9 @@ def pack_model(
         outpath: Archive to write, `.zip`; it appears whole.
         dtype: Floating-point weights are stored as float32 or float16; loading gives
             float32.
-        option: Further files. RESULTS.md, results.json and the plots (*.png, and
-            images/*.png) that lie beside config.yaml are packed without being named.
+        option: Further files. RESULTS.md, results.json, calibration.json and .md, and
+            the plots (*.png, and images/*.png) that lie beside config.yaml are packed
+            without being named.
         max_mb: Largest size of the archive, in millions of bytes; None: any.
         card: For the model card README.md, what isn't in the model: `recipe`
             (`model_card.read_recipe_entries`), `pretrained`
@@ -283,8 +285,8 @@ def _is_place(value: Any) -> bool:
 
 
 def _extra_files(config_file: Path, option: Sequence[Path]) -> List[Path]:
-    """RESULTS.md, results.json, plots and the named files."""
+    """Results, calibration, plots and the named files."""
     beside = config_file.absolute().parent
-    found = [beside / "RESULTS.md", beside / "results.json"]
+    found = [beside / name for name in RESULT_FILES]
     found += [*sorted(beside.glob("*.png")), *sorted(beside.glob("images/*.png"))]
     return [*(path for path in found if path.is_file()), *option]

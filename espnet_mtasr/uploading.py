@@ -13,12 +13,12 @@ from espnet_mtasr import __version__
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.hub import endpoint, hub_errors
 from espnet_mtasr.model_card import write_card
-from espnet_mtasr.model_files import files_of, unpack_zip
+from espnet_mtasr.model_files import RESULT_FILES, files_of, unpack_zip
 
 # Kinds of files that packing makes: of an earlier upload, those go that are no longer
 # in the archive.
 PACKED_SUFFIXES = (".pth", ".model", ".npz", ".png")
-PACKED_NAMES = ("RESULTS.md", "results.json", "model_card.yaml")
+PACKED_NAMES = (*RESULT_FILES, "model_card.yaml")
 # The hub, or the owner by its web page, has put them there.
 NOT_A_MODELS = (".gitattributes", "README.md", "LICENSE")
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+# What decoding may fail with for one recording: the options have been checked before.
+FAILURES = (RuntimeError, MemoryError, UserError)
 # Batches whose recordings are read before they are sorted by length.
 BATCHES_AHEAD = 8
 
@@ -137,6 +139,8 @@ def load(args: argparse.Namespace) -> "MTASR":
 
     model = MTASR.from_pretrained(args.model, args.device, args.dtype, args.beam_size)
     model.speech2text.check_count(args.num_talkers)
+    if args.num_talkers is None:
+        model.speech2text.check_predicts()
     return model
 
 
@@ -210,7 +214,7 @@ def transcribe_all(
         counts = [args.num_talkers] * len(window)
         try:
             yield from model.transcribe_read(window, counts, args.batch_seconds)
-        except (RuntimeError, MemoryError):
+        except FAILURES:
             # One of them may be too long for the memory: the others are not lost.
             yield from one_by_one(model, window, args, fail)
         done += len(window)
@@ -260,7 +264,7 @@ def one_by_one(
     for recording in window:
         try:
             yield from model.transcribe_read([recording], [args.num_talkers], 1.0)
-        except (RuntimeError, MemoryError) as e:
+        except FAILURES as e:
             seconds = len(recording.samples) / model.rate
             reason = (str(e).splitlines() or [type(e).__name__])[0]
             fail(f"{recording.name}: failed with its {seconds:.0f} s ({reason})")

@@ -23,6 +23,7 @@ from espnet_mtasr.onnx_model.manifest import FILE_NAME, Manifest
 from espnet_mtasr.onnx_model.model import OnnxModel
 from espnet_mtasr.packing import packed_config
 from espnet_mtasr.tasks.mtasr import MTASRTask
+from espnet_mtasr.transcription.calibration import FILE_NAME as CALIBRATION
 
 # What float32 may lose in log probabilities: so much, and so much of the frame's
 # largest, for they come from logits of that size.
@@ -30,8 +31,6 @@ ABSOLUTE, RELATIVE = 1e-3, 1e-4
 # Convolutions stay: onnxruntime has no fast ones of int8 on a CPU, and they are where
 # small numbers matter.
 INT8_OPERATORS = ("MatMul", "Gemm", "LSTM")
-# Lies beside a packed model that has been calibrated; holds for its export too.
-CALIBRATION = "calibration.json"
 VERSIONS = ("torch", "onnx", "onnxscript", "onnxruntime", "espnet")
 
 
@@ -293,6 +292,7 @@ def _write_settings(
         config["bpemodel"] = source.name
     calibration = model_file.with_name(CALIBRATION)
     if calibration.is_file():
+        # Scores and frames are the same, and so is what they mean.
         shutil.copyfile(calibration, folder / CALIBRATION)
     # As in a packed model's folder: which file is which.
     meta = dict(

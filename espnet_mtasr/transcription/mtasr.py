@@ -21,7 +21,7 @@ from espnet_mtasr.transcription.recordings import (
 from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
 from espnet_mtasr.transcription.words import word_times, words_of
 
-# Of models that don't say it: those whose encoder reads waveforms, such as WavLM.
+# Of models that were packed before they said it.
 DEFAULT_RATE = 16000
 
 Audio = Union[str, Path, np.ndarray, torch.Tensor]
@@ -84,14 +84,7 @@ class MTASR:
     @property
     def rate(self) -> int:
         """Sampling rate in Hz that the model was trained with."""
-        conf = getattr(self.speech2text.train_args, "frontend_conf", None) or {}
-        rate = conf.get("fs", DEFAULT_RATE)
-        if isinstance(rate, str):
-            # ESPnet's frontends take "16k".
-            import humanfriendly
-
-            rate = humanfriendly.parse_size(rate)
-        return int(rate)
+        return getattr(self.speech2text.train_args, "sampling_rate", DEFAULT_RATE)
 
     @property
     def talker_counts(self) -> Tuple[int, ...]:

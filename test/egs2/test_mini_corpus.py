@@ -1,5 +1,6 @@
 """The mini recipe's synthetic corpus, noise and stage 1, at their smallest."""
 
+import json
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from helpers.tiny_corpus import make_tiny_corpus
@@ -86,6 +88,86 @@ def test_corpus_is_deterministic_and_resumes(corpus, tmp_path):
     assert contents(copy) == contents(corpus)
     again = make_corpus(tmp_path)
     assert again.stdout == f"{copy}: is complete\n"
+
+
+@pytest.fixture(scope="module")
+def placed(corpus, tmp_path_factory):
+    """A corpus of placed words, and what words.ctm says by utterance."""
+    out = tmp_path_factory.mktemp("placed")
+    script = LOCAL / "make_placed_words.py"
+    small = ("--talkers", "3", "--utts", "1")
+    done = run(sys.executable, script, out, "--corpus", corpus, *small)
+    assert done.returncode == 0, done.stderr
+    words = {}
+    for line in (out / "LibriSpeech" / "words.ctm").read_text().splitlines():
+        utt, _, start, seconds, word = line.split()
+        words.setdefault(utt, []).append((float(start), float(seconds), word))
+    return out / "LibriSpeech", words
+
+
+@needs_engine
+def test_placed_words_are_where_words_ctm_says(corpus, placed):
+    root, words = placed
+    recordings = {path.stem: path for path in root.rglob("*.flac")}
+    assert set(recordings) == set(words) and len(words) == 6
+    known = {
+        u for path in corpus.rglob("*.trans.txt") for u in path.read_text().split()
+    }
+    for utt, path in recordings.items():
+        samples, rate = soundfile.read(path)
+        folder, stem = path.parent, utt.rsplit("-", 1)[0]
+        text = (folder / f"{stem}.trans.txt").read_text().strip()
+        assert text == f"{utt} {' '.join(word.upper() for _, _, word in words[utt])}"
+        assert {word.upper() for _, _, word in words[utt]} <= known
+        silent = np.ones(len(samples), dtype=bool)
+        end = 0.0
+        for start, seconds, _ in words[utt]:
+            assert 0.01 < start - end < 0.13
+            end = start + seconds
+            first, last = round(start * rate), round(end * rate)
+            # words.ctm is rounded to 0.1 ms.
+            silent[first - 2 : last + 2] = False
+            assert np.abs(samples[first:last]).max() > 0.02
+        # Between the words there is but the floor.
+        assert np.abs(samples[silent]).max() < 5e-3
+
+
+@needs_engine
+def test_word_times_of_mixtures(placed, tmp_path):
+    root, words = placed
+    first, second = sorted(root.rglob("*.flac"))[:2]
+    sources = [
+        {"path": str(p), "gain": 1.0, "talker": p.stem, "seconds": 1.0}
+        for p in (first, second)
+    ]
+    recipe = {"sources": sources, "onsets": [0.0, 0.7], "rate": 16000}
+    (tmp_path / "utt2mixture").write_text(f"mix {json.dumps(recipe)}\n")
+    script = LOCAL / "mixture_word_times.py"
+    done = run(sys.executable, script, "--words", root / "words.ctm", tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = [
+        f"mix {k} {onset + start:.4f} {seconds:.4f} {word}"
+        for k, (path, onset) in enumerate(((first, 0.0), (second, 0.7)), 1)
+        for start, seconds, word in words[path.stem]
+    ]
+    assert (tmp_path / "words.ctm").read_text().splitlines() == expected
+    (tmp_path / "few.ctm").write_text("other 1 0.0 0.1 word\n")
+    done = run(sys.executable, script, "--words", tmp_path / "few.ctm", tmp_path)
+    assert done.returncode == 2
+    assert f"has no words of {first.stem} (mix)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--exp", "no/exp"], "no/exp/valid.loss_ctc.ave.pth: no such file; run stage"),
+        (["extra"], "extra is no option"),
+    ],
+)
+def test_calibrate_says_what_it_lacks(options, message):
+    done = run(LOCAL / "calibrate.sh", *options)
+    assert done.returncode == 2
+    assert message in done.stderr
 
 
 def test_foreign_folder_is_left_alone(tmp_path):

@@ -22,6 +22,7 @@ from espnet_mtasr.bin import mtasr_pack
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.tasks.mtasr import MTASRTask
+from espnet_mtasr.transcription.calibration import Calibration
 
 ROOT = Path(__file__).resolve().parents[3]
 WAVES = noises(9000, 4000, 100, 7001, 12000)
@@ -61,6 +62,7 @@ def recipe(tmp_path_factory):
     torch.save({name: w.half().float() for name, w in state.items()}, path)
     (root / "exp" / "RESULTS.md").write_text("# Results\n")
     (root / "exp" / "learning_curve.png").write_bytes(b"a plot")
+    Calibration(slope=0.5).write(root / "exp" / "calibration.json")
     return root
 
 
@@ -127,7 +129,7 @@ def test_what_is_in_it(archive, recipe):
         assert str(recipe).encode() not in f.read("config.yaml") + f.read("meta.yaml")
         assert sorted(f.namelist()) == sorted(
             "meta.yaml config.yaml model.pth bpe.model RESULTS.md learning_curve.png "
-            "model_card.yaml README.md".split()
+            "model_card.yaml README.md calibration.json".split()
         )
         config = yaml.safe_load(f.read("config.yaml"))
         meta = yaml.safe_load(f.read("meta.yaml"))

@@ -124,6 +124,14 @@ def test_bad_options(folder, recordings, words, message):
         call(folder, *words)
 
 
+def test_a_model_that_cannot_count(recordings, tmp_path, capsys):
+    folder = save_tiny_model(tmp_path / "exp", count_weight=0.0).parent
+    with pytest.raises(UserError, match="no talker-count head: give --num_talkers"):
+        call(folder, "one.wav")
+    call(folder, "one.wav", "--num_talkers", "3")
+    assert "talker 3:" in capsys.readouterr().out
+
+
 def test_options_are_checked_before_heavy_imports():
     code = (
         "import sys\n"

@@ -47,6 +47,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--corpus", type=Path, required=True, help="the mini corpus's LibriSpeech/"
     )
     parser.add_argument("--utts", type=int, default=8, help="utterances a talker")
+    parser.add_argument("--talkers", type=int, help="only the first N of each split")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--nj", type=int, default=2, help="parallel processes")
     return parser
@@ -112,7 +113,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     taken = {
         u.text for split in splits for u in scan_corpus(args.corpus, split).utterances
     }
-    talkers = choose_talkers(available_engines(), dict.fromkeys(splits))
+    wanted = dict.fromkeys(splits, args.talkers)
+    talkers = choose_talkers(available_engines(), wanted)
     known = {word for text in taken for word in text.split()}
     args.out.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=args.out))
