@@ -44,6 +44,7 @@ setup(
         "scipy",
         "pyyaml",
         "pyloudnorm",
+        "scikit-learn",
         # What transcripts are written by: subtitles, and Praat's TextGrid.
         "pysubs2>=1.8",
         "praatio>=6.1",

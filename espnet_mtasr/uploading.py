@@ -162,9 +162,13 @@ def _is_packed(name: str) -> bool:
 
 
 def _is_replaceable(folder: Path) -> bool:
-    return folder.is_dir() and (
-        (folder / "meta.yaml").is_file() or not any(folder.iterdir())
-    )
+    """Whether nothing is lost with a folder: empty, or with an upload's files alone."""
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    known = {"meta.yaml", "config.yaml", *NOT_A_MODELS}
+    others = {name for name in names - known if not _is_packed(name)}
+    return not names or ("meta.yaml" in names and not others)
 
 
 def _names(folder: Path) -> List[str]:

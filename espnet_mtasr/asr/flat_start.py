@@ -18,6 +18,7 @@ from espnet_mtasr.asr.serialized_ctc import BLANK_ID
 
 # The middle of a token's time is taught as the token, the rest as blank.
 TOKEN_SHARE = 0.5
+ROUNDING = 1e-6
 
 
 def place_evenly(tokens: Sequence[str], start: float, end: float) -> np.ndarray:
@@ -31,9 +32,14 @@ def place_evenly(tokens: Sequence[str], start: float, end: float) -> np.ndarray:
     >>> place_evenly(["▁go", "▁home"], 0.25, 1.0).tolist()
     [[0.25, 0.5], [0.5, 1.0]]
     """
-    lengths = np.array([max(1, len(token.lstrip("▁"))) for token in tokens])
+    lengths = np.array([_letters(token) for token in tokens])
     bounds = start + (end - start) * np.cumsum([0, *lengths]) / max(1, lengths.sum())
     return np.stack([bounds[:-1], bounds[1:]], axis=1).astype(np.float32)
+
+
+def _letters(token: str) -> int:
+    # <space> and the like are one character.
+    return 1 if token.startswith("<") else max(1, len(token.lstrip("▁")))
 
 
 def flat_start_loss(
@@ -77,7 +83,11 @@ def frame_labels(
     frames = torch.arange(num_frames, device=lengths.device)
     middles = (frames[None] + 0.5) / lengths.clamp(min=1)[:, None]
     centres = times.mean(-1)
-    reach = (times[..., 1] - times[..., 0]) * TOKEN_SHARE / 2
+    # Half a frame at least, or a token between two frames' middles would be lost.
+    reach = ((times[..., 1] - times[..., 0]) * TOKEN_SHARE / 2).clamp(
+        min=0.5 / lengths.clamp(min=1)[:, None]
+    )
+    reach = reach + ROUNDING
     there = (
         torch.arange(targets.size(1), device=targets.device) < target_lengths[:, None]
     )

@@ -196,8 +196,10 @@ class MTASRModel(AbsESPnetModel):
                 ctc = heads(separated, lengths, wanted, wanted_lengths)
                 rows.ctc = rows.ctc.index_copy(0, at, ctc)
                 if "flat_start" in streams:
+                    with torch.autocast(lengths.device.type, enabled=False):
+                        log_probs = heads.log_probs(separated)
                     placed = flat_start_loss(
-                        heads.log_probs(separated),
+                        log_probs,
                         lengths,
                         wanted,
                         wanted_lengths,

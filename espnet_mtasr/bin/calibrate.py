@@ -45,14 +45,17 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         if path is not None and not path.is_file():
             raise UserError(f"--{option} {path}: no such file; train first")
     times_dirs = [] if args.times_data_dir is None else [args.times_data_dir]
-    for path in (args.data_dir, *times_dirs, *args.test_data_dirs):
+    # Each once: the same set may serve for confidences and times.
+    folders = list(dict.fromkeys((args.data_dir, *times_dirs, *args.test_data_dirs)))
+    for path in folders:
         if not (path / "text").is_file():
             raise UserError(f"{path}: no data directory with text; run stage 3 first")
 
     from espnet_mtasr.files import write_whole
     from espnet_mtasr.inference import Speech2Text
+    from espnet_mtasr.model_files import CALIBRATION
     from espnet_mtasr.transcription import calibrate
-    from espnet_mtasr.transcription.calibration import FILE_NAME, Calibration
+    from espnet_mtasr.transcription.calibration import Calibration
     from espnet_mtasr.transcription.mtasr import MTASR, check_device
 
     speech2text = Speech2Text(
@@ -61,26 +64,31 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         device=check_device("cuda" if args.ngpu > 0 else "cpu"),
         align=True,
     )
+    if (
+        speech2text.model.count_head is None
+        and len(speech2text.model.talker_counts) > 1
+    ):
+        raise UserError(
+            f"--mtasr_model_file {args.mtasr_model_file}: has no talker-count head; "
+            f"train with a count_weight above 0"
+        )
     plain = MTASR(speech2text, Calibration())
-    decoded = {
-        path.name: calibrate.decode(plain, path)
-        for path in (args.data_dir, *times_dirs, *args.test_data_dirs)
-    }
-    raw = {name: calibrate.judge(plain, of_set) for name, of_set in decoded.items()}
-    calibration = calibrate.fit_confidence(raw[args.data_dir.name], Calibration())
+    decoded = {path: calibrate.decode(plain, path) for path in folders}
+    raw = {path: calibrate.judge(plain, of_set) for path, of_set in decoded.items()}
+    calibration = calibrate.fit_confidence(raw[args.data_dir], Calibration())
     for path in times_dirs:
-        calibration = calibrate.fit_times(raw[path.name], calibration)
+        calibration = calibrate.fit_times(raw[path], calibration)
     model = MTASR(speech2text, calibration)
     reports = [
-        calibrate.report(name, raw[name], calibrate.judge(model, of_set))
-        for name, of_set in decoded.items()
+        calibrate.report(path.name, raw[path], calibrate.judge(model, of_set))
+        for path, of_set in decoded.items()
     ]
     table = calibrate.format_reports(reports)
     folder = args.mtasr_model_file.parent
     write_whole(folder / "calibration.md", table)
-    calibration.write(folder / FILE_NAME)
+    calibration.write(folder / CALIBRATION)
     print(table, end="")
-    print(f"{folder / FILE_NAME}: {calibration}")
+    print(f"{folder / CALIBRATION}: {calibration}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Optional, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError, run_command_line
-from espnet_mtasr.onnx_model.manifest import QUANTIZATIONS, check_installed
+from espnet_mtasr.onnx_model.manifest import QUANTIZATIONS, check_installed, is_onnx
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
@@ -77,6 +77,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         )
     check_installed(NEEDED)
     config_file, model_file = find_files(args)
+    if is_onnx(model_file):
+        raise UserError(
+            f"{model_file}: is exported already; name the model that it was made of"
+        )
 
     from espnet_mtasr.onnx_model.export import (
         ABSOLUTE,

@@ -40,7 +40,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 
 def console() -> None:
     """What the installed command calls."""
-    run_command_line(main)
+    run_command_line(main, name="espnet-mtasr")
 
 
 if __name__ == "__main__":

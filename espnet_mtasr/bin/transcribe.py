@@ -32,6 +32,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 # What decoding may fail with for one recording: the options have been checked before.
 FAILURES = (RuntimeError, MemoryError, UserError)
+# Formats in which a recording doesn't wait for the others.
+AT_ONCE = ("txt", "json")
 # Batches whose recordings are read before they are sorted by length.
 BATCHES_AHEAD = 8
 
@@ -179,8 +181,9 @@ class Output:
         """Write at once what can be."""
         if self.folder is not None:
             write_transcripts([transcript], self.folder, self.formats)
-        elif self.formats == ["txt"]:
-            print("\n" * self.begun + render([transcript], "txt"), end="", flush=True)
+        elif self.formats[0] in AT_ONCE:
+            between = "\n" if self.begun and self.formats == ["txt"] else ""
+            print(between + render([transcript], self.formats[0]), end="", flush=True)
             self.begun = True
         else:
             self.kept.append(transcript)

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import shutil
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,12 @@ import torch
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
+from espnet_mtasr.model_files import CALIBRATION
 from espnet_mtasr.onnx_model.graphs import BranchGraph, TrunkGraph, min_samples
 from espnet_mtasr.onnx_model.manifest import FILE_NAME, Manifest
 from espnet_mtasr.onnx_model.model import OnnxModel
 from espnet_mtasr.packing import packed_config
 from espnet_mtasr.tasks.mtasr import MTASRTask
-from espnet_mtasr.transcription.calibration import FILE_NAME as CALIBRATION
 
 # What float32 may lose in log probabilities: so much, and so much of the frame's
 # largest, for they come from logits of that size.
@@ -92,10 +93,9 @@ def export_model(
     branches = {count: f"branch_{count}.onnx" for count in model.talker_counts}
     for count, name in branches.items():
         graphs[name] = BranchGraph(model, count)
-    part = output_dir.with_name(output_dir.name + ".part")
-    if part.exists():
-        shutil.rmtree(part)
-    part.mkdir(parents=True)
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=output_dir.parent, prefix="export."))
+    part.chmod(0o755)
     try:
         opset = _write_graphs(model, graphs, part)
         _write_settings(model, args, config_file, model_file, part)
@@ -292,7 +292,7 @@ def _write_settings(
         config["bpemodel"] = source.name
     calibration = model_file.with_name(CALIBRATION)
     if calibration.is_file():
-        # Scores and frames are the same, and so is what they mean.
+        # Frames are the same, and scores too; those of int8 are nearly.
         shutil.copyfile(calibration, folder / CALIBRATION)
     # As in a packed model's folder: which file is which.
     meta = dict(

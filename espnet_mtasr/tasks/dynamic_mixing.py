@@ -43,12 +43,15 @@ def check_flat_start(args: argparse.Namespace) -> None:
         raise UserError(
             f"preprocessor_conf flat_start_epochs: {epochs}: give a whole number from 0"
         )
-    data = args.train_data_path_and_name_and_type
-    if epochs > 0 and data and recipes_of_recordings(args) is None:
+    if epochs == 0 or not args.train_data_path_and_name_and_type:
+        return
+    if recipes_of_recordings(args) is None:
         raise UserError(
             f"preprocessor_conf flat_start_epochs: {epochs} needs utt2mixture beside "
-            f"the training transcripts; set it to 0, or make the mixtures anew"
+            f"the training transcripts (recordings at other speeds have none); set it "
+            f"to 0, or train with --on_the_fly true"
         )
+    _check_epochs_are_told(args, "flat_start_epochs")
 
 
 def check_dynamic_mixing(args: argparse.Namespace) -> None:
@@ -64,13 +67,19 @@ def check_dynamic_mixing(args: argparse.Namespace) -> None:
     check_speeds(conf.get("speeds", (1.0,)))
     if tables_to_mix(args) is None:
         return
+    _check_epochs_are_told(args, "dynamic mixing")
+
+
+def _check_epochs_are_told(args: argparse.Namespace, what: str) -> None:
+    """Raise `UserError` unless the preprocessor works anew in each epoch."""
     for option, wanted in (("iterator_type", "sequence"), ("use_preprocessor", True)):
         if getattr(args, option) != wanted:
             raise UserError(
-                f"{option}: {getattr(args, option)} can't mix dynamically; set it to "
-                f"{wanted}, or train with --dynamic_mixing false"
+                f"{option}: {getattr(args, option)} does not go with {what}; set it to "
+                f"{wanted}, or train with --dynamic_mixing false and no "
+                f"flat_start_epochs"
             )
-    # ESPnet would keep the first epoch's mixtures.
+    # ESPnet would keep the first epoch's examples.
     if args.max_cache_size not in (0, 0.0, "0"):
         raise UserError(
             f"max_cache_size: {args.max_cache_size} would repeat the first epoch's "

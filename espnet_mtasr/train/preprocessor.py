@@ -7,6 +7,7 @@ from espnet2.train.preprocessor import CommonPreprocessor
 
 from espnet_mtasr.asr.flat_start import place_evenly
 from espnet_mtasr.asr.trunk_cache import read_line
+from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer, read_recipes
 from espnet_mtasr.mixture.on_the_fly import SourceCache, parse_line
 from espnet_mtasr.mixture.recipe import MixtureRecipe
@@ -79,7 +80,9 @@ class MTASRPreprocessor(CommonPreprocessor):
         if self.mixtures is not None and self._mixer is None:
             # Before data loading processes start, each of which would do it again.
             self._mixer = read_mixer(*self.mixtures, **self.dynamic_mixing_conf)
-        if self._in_flat_start() and self.recipes is not None and not self._recipe_of:
+        if not self._in_flat_start():
+            self._recipe_of = {}
+        elif self.recipes is not None and self.mixtures is None and not self._recipe_of:
             self._recipe_of = read_recipes(self.recipes)
 
     def __call__(
@@ -96,8 +99,14 @@ class MTASRPreprocessor(CommonPreprocessor):
             data[self.speech_name] = self._mixer.render(recipe)
             data[self.text_name] = join_sot(texts)
         flat_start = {}
-        if recipe is not None and self._in_flat_start():
-            flat_start = self._flat_start(recipe, split_sot(data[self.text_name]))
+        if self._in_flat_start():
+            texts = split_sot(data[self.text_name])
+            if recipe is None or len(recipe.sources) != len(texts):
+                raise UserError(
+                    f"{self.recipes}: tells of {uid} not what its {len(texts)} talkers "
+                    f"say; make the data again, or set flat_start_epochs to 0"
+                )
+            flat_start = self._flat_start(recipe, texts)
         return {**super().__call__(uid, data), **flat_start}
 
     def _in_flat_start(self) -> bool:

@@ -89,6 +89,15 @@ def decode(model: MTASR, data_dir: Path) -> List[Decoded]:
     references = read_references(data_dir, model.talker_counts).texts
     times = read_word_times(data_dir, references)
     speech = read_speech_list(data_dir)
+    for utt in references:
+        if utt not in speech:
+            raise UserError(f"{data_dir}: has no speech of {utt}; run stage 3")
+        rate = speech[utt].check(utt).rate
+        if rate != model.rate:
+            raise UserError(
+                f"{data_dir}: {utt} has {rate} Hz, the model wants {model.rate}; run "
+                f"stage 3"
+            )
     decoded = []
     for utt in progress(references, len(references), f"{data_dir.name}: decoded"):
         samples = to_model(speech[utt].read(), model.rate, model.rate, utt)

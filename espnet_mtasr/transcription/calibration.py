@@ -14,7 +14,6 @@ from typing import Union
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
 
-FILE_NAME = "calibration.json"
 # Log odds are taken of probabilities that are this far from 0 and 1.
 MARGIN = 1e-6
 
@@ -24,7 +23,7 @@ class Calibration:
     """Numbers that turn scores and frames into confidences and times.
 
     Attributes:
-        slope: Factor of the log odds.
+        slope: Factor of the log odds, above 0.
         intercept: Added to them.
         start_seconds: Added to where CTC begins a word.
         end_seconds: Added to where it ends one.
@@ -44,7 +43,8 @@ class Calibration:
         0.75
         """
         odds = self.slope * log_odds(probability) + self.intercept
-        return 1 / (1 + math.exp(-odds))
+        # The logistic function, without its overflow.
+        return 0.5 * (1 + math.tanh(odds / 2))
 
     def write(self, path: Union[str, Path]) -> None:
         """Write as JSON."""
@@ -62,6 +62,7 @@ class Calibration:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             numbers = {name: float(values.pop(name)) for name in names}
             fits = not values and all(map(math.isfinite, numbers.values()))
+            fits = fits and numbers["slope"] > 0
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
             fits = False
         if not fits:

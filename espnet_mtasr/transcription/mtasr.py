@@ -1,5 +1,6 @@
 """`MTASR`: load a packed model and write down what each talker of a recording says."""
 
+from numbers import Integral
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union, overload
 
@@ -8,9 +9,9 @@ import torch
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import MixtureHypothesis, Speech2Text, TalkerHypothesis
-from espnet_mtasr.model_files import fetch_model
+from espnet_mtasr.model_files import CALIBRATION, fetch_model
 from espnet_mtasr.onnx_model.manifest import is_onnx
-from espnet_mtasr.transcription.calibration import FILE_NAME, Calibration
+from espnet_mtasr.transcription.calibration import Calibration
 from espnet_mtasr.transcription.recordings import (
     Recording,
     Source,
@@ -23,6 +24,7 @@ from espnet_mtasr.transcription.words import word_times, words_of
 
 # Of models that were packed before they said it.
 DEFAULT_RATE = 16000
+DTYPES = ("float32", "bfloat16", "float16")
 
 Audio = Union[str, Path, np.ndarray, torch.Tensor]
 
@@ -67,6 +69,8 @@ class MTASR:
                 fit, there is no such device or type, or the model's output is phase
                 1's (no CTC).
         """
+        if dtype not in DTYPES:
+            raise UserError(f"dtype {dtype}: choose one of {', '.join(DTYPES)}")
         files = fetch_model(model)
         if device is None and is_onnx(files["mtasr_model_file"]):
             device = "cpu"
@@ -77,7 +81,7 @@ class MTASR:
             beam_size=beam_size,
             align=True,
         )
-        path = Path(files["mtasr_model_file"]).with_name(FILE_NAME)
+        path = Path(files["mtasr_model_file"]).with_name(CALIBRATION)
         calibration = Calibration.read(path) if path.exists() else Calibration()
         return cls(speech2text, calibration)
 
@@ -126,7 +130,7 @@ class MTASR:
         """
         single = isinstance(recordings, (str, Path, np.ndarray, torch.Tensor))
         sources = [recordings] if single else list(recordings)
-        if num_talkers is None or isinstance(num_talkers, int):
+        if num_talkers is None or isinstance(num_talkers, Integral):
             counts: List[Optional[int]] = [num_talkers] * len(sources)
         else:
             counts = list(num_talkers)
@@ -163,8 +167,11 @@ class MTASR:
             path = Path(source)
             return read_recording(Source(path.stem, str(path)), self.rate)
         if isinstance(source, torch.Tensor):
-            source = source.detach().cpu().numpy()
-        samples = to_model(source, fs or self.rate, self.rate, f"recording {name}")
+            source = source.detach().cpu().float().numpy()
+        found = self.rate if fs is None else fs
+        if found != int(found) or found < 1:
+            raise UserError(f"fs {fs}: give a whole number of Hz")
+        samples = to_model(source, int(found), self.rate, f"recording {name}")
         return Recording(name, samples)
 
     def transcript_of(

@@ -62,8 +62,10 @@ def read_recording(source: Source, rate: int) -> Recording:
     opened = BytesIO(sys.stdin.buffer.read()) if piped else source.path
     try:
         samples, found = soundfile.read(opened, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as e:
-        raise UserError(f"{shown}: is no readable audio ({e}); replace it") from e
+    # TypeError: samples without a header (.raw).
+    except (soundfile.LibsndfileError, TypeError) as e:
+        reason = getattr(e, "error_string", e)
+        raise UserError(f"{shown}: is no readable audio ({reason}); replace it") from e
     return Recording(source.name, to_model(samples, found, rate, shown))
 
 
@@ -85,10 +87,15 @@ def to_model(samples: np.ndarray, found: int, rate: int, name: str) -> np.ndarra
         samples = samples / -float(np.iinfo(samples.dtype).min)
     if samples.dtype.kind != "f":
         raise UserError(f"{name}: has {samples.dtype} samples; give numbers")
-    if samples.ndim == 2:
-        samples = samples.mean(1)
     if len(samples) == 0:
         raise UserError(f"{name}: has no samples; replace it")
+    if samples.ndim == 2 and samples.shape[1] > len(samples):
+        raise UserError(
+            f"{name}: has {samples.shape[1]} channels of {len(samples)} samples; give "
+            f"(samples, channels), transposed"
+        )
+    if samples.ndim == 2:
+        samples = samples.mean(1)
     if not np.isfinite(samples).all():
         raise UserError(f"{name}: has NaN or infinite samples; replace it")
     ratio = Fraction(rate, found)
@@ -111,25 +118,28 @@ def find_recordings(arguments: Sequence[str]) -> List[Source]:
     Raises:
         UserError: a file that doesn't exist, or a folder without audio files.
     """
-    short: Dict[str, str] = {}
+    # By the place, which may be named in two ways.
+    found: Dict[str, Source] = {}
     for argument in arguments:
-        if argument == STANDARD_INPUT:
-            short[argument] = "stdin"
-            continue
         path = Path(argument)
-        if path.is_dir():
-            for inside in _audio_files(path):
-                name = inside.relative_to(path).with_suffix("").as_posix()
-                short.setdefault(str(inside), name)
+        if argument == STANDARD_INPUT:
+            named = [Source("stdin", argument)]
+        elif path.is_dir():
+            named = [
+                Source(p.relative_to(path).with_suffix("").as_posix(), str(p))
+                for p in _audio_files(path)
+            ]
         elif path.exists():
-            short.setdefault(argument, path.stem)
+            named = [Source(path.stem, argument)]
         else:
             raise UserError(f"{argument}: no such file; name audio files or folders")
-    paths = list(short)
-    above = os.path.commonpath([os.path.dirname(os.path.abspath(p)) for p in paths])
-    long = [Path(os.path.relpath(os.path.abspath(path), above)) for path in paths]
+        for source in named:
+            found.setdefault(os.path.abspath(source.path), source)
+    short, paths = zip(*found.values())
+    above = os.path.commonpath([os.path.dirname(place) for place in found])
+    long = [Path(os.path.relpath(place, above)) for place in found]
     for names in (
-        list(short.values()),
+        short,
         [path.with_suffix("").as_posix() for path in long],
         [path.as_posix() for path in long],
     ):

@@ -11,7 +11,7 @@ class Word:
     Attributes:
         text: The word.
         start: Seconds from the recording's beginning.
-        end: Seconds, after `start`.
+        end: Seconds, not before `start`.
         confidence: Probability in [0, 1] that the word is right.
     """
 

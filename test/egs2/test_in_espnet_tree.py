@@ -42,6 +42,12 @@ def make_espnet_tree(root: Path) -> Path:
         root / "bin" / "pip",
         f'[ "$*" = "install ." ]; mkdir {site}; ln -s {ROOT}/espnet_mtasr {site}/',
     )
+    # The environment of the tests may have the package: it counts only once it has been
+    # installed here.
+    write_script(
+        root / "bin" / "python",
+        f'if [ ! -e {site} ]; then set -- -S "$@"; fi; exec {sys.executable} "$@"',
+    )
     # As conda's scripts do, it reads a variable that nobody has set.
     (root / "tools").mkdir()
     (root / "tools" / "activate_python.sh").write_text(

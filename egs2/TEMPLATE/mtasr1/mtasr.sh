@@ -287,6 +287,7 @@ at_most() { # at_most N FILE...: jobs for the shortest list
     local n=$1 lines file
     shift
     for file in "$@"; do
+        [ -f "${file}" ] || die "${file}: no such file; run the stages before this one"
         lines=$(wc -l <"${file}")
         if [ "${lines}" -lt "${n}" ]; then n=${lines}; fi
     done

@@ -55,3 +55,19 @@ def test_loss_by_hand():
         part[1, 4:] = -99.0
     again = flat_start_loss(log_probs, lengths, targets, target_lengths, times)
     assert torch.equal(loss, again)
+
+
+def test_a_blank_is_one_character():
+    """Characters: the word's end is no longer than its letters."""
+    times = place_evenly(["g", "o", "<space>", "i", "n"], 0.0, 1.0)
+    assert (times[:, 1] - times[:, 0]).tolist() == pytest.approx([0.2] * 5)
+
+
+@pytest.mark.parametrize("frames", [10, 11, 13, 20])
+def test_no_token_is_lost_where_frames_are_few(frames):
+    times = rows(place_evenly("abcdefghij", 0.0, 1.0))
+    targets = torch.arange(1, 11)[None]
+    labels = frame_labels(
+        torch.tensor([frames]), targets, torch.tensor([10]), times, frames
+    )
+    assert set(labels[0].tolist()) >= set(range(1, 11))

@@ -246,3 +246,16 @@ def test_a_damaged_archive(tmp_path, hub):
     broken.write_bytes(b"PK not really")
     refused(upload(tmp_path, hub.endpoint, broken), "broken.zip: is damaged or no zip")
     assert hub.commits == {}
+
+
+def test_a_dry_run_replaces_no_other_model(tmp_path, archive):
+    """An exported model has a meta.yaml too."""
+    out = tmp_path / "exported"
+    out.mkdir()
+    for name in ("meta.yaml", "config.yaml", "trunk.onnx"):
+        (out / name).touch()
+    done = upload(
+        tmp_path, NOWHERE, archive, "me/model", "--dry_run", "true", "--output_dir", out
+    )
+    refused(done, "exported: holds other files; name another")
+    assert (out / "trunk.onnx").exists()

@@ -118,8 +118,14 @@ def test_validation_keeps_its_recordings(data):
     "options, message",
     [
         (["--max_cache_size", "100MB"], "max_cache_size: 100000000 would repeat"),
-        (["--iterator_type", "chunk"], "iterator_type: chunk can't mix dynamically"),
-        (["--use_preprocessor", "false"], "use_preprocessor: False can't mix"),
+        (
+            ["--iterator_type", "chunk"],
+            "iterator_type: chunk does not go with dynamic mixing",
+        ),
+        (
+            ["--use_preprocessor", "false"],
+            "use_preprocessor: False does not go with dynamic mixing",
+        ),
     ],
 )
 def test_settings_that_would_undo_it(data, options, message):
@@ -182,3 +188,26 @@ def test_flat_start_needs_recipes(data, tmp_path):
     ]
     with pytest.raises(UserError, match="flat_start_epochs: 1 needs utt2mixture"):
         MTASRTask.check_args(args)
+
+
+def test_flat_start_refuses_what_would_repeat_an_epoch(data):
+    args = parse(data, "--preprocessor_conf", "flat_start_epochs=1")
+    args.train_data_path_and_name_and_type[0] = (f"{data}/wav.scp", "speech", "sound")
+    args.max_cache_size = 1.0
+    with pytest.raises(UserError, match="max_cache_size: 1.0 would repeat"):
+        MTASRTask.check_args(args)
+
+
+def test_flat_start_of_what_no_recipe_tells(data, tmp_path):
+    """A transcript with another number of talkers than the recipe's."""
+    texts = read_table(data / "text")
+    write_table(tmp_path / "utt2mixture", read_table(data / "utt2mixture"))
+    write_table(tmp_path / "text", {utt: f"{t} <sc> a" for utt, t in texts.items()})
+    args = parse(data, "--preprocessor_conf", "flat_start_epochs=1")
+    args.train_data_path_and_name_and_type = [
+        (f"{data}/wav.scp", "speech", "sound"),
+        (f"{tmp_path}/text", "text", "text"),
+    ]
+    factory = MTASRTask.build_iter_factory(args, DistributedOption(), "train")
+    with pytest.raises(UserError, match="tells of u. not what its 3 talkers say"):
+        list(factory.build_iter(1, shuffle=False))

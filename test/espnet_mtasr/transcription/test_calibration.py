@@ -33,6 +33,7 @@ def test_written_and_read(tmp_path):
         "{}",
         '{"slope": 1, "intercept": 0, "start_seconds": 0}',
         '{"slope": "x", "intercept": 0, "start_seconds": 0, "end_seconds": 0}',
+        '{"slope": -1, "intercept": 0, "start_seconds": 0, "end_seconds": 0}',
         '{"slope": NaN, "intercept": 0, "start_seconds": 0, "end_seconds": 0}',
         '{"slope": 1, "intercept": 0, "start_seconds": 0, "end_seconds": 0, "x": 1}',
         "\x00\xff",
@@ -43,3 +44,11 @@ def test_another_file(tmp_path, content):
     path.write_text(content, encoding="latin-1")
     with pytest.raises(UserError, match=r"calibration.json: holds not the numbers"):
         Calibration.read(path)
+
+
+def test_steep_slopes():
+    """As words that are easily told apart give."""
+    calibration = Calibration(slope=100.0)
+    assert calibration.confidence(0.0) == 0.0
+    assert calibration.confidence(1.0) == 1.0
+    assert calibration.confidence(0.5) == 0.5

@@ -66,6 +66,10 @@ def test_one_or_many(model, tmp_path):
     assert [t.recording for t in several] == ["some mix", "1"]
     assert texts(several) == texts([single, model.transcribe(WAVES[1])])
     assert model.transcribe([]) == []
+    rounded = model.transcribe(torch.from_numpy(WAVES[0]).bfloat16(), fs=16000.0)
+    assert rounded.seconds == single.seconds
+    with pytest.raises(UserError, match="fs 0.5: give a whole number"):
+        model.transcribe(WAVES[0], fs=0.5)
 
 
 def test_batches_change_nothing(model):
@@ -125,6 +129,8 @@ def test_calibrated(folder, tmp_path):
 def test_what_cannot_be(folder, tmp_path):
     with pytest.raises(UserError, match="--device cuda:77: torch can't use it"):
         MTASR.from_pretrained(folder, device="cuda:77")
+    with pytest.raises(UserError, match="dtype fp16: choose one of float32"):
+        MTASR.from_pretrained(folder, dtype="fp16")
     with pytest.raises(ValueError, match="align=True"):
         MTASR(Speech2Text(None, folder / "model.pth"), Calibration())
     copy = shutil.copytree(folder, tmp_path / "copy")

@@ -65,11 +65,14 @@ def test_bad_files(tmp_path):
     soundfile.write(empty, np.zeros(0), RATE)
     endless = tmp_path / "endless.wav"
     soundfile.write(endless, np.full(9, np.inf), RATE, subtype="FLOAT")
+    headless = tmp_path / "samples.raw"
+    headless.write_bytes(bytes(100))
     for path, problem in (
         (broken, "is no readable audio"),
         (empty, "has no samples"),
         (endless, "has NaN or infinite samples"),
         (tmp_path / "none.wav", "no such file"),
+        (headless, "is no readable audio"),
     ):
         with pytest.raises(UserError, match=f"{path.name}: {problem}"):
             read_recording(Source("x", str(path)), RATE)
@@ -85,6 +88,7 @@ def test_arrays():
         (np.zeros((2, 2, 2)), r"x: has shape \(2, 2, 2\)"),
         (np.array(["a"]), "x: has <U1 samples"),
         (np.zeros((0, 2)), "x: has no samples"),
+        (np.zeros((1, 9)), "x: has 9 channels of 1 samples; give"),
         (np.array([np.nan]), "x: has NaN"),
     ):
         with pytest.raises(UserError, match=problem):
@@ -110,6 +114,7 @@ def tree(tmp_path, monkeypatch):
         # A file that is named is taken whatever it is called, and once.
         (["text.only", "text.only"], {"text": "text.only"}),
         (["a/mix.wav", "other.ogg"], {"mix": "a/mix.wav", "other": "other.ogg"}),
+        (["other.ogg", "./other.ogg"], {"other": "other.ogg"}),
         (["b"], {"mix": "b/mix.wav"}),
         (["b/mix.wav", "a/mix.wav"], {"b/mix": "b/mix.wav", "a/mix": "a/mix.wav"}),
         (

@@ -38,7 +38,7 @@ def read_words(path: Path) -> Dict[str, Words]:
     words: Dict[str, Words] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         fields = line.split(maxsplit=3)
-        if len(fields) != 4:
+        if len(fields) != 4 or not fields[2].replace(".", "", 1).isdecimal():
             raise UserError(
                 f"{path}:{number}: is not 'utterance 1 start duration word'"
             )
@@ -56,6 +56,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             recipe = parse_line(line, utt)
             for k, (source, onset) in enumerate(zip(recipe.sources, recipe.onsets), 1):
                 name = Path(source.path).stem
+                if source.speed != 1.0:
+                    raise UserError(
+                        f"{folder}/utt2mixture: {utt} plays {name} at another speed; "
+                        f"name mixtures at the recorded one"
+                    )
                 if name not in words:
                     raise UserError(f"{args.words}: has no words of {name} ({utt})")
                 lines += [
