@@ -130,7 +130,7 @@ def test_recorded_mixtures_as_a_new_recipe(root, tmp_path):
         (["--corpus", "/no/such"], "--corpus /no/such: no such file or folder"),
         (["--corpus", ".", "--split", "x"], "--split x: no such file or folder"),
         (["--corpus"], "--corpus needs a value"),
-        (["--corpus", ".", "--stage", "14"], "--stage 14: the last stage is"),
+        (["--corpus", ".", "--stage", "16"], "--stage 16: the last stage is"),
     ],
 )
 def test_run_sh_refuses(root, options, message):

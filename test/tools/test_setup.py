@@ -341,7 +341,7 @@ def active(tmp_path):
 def pretend_installed(environment, *versions):
     (site,) = environment.glob("lib/python3*/site-packages")
     for name, version in versions:
-        info = site / f"{name}-{version}.dist-info"
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir(exist_ok=True)
         (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
 
@@ -349,7 +349,7 @@ def pretend_installed(environment, *versions):
 NEEDED = (
     "torchaudio peft sentencepiece kaldiio soundfile meeteval numpy scipy pyyaml "
     "pyloudnorm matplotlib tensorboard transformers kaldialign tokenizers "
-    "safetensors huggingface_hub pysubs2 praatio"
+    "safetensors huggingface_hub scikit-learn pysubs2 praatio"
 ).split()
 
 
