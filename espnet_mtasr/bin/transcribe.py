@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Optional, Sequence
 
+from espnet_mtasr.dtypes import DTYPES, check_dtype
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.progress import TerminalLine
 from espnet_mtasr.transcription.formats import (
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from espnet_mtasr.transcription.recordings import Recording, Source
     from espnet_mtasr.transcription.transcript import Transcript
 
-DTYPES = ("float32", "bfloat16", "float16")
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 # What decoding may fail with for one recording: the options have been checked before.
 FAILURES = (RuntimeError, MemoryError, UserError)
@@ -118,8 +118,7 @@ def check_options(args: argparse.Namespace) -> List[str]:
                 f"--format {args.format}: there is no {name!r}; "
                 f"choose from {', '.join(FORMATS)}"
             )
-    if args.dtype not in DTYPES:
-        raise UserError(f"--dtype {args.dtype}: choose one of {', '.join(DTYPES)}")
+    check_dtype("--dtype", args.dtype)
     if args.device is not None and not DEVICE.fullmatch(args.device):
         raise UserError(f"--device {args.device}: give cpu, cuda or cuda:N")
     if args.num_talkers is not None and args.num_talkers < 1:

@@ -8,7 +8,6 @@ were planned for its recordings still fit. After the idea of dynamic mixing in s
 separation (Zeghidour and Grangier, "Wavesplit", IEEE/ACM TASLP 2021).
 """
 
-import json
 from bisect import bisect_left
 from collections import OrderedDict
 from dataclasses import replace
@@ -21,8 +20,9 @@ import numpy as np
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.data_dir import check_same_ids, read_table
 from espnet_mtasr.mixture.mixing import INT16, change_speed, read_audio
+from espnet_mtasr.mixture.on_the_fly import parse_line
 from espnet_mtasr.mixture.onsets import mixture_rng
-from espnet_mtasr.mixture.recipe import MixtureRecipe, Source, parse_recipe
+from espnet_mtasr.mixture.recipe import MixtureRecipe, Source
 from espnet_mtasr.mixture.render import mix_recipe
 from espnet_mtasr.text.sot import split_sot
 
@@ -189,14 +189,10 @@ def _fits(
 
 def read_recipes(path: Union[str, Path]) -> Dict[str, MixtureRecipe]:
     """Read a table `utt2mixture`; UserError for a line that is no recipe."""
-    recipes = {}
-    for utt, line in read_table(path).items():
-        try:
-            fields = json.loads(line)
-        except ValueError as e:
-            raise UserError(f"{path}: {utt}: no JSON ({e}); make it anew") from None
-        recipes[utt] = parse_recipe(fields, f"{path}: {utt}")
-    return recipes
+    return {
+        utt: parse_line(line, f"{path}: {utt}")
+        for utt, line in read_table(path).items()
+    }
 
 
 def read_mixer(recipes: Union[str, Path], text: Union[str, Path], **options):

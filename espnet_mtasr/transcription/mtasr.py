@@ -7,6 +7,7 @@ from typing import Dict, List, Optional, Sequence, Tuple, Union, overload
 import numpy as np
 import torch
 
+from espnet_mtasr.dtypes import check_dtype
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import MixtureHypothesis, Speech2Text, TalkerHypothesis
 from espnet_mtasr.model_files import CALIBRATION, fetch_model
@@ -24,7 +25,6 @@ from espnet_mtasr.transcription.words import word_times, words_of
 
 # Of models that were packed before they said it.
 DEFAULT_RATE = 16000
-DTYPES = ("float32", "bfloat16", "float16")
 
 Audio = Union[str, Path, np.ndarray, torch.Tensor]
 
@@ -69,8 +69,7 @@ class MTASR:
                 fit, there is no such device or type, or the model's output is phase
                 1's (no CTC).
         """
-        if dtype not in DTYPES:
-            raise UserError(f"dtype {dtype}: choose one of {', '.join(DTYPES)}")
+        check_dtype("dtype", dtype)
         files = fetch_model(model)
         if device is None and is_onnx(files["mtasr_model_file"]):
             device = "cpu"

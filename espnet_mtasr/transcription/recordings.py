@@ -5,7 +5,6 @@ Whatever libsndfile reads. Several channels are averaged, other rates resampled.
 
 import os
 import sys
-from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence
@@ -13,6 +12,7 @@ from typing import Dict, List, NamedTuple, Sequence
 import numpy as np
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.mixing import resample
 
 STANDARD_INPUT = "-"
 
@@ -75,8 +75,6 @@ def to_model(samples: np.ndarray, found: int, rate: int, name: str) -> np.ndarra
     Raises:
         UserError: no samples, too many dimensions, or samples that are no numbers.
     """
-    from scipy.signal import resample_poly
-
     samples = np.asarray(samples)
     if samples.ndim not in (1, 2):
         raise UserError(
@@ -98,10 +96,7 @@ def to_model(samples: np.ndarray, found: int, rate: int, name: str) -> np.ndarra
         samples = samples.mean(1)
     if not np.isfinite(samples).all():
         raise UserError(f"{name}: has NaN or infinite samples; replace it")
-    ratio = Fraction(rate, found)
-    if ratio != 1:
-        samples = resample_poly(samples, ratio.numerator, ratio.denominator)
-    return samples.astype(np.float32)
+    return resample(samples, found, rate).astype(np.float32)
 
 
 def find_recordings(arguments: Sequence[str]) -> List[Source]:

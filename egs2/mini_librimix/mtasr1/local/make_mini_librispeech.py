@@ -177,6 +177,14 @@ def leveled(samples, rng):
     return (samples * min(1.0, 0.98 / np.abs(samples).max())).astype(np.float32)
 
 
+def utterance_rng(seed: int, utt: str):
+    """Return numpy's generator of an utterance, whatever else is made."""
+    import numpy as np
+
+    key = hashlib.sha256(f"{seed} {utt}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(key[:8], "big"))
+
+
 def make_talker(
     job: Tuple[Path, int, Talker, List[str]],
 ) -> Tuple[str, int, float]:
@@ -188,7 +196,6 @@ def make_talker(
     Returns:
         Engine, number of utterances, seconds of audio.
     """
-    import numpy as np
     import soundfile
 
     folder, seed, talker, sentences = job
@@ -207,8 +214,7 @@ def make_talker(
                 if path.exists():
                     seconds += soundfile.info(path).duration
                     continue
-                key = hashlib.sha256(f"{seed} {utt}".encode()).digest()
-                rng = np.random.default_rng(int.from_bytes(key[:8], "big"))
+                rng = utterance_rng(seed, utt)
                 stretch = talker.stretch * rng.uniform(*STRETCH)
                 synthesize(talker, text, stretch, raw)
                 samples, rate = soundfile.read(raw, dtype="float64", always_2d=True)

@@ -8,7 +8,6 @@ than 2 % of a word's peak (20 ms windows) is the word.
 """
 
 import argparse
-import hashlib
 import os
 import random
 import shutil
@@ -26,6 +25,7 @@ from make_mini_librispeech import (
     leveled,
     loud_part,
     synthesize,
+    utterance_rng,
     warped,
 )
 from talkers import Talker
@@ -62,8 +62,7 @@ def speak_placed(talker: Talker, text: str, utt: str, seed: int):
     import numpy as np
     import soundfile
 
-    key = hashlib.sha256(f"{seed} {utt}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(key[:8], "big"))
+    rng = utterance_rng(seed, utt)
     stretch = talker.stretch * rng.uniform(*STRETCH)
     pieces, words, length = [], [], 0
     with tempfile.TemporaryDirectory() as scratch:

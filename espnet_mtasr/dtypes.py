@@ -1,0 +1,16 @@
+"""Floating-point types that a model can be computed in."""
+
+from espnet_mtasr.errors import UserError
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def check_dtype(option: str, dtype: str) -> None:
+    """Raise `UserError` for a type that is none of `DTYPES`.
+
+    Args:
+        option: What gave it, for the message.
+        dtype: Its name.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"{option} {dtype}: choose one of {', '.join(DTYPES)}")
