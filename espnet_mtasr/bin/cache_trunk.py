@@ -201,8 +201,7 @@ def _same_context(wanted, made) -> bool:
 
     if wanted is None or made is None:
         return wanted is made
-    frames = made.size(-1)
-    return torch.allclose(wanted[..., :frames, :frames], made, atol=1e-5)
+    return wanted.shape == made.shape and torch.allclose(wanted, made, atol=1e-5)
 
 
 def join(stats_dir: Path, num_jobs: int) -> None:

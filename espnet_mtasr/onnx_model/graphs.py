@@ -7,7 +7,7 @@ gives: the masks are in the graphs.
 import copy
 import functools
 import math
-from typing import Callable, List, Optional, Tuple, Union
+from typing import Callable, List, Optional, Tuple, TypeVar, Union
 
 import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
@@ -15,10 +15,17 @@ from espnet2.asr.frontend.default import DefaultFrontend
 
 from espnet_mtasr.asr.encoder.abs_routable import AbsTrunk, TrunkOutput
 from espnet_mtasr.asr.encoder.espnet_halves import EspnetBranch, EspnetTrunk
-from espnet_mtasr.asr.encoder.wavlm import WavLMTrunk, receptive_field
+from espnet_mtasr.asr.encoder.wavlm import (
+    WavLMBranch,
+    WavLMTrunk,
+    receptive_field,
+)
+from espnet_mtasr.asr.encoder.wavlm_attention import GatedBiasAttention
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.asr.padding import valid_mask
 from espnet_mtasr.errors import UserError
+
+Half = TypeVar("Half", WavLMTrunk, WavLMBranch)
 
 
 class OnnxLSTM(torch.nn.Module):
@@ -140,7 +147,11 @@ class BranchGraph(torch.nn.Module):
                 "exported to ONNX; decode with the model itself"
             )
         self.reads_context = not isinstance(branch, EspnetBranch)
-        self.branch = branch if self.reads_context else ExportableEncoder(branch)
+        self.branch = branch
+        if isinstance(branch, WavLMBranch):
+            self.branch = with_exportable_attention(branch)
+        elif isinstance(branch, EspnetBranch):
+            self.branch = ExportableEncoder(branch)
         self.separator = copy.deepcopy(model.separator[str(count)])
         for name, module in list(self.separator.named_modules()):
             if isinstance(module, torch.nn.LSTM):
@@ -256,9 +267,27 @@ def exportable_trunk(trunk: AbsTrunk) -> Callable[..., TrunkOutput]:
             f"encoder: nobody knows how to export a {type(trunk).__name__} to ONNX; "
             f"decode with the model itself"
         )
-    trunk = copy.copy(trunk)
+    trunk = with_exportable_attention(trunk)
     trunk.make_context = position_bias_by_table(trunk)
     return trunk
+
+
+class ExportableAttention(GatedBiasAttention):
+    """`GatedBiasAttention` for position biases `(H, T, T)` that are laid out."""
+
+    def _bias_of_queries(
+        self, position_bias: torch.Tensor, first: int, last: int, frames: int
+    ) -> torch.Tensor:
+        return position_bias
+
+
+def with_exportable_attention(half: Half) -> Half:
+    """Return a copy of a WavLM's trunk or branch that shares its weights."""
+    weights = {id(weight): weight for weight in half.parameters()}
+    half = copy.deepcopy(half, weights)
+    for layer in half.layers:
+        layer.attention = ExportableAttention.taking_over(layer.attention)
+    return half
 
 
 def position_bias_by_table(trunk: WavLMTrunk) -> Callable[[int], torch.Tensor]:

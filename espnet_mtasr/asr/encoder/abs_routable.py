@@ -13,7 +13,7 @@ class TrunkOutput(NamedTuple):
         hidden: `(B, T, D)`.
         lengths: `(B,)` valid frames per row; 0 for audio shorter than one frame.
         context: Anything else that the branches need and that does not depend on the
-            row (WavLM: the relative position bias `(H, T, T)`), or None.
+            row (WavLM: the position bias by distance `(H, 2 T - 1)`), or None.
         features: `(B, T, F)` what the trunk's first layer reads (WavLM: the output of
             its convolutions), or None.
     """

@@ -16,6 +16,8 @@ from transformers import WavLMConfig, WavLMModel
 from espnet_mtasr.asr.checkpointing import call_checkpointed
 from espnet_mtasr.asr.encoder.abs_routable import AbsBranch, AbsTrunk, TrunkOutput
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
+from espnet_mtasr.asr.encoder.wavlm_attention import take_over_attention
+from espnet_mtasr.asr.encoder.wavlm_convolutions import extract_features, field_of
 from espnet_mtasr.asr.padding import valid_mask
 from espnet_mtasr.errors import UserError
 
@@ -30,10 +32,7 @@ def wavlm_output_lengths(config: WavLMConfig, samples: torch.Tensor) -> torch.Te
 
 def receptive_field(config: WavLMConfig) -> int:
     """Samples that the first output frame sees."""
-    field = 1
-    for kernel, stride in zip(config.conv_kernel[::-1], config.conv_stride[::-1]):
-        field = (field - 1) * stride + kernel
-    return field
+    return field_of(config.conv_kernel, config.conv_stride)
 
 
 def normalize_samples(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
@@ -72,7 +71,7 @@ class WavLMTrunk(AbsTrunk):
         self.feature_projection = wavlm.feature_projection
         self.pos_conv_embed = wavlm.encoder.pos_conv_embed
         self.dropout = wavlm.encoder.dropout
-        self.layers = wavlm.encoder.layers[:num_layers]
+        self.layers = take_over_attention(wavlm.encoder.layers[:num_layers])
         # Models with "stable layer norm" have it after the last layer: in the branch.
         self.layer_norm = (
             torch.nn.Identity()
@@ -104,17 +103,16 @@ class WavLMTrunk(AbsTrunk):
             xs_pad = normalize_samples(xs_pad, ilens)
         lengths = self.output_lengths(ilens)
         features = self._convolve(xs_pad, ilens)
-        # A row without a frame keeps one: attention over nothing would be NaN.
-        mask = valid_mask(lengths.clamp(min=1), features.size(1))
         hidden, _ = self.feature_projection(features)
-        hidden = hidden.masked_fill(~mask[..., None], 0.0)
+        mask = _padding_mask(lengths, hidden.size(1))
+        if mask is not None:
+            hidden = hidden.masked_fill(~mask[..., None], 0.0)
         hidden = hidden + self.pos_conv_embed(hidden)
         hidden = self.dropout(self.layer_norm(hidden))
         context = self.make_context(hidden.size(1))
-        bias = context.repeat(hidden.size(0), 1, 1)
         for layer in self.layers:
             hidden, _ = self._call(
-                layer, hidden, attention_mask=mask, position_bias=bias
+                layer, hidden, attention_mask=mask, position_bias=context
             )
         return TrunkOutput(hidden, lengths, context, features)
 
@@ -123,25 +121,15 @@ class WavLMTrunk(AbsTrunk):
         return self.config.conv_dim[-1]
 
     def make_context(self, frames: int) -> torch.Tensor:
-        """Relative position bias `(H, T, T)` of `frames` frames T."""
-        return self.layers[0].attention.compute_bias(frames, frames)
+        """Relative position bias `(H, 2 T - 1)` by distance, for T = `frames`."""
+        return self.layers[0].attention.distance_bias(frames)
 
     def _convolve(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
         """Convolutional features `(B, T, C)`; at least one frame."""
         shortest = receptive_field(self.config)
         missing = max(0, shortest - xs_pad.size(1))
         xs_pad = torch.nn.functional.pad(xs_pad, (0, missing))
-        if self.config.feat_extract_norm == "layer":
-            return self.feature_extractor(xs_pad).transpose(1, 2)
-        first, *others = self.feature_extractor.conv_layers
-        lengths = (ilens.clamp(min=shortest) - first.conv.kernel_size[0]).div(
-            first.conv.stride[0], rounding_mode="floor"
-        ) + 1
-        hidden = first.conv(xs_pad[:, None])
-        hidden = first.activation(_masked_norm(first.layer_norm, hidden, lengths))
-        for layer in others:
-            hidden = layer(hidden)
-        return hidden.transpose(1, 2)
+        return extract_features(self.feature_extractor, xs_pad, ilens)
 
 
 class WavLMBranch(AbsBranch):
@@ -156,7 +144,9 @@ class WavLMBranch(AbsBranch):
         super().__init__()
         self._call = _caller(gradient_checkpointing)
         self.config = wavlm.config
-        self.layers = copy.deepcopy(wavlm.encoder.layers[num_trunk_layers:])
+        self.layers = take_over_attention(
+            copy.deepcopy(wavlm.encoder.layers[num_trunk_layers:])
+        )
         self.layer_norm = (
             copy.deepcopy(wavlm.encoder.layer_norm)
             if wavlm.config.do_stable_layer_norm
@@ -174,12 +164,10 @@ class WavLMBranch(AbsBranch):
     def forward(self, trunk: TrunkOutput) -> Tuple[torch.Tensor, torch.Tensor]:
         """Return `(B, T, D)` and lengths `(B,)`."""
         hidden, lengths = trunk.hidden, trunk.lengths
-        rows, frames = hidden.shape[:2]
-        mask = valid_mask(lengths.clamp(min=1), frames)
-        bias = trunk.context[:, :frames, :frames].repeat(rows, 1, 1)
+        mask = _padding_mask(lengths, hidden.size(1))
         for layer in self.layers:
             hidden, _ = self._call(
-                layer, hidden, attention_mask=mask, position_bias=bias
+                layer, hidden, attention_mask=mask, position_bias=trunk.context
             )
         return self.layer_norm(hidden), lengths
 
@@ -265,21 +253,14 @@ class RoutedWavLMEncoder(RoutedEncoder):
         return lambda samples: wavlm_output_lengths(config, samples)
 
 
-def _masked_norm(
-    norm: torch.nn.GroupNorm, hidden: torch.Tensor, lengths: torch.Tensor
-) -> torch.Tensor:
-    """Normalize each channel of `(B, C, T)` over each row's `lengths` `(B,)` frames.
-
-    Group norm takes statistics over time: padding must not enter them.
-    """
-    mask = valid_mask(lengths, hidden.size(2))[:, None]
-    count = lengths[:, None, None]
-    values = hidden.float()
-    mean = (values * mask).sum(2, keepdim=True) / count
-    centred = (values - mean) * mask
-    variance = centred.square().sum(2, keepdim=True) / count
-    normed = (centred * (variance + norm.eps).rsqrt()).to(hidden.dtype)
-    return normed * norm.weight[:, None] + norm.bias[:, None]
+def _padding_mask(lengths: torch.Tensor, frames: int) -> Optional[torch.Tensor]:
+    """Mask `(B, T)`, False where a frame is padding; None: none is."""
+    # A row without a frame keeps one: attention over nothing would be NaN.
+    mask = valid_mask(lengths.clamp(min=1), frames)
+    # A compiled graph is the same for all batches.
+    if not torch.compiler.is_compiling() and bool(mask.all()):
+        return None
+    return mask
 
 
 def _caller(gradient_checkpointing: bool) -> Callable[..., Any]:

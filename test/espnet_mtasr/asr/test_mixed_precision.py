@@ -67,12 +67,13 @@ def test_what_stays_in_float32(llm):
 
     def note(name):
         def hook(module, inputs, output):
+            output = getattr(output, "hidden", output)
             types[name] = (inputs[0].dtype, output.dtype)
 
         return hook
 
     for name, module in (
-        ("samples", model.encoder.trunk.feature_extractor),
+        ("trunk", model.encoder.trunk),
         ("pooling", model.count_head.pooling.score),
         ("classifier", model.count_head.classifier),
         ("ctc", model.ctc["2"].heads[0].ctc_lo),
@@ -82,7 +83,7 @@ def test_what_stays_in_float32(llm):
         module.register_forward_hook(note(name))
     step(model, True)
     full, half = torch.float32, torch.bfloat16
-    assert types["samples"][0] == full
+    assert types["trunk"][0] == full
     assert types["pooling"] == types["classifier"] == types["ctc"] == (full, full)
     assert types["branch"][1] == half
 

@@ -105,7 +105,7 @@ def test_restored_hidden_and_context_are_the_trunks(model):
     with torch.no_grad():
         trunk = model.encode_trunk(speech, torch.tensor([12 * HOP + 20, 7 * HOP + 20]))
         again = model.encoder.restore_trunk(trunk.hidden, trunk.lengths)
-    assert trunk.context.shape == (2, 12, 12)
+    assert trunk.context.shape == (2, 23)
     for wanted, value in zip(trunk[:3], again[:3]):
         assert torch.equal(wanted, value)
     # They are not cached: see check_cacheable.
