@@ -55,6 +55,14 @@ class StandInTokenizer:
         """Id of an added token."""
         return self.vocabulary[token]
 
+    def convert_ids_to_tokens(self, ids: List[int]) -> List[str]:
+        """Names of tokens: their numbers."""
+        return [str(i) for i in ids]
+
+    def decode(self, ids: List[int], skip_special_tokens: bool = False) -> str:
+        """Text of tokens: their numbers, as words."""
+        return " ".join(self.convert_ids_to_tokens(ids))
+
 
 def make_causal_lm(hub_id: str, dtype: Any = None, **options: Any):
     """A causal LM of the published shape, on the default device."""

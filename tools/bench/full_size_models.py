@@ -1,0 +1,108 @@
+"""What decodes in the benchmarks: full-size models of random weights, in memory.
+
+The model of a training configuration is built with the published shapes
+(tools/published_models.py), so that nothing is downloaded, and put into the classes
+that decode trained models. What it writes means nothing; how long that takes doesn't
+depend on the weights' values.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any, List, Tuple
+from unittest import mock
+
+from espnet_mtasr.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "egs2" / "librimix" / "mtasr1" / "conf" / "train_phase2.yaml"
+SAMPLING_RATE = 16000
+
+
+def check_config(config: Path) -> None:
+    """Raise `UserError` if there is no such file."""
+    if not config.is_file():
+        raise UserError(f"--config {config}: no such file; name a configuration")
+
+
+def build_model(
+    config: Path, device: str, dtype: str, with_llm: bool, seed: int = 0
+) -> Tuple[Any, argparse.Namespace]:
+    """Build a configuration's `MTASRModel`, with or without its language model.
+
+    Returns:
+        Model in float32 (the language model in `dtype`) and options of the training.
+
+    Raises:
+        UserError: the configuration is wrong, trains no CTC, or has no language model
+            though one is asked for.
+    """
+    import torch
+
+    from espnet_mtasr.bin.check_config import has_teacher
+    from tools.published_models import build_from_config
+
+    options = ["--model_conf", "ctc_weight=1.0"]
+    if with_llm:
+        if not has_teacher(str(config)):
+            raise UserError(
+                f"--config {config}: has no teacher; name one that has, or leave the "
+                f"language model out (--llm_tokens without numbers)"
+            )
+        options = ["--teacher_conf", f"llm_dtype={dtype}"]
+    torch.manual_seed(seed)
+    with torch.device(device):
+        model, args = build_from_config(str(config), *options)
+    if model.ctc is None:
+        raise UserError(f"--config {config}: trains no CTC heads; name one of phase 2")
+    # ESPnet's converter wants to know which token stands for unknown ones.
+    model.token_list[1] = "<unk>"
+    return model, args
+
+
+def make_decoder(decoder: Any, model: Any, args: argparse.Namespace, **options: Any):
+    """Put a model in memory into a class that loads one from files.
+
+    Args:
+        decoder: `Speech2Text` or `Speech2TextLLM`.
+        model: See `build_model`.
+        args: Likewise.
+        options: Of the class: `device`, `dtype`, ...
+    """
+    from espnet_mtasr.tasks.mtasr import MTASRTask
+
+    # The stand-in tokens have no sentencepiece model.
+    words = {**vars(args), "token_type": "word", "bpemodel": None}
+    loaded = (model.to(options["device"]), argparse.Namespace(**words))
+    with mock.patch.object(MTASRTask, "build_model_from_file", return_value=loaded):
+        return decoder(**options)
+
+
+def merge_adapters(model: Any) -> None:
+    """Fold LoRA and `<sc>`'s row into the LM's weights: that decodes faster."""
+    merged = model.teacher.llm.merge_and_unload()
+    # The teacher asks peft's wrapper for the model inside.
+    merged.get_base_model = lambda: merged
+    model.teacher.llm = merged
+
+
+def never_end(model: Any) -> None:
+    """Let the LM write until its limit: the end of sentence is never the likeliest.
+
+    Its row of the output layer becomes 0, and so does its logit; one of a whole
+    vocabulary of random rows is above that.
+    """
+    import torch
+
+    teacher = model.teacher
+    with torch.no_grad():
+        output = teacher.llm.get_output_embeddings()
+        output.weight[teacher.tokenizer.eos_id] = 0.0
+
+
+def noise(rows: int, seconds: float, seed: int = 0) -> List[Any]:
+    """`rows` waveforms `(N,)` of noise, float32, at 16 kHz."""
+    import numpy as np
+
+    size = (rows, round(seconds * SAMPLING_RATE))
+    rng = np.random.default_rng(seed)
+    return list(np.float32(0.1) * rng.standard_normal(size, dtype=np.float32))
