@@ -22,7 +22,14 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
 from espnet_mtasr.errors import UserError, run_command_line
 from tools.bench.devices import DEVICES, DTYPES, check_device, describe, wait_for
-from tools.bench.floors import Limits, Work, floors_of, measure_limits, sizes_for
+from tools.bench.floors import (
+    Limits,
+    Work,
+    floors_of,
+    measure_limits,
+    sizes_for,
+    with_lstm_of,
+)
 from tools.bench.full_size_models import (
     CONFIG,
     build_model,
@@ -31,6 +38,7 @@ from tools.bench.full_size_models import (
     merge_adapters,
     never_end,
     noise,
+    quietly,
 )
 from tools.bench.side_by_side import (
     Seconds,
@@ -92,6 +100,8 @@ def check_options(args: argparse.Namespace) -> None:
     args.batch_sizes = args.batch_sizes or BATCH_SIZES[args.device]
     args.rounds = ROUNDS[args.device] if args.rounds is None else args.rounds
     check_positive(args, "rounds", "seconds")
+    if args.limit_size is not None:
+        check_positive(args, "limit_size")
     for option in ("talker_counts", "llm_tokens", "batch_sizes", "llm_batch_sizes"):
         for n in getattr(args, option):
             if n < 1:
@@ -140,6 +150,7 @@ class Decoding:
             `--talker_counts`.
     """
 
+    @quietly()
     def __init__(self, args: argparse.Namespace):
         from espnet_mtasr.inference import Speech2Text
         from espnet_mtasr.inference_llm import Speech2TextLLM
@@ -364,29 +375,30 @@ def print_batch(
     args: argparse.Namespace,
 ) -> None:
     """Print the table of one batch size."""
-    print(f"\nbatch of {rows} x {args.seconds:g} s, {args.rounds} rounds")
-    print(f"{'':28}{'seconds (min to max)':>32}{'RTF':>10}   times its floor")
+    columns = f"{'ms':>11} {'(min to max)':>24}{'RTF':>10}   times its floor"
+    print(f"{f'batch of {rows}':28}{columns}")
     for count in args.talker_counts:
         print_row(whole(count), figures[whole(count)])
         rest = figures[whole(count)]["seconds"]["median"]
         for name, part in parts_of(count).items():
             print_row(f"  {part}", figures[name])
             rest -= figures[name]["seconds"]["median"]
-        print(f"{'  rest':28}{rest:10.5f}")
+        print(f"{'  rest':28}{1e3 * rest:11.3f}")
         if count in compared:
             print_row(by_llm(count), figures[by_llm(count)])
-            print(f"{'  a token':28}{compared[count]['seconds_per_token']:10.5f}")
+            token = compared[count]["seconds_per_token"]
+            print(f"{'  a token':28}{1e3 * token:11.3f}")
             ratio = format_ratio(compared[count]["times_as_long"])
             print(f"{count} talkers, language model / encoder-only: {ratio}")
 
 
 def print_row(name: str, figure: Dict[str, Any]) -> None:
     """Print what one piece takes."""
-    times = figure["seconds"]
-    spread = f"({times['min']:.5f} to {times['max']:.5f})"
+    median, low, high = (1e3 * figure["seconds"][k] for k in ("median", "min", "max"))
+    spread = f"({low:.3f} to {high:.3f})"
     bound = figure["largest_floor"].replace("_", " ")
     print(
-        f"{name:28}{times['median']:10.5f} {spread:>21}{figure['rtf']:10.5f}   "
+        f"{name:28}{median:11.3f} {spread:>24}{figure['rtf']:10.5f}   "
         f"{figure['times_the_floor']:.1f} x ({bound})"
     )
 
@@ -407,14 +419,14 @@ def main(cmd=None) -> None:
     """Time and print."""
     args = get_parser().parse_args(cmd)
     check_options(args)
-    sizes = sizes_for(args.device)
-    if args.limit_size is not None:
-        check_positive(args, "limit_size")
-        bytes_ = 4 * args.limit_size**2
-        sizes = sizes._replace(matrix=args.limit_size, copy_bytes=bytes_)
-    limits, limit_seconds = measure_limits(args.device, args.dtype, sizes)
     decoding = Decoding(args)
-    print(f"{args.config.stem}, {args.dtype}, {describe(args.device)}: {limits}")
+    sizes = with_lstm_of(sizes_for(args.device), decoding.model.separator)
+    if args.limit_size is not None:
+        copied = 4 * args.limit_size**2
+        sizes = sizes._replace(matrix=args.limit_size, copy_bytes=copied)
+    limits, limit_seconds = measure_limits(args.device, args.dtype, sizes)
+    print(f"{args.config.stem}, {args.dtype}, {describe(args.device)}")
+    print(f"limits: {limits}", flush=True)
     seconds: Seconds = {f"limits, {k}": v for k, v in limit_seconds.items()}
     figures: Dict[str, Any] = {
         "limits": asdict(limits),
@@ -422,10 +434,12 @@ def main(cmd=None) -> None:
         "batches": {},
     }
     for rows in args.batch_sizes:
-        pieces = decoding.pieces(rows)
-        times = time_all(
-            pieces, args.device, args.rounds, WARM_UP_ROUNDS[args.device]
+        print(
+            f"\nmixtures of {args.seconds:g} s, batch of {rows}, {args.rounds} rounds",
+            flush=True,
         )
+        pieces = decoding.pieces(rows)
+        times = time_all(pieces, args.device, args.rounds, WARM_UP_ROUNDS[args.device])
         of_batch = summarize(pieces, times, rows * args.seconds, limits)
         compared = compare(times, of_batch, decoding.tokens)
         print_batch(rows, of_batch, compared, args)

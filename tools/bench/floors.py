@@ -127,6 +127,20 @@ def sizes_for(device: str) -> Sizes:
     return CPU_SIZES if device == "cpu" else CUDA_SIZES
 
 
+def with_lstm_of(sizes: Sizes, module: Any) -> Sizes:
+    """The sizes, with those of the first `torch.nn.LSTM` in a module."""
+    import torch
+
+    for lstm in module.modules():
+        if isinstance(lstm, torch.nn.LSTM):
+            return sizes._replace(
+                layers=lstm.num_layers,
+                input_size=lstm.input_size,
+                hidden_size=lstm.hidden_size,
+            )
+    return sizes
+
+
 def measure_limits(
     device: str, dtype: str, sizes: Sizes, rounds: int = 10
 ) -> Tuple[Limits, Seconds]:

@@ -7,8 +7,12 @@ depend on the weights' values.
 """
 
 import argparse
+import contextlib
+import io
+import logging
+import warnings
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, Iterator, List, Tuple
 from unittest import mock
 
 from espnet_mtasr.errors import UserError
@@ -16,6 +20,15 @@ from espnet_mtasr.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "egs2" / "librimix" / "mtasr1" / "conf" / "train_phase2.yaml"
 SAMPLING_RATE = 16000
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep what libraries say of themselves, while they load, out of the tables."""
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 def check_config(config: Path) -> None:

@@ -1,0 +1,142 @@
+"""The benchmark of growing inputs on tiny models; its speeds are not tested."""
+
+import json
+
+import pytest
+import yaml
+from helpers.tiny_inference import save_tiny_model
+from helpers.tiny_models import WAVLM_CONF
+
+from espnet_mtasr.errors import UserError
+from tools.bench import memory, scaling
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A model that needs no published one."""
+    path = tmp_path / "train_tiny.yaml"
+    encoder = dict(num_trunk_layers=1, wavlm_conf=WAVLM_CONF, load_pretrained=False)
+    conf = dict(
+        input_size=1,
+        encoder_conf=encoder,
+        separator_conf=dict(hidden_size=8, num_layers=1),
+        count_head_conf=dict(hidden_size=8, attention_size=4),
+    )
+    path.write_text(yaml.safe_dump(conf))
+    return path
+
+
+def in_this_process(monkeypatch):
+    monkeypatch.setattr(scaling, "measure_apart", scaling.load_and_measure)
+
+
+def test_main(config, tmp_path, capsys):
+    """With the processes of its own that a CPU gets."""
+    out, plot = tmp_path / "out.json", tmp_path / "plots" / "out.png"
+    words = f"--config {config} --lengths 1 0.5 --batch_sizes 2 --max_audio_seconds 1"
+    scaling.main([*words.split(), "--plot", str(plot), "--json", str(out)])
+    printed = capsys.readouterr().out
+    results = json.loads(out.read_text())
+    measured, left_out = results["figures"]["cells"]
+    assert left_out == {"batch": 2, "length": 1.0, "status": "left out"}
+    times = results["seconds"]["batch of 2, 0.5 s"]
+    assert len(times) == 2
+    assert measured["seconds_per_second"] == pytest.approx(sum(times) / 2)
+    assert measured["peak_bytes"] > 0
+    assert results["figures"]["stops"]["2"]["time"] is None
+    assert "    2         1   left out\n" in printed
+    assert "batch of 2: time linear up to 0.5 s, the longest measured" in printed
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in plot.parent.iterdir()] == ["out.png"]
+
+
+def test_a_trained_model(tmp_path, monkeypatch, capsys):
+    in_this_process(monkeypatch)
+    model = save_tiny_model(tmp_path / "exp")
+    words = f"--model {model} --lengths 0.5 1 --batch_sizes 1 --num_talkers 3"
+    scaling.main(words.split())
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{model}, 3 talkers, float32, ")
+    with pytest.raises(UserError, match="--num_talkers 5: the model knows .2, 3."):
+        scaling.main(f"--model {model} --num_talkers 5".split())
+
+
+def test_too_little_memory_is_told(config, monkeypatch, capsys):
+    def decoder(waves):
+        if len(waves[0]) > 8000:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes")
+
+    in_this_process(monkeypatch)
+    monkeypatch.setattr(scaling, "load_decoder", lambda args: decoder)
+    words = f"--config {config} --lengths 0.5 1 --batch_sizes 1"
+    scaling.main(words.split())
+    assert "    1         1   out of memory\n" in capsys.readouterr().out
+
+
+def test_other_failures_are_no_lack_of_memory(config, monkeypatch):
+    def decoder(waves):
+        raise RuntimeError("shapes don't match")
+
+    in_this_process(monkeypatch)
+    monkeypatch.setattr(scaling, "load_decoder", lambda args: decoder)
+    with pytest.raises(RuntimeError, match="shapes don't match"):
+        scaling.main(["--config", str(config), "--lengths", "1"])
+
+
+def cell(batch, length, cost=None, peak=None):
+    if cost is None:
+        return {"batch": batch, "length": length, "status": "left out"}
+    return {
+        **{"batch": batch, "length": length, "status": "measured"},
+        **{"seconds_per_second": cost, "peak_bytes": peak, "times": [cost]},
+    }
+
+
+def test_where_it_stops_being_linear(capsys):
+    cells = [
+        *(cell(1, 2, 3.0, 20), cell(1, 5, 1.0, 50), cell(1, 10, 1.25, 101)),
+        *(cell(1, 20, 1.26, 250), cell(1, 40, 2.0, 900), cell(1, 80)),
+        *(cell(4, 2, 1.0, None), cell(4, 5, 1.1, None), cell(16, 2)),
+    ]
+    growth = scaling.describe_growth(cells, 0.25)
+    assert growth == {
+        1: {"longest": 40, "time": 20, "memory": 40},
+        4: {"longest": 5, "time": None},
+    }
+    scaling.print_growth(growth, 0.25)
+    assert capsys.readouterr().out.splitlines() == [
+        "batch of 1: time stops being linear at 20 s (within 25%)",
+        "batch of 1: memory stops being linear at 40 s (within 25%)",
+        "batch of 4: time linear up to 5 s, the longest measured (within 25%)",
+    ]
+
+
+def test_peak_memory():
+    import torch
+
+    size = 64 * 2**20
+
+    def take():
+        return len(torch.ones(size // 4)), len(torch.ones(size // 4))
+
+    result, peak = memory.measure_peak(take, "cpu")
+    assert result == (size // 4, size // 4)
+    # One after the other is freed.
+    assert 0.9 * size < peak < 1.5 * size
+    # The peak begins anew.
+    assert memory.measure_peak(lambda: None, "cpu")[1] < 0.1 * size
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("--lengths 2 0", "--lengths 0: give more than 0"),
+        ("--rounds -1", "--rounds -1: give more than 0"),
+        ("--config no.yaml", "--config no.yaml: no such file"),
+        ("--device cuda", "--device cuda: torch finds no GPU"),
+    ],
+)
+def test_wrong_arguments(words, message, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match=message):
+        scaling.main(words.split())

@@ -1,0 +1,43 @@
+"""The most memory that something takes, beyond what was taken before it."""
+
+from pathlib import Path
+from typing import Any, Callable, Optional, Tuple
+
+STATUS = Path("/proc/self/status")
+CLEAR_REFS = Path("/proc/self/clear_refs")
+# Linux: the peak begins anew at what is taken now.
+RESET_PEAK = "5"
+
+
+def measure_peak(run: Callable[[], Any], device: str) -> Tuple[Any, Optional[int]]:
+    """Run something; return what it returned, and its peak in bytes.
+
+    On the CPU that is the process's resident memory, which only Linux tells (elsewhere:
+    None). Measure one thing in a process of its own, for memory that is freed may stay
+    with the process. On a GPU it is what torch's allocator gave out.
+    """
+    import torch
+
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        result = run()
+        torch.cuda.synchronize(device)
+        return result, torch.cuda.max_memory_allocated(device) - before
+    try:
+        CLEAR_REFS.write_text(RESET_PEAK)
+    except OSError:
+        return run(), None
+    before = _status("VmRSS")
+    result = run()
+    return result, max(0, _status("VmHWM") - before)
+
+
+def _status(name: str) -> int:
+    """An entry of /proc/self/status in bytes."""
+    for line in STATUS.read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key == name:
+            return int(value.split()[0]) * 1024
+    raise KeyError(name)
