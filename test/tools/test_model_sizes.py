@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from helpers.shrunken_configs import CONF, CONFIGS, LLM_SIZES, WAVLM_SIZES
+from helpers.shrunken_configs import CONF, CONFIGS
+from helpers.shrunken_facts import shrunken_config, shrunken_facts
 
 from espnet_mtasr.errors import UserError
 from tools import model_sizes, published_models
@@ -115,21 +116,8 @@ def test_wrong_arguments(tmp_path):
 
 def test_a_shrunken_full_size_step(monkeypatch, tmp_path, capsys):
     """The benchmark's own code, on models that are not full-size."""
-    shrunken = {
-        hub_id: {**facts, "config": {**facts["config"], **sizes}}
-        for hub_id, facts in published_models.FACTS.items()
-        for sizes in [WAVLM_SIZES if "wavlm" in hub_id else LLM_SIZES]
-    }
-    for facts in shrunken.values():
-        if "tokenizer_length" in facts:
-            facts["tokenizer_length"] = facts["config"]["vocab_size"] = 50
-    monkeypatch.setattr(published_models, "FACTS", shrunken)
-    configs = []
-    for phase in (1, 2):
-        text = (CONF / f"train_phase{phase}.yaml").read_text()
-        text = text.replace("num_trunk_layers: 12", "num_trunk_layers: 2")
-        configs.append(tmp_path / f"train_phase{phase}.yaml")
-        configs[-1].write_text(text)
+    monkeypatch.setattr(published_models, "FACTS", shrunken_facts(50))
+    configs = [shrunken_config(phase, tmp_path) for phase in (1, 2)]
     output = tmp_path / "results.json"
     full_size_step.main(
         ["--configs", *map(str, configs), "--steps", "3", "--warmup_steps", "1"]

@@ -24,11 +24,15 @@ SAMPLING_RATE = 16000
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keep what libraries say of themselves, while they load, out of the tables."""
+    """Keep what libraries say of their own affairs out of the tables."""
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)
-    warnings.simplefilter("ignore")
-    with contextlib.redirect_stderr(io.StringIO()):
-        yield
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def check_config(config: Path) -> None:

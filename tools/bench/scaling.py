@@ -106,6 +106,7 @@ def load_decoder(args: argparse.Namespace) -> Any:
     return make_decoder(Speech2Text, model, train_args, **options)
 
 
+@quietly()
 def measure_cell(decoder: Any, args: argparse.Namespace, cell: Cell) -> Cell:
     """Decode a batch some times; add `times` in seconds, and `peak_bytes`."""
     waves = noise(cell["batch"], cell["length"])
@@ -120,6 +121,7 @@ def measure_cell(decoder: Any, args: argparse.Namespace, cell: Cell) -> Cell:
     except (MemoryError, RuntimeError) as e:
         if not _is_out_of_memory(e):
             raise
+        _free_memory(args.device)
         return {**cell, "status": NO_MEMORY}
     per_second = statistics.median(times) / (cell["batch"] * cell["length"])
     return {
@@ -137,6 +139,13 @@ def _is_out_of_memory(error: Exception) -> bool:
     kinds = (MemoryError, torch.cuda.OutOfMemoryError)
     # On the CPU torch raises a plain RuntimeError.
     return isinstance(error, kinds) or "allocate memory" in str(error)
+
+
+def _free_memory(device: str) -> None:
+    import torch
+
+    if device != "cpu":
+        torch.cuda.empty_cache()
 
 
 def load_and_measure(args: argparse.Namespace, cell: Cell) -> Cell:

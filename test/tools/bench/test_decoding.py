@@ -9,7 +9,7 @@ from helpers.shrunken_facts import shrunken_config, shrunken_facts
 
 from espnet_mtasr.errors import UserError
 from tools import published_models
-from tools.bench import decoding
+from tools.bench import decoding, decoding_pieces
 from tools.bench.floors import Limits, Work
 
 
@@ -23,7 +23,7 @@ def make(config, *words):
     options = ["--config", config, "--seconds", 1, "--llm_tokens", 4, 6, *words]
     args = decoding.get_parser().parse_args([str(option) for option in options])
     decoding.check_options(args)
-    return decoding.Decoding(args)
+    return decoding.FullSizeDecoding(args)
 
 
 def test_main(config, tmp_path, capsys):
@@ -88,9 +88,9 @@ def test_merging_lora_changes_no_token(config, monkeypatch):
     written = {}
     for merged in (True, False):
         if not merged:
-            monkeypatch.setattr(decoding, "merge_adapters", lambda model: None)
+            monkeypatch.setattr(decoding_pieces, "merge_adapters", lambda model: None)
         seed = torch.Generator().manual_seed(1)
-        build = decoding.build_model
+        build = decoding_pieces.build_model
 
         def build_with_lora(*args, **options):
             model, train_args = build(*args, **options)
@@ -101,10 +101,10 @@ def test_merging_lora_changes_no_token(config, monkeypatch):
             return model, train_args
 
         with monkeypatch.context() as patch:
-            patch.setattr(decoding, "build_model", build_with_lora)
+            patch.setattr(decoding_pieces, "build_model", build_with_lora)
             made = make(config)
         assert any("lora" in n for n, _ in made.model.named_parameters()) != merged
-        waves = decoding.noise(1, 1.0)
+        waves = decoding_pieces.noise(1, 1.0)
         (mixture,) = made._decode(made.llms[3], waves, 3)()
         written[merged] = [talker.token_ids for talker in mixture.talkers]
     assert written[True] == written[False]
@@ -169,6 +169,7 @@ def test_figures_by_hand():
         ("--rounds 0", "--rounds 0: give more than 0"),
         ("--batch_sizes 1 0", "--batch_sizes 0: give 1 or more"),
         ("--llm_tokens 45", "--llm_tokens: 1 numbers for 2 of --talker_counts"),
+        ("--llm_tokens 45 1", "--llm_tokens 1: give 2 or more"),
         ("--llm_batch_sizes 8", "--llm_batch_sizes 8: is none of --batch_sizes"),
         ("--config no.yaml", "--config no.yaml: no such file"),
         ("--device cuda", "--device cuda: torch finds no GPU"),
