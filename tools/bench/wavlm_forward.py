@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from espnet_mtasr.errors import UserError, run_command_line
+from tools.bench.devices import DEVICES, check_device, describe, wait_for
 from tools.bench.side_by_side import (
     check_positive,
     format_ratio,
@@ -31,7 +32,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--layers", type=int, help="transformer layers: the first")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each mixture")
     parser.add_argument("--batch_size", type=int, default=1)
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--device", default="cpu", choices=DEVICES)
     parser.add_argument("--dtype", default="float32", choices=tuple(TOLERANCE))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
@@ -68,10 +69,9 @@ def main(cmd=None) -> None:
     check_positive(args, "seconds", "batch_size", "threads", "rounds")
     if args.layers is not None and args.layers < 2:
         raise UserError(f"--layers {args.layers}: trunk and branch need one each")
+    check_device(args.device)
     import torch
 
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no GPU; use --device cpu")
     torch.set_num_threads(args.threads)
     wavlm, trunk, branch = build(args)
     samples = round(args.seconds * SAMPLING_RATE)
@@ -80,17 +80,17 @@ def main(cmd=None) -> None:
 
     @torch.no_grad()
     def ours() -> torch.Tensor:
-        return finished(branch(trunk(audio, lengths))[0])
+        hidden, _ = branch(trunk(audio, lengths))
+        wait_for(args.device)
+        return hidden
 
     @torch.no_grad()
     def transformers() -> torch.Tensor:
-        return finished(wavlm(audio).last_hidden_state)
+        hidden = wavlm(audio).last_hidden_state
+        wait_for(args.device)
+        return hidden
 
-    def finished(value: torch.Tensor) -> torch.Tensor:
-        if value.is_cuda:
-            torch.cuda.synchronize()
-        return value
-
+    print(f"{args.model}, {args.dtype}, {describe(args.device)}")
     expected = transformers().float()
     difference = float((ours().float() - expected).abs().max() / expected.std())
     print(f"largest difference {difference:.1e} of the outputs' standard deviation")
@@ -106,7 +106,8 @@ def main(cmd=None) -> None:
     }
     print(f"{format_ratio(figures['forward'])} as fast as transformers")
     if args.json is not None:
-        write_figures(args.json, vars(args), seconds, figures)
+        settings = {**vars(args), "device_name": describe(args.device)}
+        write_figures(args.json, settings, seconds, figures)
 
 
 if __name__ == "__main__":
