@@ -111,7 +111,8 @@ def build_from_config(path: str, *options: str, vocabulary: int = 1000):
     """Build the model of a training configuration, and freeze what it freezes.
 
     Args:
-        path: Configuration file; its models are hub ids.
+        path: Configuration file; its models are hub ids, or all of them folders, which
+            are then read.
         options: Further options of the training.
         vocabulary: CTC tokens.
 
@@ -126,11 +127,13 @@ def build_from_config(path: str, *options: str, vocabulary: int = 1000):
 
     args = get_parser().parse_args(["--config", path, *options])
     MTASRTask.check_args(args)
-    for name in (args.encoder_conf.get("model"), args.teacher_conf.get("llm")):
-        if name is not None:
-            facts_of(name)
+    named = (args.encoder_conf.get("model"), args.teacher_conf.get("llm"))
+    models = [name for name in named if name is not None]
+    published = not any(Path(name).is_dir() for name in models)
+    for name in models if published else ():
+        facts_of(name)
     args.token_list = [str(n) for n in range(vocabulary)]
-    with stand_in_weights():
+    with stand_in_weights() if published else contextlib.nullcontext():
         model = MTASRTask.build_model(args)
     freeze(model, args.freeze_param)
     return model, args
