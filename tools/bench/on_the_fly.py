@@ -1,21 +1,27 @@
 #!/usr/bin/env python3
-"""What does it cost to mix while loading? Times as long as reading stored mixtures.
+"""What does it cost to mix while loading? Beside stored mixtures and a training step.
 
 ESPnet's data set loads the same training examples in four ways: from FLAC recordings of
 the mixtures, from their recipes (mixture/on_the_fly.py) without and with a cache of
-sources, and by dynamic mixing with that cache.
+sources, and by dynamic mixing with that cache. In the same rounds phase-2 training
+steps are taken on mixtures of that length; of such a step's time, loading its mixtures
+is a share. With `--num_workers 0` it comes on top of the step, as in the mini recipe;
+loading processes on cores of their own hide all of it below 100 %.
 
-Example:
-    python tools/bench/on_the_fly.py --mixtures 400 --num_workers 4 --json out.json
+Examples, after `. ./path.sh` of a recipe; the first has the mini recipe's lengths, the
+second is for a GPU:
+    tools/bench/on_the_fly.py --seconds 3 --talkers 3
+    tools/bench/on_the_fly.py --step full_size --device cuda --rows 6
 """
 
 import argparse
 import contextlib
 import io
+import itertools
 import statistics
 import tempfile
 from pathlib import Path
-from typing import Callable, Optional, Sequence
+from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
 from mixture_generation import make_corpus
 from side_by_side import check_positive, format_ratio, measure, ratios, write_figures
@@ -23,6 +29,7 @@ from side_by_side import check_positive, format_ratio, measure, ratios, write_fi
 from espnet_mtasr.errors import UserError, run_command_line
 
 STORED = "stored recordings"
+STEP = "training step"
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -35,6 +42,15 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cache_megabytes", type=float, default=500.0, help="each")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--step",
+        default="mini",
+        choices=("none", "mini", "full_size"),
+        help="phase 2 of the mini recipe, or of egs2/librimix with random weights",
+    )
+    parser.add_argument("--rows", type=int, default=24, help="mixtures a step")
+    parser.add_argument("--steps", type=int, default=3, help="in a round")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--folder", type=Path, help="for scratch files (default: /tmp)")
     parser.add_argument("--json", type=Path, help="gets the figures")
     return parser
@@ -73,10 +89,13 @@ def loading(
     entries = [(f"{folder}/{name}", "speech", kind)]
     keys = list(read_table(folder / name))
 
+    # As in ESPnet's training: without further processes its caches last, with them
+    # each epoch begins with empty ones.
+    preprocess = MTASRPreprocessor(True, **options)
+    epochs = itertools.count(1)
+
     def load() -> None:
-        # As in ESPnet's training, each epoch begins with an empty cache.
-        preprocess = MTASRPreprocessor(True, **options)
-        preprocess.set_epoch(1)
+        preprocess.set_epoch(next(epochs))
         dataset = ESPnetDataset(
             entries, lambda utt, data: _speech(preprocess, utt, data)
         )
@@ -94,12 +113,68 @@ def _speech(preprocess: Callable, utt: str, data: dict) -> dict:
     return {"speech": preprocess(utt, data)["speech"]}
 
 
+def training_steps(data: Path, args: argparse.Namespace) -> Callable[[], None]:
+    """Return a function that takes `--steps` steps on mixtures as long as those here.
+
+    Args:
+        data: Data directory, whose mean length counts.
+        args: Options of the command line.
+    """
+    import soundfile
+
+    from espnet_mtasr.mixture.data_dir import read_table
+    from tools.bench.training import full_size_step, mini_step
+
+    recordings = read_table(data / "wav.scp").values()
+    mean = statistics.mean(soundfile.info(path).duration for path in recordings)
+    make_step = mini_step if args.step == "mini" else full_size_step
+    step = make_step(2, args.rows, mean, args.device)
+
+    def run() -> None:
+        for _ in range(args.steps):
+            step()
+
+    return run
+
+
+def shares_of_step(
+    times: Dict[str, List[float]], args: argparse.Namespace
+) -> Dict[str, Dict[str, Dict[str, float]]]:
+    """Percent of a step's time that loading its mixtures takes, by way of loading."""
+    steps = times[STEP]
+    percent = 100 * args.rows * args.steps / args.mixtures
+    shares = {}
+    for name, seconds in times.items():
+        if name != STEP:
+            more = [a - b for a, b in zip(seconds, times[STORED])]
+            shares[name] = {
+                "percent_of_a_step": ratios([percent * s for s in seconds], steps),
+                "percent_more_than_stored": ratios([percent * s for s in more], steps),
+            }
+    return shares
+
+
+def format_percent(percent: Mapping[str, float]) -> str:
+    """Write percentages that `ratios` returned.
+
+    >>> format_percent({'median': 2.0, 'min': -1.0, 'max': 3.0})
+    '2.0 % (-1.0 to 3.0)'
+    """
+    return f"{percent['median']:.1f} % ({percent['min']:.1f} to {percent['max']:.1f})"
+
+
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     args = get_parser().parse_args(cmd)
-    check_positive(args, "mixtures", "talkers", "rounds", "seconds")
+    check_positive(args, "mixtures", "talkers", "rounds", "seconds", "rows", "steps")
     for option in ("num_workers", "cache_megabytes"):
         if getattr(args, option) < 0:
             raise UserError(f"--{option} {getattr(args, option)}: give 0 or more")
+    device = {}
+    if args.step != "none":
+        from tools.bench.training import check_cuda, name_device
+
+        check_cuda(args.device)
+        device = name_device(args.device)
     with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
         root = Path(scratch)
         csv = make_corpus(root, args.mixtures, args.talkers, args.seconds)
@@ -120,13 +195,18 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
                 dynamic_mixing_conf=cache,
             ),
         }
+        if args.step != "none":
+            runs[STEP] = training_steps(data, args)
         times = measure(runs, args.rounds)
+    shares = shares_of_step(times, args) if args.step != "none" else {}
     figures = {
         name: {
             "seconds_per_example": statistics.median(seconds) / args.mixtures,
             "times_as_long_as_stored": ratios(seconds, times[STORED]),
+            **shares.get(name, {}),
         }
         for name, seconds in times.items()
+        if name != STEP
     }
     print(
         f"{args.mixtures} mixtures of {args.talkers} talkers and noise, utterances of "
@@ -138,8 +218,16 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             f"{name:22} {1e3 * figure['seconds_per_example']:8.2f} ms an example   "
             f"{format_ratio(ratio)} as long as stored"
         )
+    if shares:
+        print(f"Of a training step ({args.step}, {args.rows} mixtures, {args.device}):")
+    for name, share in shares.items():
+        print(
+            f"{name:22} {format_percent(share['percent_of_a_step'])}; more than stored "
+            f"ones: {format_percent(share['percent_more_than_stored'])}"
+        )
     if args.json is not None:
-        write_figures(args.json, vars(args), times, figures)
+        settings = {**vars(args), **device}
+        write_figures(args.json, settings, times, figures)
 
 
 if __name__ == "__main__":
