@@ -1,13 +1,15 @@
 """Benchmarks run and compare; their speeds are not tested."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parents[3] / "tools" / "bench"
+ROOT = Path(__file__).parents[3]
+BENCH = ROOT / "tools" / "bench"
 SHORT = ("--seconds", 0.5, "--rounds", 2)
 
 
@@ -16,6 +18,8 @@ def run(name, *words):
         [sys.executable, BENCH / f"{name}.py", *map(str, words)],
         capture_output=True,
         text=True,
+        # As path.sh sets it: some use what tools/ has.
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
 
@@ -42,6 +46,8 @@ def run(name, *words):
 def test_mixtures(name, mixtures, figure, names, tmp_path):
     out = tmp_path / "out.json"
     options = ("--mixtures", mixtures, *SHORT, "--json", out, "--folder", tmp_path)
+    if name == "on_the_fly":
+        options = (*options, "--step", "none")
     done = run(name, *options)
     assert done.returncode == 0, done.stderr
     results = json.loads(out.read_text())
@@ -56,6 +62,26 @@ def test_mixtures(name, mixtures, figure, names, tmp_path):
         assert measured in done.stdout
     # Scratch files are gone.
     assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_mixing_as_a_share_of_a_step(tmp_path):
+    out = tmp_path / "out.json"
+    options = ("--mixtures", 4, *SHORT, "--rows", 2, "--steps", 1, "--json", out)
+    done = run("on_the_fly", *options)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text())
+    seconds = results["seconds"]
+    assert [*results["figures"], "training step"] == list(seconds)
+    for name, figure in results["figures"].items():
+        # A step has two of the four mixtures.
+        each = [
+            100 * a / 2 / b for a, b in zip(seconds[name], seconds["training step"])
+        ]
+        told = figure["percent_of_a_step"]
+        assert [told["min"], told["max"]] == pytest.approx(sorted(each))
+        assert f"{told['median']:.1f} % (" in done.stdout
+    stored = results["figures"]["stored recordings"]["percent_more_than_stored"]
+    assert set(stored.values()) == {0.0}
 
 
 def test_separator(tmp_path):
