@@ -178,7 +178,6 @@ class TestCachedTrunk:
         out = tmp_path / "out.json"
         cached_trunk.main(
             "--mixtures 4 --valid_mixtures 2 --seconds 2 --epochs 2 --rounds 1".split()
-            # The losses of a training that learns nothing would always agree.
             + ["--training_options", "--model_conf ctc_weight=1.0 --batch_size 2"]
             + ["--folder", str(tmp_path), "--json", str(out)]
         )
