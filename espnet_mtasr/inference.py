@@ -11,7 +11,6 @@ from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
-from espnet2.text.build_tokenizer import build_tokenizer
 from espnet2.text.token_id_converter import TokenIDConverter
 
 from espnet_mtasr.asr.ctc_alignment import TokenSpan, align_tokens
@@ -22,8 +21,9 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
 from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.onnx_model.model import load_onnx
-from espnet_mtasr.tasks.mtasr import MTASRTask
+from espnet_mtasr.tasks.building import ModelBuilder
 from espnet_mtasr.text.sot import join_sot
+from espnet_mtasr.text.tokenizer import build_tokenizer
 
 Audio = Union[np.ndarray, torch.Tensor]
 
@@ -193,7 +193,7 @@ def _load(
                 f"name the checkpoint of phase 1"
             )
         return load_onnx(config_file, model_file, device, dtype)
-    model, args = MTASRTask.build_model_from_file(
+    model, args = ModelBuilder.build_model_from_file(
         config_file, model_file, device, with_teacher
     )
     model = model.to(dtype=getattr(torch, dtype)).eval()

@@ -8,7 +8,7 @@ the trained model is loaded by it too. The form is that of Python's entry points
 
 import argparse
 import importlib
-from typing import Optional
+from typing import Dict, Mapping, Optional
 
 from espnet2.train.class_choices import ClassChoices
 from espnet2.utils.nested_dict_action import NestedDictAction
@@ -61,17 +61,6 @@ def import_class(name: str, base: Optional[type], option: str) -> type:
 class OpenChoices(ClassChoices):
     """ESPnet's `ClassChoices`, and any class that `MODULE:CLASS` names."""
 
-    @classmethod
-    def opened(cls, choices: ClassChoices) -> "OpenChoices":
-        """Return ESPnet's own choices with this addition."""
-        return cls(
-            choices.name,
-            choices.classes,
-            choices.base_type,
-            choices.default,
-            choices.optional,
-        )
-
     def get_class(self, name: Optional[str]) -> Optional[type]:
         """Return the class that `name` chooses, or None.
 
@@ -106,6 +95,60 @@ class OpenChoices(ClassChoices):
             default=dict(),
             help=f"The keyword arguments for {self.name}",
         )
+
+
+class LazyChoices(OpenChoices):
+    """`OpenChoices` whose classes are imported when they are asked for.
+
+    A trained model needs few of them, and espnet2.tasks.asr alone, which has all of
+    ESPnet's, takes seconds.
+
+    Args:
+        name: Of the option.
+        named: `MODULE:CLASS` of each name.
+        type_check: What all classes derive from.
+        default: Name of the class without the option.
+        optional: None is a choice.
+        others: Module whose `NAME_choices`, ESPnet's own, have the classes of all
+            names that are not in `named`.
+
+    >>> choices = LazyChoices("x", {"ordered": "collections:OrderedDict"}, dict)
+    >>> choices.get_class("ordered"), choices.classes
+    (<class 'collections.OrderedDict'>, {'ordered': <class 'collections.OrderedDict'>})
+    """
+
+    def __init__(
+        self,
+        name: str,
+        named: Mapping[str, str],
+        type_check: type,
+        default: Optional[str] = None,
+        optional: bool = False,
+        others: Optional[str] = None,
+    ):
+        # Not ESPnet's constructor, which looks at every class.
+        self.name = name
+        self.named = named
+        self.base_type = type_check
+        self.default = default
+        self.optional = optional or default is None
+        self.others = others
+
+    @property
+    def classes(self) -> Dict[str, type]:
+        """All classes by name; imports them."""
+        found = {name: self._import(name) for name in self.named}
+        if self.others is None:
+            return found
+        others = importlib.import_module(self.others)
+        return {**getattr(others, f"{self.name}_choices").classes, **found}
+
+    def get_class(self, name: Optional[str]) -> Optional[type]:
+        """See `OpenChoices.get_class`."""
+        return self._import(name) if name in self.named else super().get_class(name)
+
+    def _import(self, name: str) -> type:
+        return import_class(self.named[name], self.base_type, self.name)
 
 
 def _name(text: str) -> Optional[str]:

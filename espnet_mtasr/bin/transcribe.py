@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Optional, 
 from espnet_mtasr.dtypes import DTYPES, check_dtype
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.progress import TerminalLine
+from espnet_mtasr.model_files import fetch_model
 from espnet_mtasr.transcription.formats import (
     FORMATS,
     output_paths,
@@ -135,10 +136,12 @@ def load(args: argparse.Namespace) -> "MTASR":
     # Libraries talk of their own affairs, which are no user's here.
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
+    # First: whether there is such a model needn't wait for torch.
+    files = fetch_model(args.model)
     with contextlib.redirect_stderr(io.StringIO()):
         from espnet_mtasr.transcription.mtasr import MTASR
 
-    model = MTASR.from_pretrained(args.model, args.device, args.dtype, args.beam_size)
+    model = MTASR.from_files(files, args.device, args.dtype, args.beam_size)
     model.speech2text.check_count(args.num_talkers)
     if args.num_talkers is None:
         model.speech2text.check_predicts()

@@ -24,7 +24,7 @@ from espnet_mtasr.onnx_model.graphs import BranchGraph, TrunkGraph, min_samples
 from espnet_mtasr.onnx_model.manifest import FILE_NAME, Manifest
 from espnet_mtasr.onnx_model.model import OnnxModel
 from espnet_mtasr.packing import packed_config
-from espnet_mtasr.tasks.mtasr import MTASRTask
+from espnet_mtasr.tasks.building import ModelBuilder
 
 # What float32 may lose in log probabilities: so much, and so much of the frame's
 # largest, for they come from logits of that size.
@@ -83,7 +83,7 @@ def export_model(
     """
     output_dir = output_dir.absolute()
     check_free(output_dir)
-    model, args = MTASRTask.build_model_from_file(config_file, model_file)
+    model, args = ModelBuilder.build_model_from_file(config_file, model_file)
     model.eval()
     if model.ctc is None:
         raise UserError(

@@ -15,6 +15,10 @@ from espnet_mtasr.files import find_beside
 
 PathLike = Union[Path, str]
 
+# The same as yaml.safe_load's, and where libyaml is there many times as fast: a list of
+# thousands of tokens takes long.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def read_train_config(path: PathLike) -> argparse.Namespace:
     """Read the config.yaml of a training.
@@ -25,7 +29,7 @@ def read_train_config(path: PathLike) -> argparse.Namespace:
     path = Path(path)
     _check_there(path)
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except (yaml.YAMLError, UnicodeDecodeError):
         config = None
     if not isinstance(config, dict) or "encoder_conf" not in config:

@@ -10,7 +10,7 @@ import torch
 from espnet_mtasr.dtypes import check_dtype
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import MixtureHypothesis, Speech2Text, TalkerHypothesis
-from espnet_mtasr.model_files import CALIBRATION, fetch_model
+from espnet_mtasr.model_files import CALIBRATION, ModelFiles, fetch_model
 from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.transcription.calibration import Calibration
 from espnet_mtasr.transcription.recordings import (
@@ -70,7 +70,18 @@ class MTASR:
                 1's (no CTC).
         """
         check_dtype("dtype", dtype)
-        files = fetch_model(model)
+        return cls.from_files(fetch_model(model), device, dtype, beam_size)
+
+    @classmethod
+    def from_files(
+        cls,
+        files: ModelFiles,
+        device: Optional[str] = None,
+        dtype: str = "float32",
+        beam_size: int = 1,
+    ) -> "MTASR":
+        """Load the model that `fetch_model` has found; see `from_pretrained`."""
+        check_dtype("dtype", dtype)
         if device is None and is_onnx(files["mtasr_model_file"]):
             device = "cpu"
         speech2text = Speech2Text(

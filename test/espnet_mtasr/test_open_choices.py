@@ -2,12 +2,13 @@
 
 import argparse
 import doctest
+import sys
 
 import pytest
 import torch
 import yaml
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.encoder.linear_encoder import LinearEncoder
-from espnet2.train.class_choices import ClassChoices
 from helpers.tiny_data import make_tiny_data, training_options, write_config
 from helpers.tiny_models import make_tiny_llm
 
@@ -15,7 +16,7 @@ from espnet_mtasr import open_choices
 from espnet_mtasr.asr.encoder.espnet_halves import RoutedEspnetEncoder
 from espnet_mtasr.bin.check_config import main as check_config
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.open_choices import OpenChoices, import_class
+from espnet_mtasr.open_choices import LazyChoices, OpenChoices, import_class
 from espnet_mtasr.tasks.mtasr import MTASRTask
 
 SEPARATOR = """
@@ -52,9 +53,17 @@ def module(tmp_path, monkeypatch):
     return "own_separator_of_test"
 
 
-def test_known_names_stay_what_they_are():
-    espnets = ClassChoices("part", dict(linear=LinearEncoder), default="linear")
-    choices = OpenChoices.opened(espnets)
+LINEAR = "espnet2.asr.encoder.linear_encoder:LinearEncoder"
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        OpenChoices("part", dict(linear=LinearEncoder), default="linear"),
+        LazyChoices("part", dict(linear=LINEAR), AbsEncoder, default="linear"),
+    ],
+)
+def test_known_names_stay_what_they_are(choices):
     parser = argparse.ArgumentParser()
     choices.add_arguments(parser)
     args = parser.parse_args(["--part_conf", "dropout_rate=0.5"])
@@ -67,6 +76,29 @@ def test_known_names_stay_what_they_are():
     assert "linear, or MODULE:CLASS" in parser.format_help()
     with pytest.raises(ValueError, match="--part must be one of linear, or MODULE:"):
         choices.get_class("lineal")
+
+
+def test_classes_are_imported_when_they_are_asked_for(tmp_path, monkeypatch):
+    """What stands in another module's table too; there is no `broken` to import."""
+    (tmp_path / "table_of_test.py").write_text(
+        "from espnet2.asr.encoder.linear_encoder import LinearEncoder\n"
+        "from espnet2.train.class_choices import ClassChoices\n"
+        "part_choices = ClassChoices('part', dict(other=LinearEncoder))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    choices = LazyChoices(
+        "part",
+        dict(linear=LINEAR, broken="no_such_module_of_test:A"),
+        AbsEncoder,
+        others="table_of_test",
+    )
+    assert choices.get_class("linear") is LinearEncoder
+    assert "table_of_test" not in sys.modules
+    with pytest.raises(UserError, match="there is no Python module no_such_module_of"):
+        choices.get_class("broken")
+    del choices.named["broken"]
+    assert choices.get_class("other") is LinearEncoder
+    assert list(choices.classes) == ["other", "linear"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +145,7 @@ def test_a_mistake_inside_the_module_comes_as_it_is(
 
 
 def test_examples():
-    assert doctest.testmod(open_choices) == (0, 1)
+    assert doctest.testmod(open_choices) == (0, 3)
 
 
 def test_an_encoder_of_ones_own_as_trunk(tmp_path, monkeypatch):

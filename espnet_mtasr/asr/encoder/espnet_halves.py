@@ -8,14 +8,25 @@ from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
     TooShortUttError,
 )
-from espnet2.tasks import asr
 
 from espnet_mtasr.asr.encoder.abs_routable import AbsBranch, AbsTrunk, TrunkOutput
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.open_choices import OpenChoices
+from espnet_mtasr.open_choices import LazyChoices
 
-encoder_choices = OpenChoices.opened(asr.encoder_choices)
+# Those named here are loaded without the rest of ESPnet's.
+encoder_choices = LazyChoices(
+    "encoder",
+    dict(
+        branchformer="espnet2.asr.encoder.branchformer_encoder:BranchformerEncoder",
+        conformer="espnet2.asr.encoder.conformer_encoder:ConformerEncoder",
+        e_branchformer="espnet2.asr.encoder.e_branchformer_encoder:EBranchformerEncoder",
+        transformer="espnet2.asr.encoder.transformer_encoder:TransformerEncoder",
+    ),
+    AbsEncoder,
+    default="rnn",
+    others="espnet2.tasks.asr",
+)
 
 
 def _encode(
