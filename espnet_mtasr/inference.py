@@ -150,6 +150,40 @@ class AbsSpeech2Text(ABC):
             self.model.encode_trunk(padded, lengths), wanted, lengths.tolist()
         )
 
+    def in_batches(
+        self,
+        speech: Sequence[Audio],
+        batch_size: int,
+        num_talkers: Optional[Sequence[Optional[int]]] = None,
+    ) -> List[MixtureHypothesis]:
+        """Transcribe in batches of waveforms of like length, so that padding is small.
+
+        Args:
+            speech: Waveforms `(N,)`.
+            batch_size: Waveforms that are transcribed together.
+            num_talkers: As in a call.
+
+        Returns:
+            A hypothesis per waveform, in their order.
+
+        Raises:
+            UserError, ValueError: as a call.
+        """
+        if num_talkers is None:
+            num_talkers = [None] * len(speech)
+        if len(num_talkers) != len(speech):
+            raise ValueError(f"{len(num_talkers)} counts, {len(speech)} waveforms")
+        order = sorted(range(len(speech)), key=lambda place: -len(speech[place]))
+        found: Dict[int, MixtureHypothesis] = {}
+        for first in range(0, len(order), batch_size):
+            places = order[first : first + batch_size]
+            hypotheses = self(
+                [speech[place] for place in places],
+                [num_talkers[place] for place in places],
+            )
+            found.update(zip(places, hypotheses))
+        return [found[place] for place in range(len(speech))]
+
     @abstractmethod
     def _transcribe(
         self,

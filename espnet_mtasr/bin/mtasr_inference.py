@@ -23,6 +23,8 @@ from espnet_mtasr.mixture.speech_list import ARCHIVE, RECIPE, SOUND, Speech
 
 DECODERS = ("ctc", "llm")
 LLM_OPTIONS = ("maxlen_ratio", "length_penalty")
+# Batches whose recordings are read before they are sorted by length.
+BATCHES_AHEAD = 8
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -223,7 +225,7 @@ def decode(args: argparse.Namespace) -> None:
         preprocess_fn=MTASRTask.build_preprocess_fn(speech2text.train_args, False),
         collate_fn=MTASRTask.build_collate_fn(speech2text.train_args, False),
         key_file=args.key_file,
-        batch_size=args.batch_size,
+        batch_size=args.batch_size * (1 if args.batch_size == 1 else BATCHES_AHEAD),
         dtype="float32",
         num_workers=args.num_workers,
         ngpu=args.ngpu,
@@ -238,7 +240,7 @@ def decode(args: argparse.Namespace) -> None:
         waves = [wave[:n] for wave, n in zip(batch["speech"], lengths)]
         logging.info(f"speech length: {' '.join(map(str, lengths))}")
         start = time.perf_counter()
-        hypotheses = speech2text(waves)
+        hypotheses = speech2text.in_batches(waves, args.batch_size)
         if args.ngpu > 0:
             torch.cuda.synchronize()
         decode_seconds += time.perf_counter() - start
@@ -248,7 +250,8 @@ def decode(args: argparse.Namespace) -> None:
             writer.add(key, hypothesis)
         if args.oracle_output_dir is not None:
             counts = [int(true_counts[key]) for key in keys]
-            for key, hypothesis in zip(keys, speech2text(waves, counts)):
+            hypotheses = speech2text.in_batches(waves, args.batch_size, counts)
+            for key, hypothesis in zip(keys, hypotheses):
                 oracle.add(key, hypothesis)
     writer.write()
     if args.oracle_output_dir is not None:

@@ -59,6 +59,28 @@ def one_hot(ids, size):
     return 10.0 * np.eye(size)[list(ids)]
 
 
+def test_batches_are_of_like_length(model_file, monkeypatch):
+    speech2text = Speech2Text(None, model_file)
+    encode, shapes = speech2text.model.encode_trunk, []
+
+    def note(padded, lengths):
+        shapes.append((padded.size(1), lengths.tolist()))
+        return encode(padded, lengths)
+
+    monkeypatch.setattr(speech2text.model, "encode_trunk", note)
+    found = speech2text.in_batches(WAVES, 2, TWO_OR_THREE)
+    assert shapes == [(12345, [12345, 9000]), (7001, [7001, 4000]), (200, [200])]
+    # The order is that of the waveforms, whose counts stay with them.
+    assert [h.talkers for h in found] == [
+        speech2text([w], [n])[0].talkers for w, n in zip(WAVES, TWO_OR_THREE)
+    ]
+    shapes.clear()
+    assert len(speech2text.in_batches(WAVES, 5)) == 5 == len(shapes[0][1])
+    assert speech2text.in_batches([], 2) == []
+    with pytest.raises(ValueError, match="1 counts, 5 waveforms"):
+        speech2text.in_batches(WAVES, 2, [2])
+
+
 @pytest.mark.parametrize("beam_size", [1, 4])
 def test_batched_and_one_by_one_give_the_same(model_file, beam_size):
     speech2text = Speech2Text(None, model_file, beam_size=beam_size)

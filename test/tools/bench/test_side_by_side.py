@@ -118,12 +118,51 @@ def test_onnx_decoding(tmp_path):
     assert "onnxruntime, float32: " in done.stdout
 
 
+def test_onnx_decoding_of_sets(tmp_path):
+    """Each set's cpWER, and how many texts are the same; a model with itself: all."""
+    import soundfile
+    from helpers.tiny_inference import noises, save_tiny_model
+
+    model, out = save_tiny_model(tmp_path / "exp"), tmp_path / "out.json"
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder, texts in zip(
+        folders, (["a <sc> b", "c d <sc> e"], ["a <sc> b <sc> c"])
+    ):
+        folder.mkdir()
+        with (folder / "wav.scp").open("w") as f, (folder / "text").open("w") as t:
+            for k, (text, wave) in enumerate(zip(texts, noises(9000, 4000))):
+                soundfile.write(folder / f"{k}.wav", wave, 16000)
+                f.write(f"utt{k} {folder / f'{k}.wav'}\n")
+                t.write(f"utt{k} {text}\n")
+    words = ["--mtasr_model_file", model, "--onnx", model, "--int8", model]
+    words += ["--data", *folders, "--mixtures", 1, "--rounds", 1, "--json", out]
+    done = run("onnx_decoding", *words)
+    assert done.returncode == 0, done.stderr
+    sets = json.loads(out.read_text())["figures"]["sets"]
+    assert list(sets) == ["first", "second", "together"]
+    names = ["PyTorch, float32", "onnxruntime, float32", "onnxruntime, int8"]
+    for where, mixtures in (("first", 2), ("second", 1), ("together", 3)):
+        assert list(sets[where]) == names
+        torch, *others = sets[where].values()
+        for figures in others:
+            assert figures.pop("cpwer_relative_percent") == 0.0
+            assert figures == torch
+        assert torch["same_texts"] == torch["mixtures"] == mixtures
+        # Random weights are never right.
+        assert torch["cpwer"] > 50.0
+        assert f"{where}, {names[2]}: {mixtures} of {mixtures} texts" in done.stdout
+
+
 @pytest.mark.parametrize(
     "name, option, message",
     [
         ("mixture_generation", "--rounds 0", "give more than 0"),
         ("on_the_fly", "--num_workers -1", "give 0 or more"),
         ("separator", "--frames 0", "give more than 0"),
+        ("startup", "--rounds 0", "give more than 0"),
+        ("batched_decoding", "--batch_sizes 0", "give more than 0"),
+        ("batched_decoding", "--max_cut -1.0", "give 0 or more"),
+        ("onnx_decoding", "--scored 0", "give more than 0"),
     ],
 )
 def test_a_bad_option(name, option, message):

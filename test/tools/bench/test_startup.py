@@ -1,0 +1,78 @@
+"""Fresh processes are run, read and counted; how long they take is not tested."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from espnet_mtasr.errors import UserError
+
+BENCH = Path(__file__).parents[3] / "tools" / "bench"
+
+
+@pytest.fixture
+def startup(monkeypatch):
+    monkeypatch.syspath_prepend(BENCH)
+    import startup
+
+    return startup
+
+
+def test_figures(tmp_path):
+    out = tmp_path / "out.json"
+    names = ["python -c pass", "import espnet_mtasr", "bad arguments"]
+    done = subprocess.run(
+        [sys.executable, BENCH / "startup.py", "--rounds", "2", "--json", out]
+        + ["--commands", *names[1:]],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text())
+    assert list(results["figures"]) == names
+    for name in names:
+        figure, line = results["figures"][name], f"{name}: "
+        seconds, python = (results["seconds"][f"{n}, answer"] for n in (name, names[0]))
+        each = sorted(a / b for a, b in zip(seconds, python))
+        told = figure["times_as_long_as_python"]
+        assert len(seconds) == 2 and [told["min"], told["max"]] == each
+        assert sum(each) / 2 == pytest.approx(told["median"])
+        assert len(results["seconds"][f"{name}, processor"]) == 2
+        assert figure["cpu_seconds"] > 0
+        assert any(said.startswith(line) for said in done.stdout.splitlines())
+    modules = [results["figures"][name]["modules"] for name in names]
+    assert 0 < modules[0] < modules[1] < modules[2]
+    goals = [results["figures"][name]["goal_seconds"] for name in names]
+    assert goals == [None, 0.5, 0.5]
+
+
+def test_a_process(startup):
+    """More on standard error than a pipe holds must not stop it."""
+    code = "import sys; sys.stderr.write('x' * 10**6); print('one'); print('two')"
+    found = startup.start(startup.Command(("-c", code)))
+    assert found.text == b"one\ntwo\n" and found.cpu > 0
+    with pytest.raises(RuntimeError, match="ended with code 3, not 0: .*no good"):
+        bad = "import sys; print('no good', file=sys.stderr); sys.exit(3)"
+        startup.start(startup.Command(("-c", bad)))
+
+
+def test_processes_that_disagree(startup, monkeypatch):
+    code = "import os; print(os.getpid())"
+    commands = {startup.PYTHON: startup.Command(("-c", code))}
+    monkeypatch.setattr(startup, "commands", lambda model, recording: commands)
+    with pytest.raises(RuntimeError, match="two processes wrote different texts"):
+        startup.main(["--rounds", "1"])
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--commands", "start"], "--commands 'start': choose from 'python -c pass', "),
+        (["--recording", "no.wav"], "--recording no.wav: no such file"),
+    ],
+)
+def test_a_bad_option(startup, words, message):
+    with pytest.raises(UserError, match=message):
+        startup.main(words)
