@@ -15,7 +15,7 @@ from espnet2.tasks.asr import ASRTask
 from espnet2.train.preprocessor import AbsPreprocessor
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
-from typeguard import typechecked
+from typeguard import suppress_type_checks, typechecked
 
 from espnet_mtasr.asr.encoder.span_masking import build_masking
 from espnet_mtasr.asr.talker_count_head import TalkerCountHead
@@ -220,6 +220,13 @@ class MTASRTask(ModelBuilder, ASRTask):
         check_cached_training(args)
         check_dynamic_mixing(args)
         check_flat_start(args)
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """Train in this process; see ESPnet's task."""
+        # ESPnet's functions check their arguments, for every utterance and step too.
+        with suppress_type_checks():
+            super().main_worker(args)
 
     @classmethod
     def build_optimizers(

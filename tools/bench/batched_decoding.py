@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Decoding in batches beside decoding one by one: how many times as fast?
 
 `--batch_sizes` decodes as mtasr_inference does (texts), in batches of like length and,
@@ -8,7 +7,7 @@ timed, the texts are compared with those of decoding one by one: it goes no furt
 where one differs.
 
 Example, on one core:
-    OMP_NUM_THREADS=1 tools/bench/batched_decoding.py --mixtures 96 --json batched.json
+    OMP_NUM_THREADS=1 python -m tools.bench.batched_decoding --mixtures 96
 """
 
 import argparse
@@ -16,9 +15,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from side_by_side import check_positive, format_ratio, measure, ratios, write_figures
-
 from espnet_mtasr.errors import UserError, run_command_line
+from tools.bench.side_by_side import (
+    check_positive,
+    format_ratio,
+    measure,
+    ratios,
+    write_figures,
+)
 
 ALONE, ALONE_WITH_WORDS = "one by one", "one by one, with words"
 
@@ -134,9 +138,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Check, time and print."""
     args = get_parser().parse_args(cmd)
     check_options(args)
-    from recordings import SAMPLES, read_waves, repeat_with_cuts
-
     from espnet_mtasr.model_files import fetch_model
+    from tools.bench.recordings import SAMPLES, read_waves, repeat_with_cuts
 
     files = fetch_model(args.model)
     from espnet_mtasr.transcription.mtasr import MTASR

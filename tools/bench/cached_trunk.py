@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from espnet_mtasr.errors import UserError, run_command_line
+from tools.bench.devices import check_device
 from tools.bench.side_by_side import (
     check_positive,
     format_ratio,
@@ -34,9 +35,7 @@ from tools.bench.training import (
     MINI_SECONDS,
     MINI_VOCABULARY,
     SAMPLING_RATE,
-    check_cuda,
     check_file,
-    name_device,
 )
 
 WITHOUT, CACHED = "without", "cached"
@@ -237,7 +236,7 @@ def main(cmd=None) -> None:
     if args.epochs < 2:
         raise UserError(f"--epochs {args.epochs}: the first one doesn't count; give 2")
     check_file("config", args.config)
-    check_cuda(args.device)
+    check_device(args.device)
     with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
         seconds, figures = compare(Path(scratch), args)
     print(
@@ -254,7 +253,6 @@ def main(cmd=None) -> None:
     )
     if args.json is not None:
         settings = {**vars(args), "config": args.config.stem}
-        settings.update(name_device(args.device))
         write_figures(args.json, settings, seconds, figures)
 
 

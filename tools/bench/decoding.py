@@ -262,7 +262,6 @@ def main(cmd=None) -> None:
     print_reported(args.talker_counts)
     if args.json is not None:
         settings = {**vars(args), "config": str(args.config)}
-        settings["device_name"] = describe(args.device)
         write_figures(args.json, settings, seconds, figures)
 
 

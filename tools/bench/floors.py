@@ -248,8 +248,7 @@ def main(cmd=None) -> None:
         seconds.update({f"{dtype}, {name}": t for name, t in measured.items()})
         figures[dtype] = asdict(limits)
     if args.json is not None:
-        settings = {**vars(args), "device_name": describe(args.device)}
-        write_figures(args.json, settings, seconds, figures)
+        write_figures(args.json, vars(args), seconds, figures)
 
 
 if __name__ == "__main__":

@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Any, Dict
 
 from espnet_mtasr.errors import run_command_line
+from tools.bench.devices import check_device
+from tools.bench.memory import peak_memory, reset_peak_memory
 from tools.bench.side_by_side import check_positive
 from tools.bench.training import (
     FULL_SIZE_CONF,
     TrainingStep,
     build,
-    check_cuda,
     check_file,
     make_batch,
-    peak_memory,
-    reset_peak_memory,
 )
 
 
@@ -122,7 +121,7 @@ def main(cmd=None) -> None:
     check_positive(args, "steps", "batch_seconds", "utterance_seconds")
     for config in args.configs:
         check_file("configs", config)
-    check_cuda(args.device)
+    check_device(args.device)
     results = []
     for config in args.configs:
         results.append(run(config, args))

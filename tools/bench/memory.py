@@ -1,5 +1,6 @@
-"""The most memory that something takes, beyond what was taken before it."""
+"""The most memory that a process takes, or that something takes beyond it."""
 
+import resource
 from pathlib import Path
 from typing import Any, Callable, Optional, Tuple
 
@@ -7,6 +8,32 @@ STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
 # Linux: the peak begins anew at what is taken now.
 RESET_PEAK = "5"
+GIB = 2.0**30
+
+
+def reset_peak_memory(device: str) -> None:
+    """Let `peak_memory` count from now on; a process's own is that of all its life."""
+    import torch
+
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: str, reserved: bool = False) -> float:
+    """GiB: the most that tensors took on the GPU, or the process so far.
+
+    Args:
+        device: `cpu` or `cuda`.
+        reserved: Of a GPU, with what its allocator holds back.
+    """
+    import torch
+
+    if device != "cpu":
+        cuda = torch.cuda
+        most = cuda.max_memory_reserved if reserved else cuda.max_memory_allocated
+        return most(device) / GIB
+    # Linux counts in KiB.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
 
 
 def measure_peak(run: Callable[[], Any], device: str) -> Tuple[Any, Optional[int]]:

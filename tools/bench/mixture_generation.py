@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Compare the mixture generator with a plain loop: speeds as ratios, in one run.
 
 A plain loop reads, adds and writes one mixture after the other in one process, without
@@ -6,7 +5,7 @@ checks, data directories or resuming. The generator (bin/simulate.py) does all o
 work, with 1 and with N jobs.
 
 Example:
-    python tools/bench/mixture_generation.py --mixtures 400 --nj 4 --json out.json
+    python -m tools.bench.mixture_generation --mixtures 400 --nj 4 --json out.json
 """
 
 import argparse
@@ -17,9 +16,14 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Dict, Optional, Sequence
 
-from side_by_side import check_positive, format_ratio, measure, ratios, write_figures
-
 from espnet_mtasr.errors import run_command_line
+from tools.bench.side_by_side import (
+    check_positive,
+    format_ratio,
+    measure,
+    ratios,
+    write_figures,
+)
 
 RATE = 16000
 

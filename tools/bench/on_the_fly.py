@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What does it cost to mix while loading? Beside stored mixtures and a training step.
 
 ESPnet's data set loads the same training examples in four ways: from FLAC recordings of
@@ -10,8 +9,8 @@ loading processes on cores of their own hide all of it below 100 %.
 
 Examples, after `. ./path.sh` of a recipe; the first has the mini recipe's lengths, the
 second is for a GPU:
-    tools/bench/on_the_fly.py --seconds 3 --talkers 3
-    tools/bench/on_the_fly.py --step full_size --device cuda --rows 6
+    python -m tools.bench.on_the_fly --seconds 3 --talkers 3
+    python -m tools.bench.on_the_fly --step full_size --device cuda --rows 6
 """
 
 import argparse
@@ -24,9 +23,16 @@ from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
 from mixture_generation import make_corpus
-from side_by_side import check_positive, format_ratio, measure, ratios, write_figures
 
 from espnet_mtasr.errors import UserError, run_command_line
+from tools.bench.devices import check_device
+from tools.bench.side_by_side import (
+    check_positive,
+    format_ratio,
+    measure,
+    ratios,
+    write_figures,
+)
 
 STORED = "stored recordings"
 STEP = "training step"
@@ -169,12 +175,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     for option in ("num_workers", "cache_megabytes"):
         if getattr(args, option) < 0:
             raise UserError(f"--{option} {getattr(args, option)}: give 0 or more")
-    device = {}
     if args.step != "none":
-        from tools.bench.training import check_cuda, name_device
-
-        check_cuda(args.device)
-        device = name_device(args.device)
+        check_device(args.device)
     with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
         root = Path(scratch)
         csv = make_corpus(root, args.mixtures, args.talkers, args.seconds)
@@ -226,8 +228,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             f"ones: {format_percent(share['percent_more_than_stored'])}"
         )
     if args.json is not None:
-        settings = {**vars(args), **device}
-        write_figures(args.json, settings, times, figures)
+        write_figures(args.json, vars(args), times, figures)
 
 
 if __name__ == "__main__":

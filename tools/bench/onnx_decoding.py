@@ -1,11 +1,10 @@
-#!/usr/bin/env python3
 """Decoding by onnxruntime, float32 and int8, beside PyTorch's, on the CPU.
 
 Prints how many times as fast each is (one mixture after the other), the sizes of its
 graphs, and, for data directories with references (`--data`), its cpWER and how many
 mixtures have PyTorch's texts. Models that are not named are exported into a scratch
 folder. Example, the whole row, after the mini recipe's stages 1 to 3, in its folder:
-    OMP_NUM_THREADS=1 ../../../tools/bench/onnx_decoding.py --mtasr_model_file mini \
+    OMP_NUM_THREADS=1 python -m tools.bench.onnx_decoding --mtasr_model_file mini \
         --data dump/raw/test_mini2mix_clean dump/raw/test_mini3mix_clean \
         --mixtures 40 --json onnx.json
 """
@@ -15,10 +14,15 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from side_by_side import check_positive, format_ratio, measure, ratios, write_figures
-
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.onnx_model.manifest import FILE_NAME, Manifest, is_onnx
+from tools.bench.side_by_side import (
+    check_positive,
+    format_ratio,
+    measure,
+    ratios,
+    write_figures,
+)
 
 TORCH, FLOAT32, INT8 = "PyTorch, float32", "onnxruntime, float32", "onnxruntime, int8"
 RATE = 16000
@@ -121,7 +125,8 @@ def tell_size(name: str, path: Path) -> Dict[str, float]:
 def load_waves(args: argparse.Namespace) -> List:
     """Waveforms `(N,)` of the recordings that are timed, or noise, at 16 kHz."""
     import numpy as np
-    from recordings import read_waves
+
+    from tools.bench.recordings import read_waves
 
     if args.recordings is not None:
         return list(read_waves(args.recordings, RATE, args.mixtures).values())

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from espnet_mtasr.errors import run_command_line
+from tools.bench.devices import check_device
 from tools.bench.side_by_side import check_positive
 from tools.bench.training import (
     MINI_ROWS,
     MINI_SECONDS,
     TrainingStep,
-    check_cuda,
     full_size_step,
     mini_step,
 )
@@ -124,7 +124,7 @@ def main(cmd=None) -> None:
     """Profile and print."""
     args = get_parser().parse_args(cmd)
     check_positive(args, "rows", "seconds", "steps", "top")
-    check_cuda(args.device)
+    check_device(args.device)
     make = full_size_step if args.full_size == "true" else mini_step
     step = make(args.phase, args.rows, args.seconds, args.device)
     parts, operations = shares(step, args.steps)

@@ -311,8 +311,7 @@ def main(cmd=None) -> None:
     if args.plot is not None:
         draw(args.plot, title, cells)
     if args.json is not None:
-        settings = {**vars(args), "device_name": describe(args.device)}
-        settings.update(config=str(args.config), plot=None)
+        settings = {**vars(args), "config": str(args.config), "plot": None}
         seconds = {
             f"batch of {c['batch']}, {c['length']:g} s": c.pop("times")
             for c in cells

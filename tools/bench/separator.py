@@ -1,16 +1,20 @@
-#!/usr/bin/env python3
 """The separator's bidirectional LSTM beside torch's over packed sequences.
 
 Example, the mini recipe's size:
-    tools/bench/separator.py --rows 12 --frames 80 --width 128 --hidden_size 96
+    python -m tools.bench.separator --rows 12 --frames 80 --width 128 --hidden_size 96
 """
 
 import argparse
 from pathlib import Path
 
-from side_by_side import check_positive, format_ratio, measure, ratios, write_figures
-
 from espnet_mtasr.errors import run_command_line
+from tools.bench.side_by_side import (
+    check_positive,
+    format_ratio,
+    measure,
+    ratios,
+    write_figures,
+)
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 from espnet_mtasr.errors import UserError, run_command_line
+from tools.bench.devices import check_device
 from tools.bench.side_by_side import (
     check_positive,
     format_ratio,
@@ -21,7 +22,6 @@ from tools.bench.side_by_side import (
     ratios,
     write_figures,
 )
-from tools.bench.training import check_cuda, name_device
 
 OURS = "ours"
 TOLERANCE = 1e-4
@@ -174,7 +174,7 @@ def main(cmd=None) -> None:
         raise UserError(
             f"--large_units {args.large_units}: give more than --units {args.units}"
         )
-    check_cuda(args.device)
+    check_device(args.device)
     seconds, figures = {}, {}
     for count in args.talker_counts:
         runs = runs_of(count, args)
@@ -186,8 +186,7 @@ def main(cmd=None) -> None:
             print(f"{figure}: {format_ratio(figures[figure])} as long")
         seconds.update({f"{count} talkers, {name}": t for name, t in times.items()})
     if args.json is not None:
-        settings = {**vars(args), **name_device(args.device)}
-        write_figures(args.json, settings, seconds, figures)
+        write_figures(args.json, vars(args), seconds, figures)
 
 
 if __name__ == "__main__":

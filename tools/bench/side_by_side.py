@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 from espnet_mtasr.errors import UserError
+from tools.bench.devices import describe
 
 Seconds = Dict[str, List[float]]
 
@@ -68,14 +69,17 @@ def write_figures(
     seconds: Seconds,
     figures: Mapping[str, Any],
 ) -> None:
-    """Write a run's figures as JSON, with date, machine and versions."""
+    """Write a run's figures as JSON, with date, machine and versions.
+
+    The setting `device`, if there is one, says which machine: `cpu` or `cuda`.
+    """
     import torch
 
     from espnet_mtasr.files import write_whole
 
     results = {
         "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": describe(settings.get("device", "cpu")),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "settings": {k: v for k, v in settings.items() if k not in ("json", "folder")},
         "seconds": seconds,

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """How long does a fresh process take until it answers, beside Python and torch alone?
 
 Each command runs in processes of its own, one after the other and in rotating order:
@@ -9,7 +8,7 @@ Processor time (user and system, all threads) is less disturbed by what else the
 does than the seconds are.
 
 Example:
-    OMP_NUM_THREADS=2 tools/bench/startup.py --rounds 7 --json startup.json
+    OMP_NUM_THREADS=2 python -m tools.bench.startup --rounds 7 --json startup.json
 """
 
 import argparse
@@ -22,9 +21,14 @@ from pathlib import Path
 from statistics import median
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
-from side_by_side import check_positive, format_ratio, measure, ratios, write_figures
-
 from espnet_mtasr.errors import UserError, run_command_line
+from tools.bench.side_by_side import (
+    check_positive,
+    format_ratio,
+    measure,
+    ratios,
+    write_figures,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "egs2" / "mini_librimix" / "samples" / "two_talkers_1_clean.flac"

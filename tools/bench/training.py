@@ -7,7 +7,6 @@ forward, backward, clipping, AdamW.
 """
 
 import argparse
-import resource
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
@@ -26,54 +25,12 @@ MINI_ROWS = 24
 MINI_SECONDS = 4.5
 CTC_TOKENS_PER_SECOND = 3.5
 SAMPLING_RATE = 16000
-GIB = 2.0**30
-
-
-def check_cuda(device: str) -> None:
-    """Raise `UserError` where `--device cuda` was asked for and there is no GPU."""
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no GPU; use --device cpu")
-
-
-def name_device(device: str) -> Dict[str, str]:
-    """What the figures' settings should say of the GPU, if it is one."""
-    import torch
-
-    return {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
 
 
 def check_file(option: str, path: Path) -> None:
     """Raise `UserError` where the configuration that `option` names is not there."""
     if not path.is_file():
         raise UserError(f"--{option} {path}: no such file; name a configuration")
-
-
-def reset_peak_memory(device: str) -> None:
-    """Let `peak_memory` count from now on; a process's own can't be reset."""
-    import torch
-
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-
-
-def peak_memory(device: str, reserved: bool = False) -> float:
-    """GiB: the most that tensors took on the GPU, or the process so far.
-
-    Args:
-        device: `cpu` or `cuda`.
-        reserved: Of a GPU, with what its allocator holds back.
-    """
-    import torch
-
-    if device == "cuda":
-        cuda = torch.cuda
-        return (
-            cuda.max_memory_reserved() if reserved else cuda.max_memory_allocated()
-        ) / GIB
-    # Linux counts in KiB.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
 
 
 def make_batch(

@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from espnet_mtasr.errors import UserError, run_command_line
+from tools.bench.devices import check_device
+from tools.bench.memory import peak_memory, reset_peak_memory
 from tools.bench.side_by_side import (
     check_positive,
     format_ratio,
@@ -38,12 +40,8 @@ from tools.bench.training import (
     ROOT,
     TrainingStep,
     build,
-    check_cuda,
     check_file,
     make_batch,
-    name_device,
-    peak_memory,
-    reset_peak_memory,
 )
 
 OURS = "ours"
@@ -276,7 +274,7 @@ def compare(args: argparse.Namespace, cmd: List[str]) -> None:
 
 def _settings(args: argparse.Namespace) -> Dict[str, Any]:
     settings = {k: v for k, v in vars(args).items() if k != "variant"}
-    return {**settings, "config": args.config.stem, **name_device(args.device)}
+    return {**settings, "config": args.config.stem}
 
 
 def main(cmd=None) -> None:
@@ -293,7 +291,7 @@ def main(cmd=None) -> None:
         result = run_variant(args)
         args.json.write_text(json.dumps(result))
         return
-    check_cuda(args.device)
+    check_device(args.device)
     # The processes run elsewhere: in the folder that `tools` lies in.
     compare(args, [*cmd, "--config", str(args.config.resolve())])
 

@@ -106,8 +106,7 @@ def main(cmd=None) -> None:
     }
     print(f"{format_ratio(figures['forward'])} as fast as transformers")
     if args.json is not None:
-        settings = {**vars(args), "device_name": describe(args.device)}
-        write_figures(args.json, settings, seconds, figures)
+        write_figures(args.json, vars(args), seconds, figures)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """The language model's tokenizer with `<sc>` as an added token."""
 
-from typing import List, Sequence
+import functools
+from typing import List, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.text.sot import SC, join_sot, split_sot
+
+# Texts whose ids are kept: a training asks for the same ones in every epoch.
+KEPT_TEXTS = 2**16
 
 
 class LLMTokenizer:
@@ -38,6 +42,7 @@ class LLMTokenizer:
         self.eos_id: int = self.tokenizer.eos_token_id
         bos_id = self.tokenizer.bos_token_id
         self.bos_id: int = self.eos_id if bos_id is None else bos_id
+        self._ids_of = functools.lru_cache(KEPT_TEXTS)(self._encode_talker)
 
     def __len__(self) -> int:
         return len(self.tokenizer)
@@ -48,8 +53,11 @@ class LLMTokenizer:
         for k, text in enumerate(split_sot(sot_text)):
             if k > 0:
                 ids.append(self.sc_id)
-            ids += self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids += self._ids_of(text)
         return ids
+
+    def _encode_talker(self, text: str) -> Tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def split(self, ids: Sequence[int]) -> List[List[int]]:
         """Return the ids of each talker."""

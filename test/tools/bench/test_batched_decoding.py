@@ -11,16 +11,9 @@ import soundfile
 from helpers.tiny_inference import noises, save_tiny_model
 
 from espnet_mtasr.errors import UserError
+from tools.bench import batched_decoding
 
-BENCH = Path(__file__).parents[3] / "tools" / "bench"
-
-
-@pytest.fixture
-def bench(monkeypatch):
-    monkeypatch.syspath_prepend(BENCH)
-    import batched_decoding
-
-    return batched_decoding
+ROOT = Path(__file__).parents[3]
 
 
 def test_figures(tmp_path):
@@ -31,7 +24,8 @@ def test_figures(tmp_path):
     words += ["--mixtures", 5, "--rounds", 2, "--batch_sizes", 2, 3]
     words += ["--batch_seconds", 1, "--json", out]
     done = subprocess.run(
-        [sys.executable, BENCH / "batched_decoding.py", *map(str, words)],
+        [sys.executable, "-m", "tools.bench.batched_decoding", *map(str, words)],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )
@@ -53,21 +47,21 @@ def test_figures(tmp_path):
     assert done.stdout.startswith("5 mixtures of 0.2 to 0.6 s; all texts are equal")
 
 
-def test_other_texts_are_refused(bench):
+def test_other_texts_are_refused():
     right = [["a", "b"], ["c", "d"]]
     runs = {
-        bench.ALONE: lambda: right,
+        batched_decoding.ALONE: lambda: right,
         "batches of 2": lambda: [list(texts) for texts in right],
         "batches of 3": lambda: [["a", "b"], ["d", "c"]],
     }
     with pytest.raises(UserError, match="^batches of 3: 1 of 2 mixtures have other"):
-        bench.check_same_texts(runs)
+        batched_decoding.check_same_texts(runs)
     del runs["batches of 3"]
-    bench.check_same_texts(runs)
+    batched_decoding.check_same_texts(runs)
 
 
-def test_copies_have_other_lengths(bench):
-    from recordings import repeat_with_cuts
+def test_copies_have_other_lengths():
+    from tools.bench.recordings import repeat_with_cuts
 
     waves = [np.arange(100), np.arange(30)]
     many = repeat_with_cuts(waves, 40, 20)
@@ -87,6 +81,6 @@ def test_copies_have_other_lengths(bench):
         (["--batch_sizes", "--batch_seconds"], "both empty; give one of them"),
     ],
 )
-def test_a_bad_option(bench, words, message):
+def test_a_bad_option(words, message):
     with pytest.raises(UserError, match=message):
-        bench.main(words)
+        batched_decoding.main(words)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-BENCH = ROOT / "tools" / "bench"
 SHORT = ("--seconds", 0.5, "--rounds", 2)
 
 
 def run(name, *words):
     return subprocess.run(
-        [sys.executable, BENCH / f"{name}.py", *map(str, words)],
+        [sys.executable, "-m", f"tools.bench.{name}", *map(str, words)],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         # As path.sh sets it: some use what tools/ has.

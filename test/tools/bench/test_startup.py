@@ -8,24 +8,18 @@ from pathlib import Path
 import pytest
 
 from espnet_mtasr.errors import UserError
+from tools.bench import startup
 
-BENCH = Path(__file__).parents[3] / "tools" / "bench"
-
-
-@pytest.fixture
-def startup(monkeypatch):
-    monkeypatch.syspath_prepend(BENCH)
-    import startup
-
-    return startup
+ROOT = Path(__file__).parents[3]
 
 
 def test_figures(tmp_path):
     out = tmp_path / "out.json"
     names = ["python -c pass", "import espnet_mtasr", "bad arguments"]
     done = subprocess.run(
-        [sys.executable, BENCH / "startup.py", "--rounds", "2", "--json", out]
+        [sys.executable, "-m", "tools.bench.startup", "--rounds", "2", "--json", out]
         + ["--commands", *names[1:]],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )
@@ -48,7 +42,7 @@ def test_figures(tmp_path):
     assert goals == [None, 0.5, 0.5]
 
 
-def test_a_process(startup):
+def test_a_process():
     """More on standard error than a pipe holds must not stop it."""
     code = "import sys; sys.stderr.write('x' * 10**6); print('one'); print('two')"
     found = startup.start(startup.Command(("-c", code)))
@@ -58,10 +52,10 @@ def test_a_process(startup):
         startup.start(startup.Command(("-c", bad)))
 
 
-def test_processes_that_disagree(startup, monkeypatch):
+def test_processes_that_disagree(monkeypatch):
     code = "import os; print(os.getpid())"
     commands = {startup.PYTHON: startup.Command(("-c", code))}
-    monkeypatch.setattr(startup, "commands", lambda model, recording: commands)
+    monkeypatch.setattr("commands", lambda model, recording: commands)
     with pytest.raises(RuntimeError, match="two processes wrote different texts"):
         startup.main(["--rounds", "1"])
 
@@ -73,6 +67,6 @@ def test_processes_that_disagree(startup, monkeypatch):
         (["--recording", "no.wav"], "--recording no.wav: no such file"),
     ],
 )
-def test_a_bad_option(startup, words, message):
+def test_a_bad_option(words, message):
     with pytest.raises(UserError, match=message):
         startup.main(words)
