@@ -138,10 +138,11 @@ def load(args: argparse.Namespace) -> "MTASR":
     warnings.simplefilter("ignore")
     # First: whether there is such a model needn't wait for torch.
     files = fetch_model(args.model)
+    # Loading imports the parts that the model has, and these talk too.
     with contextlib.redirect_stderr(io.StringIO()):
         from espnet_mtasr.transcription.mtasr import MTASR
 
-    model = MTASR.from_files(files, args.device, args.dtype, args.beam_size)
+        model = MTASR.from_files(files, args.device, args.dtype, args.beam_size)
     model.speech2text.check_count(args.num_talkers)
     if args.num_talkers is None:
         model.speech2text.check_predicts()

@@ -93,6 +93,22 @@ def test_one_that_is_too_long_for_the_memory(folder, expected, capsys, monkeypat
     assert "three: failed with its 1 s (not enough memory)" in said.err
 
 
+def test_what_imports_say_while_a_model_is_loaded(
+    folder, recordings, capsys, monkeypatch
+):
+    """ESPnet's Conformer, for one, tells of a package that it could use."""
+    load = MTASR.from_files
+
+    def talk(*args):
+        print("something is not installed", file=sys.stderr)
+        return load(*args)
+
+    monkeypatch.setattr(MTASR, "from_files", talk)
+    call(folder, "one.wav")
+    said = capsys.readouterr()
+    assert "one: " in said.out and "not installed" not in said.err
+
+
 def test_windows():
     class Read:
         def __init__(self, n):
