@@ -22,10 +22,9 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
-from mixture_generation import make_corpus
-
 from espnet_mtasr.errors import UserError, run_command_line
 from tools.bench.devices import check_device
+from tools.bench.mixture_generation import make_corpus
 from tools.bench.side_by_side import (
     check_positive,
     format_ratio,

@@ -55,7 +55,7 @@ def test_a_process():
 def test_processes_that_disagree(monkeypatch):
     code = "import os; print(os.getpid())"
     commands = {startup.PYTHON: startup.Command(("-c", code))}
-    monkeypatch.setattr("commands", lambda model, recording: commands)
+    monkeypatch.setattr(startup, "commands", lambda model, recording: commands)
     with pytest.raises(RuntimeError, match="two processes wrote different texts"):
         startup.main(["--rounds", "1"])
 
