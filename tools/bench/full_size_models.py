@@ -85,12 +85,12 @@ def make_decoder(decoder: Any, model: Any, args: argparse.Namespace, **options: 
         args: Likewise.
         options: Of the class: `device`, `dtype`, ...
     """
-    from espnet_mtasr.tasks.mtasr import MTASRTask
+    from espnet_mtasr.tasks.building import ModelBuilder
 
     # The stand-in tokens have no sentencepiece model.
     words = {**vars(args), "token_type": "word", "bpemodel": None}
     loaded = (model.to(options["device"]), argparse.Namespace(**words))
-    with mock.patch.object(MTASRTask, "build_model_from_file", return_value=loaded):
+    with mock.patch.object(ModelBuilder, "build_model_from_file", return_value=loaded):
         return decoder(**options)
 
 

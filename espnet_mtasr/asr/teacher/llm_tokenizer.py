@@ -1,7 +1,6 @@
 """The language model's tokenizer with `<sc>` as an added token."""
 
-import functools
-from typing import List, Sequence, Tuple
+from typing import Dict, List, Sequence
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.text.sot import SC, join_sot, split_sot
@@ -42,7 +41,7 @@ class LLMTokenizer:
         self.eos_id: int = self.tokenizer.eos_token_id
         bos_id = self.tokenizer.bos_token_id
         self.bos_id: int = self.eos_id if bos_id is None else bos_id
-        self._ids_of = functools.lru_cache(KEPT_TEXTS)(self._encode_talker)
+        self._ids_of: Dict[str, List[int]] = {}
 
     def __len__(self) -> int:
         return len(self.tokenizer)
@@ -53,11 +52,16 @@ class LLMTokenizer:
         for k, text in enumerate(split_sot(sot_text)):
             if k > 0:
                 ids.append(self.sc_id)
-            ids += self._ids_of(text)
+            ids += self._encode_talker(text)
         return ids
 
-    def _encode_talker(self, text: str) -> Tuple[int, ...]:
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def _encode_talker(self, text: str) -> List[int]:
+        ids = self._ids_of.get(text)
+        if ids is None:
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            if len(self._ids_of) < KEPT_TEXTS:
+                self._ids_of[text] = ids
+        return ids
 
     def split(self, ids: Sequence[int]) -> List[List[int]]:
         """Return the ids of each talker."""

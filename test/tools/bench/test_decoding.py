@@ -147,9 +147,9 @@ def test_work_of_a_branch_by_hand(config):
     frames = int(made.model.encoder.output_lengths(torch.tensor([16000]))[0])
     width, inner = size.hidden_size, size.intermediate_size
     linear = 2 * frames * (4 * width * width + 2 * width * inner)
-    # The gate of the relative position bias: 8 outputs for each head.
+    # The gate of the relative position bias: 2 sums of 4 outputs for each head.
     heads = size.num_attention_heads
-    gate = 2 * frames * heads * (width // heads) * 8
+    gate = 2 * frames * heads * (width // heads) * 2
     attention = 2 * 2 * frames * frames * width
     assert part.work.operations == 2 * (linear + gate + attention)
 
