@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from espnet_mtasr.errors import UserError, run_command_line
-from tools.bench.devices import check_device
+from tools.bench.devices import DEVICES, check_device
 from tools.bench.side_by_side import (
     check_positive,
     format_ratio,
@@ -60,7 +60,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache_dtype", default="float16", choices=("float16", "float32")
     )
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--device", default="cpu", choices=DEVICES)
     parser.add_argument(
         "--training_options",
         default="",

@@ -36,7 +36,7 @@ from tools.bench.floors import (
     sizes_for,
     with_lstm_of,
 )
-from tools.bench.full_size_models import CONFIG, check_config
+from tools.bench.full_size_models import CONFIG
 from tools.bench.side_by_side import (
     Seconds,
     check_positive,
@@ -45,6 +45,7 @@ from tools.bench.side_by_side import (
     ratios,
     write_figures,
 )
+from tools.bench.training import check_file
 
 # Real-time factors on one H100 at batch 1: encoder-only, LLaMA-1B decoder.
 REPORTED = {2: (0.0043, 0.1150), 3: (0.0106, 0.0981)}
@@ -110,7 +111,7 @@ def check_options(args: argparse.Namespace) -> None:
             f"--llm_batch_sizes {min(unknown)}: is none of --batch_sizes "
             f"{args.batch_sizes}; choose from these"
         )
-    check_config(args.config)
+    check_file("config", args.config)
     check_device(args.device)
 
 

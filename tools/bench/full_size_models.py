@@ -16,10 +16,9 @@ from typing import Any, Iterator, List, Tuple
 from unittest import mock
 
 from espnet_mtasr.errors import UserError
+from tools.bench.training import FULL_SIZE_CONF, SAMPLING_RATE
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / "egs2" / "librimix" / "mtasr1" / "conf" / "train_phase2.yaml"
-SAMPLING_RATE = 16000
+CONFIG = FULL_SIZE_CONF / "train_phase2.yaml"
 
 
 @contextlib.contextmanager
@@ -33,12 +32,6 @@ def quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def check_config(config: Path) -> None:
-    """Raise `UserError` if there is no such file."""
-    if not config.is_file():
-        raise UserError(f"--config {config}: no such file; name a configuration")
 
 
 def build_model(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 from espnet_mtasr.errors import run_command_line
-from tools.bench.devices import check_device
+from tools.bench.devices import DEVICES, check_device
 from tools.bench.memory import peak_memory, reset_peak_memory
 from tools.bench.side_by_side import check_positive
 from tools.bench.training import (
@@ -39,7 +39,7 @@ def get_parser() -> argparse.ArgumentParser:
         default=[FULL_SIZE_CONF / f"train_phase{phase}.yaml" for phase in (1, 2)],
         help="Training configurations (default: both phases of egs2/librimix)",
     )
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--device", default="cpu", choices=DEVICES)
     parser.add_argument("--steps", type=int, default=1, help="Timed steps")
     parser.add_argument(
         "--warmup_steps", type=int, default=0, help="Steps before these, not timed"

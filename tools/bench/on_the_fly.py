@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
 from espnet_mtasr.errors import UserError, run_command_line
-from tools.bench.devices import check_device
+from tools.bench.devices import DEVICES, check_device
 from tools.bench.mixture_generation import make_corpus
 from tools.bench.side_by_side import (
     check_positive,
@@ -55,7 +55,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rows", type=int, default=24, help="mixtures a step")
     parser.add_argument("--steps", type=int, default=3, help="in a round")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--device", default="cpu", choices=DEVICES)
     parser.add_argument("--folder", type=Path, help="for scratch files (default: /tmp)")
     parser.add_argument("--json", type=Path, help="gets the figures")
     return parser

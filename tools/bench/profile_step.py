@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from espnet_mtasr.errors import run_command_line
-from tools.bench.devices import check_device
+from tools.bench.devices import DEVICES, check_device
 from tools.bench.side_by_side import check_positive
 from tools.bench.training import (
     MINI_ROWS,
@@ -41,7 +41,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rows", type=int, default=MINI_ROWS, help="Mixtures a step")
     parser.add_argument("--seconds", type=float, default=MINI_SECONDS, help="Of each")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--device", default="cpu", choices=DEVICES)
     parser.add_argument("--steps", type=int, default=10, help="After two to warm up")
     parser.add_argument("--top", type=int, default=12, help="Operations to show")
     parser.add_argument("--json", type=Path, help="gets the shares")

@@ -26,13 +26,13 @@ from tools.bench.devices import DEVICES, DTYPES, check_device, describe, wait_fo
 from tools.bench.full_size_models import (
     CONFIG,
     build_model,
-    check_config,
     make_decoder,
     noise,
     quietly,
 )
 from tools.bench.memory import measure_peak
 from tools.bench.side_by_side import check_positive, measure, write_figures
+from tools.bench.training import check_file
 
 MEASURED, LEFT_OUT, NO_MEMORY = "measured", "left out", "out of memory"
 MAX_AUDIO_SECONDS = {"cpu": 80.0, "cuda": 1280.0}
@@ -83,7 +83,7 @@ def check_options(args: argparse.Namespace) -> None:
             raise UserError(f"--{option} {min(values):g}: give more than 0")
         setattr(args, option, sorted(set(values)))
     if args.model is None:
-        check_config(args.config)
+        check_file("config", args.config)
     check_device(args.device)
 
 

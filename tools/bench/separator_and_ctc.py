@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 from espnet_mtasr.errors import UserError, run_command_line
-from tools.bench.devices import check_device
+from tools.bench.devices import DEVICES, check_device
 from tools.bench.side_by_side import (
     check_positive,
     format_ratio,
@@ -38,7 +38,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_layers", type=int, default=2)
     parser.add_argument("--units", type=int, default=1000)
     parser.add_argument("--large_units", type=int, default=128256)
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--device", default="cpu", choices=DEVICES)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, help="gets the figures")
     return parser

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError
+from tools.bench.devices import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 FULL_SIZE_CONF = ROOT / "egs2" / "librimix" / "mtasr1" / "conf"
@@ -177,10 +178,7 @@ class TrainingStep:
 
     def wait(self) -> None:
         """Wait for the GPU, where there is one."""
-        import torch
-
-        if self.device == "cuda":
-            torch.cuda.synchronize()
+        wait_for(self.device)
 
     def check_losses(self, name: str) -> None:
         """Raise `UserError` for a loss that is not finite."""

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from espnet_mtasr.errors import UserError, run_command_line
-from tools.bench.devices import check_device
+from tools.bench.devices import DEVICES, check_device
 from tools.bench.memory import peak_memory, reset_peak_memory
 from tools.bench.side_by_side import (
     check_positive,
@@ -82,7 +82,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", type=Path, default=FULL_SIZE_CONF / "train_phase2.yaml"
     )
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--device", default="cpu", choices=DEVICES)
     parser.add_argument("--talker_counts", type=int, nargs="+", help="[cpu: 2]")
     parser.add_argument(
         "--teacher", choices=("true", "false"), help="[cpu: false, cuda: true]"

@@ -4,9 +4,9 @@ WavLM adds a learned bias per head and distance to the attention scores, times a
 that each query computes ("gated relative position bias", Chen et al., "WavLM", IEEE
 JSTSP 2022). transformers 5 keeps the biases and the scores of all pairs of frames, and
 averages the attention weights, which nobody reads. Here biases are kept by distance
-and laid out for some queries at a time, which stay in the processor's cache: faster,
-and memory grows with the frames instead of their square. The outputs are the same but
-for rounding.
+and, where no gradients are recorded, laid out for some queries at a time, which stay in
+the processor's cache: faster, and memory grows with the frames instead of their square.
+The outputs are the same but for rounding.
 """
 
 import math
