@@ -275,10 +275,8 @@ def exportable_trunk(trunk: AbsTrunk) -> Callable[..., TrunkOutput]:
 class ExportableAttention(GatedBiasAttention):
     """`GatedBiasAttention` for position biases `(H, T, T)` that are laid out."""
 
-    def _bias_of_queries(
-        self, position_bias: torch.Tensor, first: int, last: int, frames: int
-    ) -> torch.Tensor:
-        return position_bias
+    def _attend(self, query, key, value, gates, position_bias, padding):
+        return self._by_scores(query, key, value, gates * position_bias, padding)
 
 
 def with_exportable_attention(half: Half) -> Half:

@@ -56,12 +56,16 @@ def test_distance_bias_is_that_of_transformers(attention):
             assert torch.equal(got, expected[:, query, key])
 
 
-# 0: blocks of the fewest queries; FRAMES is no multiple of them.
-@pytest.mark.parametrize("scores", [0, 2**20])
+# Portions: all heads; one head at a time; a few queries of a head.
+PORTIONS = [(2**20, 1024), (0, 1024), (0, 10)]
+
+
+@pytest.mark.parametrize("scores, fewest_queries", PORTIONS)
 @pytest.mark.parametrize("padded", [False, True])
 @torch.no_grad()
-def test_equals_transformers(attention, scores, padded, monkeypatch):
+def test_equals_transformers(attention, scores, fewest_queries, padded, monkeypatch):
     monkeypatch.setattr(wavlm_attention, "SCORES_ON_CPU", scores)
+    monkeypatch.setattr(wavlm_attention, "FEWEST_QUERIES", fewest_queries)
     mask = _mask() if padded else None
     expected = _by_transformers(attention, _hidden(), mask)
     got = _ours(attention, _hidden(), mask)
@@ -69,13 +73,16 @@ def test_equals_transformers(attention, scores, padded, monkeypatch):
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
 
 
-@torch.no_grad()
-def test_small_blocks_are_several(attention, monkeypatch):
-    """Or the test above would compare one block with one."""
-    monkeypatch.setattr(wavlm_attention, "SCORES_ON_CPU", 0)
-    ours = GatedBiasAttention.taking_over(attention)
-    blocks = ours._query_blocks(torch.zeros(ROWS, HEADS, FRAMES, WIDTH // HEADS))
-    assert list(blocks) == [(0, 16), (16, 32), (32, 37)]
+def test_portions_cover_each_query_once(monkeypatch):
+    monkeypatch.setattr(wavlm_attention, "FEWEST_QUERIES", 10)
+    for scores, expected in ((2**20, 3), (2 * ROWS * FRAMES**2, 2 * 3), (0, HEADS * 3)):
+        monkeypatch.setattr(wavlm_attention, "SCORES_ON_CPU", scores)
+        times = torch.zeros(ROWS, HEADS, FRAMES, WIDTH // HEADS)
+        portions = list(GatedBiasAttention._portions(times))
+        for heads, queries in portions:
+            times[:, heads, queries] += 1
+        assert len(portions) == expected
+        assert torch.equal(times, torch.ones_like(times))
 
 
 @torch.no_grad()
