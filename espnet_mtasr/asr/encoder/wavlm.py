@@ -37,12 +37,12 @@ def receptive_field(config: WavLMConfig) -> int:
 
 def normalize_samples(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
     """Zero mean and unit variance over each row's valid samples `(B, N)`."""
-    mask = valid_mask(ilens, xs_pad.size(1))
+    padding = ~valid_mask(ilens, xs_pad.size(1))
     count = ilens.clamp(min=1)[:, None]
-    mean = (xs_pad * mask).sum(1, keepdim=True) / count
-    centred = (xs_pad - mean) * mask
-    variance = centred.square().sum(1, keepdim=True) / count
-    return centred / (variance + 1e-7).sqrt()
+    mean = xs_pad.masked_fill(padding, 0.0).sum(1, keepdim=True) / count
+    centred = (xs_pad - mean).masked_fill_(padding, 0.0)
+    norm = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
+    return centred * (norm.square() / count + 1e-7).rsqrt()
 
 
 class WavLMTrunk(AbsTrunk):
