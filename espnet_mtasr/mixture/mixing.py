@@ -202,9 +202,11 @@ def pcm16(samples: np.ndarray) -> np.ndarray:
     here, both formats hold the same samples, which are those of LibriMix's WAV files.
     """
     # Exact in 32-bit floats: the factors are powers of two.
-    wide = np.rint(samples * np.float32(2.0**31))
-    cut = np.floor(wide * np.float32(2.0**-16))
-    return np.clip(cut, -INT16, INT16 - 1).astype(np.int16)
+    values = samples * np.float32(2.0**31)
+    np.rint(values, out=values)
+    values *= np.float32(2.0**-16)
+    np.floor(values, out=values)
+    return np.clip(values, -INT16, INT16 - 1, out=values).astype(np.int16)
 
 
 def _depths(intervals: Sequence[Interval]) -> Sequence[Tuple[int, float]]:

@@ -21,8 +21,9 @@ from tools.bench.side_by_side import (
 )
 
 SAMPLING_RATE = 16000
-# Largest difference, relative to the outputs' standard deviation.
-TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-1}
+# Largest difference, relative to the outputs' standard deviation; in bfloat16 either one
+# is 0.1 from its output in float32.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-1}
 
 
 def get_parser() -> argparse.ArgumentParser:
