@@ -22,10 +22,9 @@ from tools.bench.memory import peak_memory, reset_peak_memory
 from tools.bench.side_by_side import check_positive
 from tools.bench.training import (
     FULL_SIZE_CONF,
-    TrainingStep,
     build,
     check_file,
-    make_batch,
+    make_step,
 )
 
 
@@ -78,16 +77,14 @@ def run(config: Path, args: argparse.Namespace) -> Dict[str, Any]:
     cuda = args.device == "cuda"
     reset_peak_memory(args.device)
     rows = max(1, round(args.batch_seconds / args.utterance_seconds))
-    counts = model.talker_counts
-    generator = torch.Generator().manual_seed(args.seed)
-    batches = [
-        make_batch(
-            [n] * rows, args.utterance_seconds, max(counts), model.teacher, generator
-        )
-        for n in counts
-    ]
-    step = TrainingStep(
-        model, optimizer, train_args.grad_clip, batches, args.dtype == "bfloat16"
+    step = make_step(
+        model,
+        optimizer,
+        train_args,
+        [[n] * rows for n in model.talker_counts],
+        args.utterance_seconds,
+        args.dtype == "bfloat16",
+        seed=args.seed,
     )
     for _ in range(args.warmup_steps):
         step()

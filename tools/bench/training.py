@@ -206,7 +206,7 @@ def mini_step(
     built = build(config, MINI_MODELS, device, vocabulary=MINI_VOCABULARY)
     known = built[0].talker_counts
     mixed = [known[row % len(known)] for row in range(rows)]
-    return _step(*built, [mixed], seconds, vocabulary=MINI_VOCABULARY)
+    return make_step(*built, [mixed], seconds, vocabulary=MINI_VOCABULARY)
 
 
 def full_size_step(
@@ -228,10 +228,10 @@ def full_size_step(
     config = FULL_SIZE_CONF / f"train_phase{phase}.yaml"
     built = build(config, options, device, dtype="bfloat16")
     counts = [[n] * rows for n in built[0].talker_counts]
-    return _step(*built, counts, seconds, mixed=True)
+    return make_step(*built, counts, seconds, mixed=True)
 
 
-def _step(
+def make_step(
     model: Any,
     optimizer: Any,
     args: argparse.Namespace,
@@ -239,11 +239,23 @@ def _step(
     seconds: float,
     mixed: bool = False,
     vocabulary: int = 1000,
+    seed: int = 0,
 ) -> TrainingStep:
-    """A step on batches whose mixtures have these talker counts."""
+    """A step of what `build` returns.
+
+    Args:
+        model: In training mode.
+        optimizer: Of its trained parameters.
+        args: Options of the training.
+        counts: Of each batch, the talkers of each mixture.
+        seconds: Of each mixture.
+        mixed: See `TrainingStep`.
+        vocabulary: CTC tokens.
+        seed: Of the batches.
+    """
     import torch
 
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     batches = [
         make_batch(
             batch,

@@ -41,7 +41,7 @@ from tools.bench.training import (
     TrainingStep,
     build,
     check_file,
-    make_batch,
+    make_step,
 )
 
 OURS = "ours"
@@ -126,10 +126,8 @@ def fill_in(args: argparse.Namespace) -> None:
             setattr(args, name, value)
 
 
-def make_step(args: argparse.Namespace, units: int) -> TrainingStep:
+def our_step(args: argparse.Namespace, units: int) -> TrainingStep:
     """Our step, with this many CTC units."""
-    import torch
-
     options = ["--talker_counts", *map(str, args.talker_counts)]
     if args.teacher == "false":
         options += ["--model_conf", "ctc_weight=1.0"]
@@ -142,22 +140,17 @@ def make_step(args: argparse.Namespace, units: int) -> TrainingStep:
         units,
     )
     rows = max(1, round(args.batch_seconds / args.utterance_seconds))
-    counts = model.talker_counts
-    generator = torch.Generator().manual_seed(args.seed)
-    batches = [
+    return make_step(
+        model,
+        optimizer,
+        train_args,
+        [[n] * rows for n in model.talker_counts],
+        args.utterance_seconds,
+        args.dtype == "bfloat16",
         # The same targets for any number of units.
-        make_batch(
-            [n] * rows,
-            args.utterance_seconds,
-            max(counts),
-            model.teacher,
-            generator,
-            args.units,
-        )
-        for n in counts
-    ]
-    mixed = args.dtype == "bfloat16"
-    return TrainingStep(model, optimizer, train_args.grad_clip, batches, mixed)
+        vocabulary=args.units,
+        seed=args.seed,
+    )
 
 
 def record_trunk(step: TrainingStep) -> List[Any]:
@@ -180,7 +173,7 @@ def run_variant(args: argparse.Namespace) -> Dict[str, Any]:
     import torch
 
     autograd, large = VARIANTS[args.variant]
-    step = make_step(args, args.large_units if large else args.units)
+    step = our_step(args, args.large_units if large else args.units)
     gradients = record_trunk(step) if autograd else []
     # For the same dropout, whatever the weights of more units have drawn.
     torch.manual_seed(args.seed)

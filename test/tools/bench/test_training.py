@@ -37,7 +37,7 @@ def tiny_step(tiny_config, units=20):
     words += ["--batch_seconds", "0.5", "--utterance_seconds", "0.5"]
     args = training_step.get_parser().parse_args(words)
     training_step.fill_in(args)
-    return training_step.make_step(args, units)
+    return training_step.our_step(args, units)
 
 
 class TestTrainingStep:
