@@ -53,7 +53,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 
     from espnet_mtasr.files import write_whole
     from espnet_mtasr.inference import Speech2Text
-    from espnet_mtasr.model_files import CALIBRATION
+    from espnet_mtasr.model_zoo.model_files import CALIBRATION
     from espnet_mtasr.transcription import calibrate
     from espnet_mtasr.transcription.calibration import Calibration
     from espnet_mtasr.transcription.mtasr import MTASR, check_device

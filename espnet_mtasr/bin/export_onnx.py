@@ -53,7 +53,7 @@ def find_files(args: argparse.Namespace) -> Tuple[Path, Path]:
     if args.model is not None:
         if args.mtasr_train_config is not None:
             raise UserError("--mtasr_train_config: --model has one; leave it out")
-        from espnet_mtasr.model_files import fetch_model
+        from espnet_mtasr.model_zoo.model_files import fetch_model
 
         files = fetch_model(args.model)
         return Path(files["mtasr_train_config"]), Path(files["mtasr_model_file"])

@@ -26,7 +26,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Find it; raises `UserError` where there is no such model."""
     args = get_parser().parse_args(cmd)
 
-    from espnet_mtasr.model_files import fetch_model, model_name
+    from espnet_mtasr.model_zoo.model_files import fetch_model, model_name
 
     found = fetch_model(args.model)
     print(model_name(args.model))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from espnet_mtasr.errors import UserError, run_command_line
-from espnet_mtasr.hub import is_repository_id
+from espnet_mtasr.model_zoo.hub import is_repository_id
 
 BOOLEANS = ("private", "dry_run", "check_access")
 
@@ -58,7 +58,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     if not is_repository_id(args.hf_repo):
         raise UserError(f"--hf_repo {args.hf_repo}: is not formed as owner/name")
     if args.check_access == "true":
-        from espnet_mtasr.uploading import check_access
+        from espnet_mtasr.model_zoo.uploading import check_access
 
         me = check_access(args.hf_repo)
         print(f"{args.hf_repo}: {me['name']} may write to it")
@@ -68,7 +68,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             f"--packed_model {args.packed_model}: no such file; run stage 14 first"
         )
 
-    from espnet_mtasr.uploading import check_access, prepare_folder, upload_folder
+    from espnet_mtasr.model_zoo.uploading import (
+        check_access,
+        prepare_folder,
+        upload_folder,
+    )
 
     visibility = "private" if args.private == "true" else "public"
     if args.dry_run == "true":

@@ -4,7 +4,6 @@ import doctest
 
 import pytest
 
-from espnet_mtasr import hub, model_files
 from espnet_mtasr.asr import (
     ctc_alignment,
     ctc_beam_search,
@@ -12,6 +11,7 @@ from espnet_mtasr.asr import (
     serialized_ctc,
 )
 from espnet_mtasr.mixture import progress
+from espnet_mtasr.model_zoo import hub, model_files
 from espnet_mtasr.scoring import calibration_error, word_matches
 from espnet_mtasr.text import sot
 from espnet_mtasr.transcription import calibration, recordings, words

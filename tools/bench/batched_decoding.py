@@ -138,7 +138,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Check, time and print."""
     args = get_parser().parse_args(cmd)
     check_options(args)
-    from espnet_mtasr.model_files import fetch_model
+    from espnet_mtasr.model_zoo.model_files import fetch_model
     from tools.bench.recordings import SAMPLES, read_waves, repeat_with_cuts
 
     files = fetch_model(args.model)

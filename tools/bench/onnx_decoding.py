@@ -87,7 +87,7 @@ def load_all(
     The sizes of the graphs are added to `megabytes`.
     """
     from espnet_mtasr.inference import Speech2Text
-    from espnet_mtasr.model_files import fetch_model
+    from espnet_mtasr.model_zoo.model_files import fetch_model
 
     files = fetch_model(args.mtasr_model_file)
     if is_onnx(files["mtasr_model_file"]):

@@ -95,7 +95,7 @@ def load_decoder(args: argparse.Namespace) -> Any:
         UserError: there is no such model, or it doesn't know `--num_talkers`.
     """
     from espnet_mtasr.inference import Speech2Text
-    from espnet_mtasr.model_files import fetch_model
+    from espnet_mtasr.model_zoo.model_files import fetch_model
 
     options = dict(device=args.device, dtype=args.dtype, num_talkers=args.num_talkers)
     if args.model is not None:

@@ -21,8 +21,8 @@ from tools.bench.side_by_side import (
 )
 
 SAMPLING_RATE = 16000
-# Largest difference, relative to the outputs' standard deviation; in bfloat16 either one
-# is 0.1 from its output in float32.
+# Largest difference, relative to the outputs' standard deviation. In bfloat16 each of
+# the two is 0.1 from its output in float32.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-1}
 
 

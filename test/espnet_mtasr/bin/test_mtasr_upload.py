@@ -90,7 +90,7 @@ def test_upload_download_transcribe(tmp_path, hub, archive):
     fetch.write_text("""
 import json, sys
 from espnet_model_zoo.downloader import ModelDownloader
-from espnet_mtasr.model_files import fetch_model
+from espnet_mtasr.model_zoo.model_files import fetch_model
 
 if sys.argv[2] == "zoo":
     found = ModelDownloader("zoo").download_and_unpack(sys.argv[1])

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.model_card import (
+from espnet_mtasr.model_zoo.model_card import (
     format_card,
     read_pretrained,
     read_recipe_entries,
@@ -16,7 +16,7 @@ from espnet_mtasr.model_card import (
 from espnet_mtasr.scoring.inputs import Hypotheses, References
 from espnet_mtasr.scoring.results import assemble_results, score_set
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CARDS = sorted(ROOT.glob("egs2/*/mtasr1/conf/model_card.yaml"))
 FACTS = {
     "recipe": {

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from helpers.tiny_inference import save_tiny_model
 
-from espnet_mtasr import model_files
 from espnet_mtasr.bin import mtasr_pack
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
-from espnet_mtasr.model_files import fetch_model
+from espnet_mtasr.model_zoo import model_files
+from espnet_mtasr.model_zoo.model_files import fetch_model
 
 META = yaml.safe_dump(
     {
@@ -198,6 +198,6 @@ def test_a_hub_id_without_network(tmp_path):
 
 
 def test_nothing_heavy_is_imported():
-    code = "import sys, espnet_mtasr.model_files; print(*sys.modules)"
+    code = "import sys, espnet_mtasr.model_zoo.model_files; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert not {"torch", "huggingface_hub", "espnet2"} & set(done.stdout.split())

@@ -17,7 +17,7 @@ from typing import Any, Dict, Optional, Union
 import yaml
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.hub import hub_errors, is_repository_id
+from espnet_mtasr.model_zoo.hub import hub_errors, is_repository_id
 
 # Models that come with the package, below its folder.
 KNOWN_MODELS = {"mini": "models/mtasr_mini.zip"}
@@ -51,7 +51,7 @@ def fetch_model(tag_or_zip_or_folder: Union[str, Path]) -> ModelFiles:
     """
     tag = str(tag_or_zip_or_folder)
     if tag in KNOWN_MODELS:
-        archive = Path(__file__).parent / KNOWN_MODELS[tag]
+        archive = Path(__file__).parents[1] / KNOWN_MODELS[tag]
         if not archive.is_file():
             raise UserError(
                 f"model {tag}: its file {KNOWN_MODELS[tag]} is missing in the "

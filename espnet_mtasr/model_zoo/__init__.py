@@ -1,0 +1,1 @@
+"""Trained models as files: packed, found by name or on the hub, uploaded."""
