@@ -1,5 +1,6 @@
 """The most memory that a process takes, or that something takes beyond it."""
 
+import ctypes
 import resource
 from pathlib import Path
 from typing import Any, Callable, Optional, Tuple
@@ -40,7 +41,7 @@ def measure_peak(run: Callable[[], Any], device: str) -> Tuple[Any, Optional[int
     """Run something; return what it returned, and its peak in bytes.
 
     On the CPU that is the process's resident memory, which only Linux tells (elsewhere:
-    None). Measure one thing in a process of its own, for memory that is freed may stay
+    None). Measure one thing in a process of its own, for memory that it frees may stay
     with the process. On a GPU it is what torch's allocator gave out.
     """
     import torch
@@ -52,6 +53,7 @@ def measure_peak(run: Callable[[], Any], device: str) -> Tuple[Any, Optional[int
         result = run()
         torch.cuda.synchronize(device)
         return result, torch.cuda.max_memory_allocated(device) - before
+    _give_back_freed_memory()
     try:
         CLEAR_REFS.write_text(RESET_PEAK)
     except OSError:
@@ -59,6 +61,13 @@ def measure_peak(run: Callable[[], Any], device: str) -> Tuple[Any, Optional[int
     before = _status("VmRSS")
     result = run()
     return result, max(0, _status("VmHWM") - before)
+
+
+def _give_back_freed_memory() -> None:
+    """Or what `run` takes of it would not count. Other C libraries than glibc can't."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _status(name: str) -> int:

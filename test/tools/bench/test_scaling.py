@@ -1,6 +1,10 @@
 """The benchmark of growing inputs on tiny models; its speeds are not tested."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,6 +13,8 @@ from helpers.tiny_models import WAVLM_CONF
 
 from espnet_mtasr.errors import UserError
 from tools.bench import memory, scaling
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -125,6 +131,27 @@ def test_peak_memory():
     assert 0.9 * size < peak < 1.5 * size
     # The peak begins anew.
     assert memory.measure_peak(lambda: None, "cpu")[1] < 0.1 * size
+
+
+@pytest.mark.skipif(not memory.CLEAR_REFS.exists(), reason="Linux tells")
+def test_peak_counts_memory_that_was_freed_before_and_kept():
+    code = (
+        "import torch\nfrom tools.bench.memory import measure_peak\n"
+        "take = lambda: len([bytearray(2**20) for _ in range(64)])\n"
+        "take()\n"
+        "print(measure_peak(take, 'cpu')[1])"
+    )
+    # As path.sh has it.
+    kept = {"MALLOC_TRIM_THRESHOLD_": "4294967296"}
+    kept["MALLOC_MMAP_THRESHOLD_"] = "4294967296"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **kept},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert int(done.stdout) > 60 * 2**20
 
 
 @pytest.mark.parametrize(
