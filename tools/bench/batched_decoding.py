@@ -170,10 +170,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             f"{baseline(name)}"
         )
     if args.json is not None:
-        settings = {
-            k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()
-        }
-        write_figures(args.json, settings, seconds, figures)
+        write_figures(args.json, vars(args), seconds, figures)
 
 
 if __name__ == "__main__":

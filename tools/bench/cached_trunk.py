@@ -252,8 +252,7 @@ def main(cmd=None) -> None:
         f"up to {figures['largest_difference_of_losses']:.0e}"
     )
     if args.json is not None:
-        settings = {**vars(args), "config": args.config.stem}
-        write_figures(args.json, settings, seconds, figures)
+        write_figures(args.json, vars(args), seconds, figures)
 
 
 if __name__ == "__main__":

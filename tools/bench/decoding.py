@@ -262,8 +262,7 @@ def main(cmd=None) -> None:
         seconds.update({f"batch of {rows}, {k}": v for k, v in times.items()})
     print_reported(args.talker_counts)
     if args.json is not None:
-        settings = {**vars(args), "config": str(args.config)}
-        write_figures(args.json, settings, seconds, figures)
+        write_figures(args.json, vars(args), seconds, figures)
 
 
 if __name__ == "__main__":

@@ -311,13 +311,13 @@ def main(cmd=None) -> None:
     if args.plot is not None:
         draw(args.plot, title, cells)
     if args.json is not None:
-        settings = {**vars(args), "config": str(args.config), "plot": None}
         seconds = {
             f"batch of {c['batch']}, {c['length']:g} s": c.pop("times")
             for c in cells
             if c["status"] == MEASURED
         }
-        write_figures(args.json, settings, seconds, {"cells": cells, "stops": growth})
+        figures = {"cells": cells, "stops": growth}
+        write_figures(args.json, vars(args), seconds, figures)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from espnet_mtasr.errors import UserError
 from tools.bench.devices import describe
 
 Seconds = Dict[str, List[float]]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def check_positive(args: argparse.Namespace, *options: str) -> None:
@@ -71,7 +72,8 @@ def write_figures(
 ) -> None:
     """Write a run's figures as JSON, with date, machine and versions.
 
-    The setting `device`, if there is one, says which machine: `cpu` or `cuda`.
+    The setting `device`, if there is one, says which machine: `cpu` or `cuda`. Of paths
+    is written what they are called in any clone: below the repository, or by name.
     """
     import torch
 
@@ -81,8 +83,21 @@ def write_figures(
         "date": date.today().isoformat(),
         "machine": describe(settings.get("device", "cpu")),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "settings": {k: v for k, v in settings.items() if k not in ("json", "folder")},
+        "settings": {
+            name: _portable(value)
+            for name, value in settings.items()
+            if name not in ("json", "folder", "plot")
+        },
         "seconds": seconds,
         "figures": figures,
     }
     write_whole(path, json.dumps(results, indent=2) + "\n")
+
+
+def _portable(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_portable(v) for v in value]
+    if not isinstance(value, Path):
+        return value
+    path = value.resolve()
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name

@@ -178,10 +178,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             figure["times_as_long_as_torch"] = ratios(answers[name], answers[TORCH])
         print(describe(name, figure, answers[name]))
     if args.json is not None:
-        settings = {**vars(args), "recording": args.recording.name}
         kept = {"answer": answers, "processor": cpu, "process": seconds}
         flat = {f"{n}, {what}": t for what, s in kept.items() for n, t in s.items()}
-        write_figures(args.json, settings, flat, figures)
+        write_figures(args.json, vars(args), flat, figures)
 
 
 def describe(name: str, figure: dict, answers: Sequence[float]) -> str:

@@ -262,12 +262,8 @@ def compare(args: argparse.Namespace, cmd: List[str]) -> None:
             f"as long as ours, {format_ratio(figure['times_the_memory'])} its memory"
         )
     if args.json is not None:
-        write_figures(args.json, _settings(args), seconds, figures)
-
-
-def _settings(args: argparse.Namespace) -> Dict[str, Any]:
-    settings = {k: v for k, v in vars(args).items() if k != "variant"}
-    return {**settings, "config": args.config.stem}
+        settings = {k: v for k, v in vars(args).items() if k != "variant"}
+        write_figures(args.json, settings, seconds, figures)
 
 
 def main(cmd=None) -> None:
