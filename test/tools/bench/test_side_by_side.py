@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.bench.side_by_side import write_figures
+
 ROOT = Path(__file__).parents[3]
 SHORT = ("--seconds", 0.5, "--rounds", 2)
 
@@ -169,3 +171,12 @@ def test_a_bad_option(name, option, message):
     done = run(name, *option.split())
     assert done.returncode == 2
     assert done.stderr.endswith(f"error: {option}: {message}\n")
+
+
+def test_settings_name_files_as_any_clone_has_them(tmp_path):
+    settings = dict(
+        config=ROOT / "egs2" / "x.yaml", data=[tmp_path / "test"], json=tmp_path
+    )
+    write_figures(tmp_path / "out.json", settings, {}, {})
+    written = json.loads((tmp_path / "out.json").read_text())["settings"]
+    assert written == dict(config="egs2/x.yaml", data=["test"])
