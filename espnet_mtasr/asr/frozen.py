@@ -20,9 +20,10 @@ def keep_frozen_in_eval(module: torch.nn.Module) -> None:
     A part that holds trainable parameters is entered and its children are judged one
     by one; a child without parameters (dropout) shares its parent's lot.
     """
+    if not module.training:
+        return
     if is_frozen(module):
         module.eval()
         return
     for child in module.children():
-        if child.training:
-            keep_frozen_in_eval(child)
+        keep_frozen_in_eval(child)

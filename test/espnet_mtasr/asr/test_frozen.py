@@ -57,3 +57,18 @@ def test_eval_is_not_left():
     model = torch.nn.ModuleDict({"free": _block()}).eval()
     keep_frozen_in_eval(model)
     assert not any(module.training for module in model.modules())
+
+
+class _KeepsFrozenInEval(torch.nn.Sequential):
+    def train(self, mode=True):
+        super().train(mode)
+        keep_frozen_in_eval(self)
+        return self
+
+
+def test_a_module_that_is_frozen_as_a_whole_can_be_trained_and_evaluated():
+    module = _KeepsFrozenInEval(_block(), _KeepsFrozenInEval(_block()))
+    module.requires_grad_(False)
+    for mode in (True, False):
+        module.train(mode)
+        assert not any(part.training for part in module.modules())
