@@ -84,6 +84,8 @@ class Speech2TextLLM(AbsSpeech2Text):
                 f"{mtasr_model_file}: has no teacher, which decoder: llm needs; decode "
                 f"with a phase-1 model, or with decoder: ctc"
             )
+        # A frozen teacher works with folded LoRA.
+        self.model.requires_grad_(False).eval()
         self.beam_size = beam_size
         self.fs = fs
         self.maxlen_ratio = maxlen_ratio

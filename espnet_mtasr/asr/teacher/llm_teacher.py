@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from espnet_mtasr.asr.checkpointing import checkpoint_layers
+from espnet_mtasr.asr.frozen import is_frozen
 from espnet_mtasr.asr.teacher.abs_teacher import (
     AbsTeacher,
     TeacherOutput,
@@ -94,6 +95,7 @@ class LLMTeacher(AbsTeacher):
         self._takes_logits_to_keep = (
             "logits_to_keep" in inspect.signature(base.forward).parameters
         )
+        self._lora_is_folded = False
         self.register_state_dict_post_hook(_drop_base_weights)
         self.register_load_state_dict_pre_hook(_refill_base_weights)
 
@@ -118,6 +120,33 @@ class LLMTeacher(AbsTeacher):
             loss=loss.sum(1) / num_tokens,
             num_tokens=num_tokens,
             num_correct=(logits.argmax(-1) == targets).sum(1),
+        )
+
+    def train(self, mode: bool = True) -> "LLMTeacher":
+        """Set the mode; a frozen teacher's LoRA is folded into the LM's weights.
+
+        Output and gradients stay the same, to rounding, by fewer operations; so does
+        what a checkpoint holds. Weights in half precision would lose some of LoRA by
+        it: there it stays apart.
+        """
+        super().train(mode)
+        self._fold_lora(is_frozen(self) and self._lm_is_float32())
+        return self
+
+    def _fold_lora(self, fold: bool) -> None:
+        if fold == self._lora_is_folded:
+            return
+        if fold:
+            self.llm.merge_adapter()
+        else:
+            self.llm.unmerge_adapter()
+        self._lora_is_folded = fold
+
+    def _lm_is_float32(self) -> bool:
+        return all(
+            p.dtype == torch.float32
+            for name, p in self.named_parameters()
+            if name in self._base_names
         )
 
     def _text_logits(
@@ -282,6 +311,8 @@ def _drop_base_weights(module, state_dict, prefix, local_metadata) -> None:
 def _refill_base_weights(
     module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors
 ) -> None:
+    # The LoRA that is about to be loaded may be another.
+    module._fold_lora(False)
     for name, parameter in module.named_parameters(remove_duplicate=False):
         if name in module._base_names:
             state_dict.setdefault(prefix + name, parameter.detach())

@@ -155,11 +155,7 @@ def test_gradient_reaches_the_valid_frames_and_the_parts_that_are_trained(llms, 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_checkpoint_holds_everything_but_the_lms_own_weights(llms, kind, frozen):
     """Also LoRA that was frozen; a fresh teacher then gives the same loss."""
-    teacher = build(llms[kind])
-    with torch.no_grad():
-        for name, parameter in teacher.named_parameters():
-            if name not in teacher._base_names:
-                parameter.add_(0.1)
+    teacher = stirred(build(llms[kind]))
     teacher.requires_grad_(not frozen)
     state = copy.deepcopy(teacher.state_dict())
     own = ("adaptor.", "projection.", "lora_A", "lora_B", "trainable_tokens_delta")
@@ -191,6 +187,60 @@ def test_checkpoint_as_a_part_of_a_larger_model(llms):
     del state[name]
     with pytest.raises(RuntimeError, match="lora_A"):
         outer.load_state_dict(state, strict=True)
+
+
+def adapters_at_work(teacher):
+    return [m for m in teacher.llm.modules() if getattr(m, "merged", None) is False]
+
+
+def loss_and_gradient(teacher):
+    hidden = hidden_states().requires_grad_()
+    loss = teacher(hidden, LENGTHS, TEXT, TEXT_LENGTHS).loss
+    loss.sum().backward()
+    return loss.detach(), hidden.grad
+
+
+def stirred(teacher, by=0.1):
+    """The row of <sc> differs from the LM's too."""
+    with torch.no_grad():
+        for name, parameter in teacher.named_parameters():
+            if name not in teacher._base_names:
+                parameter.add_(by)
+    return teacher
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_folded_lora_changes_neither_loss_nor_gradient_nor_checkpoint(llms, kind):
+    teacher = stirred(build(llms[kind]))
+    assert adapters_at_work(teacher)
+    state = copy.deepcopy(teacher.state_dict())
+    wanted = loss_and_gradient(teacher)
+
+    teacher.requires_grad_(False).eval()
+    assert not adapters_at_work(teacher)
+    torch.testing.assert_close(loss_and_gradient(teacher), wanted)
+    torch.testing.assert_close(dict(teacher.state_dict()), dict(state), rtol=0, atol=0)
+
+    teacher.requires_grad_(True).eval()
+    assert adapters_at_work(teacher)
+    torch.testing.assert_close(loss_and_gradient(teacher), wanted)
+
+
+def test_folded_lora_makes_room_for_what_is_loaded(llms):
+    other = stirred(build(llms["llama_tied"], seed=5), by=-0.2)
+    teacher = stirred(build(llms["llama_tied"])).requires_grad_(False).eval()
+    teacher.load_state_dict(other.state_dict())
+    for _ in range(2):
+        torch.testing.assert_close(loss_and_gradient(teacher), loss_and_gradient(other))
+        assert adapters_at_work(other)
+        teacher.eval()
+    assert not adapters_at_work(teacher)
+
+
+def test_lora_beside_half_precision_is_not_folded(llms):
+    teacher = build(llms["llama_tied"], llm_dtype="bfloat16")
+    teacher.requires_grad_(False).eval()
+    assert adapters_at_work(teacher)
 
 
 @pytest.mark.parametrize("kind", KINDS)
