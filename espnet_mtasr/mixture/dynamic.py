@@ -19,7 +19,12 @@ import numpy as np
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.data_dir import check_same_ids, read_table
-from espnet_mtasr.mixture.mixing import INT16, change_speed, read_audio
+from espnet_mtasr.mixture.mixing import (
+    change_speed,
+    from_int16,
+    read_audio,
+    to_int16,
+)
 from espnet_mtasr.mixture.on_the_fly import parse_line
 from espnet_mtasr.mixture.onsets import mixture_rng
 from espnet_mtasr.mixture.recipe import MixtureRecipe, Source
@@ -56,14 +61,14 @@ class AudioCache:
         self._kept.move_to_end(key)
         while self.room < 0 and self._kept:
             self.room += self._kept.popitem(last=False)[1].nbytes
-        return samples.astype(np.float32) / np.float32(INT16)
+        return from_int16(samples)
 
     @staticmethod
     def _load(path: str, rate: int, speed: float) -> np.ndarray:
         samples = read_audio(path, rate)
         if speed != 1.0:
             samples = change_speed(samples, speed)
-        return np.clip(np.rint(samples * INT16), -INT16, INT16 - 1).astype(np.int16)
+        return to_int16(samples)
 
 
 class DynamicMixer:

@@ -91,13 +91,18 @@ def change_speed(samples: np.ndarray, speed: float) -> np.ndarray:
 
     ratio = (1 / Fraction(str(speed))).limit_denominator(100)
     samples = resample_poly(samples, ratio.numerator, ratio.denominator)
-    rounded = np.clip(np.rint(samples * INT16), -INT16, INT16 - 1)
-    return rounded.astype(np.float32) / np.float32(INT16)
+    return from_int16(to_int16(samples))
 
 
 def scale(samples: np.ndarray, gain: float) -> np.ndarray:
     """Apply a gain in the precision of the samples, as LibriMix does."""
     return samples * samples.dtype.type(gain)
+
+
+def start_at(noise: np.ndarray, start: int, n: int) -> np.ndarray:
+    """Turn (M,) noise round so that it begins at `start`; the first `n` at most."""
+    start %= len(noise)
+    return np.concatenate([noise[start : start + n], noise[: min(start, n)]])[:n]
 
 
 def fit_noise(noise: np.ndarray, n: int, rate: int) -> np.ndarray:
@@ -207,6 +212,17 @@ def pcm16(samples: np.ndarray) -> np.ndarray:
     values *= np.float32(2.0**-16)
     np.floor(values, out=values)
     return np.clip(values, -INT16, INT16 - 1, out=values).astype(np.int16)
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """Round (N,) floats to the nearest of int16; what is too loud is clipped."""
+    return np.clip(np.rint(samples * INT16), -INT16, INT16 - 1).astype(np.int16)
+
+
+def from_int16(samples: np.ndarray) -> np.ndarray:
+    """Return (N,) int16 as float32 within [-1, 1)."""
+    # In one pass; exact, for the factor is a power of two.
+    return np.multiply(samples, np.float32(1 / INT16), dtype=np.float32)
 
 
 def _depths(intervals: Sequence[Interval]) -> Sequence[Tuple[int, float]]:

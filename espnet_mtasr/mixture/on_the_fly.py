@@ -15,7 +15,7 @@ from typing import List, Mapping, Tuple
 import numpy as np
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.mixing import INT16, read_recording
+from espnet_mtasr.mixture.mixing import from_int16, read_recording, to_int16
 from espnet_mtasr.mixture.recipe import MixtureRecipe, parse_recipe
 
 # Frames and Hz of a recording.
@@ -57,13 +57,13 @@ class SourceCache:
 
 def _pack(samples: np.ndarray) -> np.ndarray:
     """Store (N,) float32 as int16 if they were that before; else as they are."""
-    packed = np.clip(np.rint(samples * INT16), -INT16, INT16 - 1).astype(np.int16)
+    packed = to_int16(samples)
     return packed if np.array_equal(_unpack(packed), samples) else samples
 
 
 def _unpack(packed: np.ndarray) -> np.ndarray:
     if packed.dtype == np.int16:
-        return packed.astype(np.float32) / np.float32(INT16)
+        return from_int16(packed)
     return packed
 
 

@@ -10,13 +10,14 @@ from typing import Callable, Tuple
 import numpy as np
 
 from espnet_mtasr.mixture.mixing import (
-    INT16,
     add_up,
     fit_noise,
+    from_int16,
     pcm16,
     read_recording,
     resample,
     scale,
+    start_at,
 )
 from espnet_mtasr.mixture.recipe import MixtureRecipe
 
@@ -50,8 +51,6 @@ def mix_recipe(recipe: MixtureRecipe, read: Reader = read_recording) -> np.ndarr
     if recipe.noise is None:
         return add_up(parts, starts, n)
     noise, noise_rate = read(recipe.noise.path, recipe.noise.speed)
-    if recipe.noise.start:
-        noise = np.roll(noise, -int(recipe.noise.start * noise_rate))
     # LibriMix cuts the noise, before it resamples it, to the longest source: in mode
     # `min` too.
     needed = max(
@@ -61,6 +60,8 @@ def mix_recipe(recipe: MixtureRecipe, read: Reader = read_recording) -> np.ndarr
         ]
         + [_samples_until(end, noise_rate) for end in recipe.left_out]
     )
+    if recipe.noise.start:
+        noise = start_at(noise, int(recipe.noise.start * noise_rate), needed)
     noise = scale(fit_noise(noise, needed, noise_rate), recipe.noise.gain)
     return add_up(parts, starts, n, resample(noise, noise_rate, rate))
 
@@ -76,4 +77,4 @@ def render(recipe: MixtureRecipe, read: Reader = read_recording) -> np.ndarray:
     Returns:
         (N,) float32 at `recipe.rate`, within [-1, 1).
     """
-    return pcm16(mix_recipe(recipe, read)).astype(np.float32) / np.float32(INT16)
+    return from_int16(pcm16(mix_recipe(recipe, read)))

@@ -8,11 +8,14 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.mixing import (
     all_at_once,
     fit_noise,
+    from_int16,
     mix,
     overlap_ratio,
     pcm16,
     read_audio,
     read_recording,
+    start_at,
+    to_int16,
 )
 
 
@@ -64,6 +67,22 @@ def test_repeated_noise_crossfades():
 def test_repeated_constant_noise_stays_constant(length):
     noise = fit_noise(np.ones(length, dtype=np.float32), 101, 16)
     np.testing.assert_allclose(noise, np.ones(101), atol=1e-6)
+
+
+@pytest.mark.parametrize("start", [0, 3, 5, 12])
+@pytest.mark.parametrize("n", [0, 1, 2, 4, 5, 9])
+def test_noise_that_starts_later_goes_on_at_its_beginning(start, n):
+    noise = f4(1, 2, 3, 4, 5)
+    np.testing.assert_array_equal(start_at(noise, start, n), np.roll(noise, -start)[:n])
+
+
+def test_every_16_bit_sample_survives_the_way_to_float32_and_back():
+    samples = np.arange(-(2**15), 2**15).astype(np.int16)
+    floats = from_int16(samples)
+    assert floats.dtype == np.float32
+    np.testing.assert_array_equal(floats, samples / 2**15)
+    np.testing.assert_array_equal(to_int16(floats), samples)
+    np.testing.assert_array_equal(to_int16(f4(-1.5, 1.0)), [-(2**15), 2**15 - 1])
 
 
 def test_noise_as_long_as_the_mixture_is_kept():
