@@ -13,10 +13,9 @@ from train_split import by_talker
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.corpus import Utterance
-from espnet_mtasr.mixture.mixing import read_audio
+from espnet_mtasr.mixture.mixing import INT16, read_audio, to_int16
 
 RATE = 16000
-INT16 = 32768.0
 
 
 @dataclass
@@ -111,8 +110,7 @@ class Mixer:
 
 
 def _read(path: Union[str, Path]) -> np.ndarray:
-    samples = read_audio(path, RATE)
-    return np.clip(np.rint(samples * INT16), -INT16, INT16 - 1).astype(np.int16)
+    return to_int16(read_audio(path, RATE))
 
 
 def _rms(x: np.ndarray) -> float:
