@@ -46,10 +46,14 @@ cp {trained}/model.pth "${{exp}}/valid.loss_ctc.ave.pth"
 def test_trains_and_packs(recipe, tmp_path):
     script = recipe / "local" / "train_long.sh"
     options = ["--max-epoch", 20, "--nj=3", "--phase2_args", "--batch_size 8"]
+    options += ["--dropout", 0.1]
     done = call([script, *options], tmp_path)
     assert done.returncode == 0, done.stderr
     common = [str(tmp_path), "--nj=3", "--expdir", "exp"]
-    phase2 = "--max_epoch 20 --scheduler_conf max_steps=1000 --batch_size 8"
+    phase2 = (
+        "--max_epoch 20 --scheduler_conf max_steps=1000 --encoder_conf "
+        "wavlm_conf.hidden_dropout=0.1 --separator_conf dropout=0.1 --batch_size 8"
+    )
     assert take_calls(recipe) == [
         [
             *common,
@@ -84,6 +88,7 @@ def test_stages_and_phase_1(recipe, tmp_path):
         (["--max_epoch", "0"], "error: --max_epoch 0: give a number from 1"),
         (["--max_epoch="], "error: --max_epoch is empty; give a number from 1"),
         (["--decay_steps", "a"], "error: --decay_steps a: give a number from 1"),
+        (["--dropout", "1"], "--dropout 1: give a number from 0 to below 1"),
         (["--tag", "a b"], "error: --tag 'a b': give letters and digits"),
         (
             ["--stop_stage", "8"],

@@ -5,6 +5,7 @@
 set -euo pipefail
 
 max_epoch=200      # Epochs of phase 2.
+dropout=0.05       # Of its branches and separators: in hours they learn more by heart.
 decay_steps=       # Length of its learning-rate schedule (default: stretched with the epochs).
 phase1_max_epoch=  # Epochs of a longer phase 1 of its own (default: that of run.sh).
 phase1_decay_steps= # Length of that one's schedule.
@@ -22,7 +23,7 @@ help_message="Usage: local/train_long.sh [options]
 Trains EXPDIR/mtasr_TAG, decodes and scores the test sets, and packs the model as
 EXPDIR/mtasr_TAG/mtasr_mini_TAG.zip. Options and defaults:
     --max_epoch ${max_epoch}, --decay_steps, --phase1_max_epoch, --phase1_decay_steps,
-    --tag ${tag}, --expdir ${expdir}, --stage, --dtype ${dtype}, --max_mb ${max_mb}
+    --dropout ${dropout}, --tag ${tag}, --expdir ${expdir}, --stage, --dtype ${dtype}, --max_mb ${max_mb}
 (see the top of this script), and those of run.sh but phase1_tag, phase2_tag, stop_stage."
 
 log() {
@@ -52,7 +53,7 @@ while [ $# -gt 0 ]; do
             echo "${help_message}"
             exit 0
             ;;
-        __max_epoch | __decay_steps | __phase1_max_epoch | __phase1_decay_steps | \
+        __max_epoch | __dropout | __decay_steps | __phase1_max_epoch | __phase1_decay_steps | \
             __tag | __expdir | __phase[12]_config | __phase[12]_args | __stage | \
             __dtype | __max_mb)
             if [[ $1 == *=* ]]; then
@@ -75,6 +76,7 @@ for n in max_epoch decay_steps phase1_max_epoch phase1_decay_steps; do
     [[ ${!n} =~ ^([1-9][0-9]*)?$ ]] || die "--${n} ${!n}: give a number from 1"
 done
 [ -n "${max_epoch}" ] || die "--max_epoch is empty; give a number from 1"
+[[ ${dropout} =~ ^0(\.[0-9]+)?$ ]] || die "--dropout ${dropout}: give a number from 0 to below 1"
 [[ ${tag} =~ ^[A-Za-z0-9_.-]+$ ]] || die "--tag '${tag}': give letters and digits"
 [ -n "${phase1_max_epoch}" ] || [ -z "${phase1_decay_steps}" ] ||
     die "--phase1_decay_steps needs --phase1_max_epoch"
@@ -97,7 +99,9 @@ stretched() { # stretched CONFIG MAX_EPOCH DECAY_STEPS: options of the trainer
 }
 phase1_tag=phase1
 length=$(stretched "${phase2_config}" "${max_epoch}" "${decay_steps}")
-phase2_args="${length} ${phase2_args}"
+dropouts="--encoder_conf wavlm_conf.hidden_dropout=${dropout}"
+dropouts+=" --separator_conf dropout=${dropout}"
+phase2_args="${length} ${dropouts} ${phase2_args}"
 if [ -n "${phase1_max_epoch}" ]; then
     phase1_tag=${tag}_phase1
     length=$(stretched "${phase1_config}" "${phase1_max_epoch}" "${phase1_decay_steps}")
