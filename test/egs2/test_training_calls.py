@@ -1,4 +1,4 @@
-"""mtasr.sh without phase 1: what is skipped, where phase 2 starts, what is refused."""
+"""mtasr.sh's trainings: their environment; without phase 1, where phase 2 starts."""
 
 import shutil
 from pathlib import Path
@@ -7,9 +7,12 @@ import pytest
 from helpers.recipe_copy import ROOT, call, write_script
 
 SETS = ["--train_set", "train", "--valid_set", "dev", "--test_sets", "t1"]
-# Notes each call; answers whether there is a teacher by ctc_weight.
+ALONE = ["--phase2_args", "--model_conf ctc_weight=1.0", "--skip_phase1", "true"]
+# Notes each call, and a training's environment; answers whether there is a teacher by
+# ctc_weight.
 PYTHON = """
 echo "$*" >>{recipe}/calls
+case $* in *mtasr_train*) env >{recipe}/environment ;; esac
 case $* in *--has_teacher*) case $* in *ctc_weight=1.0*) exit 1 ;; esac ;; esac
 """
 
@@ -46,17 +49,35 @@ def trainings(calls):
 
 
 def test_phase_2_starts_from_the_encoder(recipe):
-    alone = ["--phase2_args", "--model_conf ctc_weight=1.0"]
     stage = ["--stage", "11", "--stop_stage", "11"]
-    done, calls = run(recipe, *stage, *alone)
+    done, calls = run(recipe, *stage, *ALONE[:2])
     assert done.returncode == 2
     assert "valid.loss_sot.ave.pth: no such file; run stage 8 first" in done.stderr
     assert trainings(calls) == []
-    done, calls = run(recipe, *stage, *alone, "--skip_phase1", "true")
+    done, calls = run(recipe, *stage, *ALONE)
     assert done.returncode == 0, done.stderr
     [training] = trainings(calls)
     assert "--init_param" not in training
     assert training.endswith("--model_conf ctc_weight=1.0 --ngpu 0")
+
+
+@pytest.mark.parametrize(
+    "name, own, users",
+    [
+        ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", "glibc.malloc.hugetlb=0"),
+        ("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python", "upb"),
+    ],
+)
+def test_tensors_stay_in_huge_pages(recipe, monkeypatch, name, own, users):
+    def train():
+        done, _ = run(recipe, "--stage", "11", "--stop_stage", "11", *ALONE)
+        assert done.returncode == 0, done.stderr
+        return (recipe / "environment").read_text().splitlines()
+
+    monkeypatch.delenv(name, raising=False)
+    assert f"{name}={own}" in train()
+    monkeypatch.setenv(name, users)
+    assert f"{name}={users}" in train()
 
 
 def test_with_phase_1_phase_2_starts_from_it(recipe):
@@ -73,8 +94,7 @@ def test_with_phase_1_phase_2_starts_from_it(recipe):
 
 
 def test_stages_7_to_9_are_left_out(recipe):
-    alone = ["--phase2_args", "--model_conf ctc_weight=1.0", "--skip_phase1", "true"]
-    done, calls = run(recipe, "--stage", "7", "--stop_stage", "9", *alone)
+    done, calls = run(recipe, "--stage", "7", "--stop_stage", "9", *ALONE)
     assert done.returncode == 0, done.stderr
     assert "Stage" not in done.stdout.replace("Stages 7 to 9", "")
     assert trainings(calls) == []
