@@ -56,8 +56,10 @@ def find_audio(path: Path) -> Path:
 
     LibriSpeechMix's lists, for instance, name WAV files where LibriSpeech has FLAC.
     """
+    if path.is_file():
+        return path
     others = (path.with_suffix(suffix) for suffix in AUDIO_SUFFIXES)
-    return next((p for p in (path, *others) if p.is_file()), path)
+    return next((p for p in others if p.is_file()), path)
 
 
 def find_noise(path: Path) -> Tuple[Path, float]:

@@ -165,7 +165,7 @@ class DynamicMixer:
         """Return the mixture, `(N,)` float32, its peak at most 0.9."""
         mixture = mix_recipe(
             recipe,
-            lambda path, speed: (
+            lambda path, speed, needed: (
                 self.cache.read(path, recipe.rate, speed),
                 recipe.rate,
             ),

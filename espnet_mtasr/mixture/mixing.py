@@ -9,7 +9,7 @@ recipe says.
 from fractions import Fraction
 from math import gcd
 from pathlib import Path
-from typing import Optional, Sequence, Tuple, Union
+from typing import Callable, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -20,13 +20,17 @@ INT16 = 32768.0
 
 
 def read_recording(
-    path: Union[str, Path], speed: float = 1.0
+    path: Union[str, Path],
+    speed: float = 1.0,
+    needed: Optional[Callable[[int], int]] = None,
 ) -> Tuple[np.ndarray, int]:
     """Read the first channel of a recording.
 
     Args:
         path: Anything that soundfile reads.
         speed: Times as fast as recorded: see `change_speed`.
+        needed: Rate in Hz to number of samples that are wanted, where not all are. Of
+            a recording of another speed all are read.
 
     Returns:
         (N,) float32 and its own rate in Hz.
@@ -39,7 +43,10 @@ def read_recording(
     if not Path(path).is_file():
         raise UserError(f"{path}: no such audio file; restore it or drop its mixtures")
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as recording:
+            rate = recording.samplerate
+            frames = -1 if needed is None or speed != 1.0 else needed(rate)
+            samples = recording.read(frames, dtype="float32", always_2d=True)
     except soundfile.SoundFileError as e:
         reason = str(e).split(": ", 1)[-1].rstrip(".")
         raise UserError(f"{path}: cannot be read ({reason}); restore it") from None

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil
-from typing import List, Mapping, Tuple
+from typing import Callable, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -40,8 +40,13 @@ class SourceCache:
             OrderedDict()
         )
 
-    def read(self, path: str, speed: float = 1.0) -> Tuple[np.ndarray, int]:
-        """Return what `read_recording` does: (N,) float32 and its rate in Hz."""
+    def read(
+        self,
+        path: str,
+        speed: float = 1.0,
+        needed: Optional[Callable[[int], int]] = None,
+    ) -> Tuple[np.ndarray, int]:
+        """Return what `read_recording` does of all: (N,) float32, its rate in Hz."""
         key = (path, speed)
         if key not in self._kept:
             samples, rate = read_recording(path, speed)

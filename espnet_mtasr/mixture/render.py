@@ -5,7 +5,7 @@ same samples. Order and precision of the steps are LibriMix's (mixing.py).
 """
 
 from math import ceil
-from typing import Callable, Tuple
+from typing import Callable, Optional, Tuple
 
 import numpy as np
 
@@ -21,8 +21,9 @@ from espnet_mtasr.mixture.mixing import (
 )
 from espnet_mtasr.mixture.recipe import MixtureRecipe
 
-# Takes a path and a speed; returns (N,) float32 and its rate in Hz.
-Reader = Callable[[str, float], Tuple[np.ndarray, int]]
+# Takes a path, a speed and, where not all samples are wanted, how many at which rate in
+# Hz; returns (N,) float32, perhaps more than are wanted, and its rate.
+Reader = Callable[[str, float, Optional[Callable[[int], int]]], Tuple[np.ndarray, int]]
 
 
 def mix_recipe(recipe: MixtureRecipe, read: Reader = read_recording) -> np.ndarray:
@@ -39,7 +40,7 @@ def mix_recipe(recipe: MixtureRecipe, read: Reader = read_recording) -> np.ndarr
         UserError: see `read_recording`.
     """
     rate = recipe.rate
-    recordings = [read(source.path, source.speed) for source in recipe.sources]
+    recordings = [read(source.path, source.speed, None) for source in recipe.sources]
     parts = [
         resample(scale(samples, source.gain), own_rate, rate)
         for source, (samples, own_rate) in zip(recipe.sources, recordings)
@@ -50,16 +51,22 @@ def mix_recipe(recipe: MixtureRecipe, read: Reader = read_recording) -> np.ndarr
     n = max(ends) if recipe.mode == "max" else min(ends)
     if recipe.noise is None:
         return add_up(parts, starts, n)
-    noise, noise_rate = read(recipe.noise.path, recipe.noise.speed)
-    # LibriMix cuts the noise, before it resamples it, to the longest source: in mode
-    # `min` too.
-    needed = max(
-        [
-            int(onset * noise_rate) + ceil(len(samples) * noise_rate / own_rate)
-            for onset, (samples, own_rate) in zip(recipe.onsets, recordings)
-        ]
-        + [_samples_until(end, noise_rate) for end in recipe.left_out]
+
+    def longest(noise_rate: int) -> int:
+        # LibriMix cuts the noise, before it resamples it, to the longest source: in
+        # mode `min` too.
+        return max(
+            [
+                int(onset * noise_rate) + ceil(len(samples) * noise_rate / own_rate)
+                for onset, (samples, own_rate) in zip(recipe.onsets, recordings)
+            ]
+            + [_samples_until(end, noise_rate) for end in recipe.left_out]
+        )
+
+    noise, noise_rate = read(
+        recipe.noise.path, recipe.noise.speed, None if recipe.noise.start else longest
     )
+    needed = longest(noise_rate)
     if recipe.noise.start:
         noise = start_at(noise, int(recipe.noise.start * noise_rate), needed)
     noise = scale(fit_noise(noise, needed, noise_rate), recipe.noise.gain)

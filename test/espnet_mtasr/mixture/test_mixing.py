@@ -120,6 +120,25 @@ def test_16_bits_are_those_of_a_wav_file(tmp_path):
     np.testing.assert_array_equal(pcm16(samples), wanted)
 
 
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+@pytest.mark.parametrize("seconds, read", [(0.5, 4000), (9, 8000)])
+def test_no_more_is_read_than_is_needed(tmp_path, name, seconds, read):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
+    soundfile.write(tmp_path / name, noise, 8000, "PCM_16")
+    part, rate = read_recording(
+        tmp_path / name, needed=lambda rate: int(seconds * rate)
+    )
+    whole, _ = read_recording(tmp_path / name)
+    assert rate == 8000
+    np.testing.assert_array_equal(part, whole[:read])
+
+
+def test_a_faster_recording_is_read_whole(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
+    samples, _ = read_recording(tmp_path / "a.wav", 0.8, needed=lambda rate: 10)
+    assert len(samples) == 20000
+
+
 def test_a_faster_recording_is_shorter_and_higher(tmp_path):
     tone = 0.5 * np.sin(2 * np.pi * 400 * np.arange(16000) / 16000)
     soundfile.write(tmp_path / "a.wav", tone, 16000)
