@@ -93,6 +93,8 @@ def merge_adapters(model: Any) -> None:
     # The teacher asks peft's wrapper for the model inside.
     merged.get_base_model = lambda: merged
     model.teacher.llm = merged
+    # Nothing is left to fold, in whatever precision.
+    model.teacher._fold_lora = lambda fold: None
 
 
 def never_end(model: Any) -> None:

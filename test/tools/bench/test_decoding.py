@@ -68,6 +68,13 @@ def test_bfloat16_without_language_model(config, capsys):
     assert "language model" not in printed
 
 
+def test_bfloat16_with_language_model(config, capsys):
+    words = f"--config {config} --seconds 1 --limit_size 16 --rounds 1"
+    words += " --talker_counts 2 --llm_tokens 4 --dtype bfloat16"
+    decoding.main(words.split())
+    assert "2 talkers, language model / encoder-only" in capsys.readouterr().out
+
+
 def test_exactly_as_many_tokens_as_asked_for(config):
     made = make(config)
     steps = []
