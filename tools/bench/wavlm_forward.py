@@ -3,7 +3,7 @@
 Both have the same random weights in a published shape, and must give the same output.
 From anywhere, after `. ./path.sh` of a recipe:
 
-    python -m tools.bench.wavlm_forward --seconds 10 --threads 2
+    OMP_NUM_THREADS=2 python -m tools.bench.wavlm_forward --seconds 10
     python -m tools.bench.wavlm_forward --device cuda --dtype bfloat16 --batch_size 32
 """
 
@@ -35,7 +35,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=int, default=1)
     parser.add_argument("--device", default="cpu", choices=DEVICES)
     parser.add_argument("--dtype", default="float32", choices=tuple(TOLERANCE))
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="gets the figures")
     return parser
@@ -67,13 +66,12 @@ def build(args: argparse.Namespace):
 def main(cmd=None) -> None:
     """Time and print."""
     args = get_parser().parse_args(cmd)
-    check_positive(args, "seconds", "batch_size", "threads", "rounds")
+    check_positive(args, "seconds", "batch_size", "rounds")
     if args.layers is not None and args.layers < 2:
         raise UserError(f"--layers {args.layers}: trunk and branch need one each")
     check_device(args.device)
     import torch
 
-    torch.set_num_threads(args.threads)
     wavlm, trunk, branch = build(args)
     samples = round(args.seconds * SAMPLING_RATE)
     audio = torch.randn(args.batch_size, samples).to(trunk.layers[0].layer_norm.weight)

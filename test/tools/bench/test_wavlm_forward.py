@@ -51,7 +51,7 @@ def test_another_output_is_refused(monkeypatch):
     "words, message",
     [
         ("--layers 1", "--layers 1: trunk and branch need one each"),
-        ("--threads 0", "--threads 0: give more than 0"),
+        ("--rounds 0", "--rounds 0: give more than 0"),
         ("--model a/b", "a/b: its shape is not in tools/published_models.json"),
     ],
 )
