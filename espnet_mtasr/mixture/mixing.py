@@ -7,6 +7,7 @@ recipe says.
 """
 
 from fractions import Fraction
+from functools import lru_cache
 from math import gcd
 from pathlib import Path
 from typing import Callable, Optional, Sequence, Tuple, Union
@@ -135,7 +136,7 @@ def fit_noise(noise: np.ndarray, n: int, rate: int) -> np.ndarray:
     fade = rate // 2 + 1
     if len(noise) <= fade:
         fade = len(noise) // 2 if len(noise) > 3 else 0
-    rise = np.hanning(2 * fade - 1)[:fade]
+    rise = _half_hann(fade)
     repeated = np.empty(n + len(noise))
     end = len(noise)
     repeated[:end] = noise
@@ -145,6 +146,13 @@ def fit_noise(noise: np.ndarray, n: int, rate: int) -> np.ndarray:
         repeated[end : end + len(noise) - fade] = noise[fade:]
         end += len(noise) - fade
     return repeated[:n]
+
+
+@lru_cache(maxsize=16)
+def _half_hann(n: int) -> np.ndarray:
+    rise = np.hanning(2 * n - 1)[:n]
+    rise.flags.writeable = False
+    return rise
 
 
 def add_up(

@@ -46,7 +46,7 @@ class SourceCache:
         speed: float = 1.0,
         needed: Optional[Callable[[int], int]] = None,
     ) -> Tuple[np.ndarray, int]:
-        """Return what `read_recording` does of all: (N,) float32, its rate in Hz."""
+        """Return what `read_recording` does: (N,) float32 and its rate in Hz."""
         key = (path, speed)
         if key not in self._kept:
             samples, rate = read_recording(path, speed)
@@ -57,7 +57,7 @@ class SourceCache:
         packed, rate = self._kept[key]
         while self.room < 0:
             self.room += self._kept.popitem(last=False)[1][0].nbytes
-        return _unpack(packed), rate
+        return _unpack(packed if needed is None else packed[: needed(rate)]), rate
 
 
 def _pack(samples: np.ndarray) -> np.ndarray:

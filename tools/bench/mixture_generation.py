@@ -2,7 +2,8 @@
 
 A plain loop reads, adds and writes one mixture after the other in one process, without
 checks, data directories or resuming. The generator (bin/simulate.py) does all of its
-work, with 1 and with N jobs.
+work, with 1 and with N jobs. N plain loops at a time, each with its share of the
+mixtures, tell what N jobs could gain on the machine.
 
 Example:
     python -m tools.bench.mixture_generation --mixtures 400 --nj 4 --json out.json
@@ -11,6 +12,7 @@ Example:
 import argparse
 import contextlib
 import io
+import multiprocessing
 import statistics
 import tempfile
 from pathlib import Path
@@ -87,15 +89,15 @@ def make_corpus(root: Path, n_mixtures: int, n_talkers: int, seconds: float) -> 
     return root / "mixtures.csv"
 
 
-def plain_loop(root: Path, csv: Path, out: Path) -> None:
-    """Make the mixtures one after the other."""
+def plain_loop(root: Path, csv: Path, out: Path, share: slice = slice(None)) -> None:
+    """Make the mixtures, or a share of them, one after the other."""
     import numpy as np
     import soundfile
 
     from espnet_mtasr.mixture.metadata import read_metadata
 
-    out.mkdir()
-    for row in read_metadata(csv):
+    out.mkdir(exist_ok=True)
+    for row in read_metadata(csv)[share]:
         parts = [
             soundfile.read(root / "LibriSpeech" / path, dtype="float32")[0] * gain
             for path, gain in zip(row.source_paths, row.source_gains)
@@ -109,6 +111,22 @@ def plain_loop(root: Path, csv: Path, out: Path) -> None:
             mixture[start : start + len(part)] += part
         mixture[: len(noise)] += noise * row.noise_gain
         soundfile.write(out / f"{row.mixture_id}.flac", mixture, RATE, "PCM_16")
+
+
+def plain_loops(root: Path, csv: Path, out: Path, nj: int) -> None:
+    """Make the mixtures by plain loops in processes of their own."""
+    loops = [
+        multiprocessing.Process(
+            target=plain_loop, args=(root, csv, out, slice(k, None, nj))
+        )
+        for k in range(nj)
+    ]
+    for loop in loops:
+        loop.start()
+    for loop in loops:
+        loop.join()
+    if any(loop.exitcode for loop in loops):
+        raise RuntimeError("a plain loop failed")
 
 
 def generator(root: Path, csv: Path, out: Path, nj: int) -> None:
@@ -145,6 +163,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         for nj in sorted({1, args.nj}):
             name = f"generator, {nj} job{'s' if nj > 1 else ''}"
             runs[name] = lambda out, nj=nj: generator(root, csv, out, nj)
+        if args.nj > 1:
+            name = f"{args.nj} plain loops"
+            runs[name] = lambda out: plain_loops(root, csv, out, args.nj)
         times = measure(
             {name: in_new_folder(root, run) for name, run in runs.items()}, args.rounds
         )

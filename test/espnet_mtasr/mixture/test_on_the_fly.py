@@ -160,6 +160,8 @@ def test_the_cache_forgets_what_was_not_used_for_longest(tmp_path, monkeypatch):
         samples, rate = cache.read(f"{tmp_path}/{name}.wav")
         assert rate == 16000 and len(samples) == 8000
     assert loads == list("abcab")
+    part, _ = cache.read(f"{tmp_path}/a.wav", needed=lambda rate: rate // 4)
+    assert len(part) == 4000 and len(cache.read(f"{tmp_path}/a.wav")[0]) == 8000
     none = SourceCache(0)
     for _ in range(2):
         none.read(f"{tmp_path}/a.wav")
