@@ -86,8 +86,15 @@ def test_given_counts(model):
     three = model.transcribe(WAVES, num_talkers=3)
     assert [t.num_talkers for t in three] == [3] * 4
     mixed = model.transcribe(WAVES, num_talkers=[2, None, 3, 2])
-    assert [mixed[0].num_talkers, mixed[2]] == [2, three[2]]
-    assert mixed[1] == model.transcribe(WAVES)[1]
+    assert mixed[0].num_talkers == 2
+    # In batches of another size, products may be rounded in another way.
+    expected = [model.transcribe(WAVES)[1], three[2]]
+    assert texts(mixed[1:3]) == texts(expected)
+    assert numbers(mixed[1:3]) == pytest.approx(numbers(expected), abs=1e-5)
+    for one, other in zip(mixed[1:3], expected):
+        assert one.count_probabilities == pytest.approx(
+            other.count_probabilities, abs=1e-5
+        )
     with pytest.raises(UserError, match=r"the model knows \[2, 3\]"):
         model.transcribe(WAVES[0], num_talkers=4)
     with pytest.raises(ValueError, match="1 counts, 4 recordings"):

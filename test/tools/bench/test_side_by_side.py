@@ -32,7 +32,10 @@ def run(name, *words):
             "mixture_generation",
             3,
             "times_as_fast_as_plain_loop",
-            ["plain loop", "generator, 1 job", "generator, 2 jobs"],
+            [
+                *("plain loop", "generator, 1 job", "generator, 2 jobs"),
+                "2 plain loops",
+            ],
         ),
         (
             "on_the_fly",
