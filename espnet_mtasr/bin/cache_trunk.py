@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterator, List, Sequence, TypeVar
 
+from espnet_mtasr.data.tables import check_same_ids, read_table, write_table
 from espnet_mtasr.errors import UserError, run_command_line
-from espnet_mtasr.mixture.data_dir import check_same_ids, read_table, write_table
 from espnet_mtasr.mixture.speech_list import Speech, read_speech_list
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def run_job(args: argparse.Namespace, task_options: List[str]) -> None:
     """Compute what the cache lacks of this job's share, and write its table."""
     from espnet_mtasr.asr.trunk_cache import TrunkCache, speech_hash, trunk_hash
     from espnet_mtasr.bin.mtasr_train import get_parser as get_train_parser
-    from espnet_mtasr.mixture.progress import progress
+    from espnet_mtasr.progress import progress
     from espnet_mtasr.tasks.cached_trunk import check_cacheable, describe_files
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
@@ -143,7 +143,7 @@ def fill(
     shard_size: int,
 ) -> None:
     """Compute the mixtures in `missing` (hash to speech), shard by shard."""
-    from espnet_mtasr.mixture.progress import progress
+    from espnet_mtasr.progress import progress
 
     # Neighbours of one length: batches with little padding.
     samples = {audio: s.check(s.value).num_samples for audio, s in missing.items()}

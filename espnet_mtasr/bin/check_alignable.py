@@ -9,9 +9,9 @@ import argparse
 from pathlib import Path
 from typing import Dict, List, Tuple
 
+from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_list
-from espnet_mtasr.mixture.data_dir import read_table, write_table
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Sequence
 
-from espnet_mtasr.errors import UserError, run_command_line
-from espnet_mtasr.mixture.download.archives import (
+from espnet_mtasr.corpora.download.archives import (
     ARCHIVES,
     CORPORA,
     PARTS,
@@ -18,8 +17,9 @@ from espnet_mtasr.mixture.download.archives import (
     sources_of,
     with_md5sums,
 )
-from espnet_mtasr.mixture.download.corpora import Request, get_corpora
-from espnet_mtasr.mixture.download.fetch import Patience
+from espnet_mtasr.corpora.download.corpora import Request, get_corpora
+from espnet_mtasr.corpora.download.fetch import Patience
+from espnet_mtasr.errors import UserError, run_command_line
 
 # ESPnet's db.sh says so of a corpus that a recipe downloads.
 DOWNLOAD = ("", "downloads")

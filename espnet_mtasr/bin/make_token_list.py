@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Dict, List, Mapping
 
+from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
-from espnet_mtasr.mixture.data_dir import read_table
 from espnet_mtasr.text.sot import split_sot
 
 WORD_START = "\u2581"

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import Dict
 
+from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.dtypes import DTYPES
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
-from espnet_mtasr.mixture.data_dir import read_table, write_table
 from espnet_mtasr.mixture.speech_list import ARCHIVE, RECIPE, SOUND, Speech
 
 DECODERS = ("ctc", "llm")

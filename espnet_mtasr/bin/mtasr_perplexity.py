@@ -12,9 +12,9 @@ import logging
 import math
 from pathlib import Path
 
+from espnet_mtasr.data.tables import read_data_dir
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
-from espnet_mtasr.mixture.data_dir import read_data_dir
 from espnet_mtasr.mixture.speech_list import speech_entry
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import List, Optional, Sequence, Tuple, Union
 
 from espnet_mtasr.errors import UserError, run_command_line
-from espnet_mtasr.mixture.progress import TerminalLine
+from espnet_mtasr.progress import TerminalLine
 
 # A batch of validation has no backward pass.
 VALID_BATCH = 1 / 3

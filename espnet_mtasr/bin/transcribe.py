@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Optional, 
 
 from espnet_mtasr.dtypes import DTYPES, check_dtype
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.progress import TerminalLine
 from espnet_mtasr.model_zoo.model_files import fetch_model
+from espnet_mtasr.progress import TerminalLine
 from espnet_mtasr.transcription.formats import (
     FORMATS,
     output_paths,

@@ -9,26 +9,20 @@ separation (Zeghidour and Grangier, "Wavesplit", IEEE/ACM TASLP 2021).
 """
 
 from bisect import bisect_left
-from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 
+from espnet_mtasr.data.tables import check_same_ids, read_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import check_same_ids, read_table
-from espnet_mtasr.mixture.mixing import (
-    change_speed,
-    from_int16,
-    read_audio,
-    to_int16,
-)
-from espnet_mtasr.mixture.on_the_fly import parse_line
 from espnet_mtasr.mixture.onsets import mixture_rng
-from espnet_mtasr.mixture.recipe import MixtureRecipe, Source
+from espnet_mtasr.mixture.recipe import MixtureRecipe, Source, read_recipes
 from espnet_mtasr.mixture.render import mix_recipe
+from espnet_mtasr.mixture.source_cache import SourceCache
 from espnet_mtasr.text.sot import split_sot
 
 MAX_PEAK = 0.9
@@ -37,38 +31,6 @@ NEIGHBOURS = 0.05
 MIN_NEIGHBOURS = 20
 TRIES_PER_REACH = 10
 MAX_TRIES = 200
-
-
-class AudioCache:
-    """Recordings in memory as 16-bit samples, the least recently used thrown out.
-
-    Args:
-        megabytes: What all may take; 0 keeps none.
-    """
-
-    def __init__(self, megabytes: float):
-        self.room = megabytes * 1e6
-        self._kept: "OrderedDict[Tuple[str, int, float], np.ndarray]" = OrderedDict()
-
-    def read(self, path: str, rate: int, speed: float = 1.0) -> np.ndarray:
-        """Return `(N,)` float32 samples at `rate` Hz, `speed` times as fast."""
-        key = (path, rate, speed)
-        samples = self._kept.get(key)
-        if samples is None:
-            samples = self._load(path, rate, speed)
-            self._kept[key] = samples
-            self.room -= samples.nbytes
-        self._kept.move_to_end(key)
-        while self.room < 0 and self._kept:
-            self.room += self._kept.popitem(last=False)[1].nbytes
-        return from_int16(samples)
-
-    @staticmethod
-    def _load(path: str, rate: int, speed: float) -> np.ndarray:
-        samples = read_audio(path, rate)
-        if speed != 1.0:
-            samples = change_speed(samples, speed)
-        return to_int16(samples)
 
 
 class DynamicMixer:
@@ -101,7 +63,7 @@ class DynamicMixer:
         self.texts = texts
         self.seed = seed
         self.speeds = tuple(map(float, speeds))
-        self.cache = AudioCache(cache_megabytes)
+        self.cache = SourceCache(cache_megabytes)
         self._sources: List[Tuple[Source, str]] = sorted(
             (
                 (source, text)
@@ -163,13 +125,7 @@ class DynamicMixer:
 
     def render(self, recipe: MixtureRecipe) -> np.ndarray:
         """Return the mixture, `(N,)` float32, its peak at most 0.9."""
-        mixture = mix_recipe(
-            recipe,
-            lambda path, speed, needed: (
-                self.cache.read(path, recipe.rate, speed),
-                recipe.rate,
-            ),
-        )
+        mixture = mix_recipe(recipe, partial(self.cache.read, rate=recipe.rate))
         peak = float(np.abs(mixture).max())
         return mixture * np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
 
@@ -190,14 +146,6 @@ def _fits(
     source: Source, text: str, sources: Sequence[Source], texts: Sequence[str]
 ) -> bool:
     return text not in texts and all(s.talker != source.talker for s in sources)
-
-
-def read_recipes(path: Union[str, Path]) -> Dict[str, MixtureRecipe]:
-    """Read a table `utt2mixture`; UserError for a line that is no recipe."""
-    return {
-        utt: parse_line(line, f"{path}: {utt}")
-        for utt, line in read_table(path).items()
-    }
 
 
 def read_mixer(recipes: Union[str, Path], text: Union[str, Path], **options):

@@ -18,12 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
+from espnet_mtasr.data.audio import pcm16, read_recording
+from espnet_mtasr.data.tables import check_same_ids, write_data_dir
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_list, write_whole
-from espnet_mtasr.mixture.data_dir import check_same_ids, write_data_dir
 from espnet_mtasr.mixture.describe import (
     KINDS,
     Corpus,
+    Mixture,
     describe,
     files_of,
     probe_seconds,
@@ -31,18 +33,16 @@ from espnet_mtasr.mixture.describe import (
 )
 from espnet_mtasr.mixture.lists import read_lists, single_talker_rows
 from espnet_mtasr.mixture.metadata import MixtureRow
-from espnet_mtasr.mixture.mixing import pcm16, read_recording
-from espnet_mtasr.mixture.progress import progress
 from espnet_mtasr.mixture.recipe import MODES
 from espnet_mtasr.mixture.render import mix_recipe
 from espnet_mtasr.mixture.report import (
-    Mixture,
     SetReport,
     check_length,
     data_tables,
     format_report,
     summarize,
 )
+from espnet_mtasr.progress import progress
 
 VARIANTS = (*KINDS, "both", "alternate")
 ALIASES = {"mix_clean": "clean", "mix_both": "noisy", "mix_single": "single"}

@@ -4,8 +4,8 @@ from glob import glob
 from pathlib import Path
 from typing import Dict, List
 
+from espnet_mtasr.corpora.librispeech import scan_corpus
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.corpus import scan_corpus
 from espnet_mtasr.mixture.librispeechmix import read_librispeechmix
 from espnet_mtasr.mixture.metadata import MixtureRow, is_info_file, read_metadata
 

@@ -32,13 +32,14 @@ from typing import (
 
 import numpy as np
 
+from espnet_mtasr.corpora.librispeech import Utterance, scan_corpus, scan_noise
+from espnet_mtasr.data.audio import read_audio
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_list
-from espnet_mtasr.mixture.corpus import Utterance, scan_corpus, scan_noise
 from espnet_mtasr.mixture.metadata import MixtureRow, write_metadata
-from espnet_mtasr.mixture.mixing import mix, read_audio
+from espnet_mtasr.mixture.mixing import mix
 from espnet_mtasr.mixture.onsets import OnsetPolicy, mixture_rng
-from espnet_mtasr.mixture.progress import progress
+from espnet_mtasr.progress import progress
 
 SPEECH_LUFS = (-33.0, -25.0)
 NOISE_LUFS = (-38.0, -30.0)

@@ -7,15 +7,11 @@ recipes of mixtures that are made while loading (source_check.py).
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
+from espnet_mtasr.data.audio_format import AudioForm, format_audio
+from espnet_mtasr.data.tables import read_data_dir, read_table, write_data_dir
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_list
-from espnet_mtasr.mixture.audio_format import AudioForm, format_audio
-from espnet_mtasr.mixture.data_dir import (
-    read_data_dir,
-    read_table,
-    write_data_dir,
-)
-from espnet_mtasr.mixture.on_the_fly import at_speed, parse_line
+from espnet_mtasr.mixture.recipe import at_speed, parse_recipes
 from espnet_mtasr.mixture.source_check import format_recipes
 
 Tables = Dict[str, Dict[str, str]]
@@ -164,11 +160,9 @@ def _perturbed(
     bad: List[str] = []
     speed = float(factor)
     if "wav.scp" not in tables:
+        recipes = parse_recipes(tables["utt2mixture"], source / "utt2mixture")
         tables["utt2mixture"] = {
-            utt: at_speed(
-                parse_line(line, f"{source}/utt2mixture: {utt}"), speed
-            ).to_line()
-            for utt, line in tables["utt2mixture"].items()
+            utt: at_speed(recipe, speed).to_line() for utt, recipe in recipes.items()
         }
     else:
         # Recipes are of mixtures at their own speed.

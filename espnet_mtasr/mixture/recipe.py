@@ -6,12 +6,18 @@ Lines of before a field was added stay readable: what they lack has its default 
 """
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any, Mapping, Optional, Tuple
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
+from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
 
 MODES = ("max", "min")
+# Frames and Hz of a recording.
+Header = Tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -104,16 +110,20 @@ def _without_defaults(part: Any) -> dict:
     return {name: v for name, v in asdict(part).items() if v != defaults[name]}
 
 
-def parse_recipe(fields: Mapping[str, Any], name: str) -> MixtureRecipe:
+def parse_recipe(line: str, name: str) -> MixtureRecipe:
     """Read what `MixtureRecipe.to_line` wrote.
 
     Args:
-        fields: The JSON object.
+        line: Of `utt2mixture`, without its id.
         name: File and utterance, for messages.
 
     Raises:
-        UserError: a field is missing, unknown or of the wrong kind.
+        UserError: no JSON, or a field is missing, unknown or of the wrong kind.
     """
+    try:
+        fields = json.loads(line)
+    except ValueError as e:
+        raise UserError(f"{name}: no JSON ({e}); make it anew") from None
     try:
         recipe = MixtureRecipe(
             tuple(Source(**source) for source in fields["sources"]),
@@ -133,3 +143,69 @@ def parse_recipe(fields: Mapping[str, Any], name: str) -> MixtureRecipe:
             f"give one onset per source"
         )
     return recipe
+
+
+def parse_recipes(
+    table: Mapping[str, str], path: Union[str, Path]
+) -> Dict[str, MixtureRecipe]:
+    """Read the lines of a table `utt2mixture`, which lies at `path`.
+
+    Raises:
+        UserError: see `parse_recipe`.
+    """
+    return {utt: parse_recipe(line, f"{path}: {utt}") for utt, line in table.items()}
+
+
+def read_recipes(path: Union[str, Path]) -> Dict[str, MixtureRecipe]:
+    """Read a table `utt2mixture`; UserError for a line that is no recipe."""
+    return parse_recipes(read_table(path), path)
+
+
+def recordings_of(recipe: MixtureRecipe) -> List[str]:
+    """Return paths of what the mixture is made of, noise last."""
+    noise = [] if recipe.noise is None else [recipe.noise.path]
+    return [source.path for source in recipe.sources] + noise
+
+
+def samples_until(seconds: float, rate: int) -> int:
+    """Number of samples, a started one included: 1.5 need 2, but 1.0000001 are 1."""
+    return ceil(seconds * rate - 1e-3)
+
+
+def num_samples(recipe: MixtureRecipe, headers: Mapping[str, Header]) -> int:
+    """Length of the mixture as render.py makes it, with no recording read.
+
+    Args:
+        recipe: Of the mixture.
+        headers: Of each source, by path.
+    """
+    ends = [samples_until(end, recipe.rate) for end in recipe.left_out]
+    for source, onset in zip(recipe.sources, recipe.onsets):
+        frames, rate = headers[source.path]
+        if source.speed != 1.0:
+            ratio = (1 / Fraction(str(source.speed))).limit_denominator(100)
+            frames = ceil(frames * ratio)
+        ends.append(
+            int(onset * recipe.rate) + ceil(Fraction(frames * recipe.rate, rate))
+        )
+    return max(ends) if recipe.mode == "max" else min(ends)
+
+
+def at_speed(recipe: MixtureRecipe, factor: float) -> MixtureRecipe:
+    """The recipe of the mixture played `factor` times as fast, noise included."""
+    if factor == 1.0:
+        return recipe
+    noise = recipe.noise
+    if noise is not None:
+        noise = replace(
+            noise, speed=round(noise.speed * factor, 6), start=noise.start / factor
+        )
+    return replace(
+        recipe,
+        sources=tuple(
+            replace(s, speed=round(s.speed * factor, 6)) for s in recipe.sources
+        ),
+        onsets=tuple(onset / factor for onset in recipe.onsets),
+        noise=noise,
+        left_out=tuple(end / factor for end in recipe.left_out),
+    )

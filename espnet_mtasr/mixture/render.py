@@ -9,17 +9,9 @@ from typing import Callable, Optional, Tuple
 
 import numpy as np
 
-from espnet_mtasr.mixture.mixing import (
-    add_up,
-    fit_noise,
-    from_int16,
-    pcm16,
-    read_recording,
-    resample,
-    scale,
-    start_at,
-)
-from espnet_mtasr.mixture.recipe import MixtureRecipe
+from espnet_mtasr.data.audio import from_int16, pcm16, read_recording, resample
+from espnet_mtasr.mixture.mixing import add_up, fit_noise, scale, start_at
+from espnet_mtasr.mixture.recipe import MixtureRecipe, samples_until
 
 # Takes a path, a speed and, where not all samples are wanted, how many at which rate in
 # Hz; returns (N,) float32, perhaps more than are wanted, and its rate.
@@ -47,7 +39,7 @@ def mix_recipe(recipe: MixtureRecipe, read: Reader = read_recording) -> np.ndarr
     ]
     starts = [int(onset * rate) for onset in recipe.onsets]
     ends = [start + len(part) for start, part in zip(starts, parts)]
-    ends += [_samples_until(end, rate) for end in recipe.left_out]
+    ends += [samples_until(end, rate) for end in recipe.left_out]
     n = max(ends) if recipe.mode == "max" else min(ends)
     if recipe.noise is None:
         return add_up(parts, starts, n)
@@ -60,7 +52,7 @@ def mix_recipe(recipe: MixtureRecipe, read: Reader = read_recording) -> np.ndarr
                 int(onset * noise_rate) + ceil(len(samples) * noise_rate / own_rate)
                 for onset, (samples, own_rate) in zip(recipe.onsets, recordings)
             ]
-            + [_samples_until(end, noise_rate) for end in recipe.left_out]
+            + [samples_until(end, noise_rate) for end in recipe.left_out]
         )
 
     noise, noise_rate = read(
@@ -71,11 +63,6 @@ def mix_recipe(recipe: MixtureRecipe, read: Reader = read_recording) -> np.ndarr
         noise = start_at(noise, int(recipe.noise.start * noise_rate), needed)
     noise = scale(fit_noise(noise, needed, noise_rate), recipe.noise.gain)
     return add_up(parts, starts, n, resample(noise, noise_rate, rate))
-
-
-def _samples_until(seconds: float, rate: int) -> int:
-    # 1.5 samples need 2, but 1.0000001 samples are 1.
-    return ceil(seconds * rate - 1e-3)
 
 
 def render(recipe: MixtureRecipe, read: Reader = read_recording) -> np.ndarray:

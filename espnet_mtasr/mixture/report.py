@@ -2,80 +2,12 @@
 
 import statistics
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, Mapping, Optional, Sequence
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.describe import Mixture
 from espnet_mtasr.mixture.mixing import all_at_once, overlap_ratio
-from espnet_mtasr.mixture.recipe import MixtureRecipe
 from espnet_mtasr.text.sot import join_sot
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """A generated mixture; talkers in onset order.
-
-    Attributes:
-        utt: Utterance id.
-        audio: Absolute path of its recording.
-        talkers: Names.
-        texts: Lower case; () if the recording cuts words.
-        intervals: (onset, end) of each talker in seconds.
-        recipe: What it is made of; None if that isn't known.
-    """
-
-    utt: str
-    audio: str
-    talkers: Tuple[str, ...]
-    texts: Tuple[str, ...]
-    intervals: Tuple[Tuple[float, float], ...]
-    recipe: Optional[MixtureRecipe] = None
-
-    @property
-    def seconds(self) -> float:
-        """How long the recording is."""
-        if self.recipe is not None:
-            return self.recipe.seconds
-        return max(end for _, end in self.intervals)
-
-    @property
-    def gaps(self) -> List[float]:
-        """Seconds between each onset and the next."""
-        onsets = [start for start, _ in self.intervals]
-        return [b - a for a, b in zip(onsets, onsets[1:])]
-
-
-def check_mixture(mixture: Mixture) -> None:
-    """Check one mixture before audio is made of it.
-
-    Talkers may all begin at 0, as in stock LibriMix, which has no order of onsets; else
-    no two may begin at one time.
-
-    Raises:
-        UserError: a talker stands twice, onsets are not sorted or not distinct, a text
-            is empty, or a talker begins after the end of a cut recording.
-    """
-    if len(set(mixture.talkers)) < len(mixture.talkers):
-        raise UserError(
-            f"{mixture.utt}: talkers {', '.join(mixture.talkers)} do not differ; drop "
-            f"the mixture from its metadata"
-        )
-    if any(gap < 0 for gap in mixture.gaps):
-        raise UserError(f"{mixture.utt}: onsets are not sorted: {mixture.intervals}")
-    if 0 in mixture.gaps and any(start != 0 for start, _ in mixture.intervals):
-        onsets = ", ".join(f"{start:g}" for start, _ in mixture.intervals)
-        raise UserError(
-            f"{mixture.utt}: two talkers begin at one time (onsets {onsets} s); give "
-            f"them different onsets, or all 0 for stock LibriMix"
-        )
-    if any(end <= start for start, end in mixture.intervals):
-        raise UserError(
-            f"{mixture.utt}: a talker begins after the end of the first to end "
-            f"({mixture.seconds:g} s); drop the mixture or use --mode max"
-        )
-    if not all(mixture.texts):
-        raise UserError(
-            f"{mixture.utt}: a talker has no words; drop it from its metadata"
-        )
 
 
 def check_length(mixture: Mixture, rate: int) -> None:

@@ -8,16 +8,16 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Dict, List, Mapping, Tuple, Union
 
+from espnet_mtasr.data.audio_check import check_audio
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.audio_check import check_audio
-from espnet_mtasr.mixture.on_the_fly import (
+from espnet_mtasr.mixture.recipe import (
     Header,
+    MixtureRecipe,
     num_samples,
-    parse_line,
+    parse_recipes,
     recordings_of,
 )
-from espnet_mtasr.mixture.progress import progress
-from espnet_mtasr.mixture.recipe import MixtureRecipe
+from espnet_mtasr.progress import progress
 
 SECONDS_ERROR = 1e-4
 
@@ -66,10 +66,7 @@ def format_recipes(
     Raises:
         UserError: a line of `utt2mixture` is no recipe, or has another rate.
     """
-    recipes = {
-        utt: parse_line(line, f"{source}/utt2mixture: {utt}")
-        for utt, line in tables["utt2mixture"].items()
-    }
+    recipes = parse_recipes(tables["utt2mixture"], source / "utt2mixture")
     for utt, recipe in recipes.items():
         if recipe.rate != fs:
             raise UserError(

@@ -13,10 +13,10 @@ from typing import Dict, List, Tuple, Union
 
 import numpy as np
 
+from espnet_mtasr.data.audio_check import AudioInfo, check_audio
+from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.audio_check import AudioInfo, check_audio
-from espnet_mtasr.mixture.data_dir import read_table
-from espnet_mtasr.mixture.on_the_fly import parse_line, recordings_of
+from espnet_mtasr.mixture.recipe import parse_recipe, recordings_of
 from espnet_mtasr.mixture.render import render
 
 SOUND = "sound"
@@ -45,7 +45,7 @@ class Speech:
             UserError: not readable.
         """
         if self.kind == RECIPE:
-            return render(parse_line(self.value, "utt2mixture"))
+            return render(parse_recipe(self.value, "utt2mixture"))
         if self.kind == ARCHIVE:
             return self._read_archive("")[1]
         import soundfile
@@ -62,7 +62,7 @@ class Speech:
             UserError: a recording is missing or unfit, see `check_audio`.
         """
         if self.kind == RECIPE:
-            recipe = parse_line(self.value, whose)
+            recipe = parse_recipe(self.value, whose)
             for path in recordings_of(recipe):
                 _check_source(path)
             length = round(recipe.seconds * recipe.rate)
@@ -76,7 +76,7 @@ class Speech:
     def files(self) -> List[str]:
         """Return the files that the speech is read from."""
         if self.kind == RECIPE:
-            return recordings_of(parse_line(self.value, "utt2mixture"))
+            return recordings_of(parse_recipe(self.value, "utt2mixture"))
         if self.kind == ARCHIVE:
             return [self.value.rpartition(":")[0]]
         return [self.value]

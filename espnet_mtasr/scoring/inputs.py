@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Union
 
+from espnet_mtasr.data.tables import check_same_ids, check_sot_text, read_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import check_same_ids, check_sot_text, read_table
 from espnet_mtasr.scoring.error_counts import MAX_STREAMS
 from espnet_mtasr.text.sot import SC, split_sot
 

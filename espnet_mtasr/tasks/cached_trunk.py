@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import List
 
 from espnet_mtasr.asr.trunk_cache import AGAIN, open_cache, split_line
+from espnet_mtasr.data.tables import check_same_ids, read_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import check_same_ids, read_table
 from espnet_mtasr.mixture.speech_list import Speech, lists_recipes, read_speech_list
 from espnet_mtasr.tasks.options import is_part
 

@@ -14,8 +14,8 @@ from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions
 from espnet2.utils.types import float_or_none
 
+from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import read_table
 from espnet_mtasr.text.sot import count_talkers
 from espnet_mtasr.train.batches import AudioBatchSampler
 

@@ -8,10 +8,10 @@ from espnet2.train.preprocessor import CommonPreprocessor
 from espnet_mtasr.asr.flat_start import place_evenly
 from espnet_mtasr.asr.trunk_cache import read_line
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer, read_recipes
-from espnet_mtasr.mixture.on_the_fly import SourceCache, parse_line
-from espnet_mtasr.mixture.recipe import MixtureRecipe
+from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer
+from espnet_mtasr.mixture.recipe import MixtureRecipe, parse_recipe, read_recipes
 from espnet_mtasr.mixture.render import render
+from espnet_mtasr.mixture.source_cache import SourceCache
 from espnet_mtasr.mixture.speech_list import is_recipe
 from espnet_mtasr.text.sot import join_sot, split_sot
 
@@ -92,7 +92,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         speech = data.get(self.speech_name)
         recipe = self._recipe_of.get(uid)
         if isinstance(speech, str) and is_recipe(speech):
-            recipe = parse_line(speech, f"utt2mixture: {uid}")
+            recipe = parse_recipe(speech, f"utt2mixture: {uid}")
             data[self.speech_name] = render(recipe, self._sources.read)
         elif isinstance(speech, dict):
             recipe, texts = self._mixer.draw(uid, self.epoch)

@@ -7,8 +7,8 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import MixtureHypothesis
-from espnet_mtasr.mixture.progress import progress
 from espnet_mtasr.mixture.speech_list import read_speech_list
+from espnet_mtasr.progress import progress
 from espnet_mtasr.scoring.calibration_error import expected_calibration_error
 from espnet_mtasr.scoring.inputs import read_references
 from espnet_mtasr.scoring.word_matches import match_words

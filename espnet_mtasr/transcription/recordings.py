@@ -11,8 +11,8 @@ from typing import Dict, List, NamedTuple, Sequence
 
 import numpy as np
 
+from espnet_mtasr.data.audio import resample
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.mixing import resample
 
 STANDARD_INPUT = "-"
 

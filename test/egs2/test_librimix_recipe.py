@@ -13,7 +13,7 @@ from helpers.librimix_mirror import make_librimix_mirror
 from helpers.recipe_copy import call, copy_recipe, write_script
 from helpers.tiny_models import make_tiny_llm, make_tiny_wavlm
 
-from espnet_mtasr.mixture.data_dir import read_table
+from espnet_mtasr.data.tables import read_table
 
 SETS = ["test_libri2mix_clean", "test_libri3mix_noisy"]
 N_MIXTURES = 3

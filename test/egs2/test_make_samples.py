@@ -7,8 +7,8 @@ import pytest
 import soundfile
 from helpers.recipe_copy import MINI
 
+from espnet_mtasr.data.tables import write_data_dir
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import write_data_dir
 from espnet_mtasr.text.sot import split_sot
 
 

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from helpers.tiny_corpus import make_tiny_corpus
 
-from espnet_mtasr.mixture.data_dir import read_data_dir
+from espnet_mtasr.data.tables import read_data_dir
 
 REPO = Path(__file__).parents[2]
 RECIPE = REPO / "egs2" / "mini_librimix" / "mtasr1"

@@ -13,7 +13,7 @@ import torch
 from helpers import recipe_copy
 from helpers.tiny_corpus import make_tiny_corpus
 
-from espnet_mtasr.mixture.data_dir import read_table
+from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.text.sot import split_sot
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ import pytest
 from helpers.recipe_copy import call, copy_recipe
 from helpers.tiny_corpus import make_tiny_corpus
 
-from espnet_mtasr.mixture.data_dir import read_table
+from espnet_mtasr.data.tables import read_table
 
 ONE_EPOCH = "--max_epoch 1 --batch_size 4 --num_workers 2 --use_tensorboard false"
 SETS = ["test_mini2mix_clean", "test_mini3mix_noisy"]

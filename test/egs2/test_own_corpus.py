@@ -22,7 +22,7 @@ from helpers.tiny_data import write_config
 from helpers.tiny_models import make_tiny_llm
 
 from espnet_mtasr.bin.check_config import main as check_config
-from espnet_mtasr.mixture.data_dir import read_table
+from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.text.sot import split_sot
 
 # Added to commands of the page.

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from helpers.own_corpus import RECIPE, make_own_corpus, write_tone
 
+from espnet_mtasr.corpora.librispeech import scan_corpus
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.corpus import scan_corpus
 
 SETS = ("train", "dev", "test")
 

@@ -4,13 +4,13 @@ import doctest
 
 import pytest
 
+from espnet_mtasr import progress
 from espnet_mtasr.asr import (
     ctc_alignment,
     ctc_beam_search,
     flat_start,
     serialized_ctc,
 )
-from espnet_mtasr.mixture import progress
 from espnet_mtasr.model_zoo import hub, model_files
 from espnet_mtasr.scoring import calibration_error, word_matches
 from espnet_mtasr.text import sot

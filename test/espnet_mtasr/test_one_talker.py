@@ -20,7 +20,7 @@ from helpers.tiny_models import (
 )
 
 from espnet_mtasr.bin import check_alignable, mtasr_inference, mtasr_score, mtasr_train
-from espnet_mtasr.mixture.data_dir import read_data_dir, read_table
+from espnet_mtasr.data.tables import read_data_dir, read_table
 
 COUNTS = ["1", "2", "3"]
 

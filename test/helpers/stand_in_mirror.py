@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from espnet_mtasr.mixture.download.archives import LIBRIMIX_COMMIT
+from espnet_mtasr.corpora.download.archives import LIBRIMIX_COMMIT
 
 SUBSETS = ("dev-clean", "test-clean", "train-clean-100", "train-clean-360")
 LIBRIMIX_ZIP = f"LibriMix-{LIBRIMIX_COMMIT}.zip"

@@ -8,7 +8,7 @@ import soundfile
 import yaml
 from helpers.tiny_models import CHARACTERS, LORA
 
-from espnet_mtasr.mixture.data_dir import write_table
+from espnet_mtasr.data.tables import write_table
 
 TEXTS = [
     "had had <sc> a b",

@@ -90,7 +90,7 @@ def make_lists(root: Path, args: argparse.Namespace) -> None:
     import soundfile
 
     from espnet_mtasr.bin import make_token_list
-    from espnet_mtasr.mixture.data_dir import write_table
+    from espnet_mtasr.data.tables import write_table
     from espnet_mtasr.text.sot import join_sot
 
     grammar, rng = load_grammar(), random.Random(0)

@@ -89,7 +89,7 @@ def loading(
     import torch
     from espnet2.train.dataset import ESPnetDataset
 
-    from espnet_mtasr.mixture.data_dir import read_table
+    from espnet_mtasr.data.tables import read_table
     from espnet_mtasr.train.preprocessor import MTASRPreprocessor
 
     name, kind = speech.split(",")
@@ -129,7 +129,7 @@ def training_steps(data: Path, args: argparse.Namespace) -> Callable[[], None]:
     """
     import soundfile
 
-    from espnet_mtasr.mixture.data_dir import read_table
+    from espnet_mtasr.data.tables import read_table
     from tools.bench.training import full_size_step, mini_step
 
     recordings = read_table(data / "wav.scp").values()

@@ -139,7 +139,7 @@ def load_waves(args: argparse.Namespace) -> List:
 
 def read_set(folder: Path, most: Optional[int]) -> "tuple[List, List[List[str]]]":
     """Waveforms `(N,)` of a data directory, and the texts of each one's talkers."""
-    from espnet_mtasr.mixture.data_dir import check_same_ids, read_table
+    from espnet_mtasr.data.tables import check_same_ids, read_table
     from espnet_mtasr.mixture.speech_list import read_speech_list
     from espnet_mtasr.text.sot import split_sot
 

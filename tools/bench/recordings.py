@@ -5,7 +5,7 @@ from typing import Dict, Sequence
 
 import numpy as np
 
-from espnet_mtasr.mixture.data_dir import read_table
+from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.transcription.recordings import (
     Source,
     find_recordings,

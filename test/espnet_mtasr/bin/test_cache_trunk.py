@@ -11,8 +11,8 @@ from helpers.tiny_models import make_tiny_llm, make_tiny_wavlm
 
 from espnet_mtasr.asr.trunk_cache import TrunkCache
 from espnet_mtasr.bin import cache_trunk, check_config, mtasr_train
+from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError, run_command_line
-from espnet_mtasr.mixture.data_dir import read_table, write_table
 
 NAMES = ("wav.scp", "text", "utt2category", "speech_shape", "text_shape")
 

@@ -5,8 +5,8 @@ import yaml
 from helpers.tiny_models import CHARACTERS, HOP, make_tiny_wavlm
 
 from espnet_mtasr.bin.check_alignable import main
+from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import read_table, write_table
 
 # Text, and frames of 20 ms: as many as the hungrier talker's characters, and one more
 # for each repeat.

@@ -22,9 +22,9 @@ from helpers.stand_in_mirror import (
 )
 
 from espnet_mtasr.bin.download_corpora import main
+from espnet_mtasr.corpora.download import corpora, unpack
+from espnet_mtasr.corpora.download.archives import ARCHIVES
 from espnet_mtasr.errors import run_command_line
-from espnet_mtasr.mixture.download import corpora, unpack
-from espnet_mtasr.mixture.download.archives import ARCHIVES
 
 QUICK = ["--retries", "1", "--retry_wait", "0.01", "--timeout", "5"]
 DEV = "LibriSpeech/dev-clean"

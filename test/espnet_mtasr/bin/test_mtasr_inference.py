@@ -15,10 +15,10 @@ from helpers.tiny_inference import noises, save_tiny_model
 from helpers.tiny_models import make_tiny_llm
 
 from espnet_mtasr.bin import mtasr_inference
+from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.inference_llm import Speech2TextLLM
-from espnet_mtasr.mixture.data_dir import read_table
 
 ROOT = Path(__file__).resolve().parents[3]
 LENGTHS = {"a": 9000, "b": 4000, "c": 100, "d": 7001}

@@ -9,8 +9,8 @@ from helpers.tiny_inference import noises, save_tiny_model
 from helpers.tiny_models import make_tiny_llm
 
 from espnet_mtasr.bin.mtasr_perplexity import main
+from espnet_mtasr.data.tables import write_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import write_table
 from espnet_mtasr.tasks.mtasr import MTASRTask
 
 TEXTS = {

@@ -4,15 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet_mtasr.data.tables import write_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import write_table
-from espnet_mtasr.mixture.dynamic import (
-    AudioCache,
-    DynamicMixer,
-    read_mixer,
-    read_recipes,
-)
-from espnet_mtasr.mixture.recipe import MixtureRecipe, Noise, Source, parse_recipe
+from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer
+from espnet_mtasr.mixture.recipe import MixtureRecipe, Noise, Source, read_recipes
 
 RATE = 16000
 
@@ -129,34 +124,6 @@ def test_peaks_are_held_under_0_9(recordings):
     assert np.abs(mixture).max() == pytest.approx(0.9)
 
 
-def test_faster_is_shorter_and_higher(tmp_path):
-    tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
-    soundfile.write(tmp_path / "t.wav", tone, RATE, "PCM_16")
-    samples = AudioCache(10).read(str(tmp_path / "t.wav"), RATE, 1.25)
-    assert len(samples) == RATE * 4 // 5
-    spectrum = np.abs(np.fft.rfft(samples))
-    assert spectrum.argmax() / len(samples) * RATE == pytest.approx(1250, abs=3)
-
-
-def test_the_cache_forgets_what_was_not_used_for_longest(recordings, monkeypatch):
-    loads = []
-    load = AudioCache._load
-
-    def watched(path, rate, speed):
-        loads.append(path[-5])
-        return load(path, rate, speed)
-
-    monkeypatch.setattr(AudioCache, "_load", staticmethod(watched))
-    cache = AudioCache(0.05)  # 32 kB for a, 16 kB for b
-    for name in "abab":
-        cache.read(f"{recordings}/{name}.wav", RATE)
-    assert loads == ["a", "b"]
-    cache.read(f"{recordings}/a.wav", 8000)  # another recording, 16 kB
-    cache.read(f"{recordings}/b.wav", RATE)
-    cache.read(f"{recordings}/a.wav", RATE)
-    assert loads == ["a", "b", "a", "a"]
-
-
 def test_recipes_survive_being_written(tmp_path):
     recipes, texts = make_set(4)
     write_table(tmp_path / "m", {utt: r.to_line() for utt, r in recipes.items()})
@@ -168,23 +135,3 @@ def test_recipes_survive_being_written(tmp_path):
     write_table(tmp_path / "text", {u: " <sc> ".join(t) for u, t in texts.items()})
     with pytest.raises(UserError, match="u001 has 1 texts, .* has 3 sources"):
         read_mixer(tmp_path / "m", tmp_path / "text")
-
-
-@pytest.mark.parametrize(
-    "fields, message",
-    [
-        ({}, "no recipe of a mixture"),
-        ({"sources": [{"path": "a"}], "onsets": [0], "rate": 8}, "no recipe"),
-        ({"sources": [], "onsets": [], "rate": 8}, "0 sources, 0 onsets"),
-        ({"sources": [], "onsets": ["x"], "rate": 8}, "no recipe of a mixture"),
-    ],
-)
-def test_what_is_no_recipe(fields, message):
-    with pytest.raises(UserError, match=f"^f: u: {message}"):
-        parse_recipe(fields, "f: u")
-
-
-def test_a_line_that_is_no_json(tmp_path):
-    (tmp_path / "m").write_text("u {oops\n")
-    with pytest.raises(UserError, match="m: u: no JSON"):
-        read_recipes(tmp_path / "m")

@@ -6,11 +6,13 @@ import soundfile
 from helpers.tiny_corpus import make_tiny_corpus
 
 from espnet_mtasr.bin.simulate import main
+from espnet_mtasr.data.tables import read_data_dir
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import read_data_dir
-from espnet_mtasr.mixture.dynamic import read_mixer, read_recipes
+from espnet_mtasr.mixture.describe import Mixture
+from espnet_mtasr.mixture.dynamic import read_mixer
 from espnet_mtasr.mixture.metadata import MixtureRow, write_metadata
-from espnet_mtasr.mixture.report import Mixture, format_report, summarize
+from espnet_mtasr.mixture.recipe import read_recipes
+from espnet_mtasr.mixture.report import format_report, summarize
 
 A = "test-clean/11/7/11-7-0002.flac"
 B = "test-clean/12/7/12-7-0002.flac"

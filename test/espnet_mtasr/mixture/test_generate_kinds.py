@@ -9,11 +9,11 @@ from helpers.tiny_corpus import make_tiny_corpus
 from scipy.signal import resample_poly
 
 from espnet_mtasr.bin.simulate import main
+from espnet_mtasr.data.tables import read_data_dir, read_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import read_data_dir, read_table
-from espnet_mtasr.mixture.dynamic import read_mixer, read_recipes
+from espnet_mtasr.mixture.dynamic import read_mixer
 from espnet_mtasr.mixture.metadata import MixtureRow, write_metadata
-from espnet_mtasr.mixture.recipe import Noise
+from espnet_mtasr.mixture.recipe import Noise, read_recipes
 from espnet_mtasr.mixture.render import render
 
 # 0.6, 0.9 and 1.2 s.

@@ -12,8 +12,8 @@ from helpers.tiny_corpus import make_tiny_corpus
 from scipy.signal import resample_poly
 
 from espnet_mtasr.bin.simulate import main
-from espnet_mtasr.mixture.data_dir import read_table
-from espnet_mtasr.mixture.dynamic import read_recipes
+from espnet_mtasr.data.tables import read_table
+from espnet_mtasr.mixture.recipe import read_recipes
 from espnet_mtasr.mixture.render import render
 
 A = "test-clean/11/7/11-7-0002.flac"

@@ -8,8 +8,8 @@ import soundfile
 from helpers.tiny_corpus import make_tiny_corpus
 
 from espnet_mtasr.bin.simulate import main
+from espnet_mtasr.data.tables import read_data_dir
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import read_data_dir
 from espnet_mtasr.mixture.librispeechmix import read_librispeechmix
 
 TALKERS = {

@@ -9,11 +9,12 @@ import soundfile
 from helpers.tiny_corpus import make_tiny_corpus
 
 from espnet_mtasr.bin.make_mixture_metadata import main
+from espnet_mtasr.corpora.librispeech import Utterance
+from espnet_mtasr.data.audio import read_audio
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.corpus import Utterance
 from espnet_mtasr.mixture.make_metadata import draw_combinations, measure
 from espnet_mtasr.mixture.metadata import read_metadata
-from espnet_mtasr.mixture.mixing import mix, read_audio
+from espnet_mtasr.mixture.mixing import mix
 
 
 def utterances(n_talkers, n_utts, text=None):

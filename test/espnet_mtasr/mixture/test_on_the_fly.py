@@ -9,20 +9,21 @@ from helpers.tiny_corpus import make_tiny_corpus
 
 from espnet_mtasr.bin.prepare_data import main as prepare
 from espnet_mtasr.bin.simulate import main as simulate
+from espnet_mtasr.data.audio import read_recording
+from espnet_mtasr.data.tables import read_data_dir, read_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture import on_the_fly
-from espnet_mtasr.mixture.data_dir import read_data_dir, read_table
 from espnet_mtasr.mixture.metadata import MixtureRow, write_metadata
-from espnet_mtasr.mixture.mixing import read_recording
-from espnet_mtasr.mixture.on_the_fly import (
-    SourceCache,
+from espnet_mtasr.mixture.recipe import (
+    MixtureRecipe,
+    Noise,
+    Source,
     at_speed,
     num_samples,
-    parse_line,
+    parse_recipe,
     recordings_of,
 )
-from espnet_mtasr.mixture.recipe import MixtureRecipe, Noise, Source
 from espnet_mtasr.mixture.render import render
+from espnet_mtasr.mixture.source_cache import SourceCache
 from espnet_mtasr.train.preprocessor import MTASRPreprocessor
 
 SUBSET = "test-clean"
@@ -77,7 +78,7 @@ def test_samples_are_those_of_the_recording(tmp_path, own_rate, rate, audio_form
         for utt, path in tables["wav.scp"].items():
             wanted, _ = soundfile.read(path, dtype="float32")
             assert (wanted == -1.0).any()
-            recipe = parse_line(tables["utt2mixture"][utt], utt)
+            recipe = parse_recipe(tables["utt2mixture"][utt], utt)
             for read in (read_recording, cache.read, cache.read):
                 made = render(recipe, read)
                 assert made.dtype == np.float32
@@ -142,36 +143,7 @@ def test_speed_of_a_recipe(tmp_path, speed, own_rate, rate):
     assert faster.onsets == (0.0, 0.45 / speed)
     assert faster.noise.speed == speed
     assert at_speed(recipe, 1.0) == recipe
-    assert parse_line(faster.to_line(), "u") == faster
-
-
-def test_the_cache_forgets_what_was_not_used_for_longest(tmp_path, monkeypatch):
-    for name in "abc":
-        soundfile.write(tmp_path / f"{name}.wav", np.full(8000, 0.1), 16000, "PCM_16")
-    loads = []
-
-    def watched(path, speed):
-        loads.append(path[-5])
-        return read_recording(path, speed)
-
-    monkeypatch.setattr(on_the_fly, "read_recording", watched)
-    cache = SourceCache(0.04)  # 16 kB each
-    for name in "ababcab":
-        samples, rate = cache.read(f"{tmp_path}/{name}.wav")
-        assert rate == 16000 and len(samples) == 8000
-    assert loads == list("abcab")
-    part, _ = cache.read(f"{tmp_path}/a.wav", needed=lambda rate: rate // 4)
-    assert len(part) == 4000 and len(cache.read(f"{tmp_path}/a.wav")[0]) == 8000
-    none = SourceCache(0)
-    for _ in range(2):
-        none.read(f"{tmp_path}/a.wav")
-    assert loads == list("abcabaa")
-
-
-@pytest.mark.parametrize("megabytes", [-1, "many", None, float("nan")])
-def test_no_size_of_a_cache(megabytes):
-    with pytest.raises(UserError, match="cache_megabytes: .*: give a number from 0"):
-        SourceCache(megabytes)
+    assert parse_recipe(faster.to_line(), "u") == faster
 
 
 @pytest.mark.parametrize("nj", [1, 2])
@@ -259,7 +231,7 @@ def test_speed_perturbation(tmp_path, capsys):
     assert not [*(root / "data" / "sp").rglob("*.flac")]
     original = read_data_dir(folder)["utt2mixture"]
     assert tables["utt2mixture"]["x_noisy_m1"] == original["x_noisy_m1"]
-    faster = parse_line(tables["utt2mixture"]["sp1.1-x_noisy_m1"], "u")
+    faster = parse_recipe(tables["utt2mixture"]["sp1.1-x_noisy_m1"], "u")
     assert {s.speed for s in faster.sources} == {1.1}
     starts = [f"{onset:.4f}" for onset in faster.onsets]
     assert tables["onsets"]["sp1.1-x_noisy_m1"].split() == starts

@@ -5,9 +5,9 @@ import pytest
 import soundfile
 
 from espnet_mtasr.bin.prepare_data import main
+from espnet_mtasr.data.audio_check import check_audio
+from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.audio_check import check_audio
-from espnet_mtasr.mixture.data_dir import read_table
 
 
 def tone(seconds, rate=16000, hertz=440.0):

@@ -5,7 +5,13 @@ import json
 import pytest
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.recipe import MixtureRecipe, Noise, Source, parse_recipe
+from espnet_mtasr.mixture.recipe import (
+    MixtureRecipe,
+    Noise,
+    Source,
+    parse_recipe,
+    read_recipes,
+)
 
 SOURCES = (Source("/a.flac", 0.5, "11", 2.0), Source("/b.flac", 0.25, "12", 3.0))
 
@@ -14,7 +20,7 @@ def test_round_trip_of_every_field():
     recipe = MixtureRecipe(
         SOURCES[:1], (0.5,), Noise("/n.wav", 0.1, 2.0, 0.8), 8000, "min", (1.25, 3.5)
     )
-    assert parse_recipe(json.loads(recipe.to_line()), "u") == recipe
+    assert parse_recipe(recipe.to_line(), "u") == recipe
 
 
 def test_a_line_of_before_modes_is_readable_and_not_longer_now():
@@ -24,7 +30,7 @@ def test_a_line_of_before_modes_is_readable_and_not_longer_now():
         ' "onsets": [0.0, 1.0], "noise": {"path": "/n.wav", "gain": 0.1},'
         ' "rate": 16000}'
     )
-    recipe = parse_recipe(json.loads(line), "u")
+    recipe = parse_recipe(line, "u")
     assert recipe == MixtureRecipe(SOURCES, (0.0, 1.0), Noise("/n.wav", 0.1))
     assert recipe.to_line() == line
 
@@ -41,4 +47,24 @@ def test_length(mode, left_out, seconds):
 def test_an_unknown_mode():
     fields = json.loads(MixtureRecipe(SOURCES, (0.0, 1.0)).to_line())
     with pytest.raises(UserError, match="u: mode 'mean': choose one of"):
-        parse_recipe({**fields, "mode": "mean"}, "u")
+        parse_recipe(json.dumps({**fields, "mode": "mean"}), "u")
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({}, "no recipe of a mixture"),
+        ({"sources": [{"path": "a"}], "onsets": [0], "rate": 8}, "no recipe"),
+        ({"sources": [], "onsets": [], "rate": 8}, "0 sources, 0 onsets"),
+        ({"sources": [], "onsets": ["x"], "rate": 8}, "no recipe of a mixture"),
+    ],
+)
+def test_what_is_no_recipe(fields, message):
+    with pytest.raises(UserError, match=f"^f: u: {message}"):
+        parse_recipe(json.dumps(fields), "f: u")
+
+
+def test_a_line_that_is_no_json(tmp_path):
+    (tmp_path / "m").write_text("u {oops\n")
+    with pytest.raises(UserError, match="m: u: no JSON"):
+        read_recipes(tmp_path / "m")

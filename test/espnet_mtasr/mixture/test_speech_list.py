@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from espnet_mtasr.asr.trunk_cache import audio_hash, speech_hash
+from espnet_mtasr.data.tables import write_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import write_table
 from espnet_mtasr.mixture.recipe import MixtureRecipe, Noise, Source
 from espnet_mtasr.mixture.speech_list import (
     Speech,

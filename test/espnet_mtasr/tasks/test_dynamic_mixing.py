@@ -10,8 +10,8 @@ from helpers.tiny_data import phase_config, write_config
 from helpers.tiny_models import CHARACTERS, make_tiny_llm, make_tiny_wavlm
 
 from espnet_mtasr.bin.mtasr_train import get_parser
+from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import read_table, write_table
 from espnet_mtasr.mixture.recipe import MixtureRecipe, Source
 from espnet_mtasr.tasks.mtasr import MTASRTask
 

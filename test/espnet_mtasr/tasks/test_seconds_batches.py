@@ -13,8 +13,8 @@ from helpers.tiny_data import (
 from helpers.tiny_models import make_tiny_llm, make_tiny_wavlm
 
 from espnet_mtasr.bin.mtasr_train import get_parser, main
+from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import read_table, write_table
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.tasks.seconds_batches import read_samples, read_talker_counts
 

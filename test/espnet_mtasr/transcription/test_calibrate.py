@@ -8,8 +8,8 @@ import soundfile
 from helpers.tiny_inference import noises, save_tiny_model
 
 from espnet_mtasr.bin.calibrate import main
+from espnet_mtasr.data.tables import write_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import write_table
 from espnet_mtasr.scoring.calibration_error import expected_calibration_error
 from espnet_mtasr.scoring.word_matches import match_words
 from espnet_mtasr.transcription.calibrate import (

@@ -28,7 +28,7 @@ from grammar import draw_sentences
 from talkers import TALKERS, Talker
 
 from espnet_mtasr.errors import UserError, run_command_line
-from espnet_mtasr.mixture.progress import progress
+from espnet_mtasr.progress import progress
 
 RATE = 16000
 MIN_TALKERS = {"train-clean-100": 12, "dev-clean": 4, "test-clean": 4}

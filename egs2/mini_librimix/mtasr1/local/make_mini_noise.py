@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import List, Optional, Sequence
 
+from espnet_mtasr.data.audio import read_audio
 from espnet_mtasr.errors import UserError, run_command_line
-from espnet_mtasr.mixture.mixing import read_audio
 
 RATE = 16000
 RMS = 10 ** (-32 / 20)

@@ -30,9 +30,9 @@ from make_mini_librispeech import (
 )
 from talkers import Talker
 
+from espnet_mtasr.corpora.librispeech import scan_corpus
 from espnet_mtasr.errors import run_command_line
-from espnet_mtasr.mixture.corpus import scan_corpus
-from espnet_mtasr.mixture.progress import progress
+from espnet_mtasr.progress import progress
 
 # Folders of the corpus, and whose talkers speak there.
 SUBSETS = {"dev-placed": "dev-clean", "test-placed": "test-clean"}

@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Sequence
 
+from espnet_mtasr.data.tables import read_data_dir
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
-from espnet_mtasr.mixture.data_dir import read_data_dir
 
 # Talker count and noise of each sample. Clean and noisy sets hold the same mixtures in
 # the same order, so the three of a count come from three places.

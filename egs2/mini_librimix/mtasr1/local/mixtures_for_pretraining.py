@@ -11,9 +11,9 @@ from typing import Dict, List, Sequence, Union
 import numpy as np
 from train_split import by_talker
 
+from espnet_mtasr.corpora.librispeech import Utterance
+from espnet_mtasr.data.audio import INT16, read_audio, to_int16
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.corpus import Utterance
-from espnet_mtasr.mixture.mixing import INT16, read_audio, to_int16
 
 RATE = 16000
 

@@ -41,9 +41,9 @@ from transformers import WavLMConfig, WavLMModel
 
 from espnet_mtasr.asr.encoder.wavlm import receptive_field
 from espnet_mtasr.asr.padding import valid_mask
+from espnet_mtasr.corpora.librispeech import Utterance
+from espnet_mtasr.data.audio import read_audio
 from espnet_mtasr.errors import UserError, run_command_line
-from espnet_mtasr.mixture.corpus import Utterance
-from espnet_mtasr.mixture.mixing import read_audio
 from espnet_mtasr.tasks.precision import flush_denormals
 
 MAX_TALKERS = 3

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
-from espnet_mtasr.mixture.corpus import Utterance, scan_corpus
+from espnet_mtasr.corpora.librispeech import Utterance, scan_corpus
 
 
 def read_train_split(

@@ -201,7 +201,7 @@ def _check_id(recording: Recording, others: Dict[str, Recording]) -> None:
 
 
 def _problem(recording: Recording) -> Optional[str]:
-    from espnet_mtasr.mixture.audio_check import check_audio
+    from espnet_mtasr.data.audio_check import check_audio
 
     try:
         check_audio(recording.audio)
@@ -214,7 +214,7 @@ def without_bad_audio(
     recordings: Sequence[Recording], nj: int
 ) -> Tuple[List[Recording], List[str]]:
     """Leave out recordings that cannot be read, and say which."""
-    from espnet_mtasr.mixture.progress import progress
+    from espnet_mtasr.progress import progress
 
     with ProcessPoolExecutor(max(1, nj)) as pool:
         problems = pool.map(_problem, recordings, chunksize=64)
@@ -299,7 +299,7 @@ def make_layout(
     recordings: Sequence[Recording], split: Dict[str, str], out: Path
 ) -> None:
     """Make the folders of all three sets; `out` appears whole."""
-    from espnet_mtasr.mixture.progress import progress
+    from espnet_mtasr.progress import progress
 
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
 
-from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.download import check, fetch, unpack
-from espnet_mtasr.mixture.download.archives import (
+from espnet_mtasr.corpora.download import check, fetch, unpack
+from espnet_mtasr.corpora.download.archives import (
     ARCHIVES,
     CORPORA,
     Archive,
     is_local,
     sources_of,
 )
-from espnet_mtasr.mixture.download.fetch import Patience, SourceError
-from espnet_mtasr.mixture.download.meter import format_bytes
+from espnet_mtasr.corpora.download.fetch import Patience, SourceError
+from espnet_mtasr.corpora.download.meter import format_bytes
+from espnet_mtasr.errors import UserError
 
 
 @dataclass(frozen=True)

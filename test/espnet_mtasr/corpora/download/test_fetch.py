@@ -9,9 +9,8 @@ import subprocess
 import pytest
 from helpers.stand_in_mirror import serve
 
-from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.download import fetch as fetch_module
-from espnet_mtasr.mixture.download.fetch import (
+from espnet_mtasr.corpora.download import fetch as fetch_module
+from espnet_mtasr.corpora.download.fetch import (
     Patience,
     Remote,
     SourceError,
@@ -20,6 +19,7 @@ from espnet_mtasr.mixture.download.fetch import (
     part_of,
     probe,
 )
+from espnet_mtasr.errors import UserError
 
 QUICK = Patience(retries=1, wait=0.01, timeout=5)
 ONCE = Patience(retries=0, wait=0.01, timeout=5)

@@ -6,7 +6,7 @@ Folders and a few files are looked at, not every recording: this runs each time.
 from pathlib import Path
 from typing import List, Optional, Sequence
 
-from espnet_mtasr.mixture.corpus import AUDIO_SUFFIXES
+from espnet_mtasr.corpora.librispeech import AUDIO_SUFFIXES
 
 # LibriSpeech's paper, table 1.
 NUM_TALKERS = {

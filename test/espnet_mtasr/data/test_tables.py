@@ -2,14 +2,14 @@
 
 import pytest
 
-from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.data_dir import (
+from espnet_mtasr.data.tables import (
     check_sot_text,
     read_data_dir,
     read_table,
     write_data_dir,
     write_table,
 )
+from espnet_mtasr.errors import UserError
 
 
 def test_tables_survive_writing_and_reading(tmp_path):

@@ -3,7 +3,7 @@
 import time
 from typing import Optional
 
-from espnet_mtasr.mixture.progress import TerminalLine
+from espnet_mtasr.progress import TerminalLine
 
 
 def format_bytes(n: float) -> str:

@@ -3,8 +3,8 @@
 import pytest
 
 from espnet_mtasr.bin.download_corpora import get_parser, request_of
-from espnet_mtasr.mixture.download.archives import ARCHIVES
-from espnet_mtasr.mixture.download.corpora import Step, space_needed
+from espnet_mtasr.corpora.download.archives import ARCHIVES
+from espnet_mtasr.corpora.download.corpora import Step, space_needed
 
 
 def step(part, size, unpacked, folder, sources=("http://x",)):

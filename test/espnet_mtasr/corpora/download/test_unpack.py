@@ -9,10 +9,10 @@ import tarfile
 import pytest
 from helpers.stand_in_mirror import make_tar, make_zip
 
+from espnet_mtasr.corpora.download import unpack as unpack_module
+from espnet_mtasr.corpora.download.archives import Archive
+from espnet_mtasr.corpora.download.unpack import Damaged, unpack, verify
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.download import unpack as unpack_module
-from espnet_mtasr.mixture.download.archives import Archive
-from espnet_mtasr.mixture.download.unpack import Damaged, unpack, verify
 
 TAR = Archive(
     "dev", "c", "dev.tar.gz", inside="L/dev", target="L/dev", beside="L/*.TXT"

@@ -16,9 +16,9 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from espnet_mtasr.data.audio_check import AudioInfo, check_audio
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.audio_check import AudioInfo, check_audio
-from espnet_mtasr.mixture.progress import progress
+from espnet_mtasr.progress import progress
 
 FORMATS = {"flac": "FLAC", "wav": "WAV", "flac.ark": "FLAC"}
 ARCHIVE_SIZE = 200

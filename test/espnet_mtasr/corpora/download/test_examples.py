@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 
-from espnet_mtasr.mixture.download import archives, check, fetch, meter
+from espnet_mtasr.corpora.download import archives, check, fetch, meter
 
 
 @pytest.mark.parametrize("module", [archives, check, fetch, meter])

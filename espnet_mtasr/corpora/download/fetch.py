@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Callable, Iterator, Optional, TypeVar
 
 import espnet_mtasr
+from espnet_mtasr.corpora.download.meter import Meter, format_bytes
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
-from espnet_mtasr.mixture.download.meter import Meter, format_bytes
 
 TRANSIENT_CODES = (408, 425, 429, 500, 502, 503, 504)
 BLOCK = 1 << 18

@@ -13,10 +13,10 @@ from contextlib import closing, suppress
 from pathlib import Path, PurePosixPath
 from typing import Callable, Iterator, Optional
 
+from espnet_mtasr.corpora.download.archives import Archive
+from espnet_mtasr.corpora.download.meter import Meter
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
-from espnet_mtasr.mixture.download.archives import Archive
-from espnet_mtasr.mixture.download.meter import Meter
 
 MARKER = ".complete"
 BLOCK = 1 << 20

@@ -8,9 +8,9 @@ from espnet2.train.dataset import ESPnetDataset
 from espnet2.train.iterable_dataset import IterableESPnetDataset
 
 from espnet_mtasr.bin.prepare_data import main
+from espnet_mtasr.data import audio_format
+from espnet_mtasr.data.tables import read_data_dir, read_table, write_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture import audio_format
-from espnet_mtasr.mixture.data_dir import read_data_dir, read_table, write_table
 from espnet_mtasr.mixture.speech_list import Speech, read_speech_list, speech_entry
 
 

@@ -5,11 +5,11 @@ import sys
 import pytest
 from helpers.terminal import last_screen, run_in_terminal
 
-from espnet_mtasr.mixture.progress import progress, progress_line
+from espnet_mtasr.progress import progress, progress_line
 
 SCRIPT = """
 import time
-from espnet_mtasr.mixture.progress import progress
+from espnet_mtasr.progress import progress
 items = progress(range(4), 4, "a long name of a set: mixtures")
 for _, item in zip("abcd", items):
     time.sleep(0.3)
