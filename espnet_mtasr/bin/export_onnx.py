@@ -56,7 +56,7 @@ def find_files(args: argparse.Namespace) -> Tuple[Path, Path]:
         from espnet_mtasr.model_zoo.model_files import fetch_model
 
         files = fetch_model(args.model)
-        return Path(files["mtasr_train_config"]), Path(files["mtasr_model_file"])
+        return files.mtasr_train_config, files.mtasr_model_file
     model_file = args.mtasr_model_file
     config = args.mtasr_train_config or model_file.parent / "config.yaml"
     options = (("mtasr_model_file", model_file), ("mtasr_train_config", config))
@@ -82,7 +82,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             f"{model_file}: is exported already; name the model that it was made of"
         )
 
-    from espnet_mtasr.onnx_model.export import (
+    from espnet_mtasr.publishing.onnx_export import (
         ABSOLUTE,
         RELATIVE,
         check_free,

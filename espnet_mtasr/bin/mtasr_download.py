@@ -30,8 +30,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 
     found = fetch_model(args.model)
     print(model_name(args.model))
-    print(found["mtasr_train_config"])
-    print(found["mtasr_model_file"])
+    print(found.mtasr_train_config)
+    print(found.mtasr_model_file)
 
 
 if __name__ == "__main__":

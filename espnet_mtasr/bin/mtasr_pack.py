@@ -73,7 +73,7 @@ def read_card_facts(args: argparse.Namespace, folder: Path) -> Dict[str, Any]:
     Raises:
         UserError: one of the files is damaged.
     """
-    from espnet_mtasr.model_zoo.model_card import read_pretrained, read_recipe_entries
+    from espnet_mtasr.publishing.model_card import read_pretrained, read_recipe_entries
 
     facts: Dict[str, Any] = {}
     if args.model_card is not None:
@@ -112,7 +112,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 
     card = read_card_facts(args, config.parent)
 
-    from espnet_mtasr.model_zoo.packing import pack_model
+    from espnet_mtasr.publishing.packing import pack_model
 
     names = pack_model(
         config,

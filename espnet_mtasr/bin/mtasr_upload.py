@@ -58,7 +58,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     if not is_repository_id(args.hf_repo):
         raise UserError(f"--hf_repo {args.hf_repo}: is not formed as owner/name")
     if args.check_access == "true":
-        from espnet_mtasr.model_zoo.uploading import check_access
+        from espnet_mtasr.publishing.uploading import check_access
 
         me = check_access(args.hf_repo)
         print(f"{args.hf_repo}: {me['name']} may write to it")
@@ -68,7 +68,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             f"--packed_model {args.packed_model}: no such file; run stage 14 first"
         )
 
-    from espnet_mtasr.model_zoo.uploading import (
+    from espnet_mtasr.publishing.uploading import (
         check_access,
         prepare_folder,
         upload_folder,

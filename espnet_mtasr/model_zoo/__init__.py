@@ -1,1 +1,1 @@
-"""Trained models as files: packed, found by name or on the hub, uploaded."""
+"""Trained models as files: found by name, in a folder or zip, or on the hub."""

@@ -11,6 +11,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Optional, Union
 
@@ -29,7 +30,18 @@ CALIBRATION = "calibration.json"
 # What stands beside a training's configuration and is packed with the model.
 RESULT_FILES = ("RESULTS.md", "results.json", CALIBRATION, "calibration.md")
 
-ModelFiles = Dict[str, str]
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Absolute paths, under the names that `Speech2Text` takes.
+
+    Attributes:
+        mtasr_train_config: config.yaml of the training.
+        mtasr_model_file: Checkpoint, or an exported model's onnx.json.
+    """
+
+    mtasr_train_config: Path
+    mtasr_model_file: Path
 
 
 def fetch_model(tag_or_zip_or_folder: Union[str, Path]) -> ModelFiles:
@@ -41,10 +53,6 @@ def fetch_model(tag_or_zip_or_folder: Union[str, Path]) -> ModelFiles:
             is unpacked into `$ESPNET_MTASR_CACHE` (`~/.cache/espnet_mtasr`) under the
             hash of its content; or `owner/name[@revision]` on the hub, kept in the
             hub's own cache and found there without network.
-
-    Returns:
-        Absolute paths under the names that `Speech2Text` takes: `mtasr_train_config`
-        and `mtasr_model_file`.
 
     Raises:
         UserError: there is no such model, or it is damaged, or not of this package.
@@ -229,8 +237,8 @@ def _checked(folder: Path, entries: Dict[str, str], name: str) -> ModelFiles:
         if not _stays_inside(file) or not (folder / file).is_file():
             raise UserError(f"model {name}: lacks its file {file}; get the model again")
         # Links of the hub's cache are kept: what they lead to has no name.
-        found[key] = str(folder.absolute() / file)
-    return found
+        found[key] = folder.absolute() / file
+    return ModelFiles(**found)
 
 
 def _is_complete(folder: Path) -> bool:

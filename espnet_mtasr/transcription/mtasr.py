@@ -1,5 +1,6 @@
 """`MTASR`: load a packed model and write down what each talker of a recording says."""
 
+from dataclasses import asdict
 from numbers import Integral
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union, overload
@@ -82,16 +83,16 @@ class MTASR:
     ) -> "MTASR":
         """Load the model that `fetch_model` has found; see `from_pretrained`."""
         check_dtype("dtype", dtype)
-        if device is None and is_onnx(files["mtasr_model_file"]):
+        if device is None and is_onnx(files.mtasr_model_file):
             device = "cpu"
         speech2text = Speech2Text(
-            **files,
+            **asdict(files),
             device=check_device(device),
             dtype=dtype,
             beam_size=beam_size,
             align=True,
         )
-        path = Path(files["mtasr_model_file"]).with_name(CALIBRATION)
+        path = files.mtasr_model_file.with_name(CALIBRATION)
         calibration = Calibration.read(path) if path.exists() else Calibration()
         return cls(speech2text, calibration)
 

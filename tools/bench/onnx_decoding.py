@@ -11,6 +11,7 @@ folder. Example, the whole row, after the mini recipe's stages 1 to 3, in its fo
 
 import argparse
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -90,21 +91,21 @@ def load_all(
     from espnet_mtasr.model_zoo.model_files import fetch_model
 
     files = fetch_model(args.mtasr_model_file)
-    if is_onnx(files["mtasr_model_file"]):
+    if is_onnx(files.mtasr_model_file):
         raise UserError(
             f"--mtasr_model_file {args.mtasr_model_file}: is exported; name the model "
             f"that it was made of"
         )
     named = {FLOAT32: args.onnx, INT8: args.int8}
     if args.onnx is None:
-        from espnet_mtasr.onnx_model.export import export_model
+        from espnet_mtasr.publishing.onnx_export import export_model
 
-        model = Path(files["mtasr_train_config"]), Path(files["mtasr_model_file"])
+        model = files.mtasr_train_config, files.mtasr_model_file
         for name, kind in ((FLOAT32, "none"), (INT8, "int8")):
             if named[name] is None:
                 export_model(*model, scratch / kind, kind)
                 named[name] = scratch / kind / FILE_NAME
-    found = {TORCH: Speech2Text(**files)}
+    found = {TORCH: Speech2Text(**asdict(files))}
     for name, path in named.items():
         if path is not None:
             found[name] = Speech2Text(mtasr_model_file=path)

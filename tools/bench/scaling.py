@@ -18,6 +18,7 @@ import os
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
@@ -99,7 +100,7 @@ def load_decoder(args: argparse.Namespace) -> Any:
 
     options = dict(device=args.device, dtype=args.dtype, num_talkers=args.num_talkers)
     if args.model is not None:
-        return Speech2Text(**fetch_model(args.model), **options)
+        return Speech2Text(**asdict(fetch_model(args.model)), **options)
     model, train_args = build_model(
         args.config, args.device, args.dtype, with_llm=False
     )

@@ -88,15 +88,15 @@ def test_upload_download_transcribe(tmp_path, hub, archive):
     # From the hub, without token; then without the hub; then ESPnet's way.
     fetch = tmp_path / "fetch.py"
     fetch.write_text("""
-import json, sys
+import dataclasses, json, sys
 from espnet_model_zoo.downloader import ModelDownloader
 from espnet_mtasr.model_zoo.model_files import fetch_model
 
 if sys.argv[2] == "zoo":
     found = ModelDownloader("zoo").download_and_unpack(sys.argv[1])
 else:
-    found = fetch_model(sys.argv[1])
-print(json.dumps(found))
+    found = dataclasses.asdict(fetch_model(sys.argv[1]))
+print(json.dumps(found, default=str))
 """)
     speech = noises(9000)
     model = archive.parent / "exp" / "model.pth"

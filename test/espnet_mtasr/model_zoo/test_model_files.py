@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
+from dataclasses import asdict
 
 import pytest
 import yaml
@@ -14,7 +14,7 @@ from espnet_mtasr.bin import mtasr_pack
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.model_zoo import model_files
-from espnet_mtasr.model_zoo.model_files import fetch_model
+from espnet_mtasr.model_zoo.model_files import ModelFiles, fetch_model
 
 META = yaml.safe_dump(
     {
@@ -46,10 +46,7 @@ def make_folder(path, files=FILES):
 
 
 def expected(folder, model="model.pth"):
-    return {
-        "mtasr_train_config": str(folder / "config.yaml"),
-        "mtasr_model_file": str(folder / model),
-    }
+    return ModelFiles(folder / "config.yaml", folder / model)
 
 
 def refused(tag, message):
@@ -64,7 +61,7 @@ def test_a_packed_model_is_unpacked_once_and_loads(tmp_path, cache, monkeypatch)
     archive = tmp_path / "tiny.zip"
     mtasr_pack.main(["--mtasr_model_file", str(model), "--outpath", str(archive)])
     found = fetch_model(archive)
-    assert Speech2Text(**found).model.talker_counts == (2, 3)
+    assert Speech2Text(**asdict(found)).model.talker_counts == (2, 3)
     [folder] = cache.iterdir()
     assert found == expected(folder)
     # The same content under another name, and from another folder.
@@ -80,16 +77,16 @@ def test_other_content_is_another_model(tmp_path, cache):
     first = fetch_model(make_zip(tmp_path / "a.zip"))
     second = fetch_model(make_zip(tmp_path / "a.zip", {**FILES, "model.pth": "b"}))
     assert first != second
-    assert Path(first["mtasr_model_file"]).read_text() == "weights"
-    assert Path(second["mtasr_model_file"]).read_text() == "b"
+    assert first.mtasr_model_file.read_text() == "weights"
+    assert second.mtasr_model_file.read_text() == "b"
 
 
 def test_what_is_lost_from_the_cache_is_unpacked_again(tmp_path, cache):
     archive = make_zip(tmp_path / "a.zip")
     found = fetch_model(archive)
-    Path(found["mtasr_model_file"]).unlink()
+    found.mtasr_model_file.unlink()
     assert fetch_model(archive) == found
-    assert Path(found["mtasr_model_file"]).read_text() == "weights"
+    assert found.mtasr_model_file.read_text() == "weights"
     assert len(list(cache.iterdir())) == 1
 
 

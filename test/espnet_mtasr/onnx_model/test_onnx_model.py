@@ -13,8 +13,8 @@ from helpers.tiny_wavlm import BASE_FORM
 from espnet_mtasr.bin.export_onnx import main
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
-from espnet_mtasr.onnx_model import export
 from espnet_mtasr.onnx_model.manifest import Manifest, is_onnx
+from espnet_mtasr.publishing import onnx_export as export
 
 for package in export.VERSIONS:
     pytest.importorskip(package)

@@ -20,10 +20,10 @@ from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
 from espnet_mtasr.model_zoo.model_files import CALIBRATION
-from espnet_mtasr.model_zoo.packing import packed_config
-from espnet_mtasr.onnx_model.graphs import BranchGraph, TrunkGraph, min_samples
 from espnet_mtasr.onnx_model.manifest import FILE_NAME, Manifest
 from espnet_mtasr.onnx_model.model import OnnxModel
+from espnet_mtasr.publishing.onnx_graphs import BranchGraph, TrunkGraph, min_samples
+from espnet_mtasr.publishing.packing import packed_config
 from espnet_mtasr.tasks.building import ModelBuilder
 
 # What float32 may lose in log probabilities: so much, and so much of the frame's

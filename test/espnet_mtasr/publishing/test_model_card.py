@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.model_zoo.model_card import (
+from espnet_mtasr.publishing.model_card import (
     format_card,
     read_pretrained,
     read_recipe_entries,

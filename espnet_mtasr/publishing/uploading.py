@@ -12,8 +12,8 @@ from typing import Any, Dict, List
 from espnet_mtasr import __version__
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.model_zoo.hub import endpoint, hub_errors
-from espnet_mtasr.model_zoo.model_card import write_card
 from espnet_mtasr.model_zoo.model_files import RESULT_FILES, files_of, unpack_zip
+from espnet_mtasr.publishing.model_card import write_card
 
 # Kinds of files that packing makes: of an earlier upload, those go that are no longer
 # in the archive.

@@ -25,8 +25,8 @@ from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
 from espnet_mtasr.inference import Speech2Text
-from espnet_mtasr.model_zoo.model_card import CARD_FILE, FACTS_FILE, write_card
 from espnet_mtasr.model_zoo.model_files import RESULT_FILES
+from espnet_mtasr.publishing.model_card import CARD_FILE, FACTS_FILE, write_card
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.tasks.options import flatten, is_part
 

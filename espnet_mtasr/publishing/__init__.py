@@ -1,0 +1,1 @@
+"""Trained models brought to others: packed, described, exported to ONNX, uploaded."""
