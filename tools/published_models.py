@@ -122,10 +122,9 @@ def build_from_config(path: str, *options: str, vocabulary: int = 1000):
     Raises:
         UserError: the configuration is wrong, or a model's shape is unknown.
     """
-    from espnet_mtasr.bin.mtasr_train import get_parser
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
-    args = get_parser().parse_args(["--config", path, *options])
+    args = MTASRTask.parse_config(path, options)
     MTASRTask.check_args(args)
     named = (args.encoder_conf.get("model"), args.teacher_conf.get("llm"))
     models = [name for name in named if name is not None]

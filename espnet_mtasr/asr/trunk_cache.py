@@ -22,7 +22,7 @@ import torch
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
-from espnet_mtasr.mixture.speech_list import SOUND, Speech
+from espnet_mtasr.mixture.speech_list import Kind, Speech
 
 DTYPES = ("float16", "float32")
 # To be raised when code that stands between samples and the trunk's output changes.
@@ -116,7 +116,7 @@ def speech_hash(speech: Speech) -> str:
 
     An archive or a source may change elsewhere while these samples stay.
     """
-    if speech.kind == SOUND:
+    if speech.kind is Kind.RECORDING:
         return audio_hash(speech.value)
     return hashlib.sha256(speech.read().tobytes()).hexdigest()[:HEX_DIGITS]
 

@@ -71,12 +71,11 @@ def main(cmd=None) -> None:
 def run_job(args: argparse.Namespace, task_options: List[str]) -> None:
     """Compute what the cache lacks of this job's share, and write its table."""
     from espnet_mtasr.asr.trunk_cache import TrunkCache, speech_hash, trunk_hash
-    from espnet_mtasr.bin.mtasr_train import get_parser as get_train_parser
     from espnet_mtasr.progress import progress
     from espnet_mtasr.tasks.cached_trunk import check_cacheable, describe_files
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
-    train_args = get_train_parser().parse_args(["--config", args.config, *task_options])
+    train_args = MTASRTask.parse_config(args.config, task_options)
     MTASRTask.check_args(train_args)
     check_cacheable(train_args)
     speeches = {

@@ -102,9 +102,9 @@ def main(cmd=None) -> None:
     texts = read_table(args.train_dir / "text")
     shapes = read_table(args.stats_dir / "train" / "speech_shape")
     num_samples = {utt: int(shape.split(",")[0]) for utt, shape in shapes.items()}
-    from espnet_mtasr.bin.mtasr_train import get_parser as get_train_parser
+    from espnet_mtasr.tasks.mtasr import MTASRTask
 
-    train_args = get_train_parser().parse_args(["--config", args.config, *task_options])
+    train_args = MTASRTask.parse_config(args.config, task_options)
     short = find_unalignable(train_args, texts, num_samples)
     lines = [f"{utt} {frames} frames, {needed} needed" for utt, frames, needed in short]
     path = args.stats_dir / "unalignable.txt"

@@ -1,88 +1,114 @@
-"""Find mistakes in configuration files before hours of work.
+"""Find mistakes in a recipe's configurations and options before hours of work.
 
-`--has_teacher CONFIG [OPTION...]` answers by its exit code (0: yes, 1: no) whether a
-training configuration builds a teacher. `--cacheable CONFIG [OPTION...]` finds what
-forbids caching the trunk's outputs. `--decoder CONFIG [OPTION...]` prints which decoder
-an inference configuration names, ctc or llm.
+mtasr.sh calls it once, before stage 1, with all that its stages will be given, and
+reads what it prints: the decoder (ctc or llm), and whether phase 2 has a teacher (true
+or false).
 """
 
 import argparse
-import sys
+from typing import Optional, Sequence
 
-from espnet_mtasr.errors import run_command_line
+from espnet_mtasr.errors import UserError, run_command_line
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--train_configs", nargs="*", default=[])
-    parser.add_argument("--inference_config")
-    parser.add_argument("--has_teacher", nargs=argparse.REMAINDER)
-    parser.add_argument("--cacheable", nargs=argparse.REMAINDER)
-    parser.add_argument("--decoder", nargs=argparse.REMAINDER)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
+    for phase in (1, 2):
+        parser.add_argument(f"--phase{phase}_config", help="Training configuration")
+        parser.add_argument(
+            f"--phase{phase}_args", default="", help="Further options, in one word"
+        )
+    parser.add_argument("--inference_config", help="Options of mtasr_inference")
+    parser.add_argument("--inference_args", default="", help="Further options")
+    parser.add_argument("--decode_llm_config", help="The same, with decoder: llm")
+    parser.add_argument(
+        "--cache_trunk", choices=("true", "false"), default="false", help="In phase 2"
+    )
+    parser.add_argument(
+        "--task_options",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="What the trainer gets in both phases; comes last",
+    )
     return parser
 
 
-def check_train_config(path: str) -> None:
-    """Raise `UserError` for an option or a class option that doesn't exist."""
-    from espnet_mtasr.bin.mtasr_train import get_parser as get_train_parser
-    from espnet_mtasr.errors import UserError
+def check_training(
+    path: str, options: Sequence[str] = (), shared: Sequence[str] = ()
+) -> argparse.Namespace:
+    """Return a training's options.
+
+    Args:
+        path: Configuration.
+        options: Of this training, which the message names.
+        shared: Options that every training of the recipe gets.
+
+    Raises:
+        UserError: an option or an option of a class doesn't exist or can't be so.
+    """
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
-    args = get_train_parser().parse_args(["--config", path])
     try:
+        args = MTASRTask.parse_config(path, [*shared, *options])
         MTASRTask.check_args(args)
     except UserError as e:
-        raise UserError(f"{path}: {e}") from e
+        given = f" with {' '.join(options)}" if options else ""
+        raise UserError(f"{path}{given}: {e}") from e
+    return args
 
 
-def has_teacher(path: str, *options: str) -> bool:
-    """Say whether a training configuration builds a teacher."""
-    from espnet_mtasr.bin.mtasr_train import get_parser as get_train_parser
-    from espnet_mtasr.tasks.mtasr import MTASRTask
-
-    args = get_train_parser().parse_args(["--config", path, *options])
-    return MTASRTask.has_teacher(args)
-
-
-def check_cacheable(path: str, *options: str) -> None:
+def check_cacheable(path: str, args: argparse.Namespace) -> None:
     """Raise `UserError` if the trunk's outputs are not the same in every epoch."""
-    from espnet_mtasr.bin.mtasr_train import get_parser as get_train_parser
-    from espnet_mtasr.errors import UserError
     from espnet_mtasr.tasks import cached_trunk
 
-    args = get_train_parser().parse_args(["--config", path, *options])
     try:
         cached_trunk.check_cacheable(args)
     except UserError as e:
         raise UserError(f"{path}: {e}") from e
 
 
-def decoder_of(path: str, *options: str) -> str:
-    """Return which decoder an inference configuration and further options name."""
+def decoder_of(path: str, options: Sequence[str] = ()) -> str:
+    """Return which decoder an inference configuration and further options name.
+
+    Raises:
+        UserError: an option doesn't exist or has a wrong value.
+    """
     from espnet_mtasr.bin import mtasr_inference
 
     needed = ["--output_dir", "", "--mtasr_model_file", ""]
     needed += ["--data_path_and_name_and_type", ""]
-    args = mtasr_inference.parse_arguments([*needed, "--config", path, *options])
-    return args.decoder
+    return mtasr_inference.parse_arguments(
+        [*needed, "--config", path, *options]
+    ).decoder
 
 
-def main(cmd=None) -> None:
-    """Check all that is named."""
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Check all that is named, and print what is known then."""
     args = get_parser().parse_args(cmd)
-    if args.has_teacher:
-        sys.exit(0 if has_teacher(*args.has_teacher) else 1)
-    if args.cacheable:
-        check_cacheable(*args.cacheable)
-    if args.decoder:
-        print(decoder_of(*args.decoder))
+    decoder, has_teacher = "ctc", False
     if args.inference_config is not None:
-        from espnet_mtasr.bin.mtasr_inference import read_config
+        decoder = decoder_of(args.inference_config, args.inference_args.split())
+    if args.decode_llm_config and decoder_of(args.decode_llm_config) != "llm":
+        raise UserError(
+            f"--decode_llm_config {args.decode_llm_config}: lacks decoder: llm; add "
+            f"the line"
+        )
+    if args.phase1_config is not None:
+        check_training(args.phase1_config, args.phase1_args.split(), args.task_options)
+    if args.phase2_config is not None:
+        from espnet_mtasr.tasks.mtasr import MTASRTask
 
-        read_config(args.inference_config)
-    for path in args.train_configs:
-        check_train_config(path)
+        training = check_training(
+            args.phase2_config, args.phase2_args.split(), args.task_options
+        )
+        has_teacher = MTASRTask.has_teacher(training)
+        if args.cache_trunk == "true":
+            check_cacheable(args.phase2_config, training)
+    print(f"decoder {decoder}")
+    print(f"phase2_has_teacher {str(has_teacher).lower()}")
 
 
 if __name__ == "__main__":

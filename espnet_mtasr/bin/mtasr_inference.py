@@ -19,7 +19,7 @@ from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.dtypes import DTYPES
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
-from espnet_mtasr.mixture.speech_list import ARCHIVE, RECIPE, SOUND, Speech
+from espnet_mtasr.mixture.speech_list import Kind, Speech, kind_of_entry
 
 DECODERS = ("ctc", "llm")
 LLM_OPTIONS = ("maxlen_ratio", "length_penalty")
@@ -145,13 +145,14 @@ def check_inputs(args: argparse.Namespace) -> None:
             f"--data_path_and_name_and_type {args.data_path_and_name_and_type}: "
             f"give wav.scp,speech,sound"
         )
-    path, _, kind = data
+    path, _, espnet_type = data
     table = read_table(path)
     keys = list(table if args.key_file is None else read_table(args.key_file))
+    kind = kind_of_entry(path, espnet_type)
     for key in keys:
         if key not in table:
             raise UserError(f"{args.key_file}: {key} is not in {path}; mend the list")
-        if kind in (SOUND, ARCHIVE, RECIPE):
+        if kind in (Kind.RECORDING, Kind.ARCHIVE, Kind.MIXTURE):
             info = Speech(kind, table[key]).check(key)
             if (info.rate, info.channels) != (args.fs, 1):
                 raise UserError(

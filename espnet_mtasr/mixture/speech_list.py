@@ -1,15 +1,17 @@
-"""Which list of a data directory holds the speech, and what its lines stand for.
+"""What `speech` is: which list of a data directory holds it, what its lines stand for.
 
 A set's speech is given by `wav.scp` (recordings, or places in Kaldi archives) or, where
-there is none, by `utt2mixture` (recipes of mixtures, recipe.py). mtasr.sh's `speech_of`
-follows the same rule.
+there is none, by `utt2mixture` (recipes of mixtures, recipe.py). A training may read
+other mixtures in each epoch, or cached outputs of the trunk. mtasr.sh asks for it by
+bin/speech_entries.py, and the preprocessor by `kind_of_loaded`.
 """
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, List, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
@@ -19,11 +21,20 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.recipe import parse_recipe, recordings_of
 from espnet_mtasr.mixture.render import render
 
-SOUND = "sound"
-ARCHIVE = "kaldi_ark"
-# ESPnet hands the line on; train/preprocessor.py mixes.
-RECIPE = "text"
 IN_ARCHIVE = re.compile(r"(.+\.ark):(\d+)")
+
+
+class Kind(Enum):
+    """What stands for the speech of an utterance: its list, and ESPnet's data type."""
+
+    RECORDING = ("wav.scp", "sound")
+    ARCHIVE = ("wav.scp", "kaldi_ark")
+    # ESPnet hands the line on, and train/preprocessor.py mixes what it says.
+    MIXTURE = ("utt2mixture", "text")
+    # Dynamic mixing: another mixture in each epoch.
+    DYNAMIC = ("utt2mixture", "json")
+    # Outputs of the trunk (asr/trunk_cache.py).
+    CACHED = ("trunk.scp", "text")
 
 
 @dataclass(frozen=True)
@@ -31,11 +42,11 @@ class Speech:
     """The speech of an utterance.
 
     Attributes:
-        kind: ESPnet's data type: sound, kaldi_ark or text.
+        kind: RECORDING, ARCHIVE or MIXTURE.
         value: Path, `ARCHIVE:OFFSET`, or a recipe of a mixture.
     """
 
-    kind: str
+    kind: Kind
     value: str
 
     def read(self) -> np.ndarray:
@@ -44,9 +55,9 @@ class Speech:
         Raises:
             UserError: not readable.
         """
-        if self.kind == RECIPE:
+        if self.kind is Kind.MIXTURE:
             return render(parse_recipe(self.value, "utt2mixture"))
-        if self.kind == ARCHIVE:
+        if self.kind is Kind.ARCHIVE:
             return self._read_archive("")[1]
         import soundfile
 
@@ -61,13 +72,13 @@ class Speech:
         Raises:
             UserError: a recording is missing or unfit, see `check_audio`.
         """
-        if self.kind == RECIPE:
+        if self.kind is Kind.MIXTURE:
             recipe = parse_recipe(self.value, whose)
             for path in recordings_of(recipe):
                 _check_source(path)
             length = round(recipe.seconds * recipe.rate)
             return AudioInfo(length, recipe.rate, 1, "", "PCM_16")
-        if self.kind == ARCHIVE:
+        if self.kind is Kind.ARCHIVE:
             rate, samples = self._read_archive(f" (utterance {whose})")
             channels = samples.shape[1] if samples.ndim > 1 else 1
             return AudioInfo(len(samples), rate, channels, "FLAC", "PCM_16")
@@ -75,9 +86,9 @@ class Speech:
 
     def files(self) -> List[str]:
         """Return the files that the speech is read from."""
-        if self.kind == RECIPE:
+        if self.kind is Kind.MIXTURE:
             return recordings_of(parse_recipe(self.value, "utt2mixture"))
-        if self.kind == ARCHIVE:
+        if self.kind is Kind.ARCHIVE:
             return [self.value.rpartition(":")[0]]
         return [self.value]
 
@@ -100,35 +111,53 @@ def _check_source(path: str) -> None:
     check_audio(path)
 
 
+def stored_kind(directory: Union[str, Path]) -> Kind:
+    """Say how a data directory holds its speech; recordings come first.
+
+    Raises:
+        UserError: there is no list of speech.
+    """
+    wavs = Path(directory) / "wav.scp"
+    if not wavs.exists() and (Path(directory) / "utt2mixture").exists():
+        return Kind.MIXTURE
+    first = next(iter(read_table(wavs).values()))
+    return Kind.ARCHIVE if IN_ARCHIVE.fullmatch(first) else Kind.RECORDING
+
+
 def speech_entry(directory: Union[str, Path]) -> Tuple[str, str, str]:
     """Return path, name and data type, as ESPnet's data sets take them.
 
     Raises:
         UserError: there is no list of speech.
     """
-    wavs = Path(directory) / "wav.scp"
-    recipes = Path(directory) / "utt2mixture"
-    if not wavs.exists() and recipes.exists():
-        return str(recipes), "speech", RECIPE
-    first = next(iter(read_table(wavs).values()))
-    kind = ARCHIVE if IN_ARCHIVE.fullmatch(first) else SOUND
-    return str(wavs), "speech", kind
+    file, espnet_type = stored_kind(directory).value
+    return str(Path(directory) / file), "speech", espnet_type
 
 
 def read_speech_list(directory: Union[str, Path]) -> Dict[str, Speech]:
     """Read the speech of a data directory by utterance id."""
-    path, _, kind = speech_entry(directory)
-    return {utt: Speech(kind, value) for utt, value in read_table(path).items()}
+    kind = stored_kind(directory)
+    table = read_table(Path(directory) / kind.value[0])
+    return {utt: Speech(kind, value) for utt, value in table.items()}
 
 
-def lists_recipes(path: Union[str, Path]) -> bool:
-    """Say whether a list of data type `text` is there and holds recipes of mixtures."""
-    if not Path(path).is_file():
-        return False
-    with open(path, encoding="utf-8") as f:
-        return is_recipe(f.readline().partition(" ")[2])
+def kind_of_entry(path: Union[str, Path], espnet_type: str) -> Optional[Kind]:
+    """Say what a list and a data type given to ESPnet mean; None: none of ours."""
+    if espnet_type == "text" and Path(path).is_file():
+        with open(path, encoding="utf-8") as f:
+            return kind_of_loaded(f.readline().partition(" ")[2])
+    kinds = {kind.value[1]: kind for kind in Kind}
+    return kinds.get(espnet_type)
 
 
-def is_recipe(line: str) -> bool:
-    """Say whether a line without its id is a recipe: they are JSON objects."""
-    return line.lstrip().startswith("{")
+def kind_of_loaded(value: Any) -> Kind:
+    """Say what ESPnet's data set hands on in the place of speech.
+
+    Of recordings and archives these are samples already.
+    """
+    if isinstance(value, Mapping):
+        return Kind.DYNAMIC
+    if not isinstance(value, str):
+        return Kind.RECORDING
+    # Recipes are JSON objects.
+    return Kind.MIXTURE if value.lstrip().startswith("{") else Kind.CACHED

@@ -14,7 +14,12 @@ from typing import List
 from espnet_mtasr.asr.trunk_cache import AGAIN, open_cache, split_line
 from espnet_mtasr.data.tables import check_same_ids, read_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.speech_list import Speech, lists_recipes, read_speech_list
+from espnet_mtasr.mixture.speech_list import (
+    Kind,
+    Speech,
+    kind_of_entry,
+    read_speech_list,
+)
 from espnet_mtasr.tasks.options import is_part
 
 # What these change differs from epoch to epoch, or isn't part of the cache's key.
@@ -70,8 +75,8 @@ def cached_lists(args: argparse.Namespace) -> List[Path]:
     ]
     return [
         Path(path)
-        for path, name, kind in entries
-        if (name, kind) == ("speech", "text") and not lists_recipes(path)
+        for path, name, espnet_type in entries
+        if name == "speech" and kind_of_entry(path, espnet_type) is Kind.CACHED
     ]
 
 

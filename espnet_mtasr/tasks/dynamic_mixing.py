@@ -10,17 +10,18 @@ from typing import Optional, Tuple
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.dynamic import DynamicMixer, check_speeds
+from espnet_mtasr.mixture.speech_list import Kind
 from espnet_mtasr.tasks.options import check_options
 
 
 def tables_to_mix(args: argparse.Namespace) -> Optional[Tuple[str, str]]:
     """Tables of recipes and texts, if training mixtures are given as recipes."""
-    tables = {
-        (name, kind): path
-        for path, name, kind in args.train_data_path_and_name_and_type
-    }
-    recipes, text = tables.get(("speech", "json")), tables.get(("text", "text"))
-    return None if recipes is None or text is None else (recipes, text)
+    entries = args.train_data_path_and_name_and_type
+    types = {name: espnet_type for _, name, espnet_type in entries}
+    paths = {name: path for path, name, _ in entries}
+    if types.get("text") != "text" or types.get("speech") != Kind.DYNAMIC.value[1]:
+        return None
+    return paths["speech"], paths["text"]
 
 
 def recipes_of_recordings(args: argparse.Namespace) -> Optional[str]:

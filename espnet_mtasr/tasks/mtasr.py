@@ -1,7 +1,8 @@
 """ESPnet2 task of multi-talker ASR: which classes there are, how they fit together."""
 
 import argparse
-from typing import Callable, Dict, List, Optional, Tuple
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -118,6 +119,28 @@ class MTASRTask(ModelBuilder, ASRTask):
             default=False,
             help="One separator for all talker counts (an ablation)",
         )
+
+    @classmethod
+    def get_parser(cls):
+        """Return ESPnet's parser with our options; bad ones raise `UserError`."""
+        parser = super().get_parser()
+
+        def error(message: str) -> None:
+            raise UserError(f"{message}; --help lists the options")
+
+        parser.error = error
+        return parser
+
+    @classmethod
+    def parse_config(
+        cls, path: Union[str, Path], options: Sequence[str] = ()
+    ) -> argparse.Namespace:
+        """Read a training configuration, as the trainer does with further options.
+
+        Raises:
+            UserError: no such file, or an option doesn't exist or has a wrong value.
+        """
+        return cls.get_parser().parse_args(["--config", str(path), *options])
 
     @classmethod
     def required_data_names(

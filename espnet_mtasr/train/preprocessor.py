@@ -12,7 +12,7 @@ from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer
 from espnet_mtasr.mixture.recipe import MixtureRecipe, parse_recipe, read_recipes
 from espnet_mtasr.mixture.render import render
 from espnet_mtasr.mixture.source_cache import SourceCache
-from espnet_mtasr.mixture.speech_list import is_recipe
+from espnet_mtasr.mixture.speech_list import Kind, kind_of_loaded
 from espnet_mtasr.text.sot import join_sot, split_sot
 
 
@@ -91,10 +91,11 @@ class MTASRPreprocessor(CommonPreprocessor):
         """Return the arrays of an utterance, see the class."""
         speech = data.get(self.speech_name)
         recipe = self._recipe_of.get(uid)
-        if isinstance(speech, str) and is_recipe(speech):
+        kind = kind_of_loaded(speech)
+        if kind is Kind.MIXTURE:
             recipe = parse_recipe(speech, f"utt2mixture: {uid}")
             data[self.speech_name] = render(recipe, self._sources.read)
-        elif isinstance(speech, dict):
+        elif kind is Kind.DYNAMIC:
             recipe, texts = self._mixer.draw(uid, self.epoch)
             data[self.speech_name] = self._mixer.render(recipe)
             data[self.text_name] = join_sot(texts)
@@ -134,7 +135,7 @@ class MTASRPreprocessor(CommonPreprocessor):
     ) -> Dict[str, Union[str, np.ndarray]]:
         """Augment samples, or exchange a line of cached outputs for these."""
         line = data.get(self.speech_name)
-        if not isinstance(line, str):
+        if kind_of_loaded(line) is not Kind.CACHED:
             return super()._speech_process(data)
         data[self.speech_name], data["trunk_hash"] = read_line(line)
         return data

@@ -10,8 +10,7 @@ from helpers.shrunken_configs import CONF, CONFIGS, shrink
 from helpers.tiny_data import make_tiny_data, training_options, write_config
 from helpers.tiny_models import CHARACTERS, make_batch
 
-from espnet_mtasr.bin.check_config import main as check_config
-from espnet_mtasr.bin.mtasr_train import get_parser
+from espnet_mtasr.bin.check_config import check_training, decoder_of
 from espnet_mtasr.bin.mtasr_train import main as train
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from tools.published_models import freeze
@@ -33,7 +32,7 @@ def folder(tmp_path_factory):
 def build(path, folder):
     """Model and options of a shrunken configuration, frozen as it says."""
     config = write_config(folder / path.name, shrink(path, folder))
-    args = get_parser().parse_args(["--config", str(config)])
+    args = MTASRTask.parse_config(config)
     MTASRTask.check_args(args)
     args.token_list = CHARACTERS
     torch.manual_seed(0)
@@ -44,9 +43,10 @@ def build(path, folder):
 
 def test_all_of_them_are_right():
     assert len(PHASE_1) == 7 and len(PHASE_2) == 13
-    check_config(["--train_configs", *map(str, CONFIGS)])
+    for path in CONFIGS:
+        check_training(str(path))
     for name in ("decode.yaml", "decode_beam.yaml", "decode_llm.yaml"):
-        check_config(["--inference_config", str(CONF / name)])
+        decoder_of(str(CONF / name))
 
 
 @pytest.mark.parametrize("phase", [1, 2])

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.stand_in_decoder import DECODE
+from helpers.stand_in_decoder import ANSWERS, DECODE
 from helpers.terminal import last_screen, run_in_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,10 +17,10 @@ case $* in
     *show_progress*)
         export PYTHONPATH={ROOT}
         exec {sys.executable} "$@" ;;
-    *mtasr_inference*) ;;
+    *mtasr_inference* | *check_config* | *speech_entries*) ;;
     *) exit 0 ;;
 esac
-{DECODE}cd "$(dirname "$0")"
+{ANSWERS}{DECODE}cd "$(dirname "$0")"
 # The follower may need a while; nothing here goes by the clock.
 until [ -e go ]; do sleep 0.05; done
 echo "INFO: best hypo: one"

@@ -21,7 +21,7 @@ from helpers.recipe_copy import ROOT, call, copy_recipe, write_script
 from helpers.tiny_data import write_config
 from helpers.tiny_models import make_tiny_llm
 
-from espnet_mtasr.bin.check_config import main as check_config
+from espnet_mtasr.bin.check_config import check_training, decoder_of
 from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.text.sot import split_sot
 
@@ -148,25 +148,24 @@ def test_parts_of_the_page_can_be_swapped(text, tmp_path, monkeypatch):
     config = yaml.safe_load((RECIPE / "conf" / "train_phase2.yaml").read_text())
     config.update(yaml.safe_load(text))
     file = write_config(tmp_path / "train.yaml", config)
-    check_config(["--train_configs", str(file)])
+    check_training(str(file))
     if config["encoder"] == "routed_espnet":
         build_model(file)
 
 
 def build_model(config):
-    from espnet_mtasr.bin.mtasr_train import get_parser
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
-    args = get_parser().parse_args(["--config", str(config)])
+    args = MTASRTask.parse_config(config)
     args.token_list = ["<blank>", "<unk>", "a", "<sos/eos>"]
     return MTASRTask.build_model(args)
 
 
 def test_configurations_are_right():
-    configs = map(str, sorted((RECIPE / "conf").glob("train_*.yaml")))
-    check_config(["--train_configs", *configs])
+    for path in sorted((RECIPE / "conf").glob("train_*.yaml")):
+        check_training(str(path))
     for path in sorted((RECIPE / "conf").glob("decode*.yaml")):
-        check_config(["--inference_config", str(path)])
+        decoder_of(str(path))
     plain, teacher = (
         yaml.safe_load((RECIPE / "conf" / f"train_{name}.yaml").read_text())
         for name in ("phase2", "phase2_teacher")

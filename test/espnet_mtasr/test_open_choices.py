@@ -14,7 +14,7 @@ from helpers.tiny_models import make_tiny_llm
 
 from espnet_mtasr import open_choices
 from espnet_mtasr.asr.encoder.espnet_halves import RoutedEspnetEncoder
-from espnet_mtasr.bin.check_config import main as check_config
+from espnet_mtasr.bin.check_config import check_training
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.open_choices import LazyChoices, OpenChoices, import_class
 from espnet_mtasr.tasks.mtasr import MTASRTask
@@ -213,4 +213,4 @@ def test_it_trains_and_is_loaded_again(module, tmp_path):
     wrong = {**config, "separator_conf": dict(size=6)}
     file = write_config(tmp_path / "wrong.yaml", wrong)
     with pytest.raises(UserError, match="LinearSeparator has no option size; it has"):
-        check_config(["--train_configs", str(file)])
+        check_training(str(file))

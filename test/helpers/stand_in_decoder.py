@@ -1,4 +1,23 @@
-"""What stands for mtasr_inference where the shell around it is tested."""
+"""What stands for Python where the shell around it is tested."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What mtasr.sh asks for: the decoder of conf/llm.yaml is llm, ctc_weight tells whether
+# there is a teacher, and what the speech is says the real module.
+ANSWERS = f"""\
+case $* in
+    *check_config*)
+        decoder=ctc teacher=true
+        case $* in *"--inference_config conf/llm.yaml"*) decoder=llm ;; esac
+        case $* in *ctc_weight=1.0*) teacher=false ;; esac
+        printf '%s\\n' "decoder ${{decoder}}" "phase2_has_teacher ${{teacher}}"
+        exit ;;
+    *speech_entries*) PYTHONPATH={ROOT} exec {sys.executable} "$@" ;;
+esac
+"""
 
 # Writes each key of `--key_file` as a text, in bash.
 DECODE = """\

@@ -48,12 +48,12 @@ def build_model(
     """
     import torch
 
-    from espnet_mtasr.bin.check_config import has_teacher
+    from espnet_mtasr.tasks.mtasr import MTASRTask
     from tools.published_models import build_from_config
 
     options = ["--model_conf", "ctc_weight=1.0"]
     if with_llm:
-        if not has_teacher(str(config)):
+        if not MTASRTask.has_teacher(MTASRTask.parse_config(config)):
             raise UserError(
                 f"--config {config}: has no teacher; name one that has, or leave the "
                 f"language model out (--llm_tokens without numbers)"

@@ -98,12 +98,11 @@ def build(
     """
     import torch
 
-    from espnet_mtasr.bin.check_config import has_teacher
     from espnet_mtasr.tasks.mtasr import MTASRTask
     from tools.published_models import build_from_config
 
     words = [*options]
-    if has_teacher(str(config), *words):
+    if MTASRTask.has_teacher(MTASRTask.parse_config(config, words)):
         words += ["--teacher_conf", f"llm_dtype={dtype}"]
     torch.manual_seed(seed)
     with torch.device(device):

@@ -252,36 +252,18 @@ begin() { # begin STAGE WHAT
 finish() { # finish STAGE
     log "Stage $1 took $((SECONDS - stage_start)) s"
 }
-# What a set's speech is, as FILE,NAME,TYPE for ESPnet: speech_of FOLDER; the rule is that
-# of espnet_mtasr/mixture/speech_list.py.
-speech_of() {
-    local first=''
-    if [ ! -f "$1/wav.scp" ] && [ -f "$1/utt2mixture" ]; then
-        echo utt2mixture,speech,text
-        return
-    fi
-    [ ! -f "$1/wav.scp" ] || read -r _ first <"$1/wav.scp"
-    case ${first} in
-        *.ark:[0-9]*) echo wav.scp,speech,kaldi_ark ;;
-        *) echo wav.scp,speech,sound ;;
-    esac
+# What the sets' speech is, as FILE,NAME,TYPE for ESPnet: find_speech SET... asks once.
+declare -A speech_of_set=()
+find_speech() {
+    local found
+    found=$("${python}" -m espnet_mtasr.bin.speech_entries "${@/#/${data_feats}/}")
+    while [ $# -gt 0 ] && read -r "speech_of_set[$1]"; do shift; done <<<"${found}"
 }
-speech_list() { # speech_list FOLDER
-    local speech
-    speech=$(speech_of "$1")
-    echo "$1/${speech%%,*}"
+speech_list() { # speech_list SET [FOLDER]: FOLDER has a part of the set
+    echo "${2:-${data_feats}/$1}/${speech_of_set[$1]%%,*}"
 }
 reads_cache() { # reads_cache STATS_DIR: does the training on these lists?
     [ "${cache_trunk}" = true ] && [ "$1" = "${phase2_stats}" ]
-}
-phase2_has_teacher() {
-    local code=0
-    "${python}" -m espnet_mtasr.bin.check_config --has_teacher "${phase2_config}" \
-        "${phase2_options[@]}" || code=$?
-    case ${code} in
-        0 | 1) return "${code}" ;;
-        *) exit "${code}" ;;
-    esac
 }
 at_most() { # at_most N FILE...: jobs for the shortest list
     local n=$1 lines file
@@ -324,8 +306,8 @@ collect_stats() {
     local config=$1 stats=$2 logdir=$2/logdir jobs n
     local train_dir=${data_feats}/${train_set} valid_dir=${data_feats}/${valid_set}
     local train_list valid_list
-    train_list=$(speech_list "${train_dir}")
-    valid_list=$(speech_list "${valid_dir}")
+    train_list=$(speech_list "${train_set}")
+    valid_list=$(speech_list "${valid_set}")
     shift 2
     mkdir -p "${logdir}"
     jobs=$(at_most "${nj}" "${train_list}" "${valid_list}")
@@ -344,9 +326,9 @@ collect_stats() {
         "${train_cmd_words[@]}" JOB=1:"${jobs}" "${logdir}/stats.JOB.log" \
         "${python}" -m espnet_mtasr.bin.mtasr_train \
         --collect_stats true --ngpu 0 --num_workers 0 --config "${config}" \
-        --train_data_path_and_name_and_type "${train_dir}/$(speech_of "${train_dir}")" \
+        --train_data_path_and_name_and_type "${train_dir}/${speech_of_set[${train_set}]}" \
         --train_data_path_and_name_and_type "${train_dir}/text,text,text" \
-        --valid_data_path_and_name_and_type "${valid_dir}/$(speech_of "${valid_dir}")" \
+        --valid_data_path_and_name_and_type "${valid_dir}/${speech_of_set[${valid_set}]}" \
         --valid_data_path_and_name_and_type "${valid_dir}/text,text,text" \
         --train_shape_file "${logdir}/train.JOB.scp" \
         --valid_shape_file "${logdir}/valid.JOB.scp" \
@@ -386,8 +368,8 @@ fingerprint() {
     shift 2
     {
         grep -v '^max_epoch:' "${config}"
-        cat "$(speech_list "${stats}/lists/train")" \
-            "$(speech_list "${stats}/lists/valid")" \
+        cat "$(speech_list "${train_set}" "${stats}/lists/train")" \
+            "$(speech_list "${valid_set}" "${stats}/lists/valid")" \
             "${stats}"/lists/*/text "${token_dir}/tokens.txt"
         if [ "${dynamic_mixing}" = true ]; then
             cat "${stats}/lists/train/utt2mixture"
@@ -416,8 +398,8 @@ train() {
     for file in "${token_dir}/tokens.txt" "${stats}/lists/train/text"; do
         [ -f "${file}" ] || die "${file}: no such file; run the stages before this one"
     done
-    speech=$(speech_of "${stats}/lists/train")
-    valid_speech=$(speech_of "${stats}/lists/valid")
+    speech=${speech_of_set[${train_set}]}
+    valid_speech=${speech_of_set[${valid_set}]}
     if [ "${dynamic_mixing}" = true ]; then
         [ -f "${stats}/lists/train/utt2mixture" ] ||
             die "data/${train_set} has no utt2mixture (what its mixtures are made of)," \
@@ -483,10 +465,6 @@ train() {
         log "warning: no ${exp}/learning_curve.png, see the error above"
 }
 
-# ctc or llm: decoder_of CONFIG [OPTION...]
-decoder_of() {
-    "${python}" -m espnet_mtasr.bin.check_config --decoder "$@"
-}
 decode_dir_of() { # decode_dir_of EXP_DIR TAG CHECKPOINT
     echo "$1/$2_$(basename "$3" .pth)"
 }
@@ -504,8 +482,8 @@ decode() {
         mkdir -p "${logdir}" "${oracle_dir}"
         # Left-overs of a run with more jobs would be taken for this run's.
         rm -rf "${logdir}"/output.* "${logdir}"/oracle.* "${logdir}"/keys.*
-        speech=$(speech_of "${data_feats}/${dset}")
-        list=$(speech_list "${data_feats}/${dset}")
+        speech=${speech_of_set[${dset}]}
+        list=$(speech_list "${dset}")
         jobs=$(at_most "${inference_nj}" "${list}")
         keys=()
         logs=()
@@ -562,35 +540,38 @@ score() {
         --machine "$(env -u OMP_NUM_THREADS nproc) cores,$(awk -F: '/^model name/ {print $2; exit}' /proc/cpuinfo)"
 }
 
-if runs 7 || runs 8 || runs 10 || runs 11 || runs 12; then
-    log "Checking the configurations"
-    train_configs=("${phase1_config}" "${phase2_config}")
-    if [ -n "${download_model}" ]; then train_configs=(); fi
-    "${python}" -m espnet_mtasr.bin.check_config --train_configs "${train_configs[@]}" \
-        --inference_config "${inference_config}"
-fi
+# All that the stages will be given, in one call: Python takes seconds to start.
 decoder=ctc
+phase2_has_teacher=false
+checks=()
+if runs 7 || runs 8; then
+    checks+=(--phase1_config "${phase1_config}" --phase1_args="${phase1_args}")
+fi
+if runs 10 || runs 11; then
+    checks+=(--phase2_config "${phase2_config}" --phase2_args="${phase2_args}"
+        --cache_trunk "${cache_trunk}")
+fi
 if runs 12 || runs 13; then
-    decoder=$(decoder_of "${inference_config}" "${inference_options[@]}")
-    if [ "${decoder}" = llm ] && [ "${skip_phase1}" = true ]; then
-        die "--inference_config ${inference_config}: its decoder is phase 1's language" \
-            "model; leave --skip_phase1 out, or choose another configuration"
-    fi
-    if [ "${decoder}" = llm ] && [ -n "${download_model}" ]; then
-        die "--inference_config ${inference_config}: its decoder is a language model," \
-            "which a packed model doesn't hold; choose another configuration"
-    fi
+    checks+=(--inference_config "${inference_config}" --inference_args="${inference_args}")
 fi
-if [ "${decode_llm}" = true ] && runs 9; then
-    baseline=$(decoder_of "${decode_llm_config}")
-    [ "${baseline}" = llm ] ||
-        die "--decode_llm_config ${decode_llm_config}: lacks decoder: llm; add the line"
+if runs 9 && [ "${decode_llm}" = true ]; then
+    checks+=(--decode_llm_config "${decode_llm_config}")
 fi
-if [ "${cache_trunk}" = true ] && { runs 10 || runs 11; }; then
-    "${python}" -m espnet_mtasr.bin.check_config --cacheable "${phase2_config}" \
-        "${phase2_options[@]}"
+if [ ${#checks[@]} -gt 0 ]; then
+    log "Checking the configurations"
+    found=$("${python}" -m espnet_mtasr.bin.check_config "${checks[@]}" \
+        --task_options "${task_options[@]}")
+    { read -r _ decoder && read -r _ phase2_has_teacher; } <<<"${found}"
 fi
-if [ "${skip_phase1}" = true ] && { runs 10 || runs 11; } && phase2_has_teacher; then
+if [ "${decoder}" = llm ] && [ "${skip_phase1}" = true ]; then
+    die "--inference_config ${inference_config}: its decoder is phase 1's language" \
+        "model; leave --skip_phase1 out, or choose another configuration"
+fi
+if [ "${decoder}" = llm ] && [ -n "${download_model}" ]; then
+    die "--inference_config ${inference_config}: its decoder is a language model," \
+        "which a packed model doesn't hold; choose another configuration"
+fi
+if [ "${skip_phase1}" = true ] && [ "${phase2_has_teacher}" = true ]; then
     die "--skip_phase1 true: phase 2 has a teacher, which phase 1 must adapt first; add" \
         "--phase2_args '--model_conf ctc_weight=1.0'"
 fi
@@ -687,6 +668,15 @@ if runs 6; then
     finish 6
 fi
 
+speech_sets=()
+if runs 7 || runs 8 || runs 10 || runs 11; then
+    speech_sets+=("${train_set}" "${valid_set}")
+fi
+if runs 12 || { runs 9 && [ "${decode_llm}" = true ]; }; then
+    speech_sets+=("${tests[@]}")
+fi
+if [ ${#speech_sets[@]} -gt 0 ]; then find_speech "${speech_sets[@]}"; fi
+
 if runs 7; then
     begin 7 "statistics of phase 1: ${phase1_stats}"
     collect_stats "${phase1_config}" "${phase1_stats}" "${phase1_options[@]}"
@@ -746,7 +736,7 @@ if runs 11; then
         init=(--init_param "${phase1_exp}/${phase1_model}:encoder:encoder")
     fi
     # ctc_weight 1 has no teacher to start from.
-    if [ "${skip_phase1}" = false ] && phase2_has_teacher; then
+    if [ "${skip_phase1}" = false ] && [ "${phase2_has_teacher}" = true ]; then
         init+=("${phase1_exp}/${phase1_model}:teacher:teacher")
     fi
     train "${phase2_config}" "${phase2_stats}" "${phase2_exp}" \

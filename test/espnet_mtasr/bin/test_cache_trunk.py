@@ -198,7 +198,7 @@ def test_another_trunk_is_refused_and_then_computed(stage):
     # As phase 1 hands its encoder over, with a teacher that stage 10 doesn't build.
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
-    args = mtasr_train.get_parser().parse_args(stage.options())
+    args = MTASRTask.get_parser().parse_args(stage.options())
     state = MTASRTask.build_model(args).state_dict()
     key = next(k for k in state if k.startswith("encoder.trunk.layers.0.attention"))
     state[key] = state[key] + 0.1
@@ -246,12 +246,18 @@ REFUSED = [
 ]
 
 
+def check(options):
+    """As mtasr.sh does; the first options are `--config FILE`."""
+    words = ["--cache_trunk", "true", "--phase2_config", options[1]]
+    check_config.main([*words, "--task_options", *options[2:]])
+
+
 @pytest.mark.parametrize("changes, message", REFUSED)
 def test_settings_that_forbid_it(ready, changes, message):
     for step in (
         lambda: ready.cache(**changes),
         lambda: ready.train("never", "trunk.scp,speech,text", **changes),
-        lambda: check_config.main(["--cacheable", *ready.options(**changes)[1:]]),
+        lambda: check(ready.options(**changes)),
     ):
         with pytest.raises(UserError, match=f"{message}.*--cache_trunk false"):
             step()
@@ -259,7 +265,7 @@ def test_settings_that_forbid_it(ready, changes, message):
 
 
 def test_settings_that_allow_it(ready):
-    check_config.main(["--cacheable", *ready.options(freeze_param=["encoder"])[1:]])
+    check(ready.options(freeze_param=["encoder"]))
 
 
 @pytest.mark.parametrize(

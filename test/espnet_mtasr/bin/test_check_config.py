@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_mtasr.bin.check_config import decoder_of, has_teacher, main
+from espnet_mtasr.bin.check_config import check_training, decoder_of, main
 from espnet_mtasr.errors import UserError
 
 CONF = (
@@ -28,7 +28,7 @@ def changed(tmp_path, **changes):
 def test_the_recipes_own_are_right():
     for decode in ("decode.yaml", "decode_beam.yaml", "decode_llm.yaml"):
         main(["--inference_config", str(CONF / decode)])
-    main(["--train_configs", str(CONF / "train_phase1.yaml"), str(PHASE_2)])
+    main(["--phase1_config", str(CONF / "train_phase1.yaml")])
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_recipes_own_are_right():
 )
 def test_unknown_keys_and_classes(tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        main(["--train_configs", changed(tmp_path, **changes)])
+        check_training(changed(tmp_path, **changes))
 
 
 def test_unknown_inference_key(tmp_path):
@@ -59,22 +59,50 @@ def test_unknown_inference_key(tmp_path):
         main(["--inference_config", str(path)])
 
 
-def test_has_teacher(tmp_path):
-    assert has_teacher(str(PHASE_2))
-    assert not has_teacher(str(PHASE_2), "--model_conf", "ctc_weight=1.0")
-    assert not has_teacher(changed(tmp_path, teacher=None))
+@pytest.mark.parametrize(
+    "phase, options, message",
+    [
+        (2, "--model_conf ctc_wieght=1.0", "MTASRModel has no option ctc_wieght"),
+        (2, "--max_epok 3", "unrecognized arguments: --max_epok 3"),
+        (1, "--optim_conf lrr=1", "optim_conf: .* has no option lrr"),
+        (1, "--batch_seconds", "--batch_seconds: expected one argument"),
+    ],
+)
+def test_options_of_the_trainings(phase, options, message):
+    """They are found before stage 1, not when phase 1 has trained for days."""
+    config = CONF / f"train_phase{phase}.yaml"
+    words = [f"--phase{phase}_config", str(config), f"--phase{phase}_args={options}"]
+    with pytest.raises(UserError, match=f"^{config} with {options}: .*{message}"):
+        main(words)
 
 
-def test_decoder(tmp_path, capsys):
-    for name, decoder in (
-        ("decode", "ctc"),
-        ("decode_beam", "ctc"),
-        ("decode_llm", "llm"),
-    ):
-        main(["--decoder", str(CONF / f"{name}.yaml"), "--batch_size", "8"])
-        assert capsys.readouterr().out == f"{decoder}\n"
-    assert decoder_of(str(CONF / "decode.yaml"), "--decoder", "llm") == "llm"
+def test_what_all_trainings_get():
+    words = ["--phase2_config", str(PHASE_2), "--task_options", "--talker_counts"]
+    main([*words, "2", "3"])
+    with pytest.raises(UserError, match="--talker_counts: invalid int value: 'x'"):
+        main([*words, "x"])
+
+
+def test_what_mtasr_sh_reads(tmp_path, capsys):
+    def told(*words):
+        main(["--inference_config", *map(str, words)])
+        return capsys.readouterr().out.split()[1::2]
+
+    phase_2 = ["--phase2_config", PHASE_2]
+    assert told(CONF / "decode_beam.yaml", *phase_2) == ["ctc", "true"]
+    without = "--phase2_args=--model_conf ctc_weight=1.0"
+    assert told(CONF / "decode.yaml", *phase_2, without) == ["ctc", "false"]
+    changes = ["--phase2_config", changed(tmp_path, teacher=None), without]
+    assert told(CONF / "decode.yaml", *changes) == ["ctc", "false"]
+    assert told(CONF / "decode_llm.yaml") == ["llm", "false"]
+    assert told(CONF / "decode.yaml", "--inference_args=--decoder llm")[0] == "llm"
+
+
+def test_decoders(tmp_path):
     path = tmp_path / "decode.yaml"
     path.write_text("decoder: lmm\n")
     with pytest.raises(UserError, match="--decoder lmm: choose one of ctc, llm"):
         decoder_of(str(path))
+    message = "--decode_llm_config .*decode.yaml: lacks decoder: llm; add the line"
+    with pytest.raises(UserError, match=message):
+        main(["--decode_llm_config", str(CONF / "decode.yaml")])

@@ -259,8 +259,11 @@ class TestCheckConfig:
 
         run_command_line(check, list(options))
 
+    def both(self, phase1, phase2):
+        return "--phase1_config", str(phase1), "--phase2_config", str(phase2)
+
     def test_right_configurations(self, lab):
-        self.run("--train_configs", *map(str, lab.configs.values()))
+        self.run(*self.both(lab.configs[1], lab.configs[2]))
 
     @pytest.mark.parametrize(
         "changes, message",
@@ -273,18 +276,18 @@ class TestCheckConfig:
     def test_wrong_configuration(self, lab, tmp_path, capsys, changes, message):
         path = write_changed(lab, tmp_path, 2, **changes)
         with pytest.raises(SystemExit) as e:
-            self.run("--train_configs", str(lab.configs[1]), path)
+            self.run(*self.both(lab.configs[1], path))
         assert e.value.code == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert message in line
 
     @pytest.mark.parametrize(
-        "options, code", [((), 0), (("--model_conf", "ctc_weight=1.0"), 1)]
+        "options, told", [("", "true"), ("--model_conf ctc_weight=1.0", "false")]
     )
-    def test_has_teacher(self, lab, options, code):
-        with pytest.raises(SystemExit) as e:
-            self.run("--has_teacher", str(lab.configs[2]), *options)
-        assert e.value.code == code
+    def test_has_teacher(self, lab, capsys, options, told):
+        self.run("--phase2_config", str(lab.configs[2]), f"--phase2_args={options}")
+        out = capsys.readouterr().out
+        assert out == f"decoder ctc\nphase2_has_teacher {told}\n"
 
 
 def test_a_training_flushes_denormal_numbers(monkeypatch):

@@ -11,7 +11,12 @@ from espnet_mtasr.bin.prepare_data import main
 from espnet_mtasr.data import audio_format
 from espnet_mtasr.data.tables import read_data_dir, read_table, write_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.speech_list import Speech, read_speech_list, speech_entry
+from espnet_mtasr.mixture.speech_list import (
+    Kind,
+    Speech,
+    read_speech_list,
+    speech_entry,
+)
 
 
 def noise(n, seed=0):
@@ -125,7 +130,7 @@ def test_an_archive_that_is_cut_off(archived):
     with pytest.raises(UserError, match=r"ark:\d+ \(utterance utt2\): can't be read"):
         speech.check("utt2")
     with pytest.raises(UserError, match="none.ark:5: can't be read .* run stage 3"):
-        Speech("kaldi_ark", "none.ark:5").read()
+        Speech(Kind.ARCHIVE, "none.ark:5").read()
 
 
 def test_bad_recordings_in_archives(tmp_path):

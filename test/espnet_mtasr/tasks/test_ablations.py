@@ -5,7 +5,6 @@ import torch
 from helpers.tiny_data import phase_config, write_config
 from helpers.tiny_models import CHARACTERS, WAVLM_CONF, make_batch, make_tiny_wavlm
 
-from espnet_mtasr.bin.mtasr_train import get_parser
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.tasks.cached_trunk import check_cacheable
 from espnet_mtasr.tasks.mtasr import MTASRTask
@@ -19,7 +18,7 @@ def args_of(tmp_path):
         config = phase_config(make_tiny_wavlm(tmp_path / "wavlm"), tmp_path, 2)
         config["model_conf"] = dict(ctc_weight=1.0, **changes.pop("model_conf", {}))
         path = write_config(tmp_path / "config.yaml", {**config, **changes})
-        args = get_parser().parse_args(["--config", str(path)])
+        args = MTASRTask.parse_config(path)
         MTASRTask.check_args(args)
         args.token_list = CHARACTERS
         return args

@@ -9,7 +9,6 @@ from helpers.tiny_corpus import make_tiny_corpus
 from helpers.tiny_data import phase_config, write_config
 from helpers.tiny_models import CHARACTERS, make_tiny_llm, make_tiny_wavlm
 
-from espnet_mtasr.bin.mtasr_train import get_parser
 from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.recipe import MixtureRecipe, Source
@@ -52,7 +51,7 @@ def parse(data, *options):
         for entry in (speech, "text,text,text"):
             words += [f"--{part}_data_path_and_name_and_type", f"{data}/{entry}"]
         words += [f"--{part}_shape_file", f"{data}/speech_shape"]
-    return get_parser().parse_args([*words, *options])
+    return MTASRTask.get_parser().parse_args([*words, *options])
 
 
 def batches(factory, epoch):

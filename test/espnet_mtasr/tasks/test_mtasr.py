@@ -6,7 +6,6 @@ import yaml
 from helpers.tiny_data import phase_config, write_config
 from helpers.tiny_models import CHARACTERS, make_tiny_llm, make_tiny_wavlm
 
-from espnet_mtasr.bin.mtasr_train import get_parser
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.tasks.mtasr import MTASRTask
 
@@ -30,7 +29,7 @@ def args_of(folders, tmp_path):
         path = write_config(tmp_path / "config.yaml", config)
         tokens = tmp_path / "tokens.txt"
         tokens.write_text("\n".join(CHARACTERS) + "\n")
-        return get_parser().parse_args(
+        return MTASRTask.get_parser().parse_args(
             ["--config", str(path), "--token_list", str(tokens), *options]
         )
 
@@ -261,7 +260,7 @@ class TestBuildModelFromFile:
         config = phase_config(*folders, 2)
         path = write_config(root / "in.yaml", config)
         (root / "tokens.txt").write_text("\n".join(CHARACTERS) + "\n")
-        args = get_parser().parse_args(
+        args = MTASRTask.get_parser().parse_args(
             ["--config", str(path), "--token_list", str(root / "tokens.txt")]
         )
         model = MTASRTask.build_model(args)

@@ -12,7 +12,7 @@ from helpers.tiny_data import (
 )
 from helpers.tiny_models import make_tiny_llm, make_tiny_wavlm
 
-from espnet_mtasr.bin.mtasr_train import get_parser, main
+from espnet_mtasr.bin.mtasr_train import main
 from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.tasks.mtasr import MTASRTask
@@ -48,7 +48,7 @@ def options(lab, *more, phase=2, data="data"):
 
 
 def parse(lab, *more, **where):
-    return get_parser().parse_args(options(lab, *more, **where))
+    return MTASRTask.get_parser().parse_args(options(lab, *more, **where))
 
 
 def factory_of(args, mode="train", distributed=False):
