@@ -209,7 +209,7 @@ class MTASRModel(AbsESPnetModel):
                         ],
                     )
                     ctc = torch.lerp(ctc, placed, streams["flat_start"][at, 0])
-                rows.learnt_ctc = rows.learnt_ctc.index_copy(0, at, ctc)
+                rows.ctc_for_training = rows.ctc_for_training.index_copy(0, at, ctc)
             if self.ctc_weight < 1.0:
                 taught = self.teacher(hidden, lengths, text[at], text_lengths[at])
                 rows.sot = rows.sot.index_copy(0, at, taught.loss)
@@ -257,7 +257,7 @@ class MTASRModel(AbsESPnetModel):
             return total / mask.sum().clamp(min=1)
 
         loss_ctc, loss_sot, loss_count = (
-            mean(rows.learnt_ctc),
+            mean(rows.ctc_for_training),
             mean(rows.sot),
             mean(rows.count),
         )
@@ -382,7 +382,7 @@ class _RowLosses:
         self.counts = counts
         self.ctc = zeros
         # The same, but while a flat start has its share.
-        self.learnt_ctc = zeros
+        self.ctc_for_training = zeros
         self.sot = zeros
         self.count = zeros
         self.sot_correct = zeros.clone()

@@ -54,8 +54,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     from espnet_mtasr.files import write_whole
     from espnet_mtasr.inference import Speech2Text
     from espnet_mtasr.model_zoo.model_files import CALIBRATION
-    from espnet_mtasr.transcription import calibrate
-    from espnet_mtasr.transcription.calibration import Calibration
+    from espnet_mtasr.transcription.calibration import fitting
+    from espnet_mtasr.transcription.calibration.calibration import Calibration
     from espnet_mtasr.transcription.mtasr import MTASR, check_device
 
     speech2text = Speech2Text(
@@ -73,17 +73,17 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             f"train with a count_weight above 0"
         )
     plain = MTASR(speech2text, Calibration())
-    decoded = {path: calibrate.decode(plain, path) for path in folders}
-    raw = {path: calibrate.judge(plain, of_set) for path, of_set in decoded.items()}
-    calibration = calibrate.fit_confidence(raw[args.data_dir], Calibration())
+    decoded = {path: fitting.decode(plain, path) for path in folders}
+    raw = {path: fitting.judge(plain, of_set) for path, of_set in decoded.items()}
+    calibration = fitting.fit_confidence(raw[args.data_dir], Calibration())
     for path in times_dirs:
-        calibration = calibrate.fit_times(raw[path], calibration)
+        calibration = fitting.fit_times(raw[path], calibration)
     model = MTASR(speech2text, calibration)
     reports = [
-        calibrate.report(path.name, raw[path], calibrate.judge(model, of_set))
+        fitting.report(path.name, raw[path], fitting.judge(model, of_set))
         for path, of_set in decoded.items()
     ]
-    table = calibrate.format_reports(reports)
+    table = fitting.format_reports(reports)
     folder = args.mtasr_model_file.parent
     write_whole(folder / "calibration.md", table)
     calibration.write(folder / CALIBRATION)

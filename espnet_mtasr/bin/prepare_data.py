@@ -15,7 +15,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--on_the_fly",
         choices=("true", "false"),
         default="false",
-        help="Mixtures that have a recipe (utt2mixture) are made while loading",
+        help="Mixtures with a spec (utt2mixture) are made while loading",
     )
     stages = parser.add_subparsers(dest="stage", required=True)
 

@@ -1,4 +1,4 @@
-"""Say what a mixture of a list holds: its recipe, talkers, texts and times.
+"""Say what a mixture of a list holds: its spec, talkers, texts and times.
 
 Kinds are those of LibriMix: `clean` (mix_clean: all talkers), `noisy` (mix_both: all
 talkers and noise), `single` (mix_single: the first talker and noise, as long as the
@@ -14,7 +14,7 @@ from espnet_mtasr.corpora.librispeech import find_audio, find_noise, talker_of, 
 from espnet_mtasr.data.audio import read_recording
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.metadata import MixtureRow
-from espnet_mtasr.mixture.recipe import MixtureRecipe, Noise, Source
+from espnet_mtasr.mixture.spec import MixtureSpec, Noise, Source
 
 KINDS = ("clean", "noisy", "single")
 # A list's and a recording's duration may differ by this many seconds.
@@ -51,7 +51,7 @@ class Mixture:
         talkers: Names.
         texts: Lower case; () if the recording cuts words.
         intervals: (onset, end) of each talker in seconds.
-        recipe: What it is made of; None if that isn't known.
+        spec: What it is made of; None if that isn't known.
     """
 
     utt: str
@@ -59,13 +59,13 @@ class Mixture:
     talkers: Tuple[str, ...]
     texts: Tuple[str, ...]
     intervals: Tuple[Tuple[float, float], ...]
-    recipe: Optional[MixtureRecipe] = None
+    spec: Optional[MixtureSpec] = None
 
     @property
     def seconds(self) -> float:
         """How long the recording is."""
-        if self.recipe is not None:
-            return self.recipe.seconds
+        if self.spec is not None:
+            return self.spec.seconds
         return max(end for _, end in self.intervals)
 
     @property
@@ -157,7 +157,7 @@ def describe(
     order = sorted(range(row.n_talkers), key=lambda k: row.onsets[k])
     parts = [_source(row, k, corpus, seconds) for k in range(row.n_talkers)]
     heard = [0] if kind == "single" else order
-    recipe = MixtureRecipe(
+    spec = MixtureSpec(
         tuple(parts[k] for k in heard),
         tuple(row.onsets[k] for k in heard),
         None if kind == "clean" else _noise(row, corpus),
@@ -169,13 +169,13 @@ def describe(
     mixture = Mixture(
         utt,
         os.path.abspath(audio),
-        tuple(source.talker for source in recipe.sources),
+        tuple(source.talker for source in spec.sources),
         texts if corpus.mode == "max" else (),
         tuple(
-            (onset, min(onset + source.seconds, recipe.seconds))
-            for onset, source in zip(recipe.onsets, recipe.sources)
+            (onset, min(onset + source.seconds, spec.seconds))
+            for onset, source in zip(spec.onsets, spec.sources)
         ),
-        recipe,
+        spec,
     )
     check_mixture(mixture)
     return mixture

@@ -20,9 +20,9 @@ import numpy as np
 from espnet_mtasr.data.tables import check_same_ids, read_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.onsets import mixture_rng
-from espnet_mtasr.mixture.recipe import MixtureRecipe, Source, read_recipes
-from espnet_mtasr.mixture.render import mix_recipe
+from espnet_mtasr.mixture.render import mix_spec
 from espnet_mtasr.mixture.source_cache import SourceCache
+from espnet_mtasr.mixture.spec import MixtureSpec, Source, read_specs
 from espnet_mtasr.text.sot import split_sot
 
 MAX_PEAK = 0.9
@@ -37,8 +37,8 @@ class DynamicMixer:
     """Makes the mixtures of an epoch.
 
     Args:
-        recipes: Utterance id to recipe: the set whose parts are exchanged.
-        texts: Utterance id to each talker's text, in the order of the recipe.
+        specs: Utterance id to spec: the set whose parts are exchanged.
+        texts: Utterance id to each talker's text, in the order of the spec.
         seed: With epoch and id, decides everything.
         speeds: One is drawn for every talker's part; speech that is faster is higher
             too, as another talker's.
@@ -52,14 +52,14 @@ class DynamicMixer:
 
     def __init__(
         self,
-        recipes: Mapping[str, MixtureRecipe],
+        specs: Mapping[str, MixtureSpec],
         texts: Mapping[str, Sequence[str]],
         seed: int = 0,
         speeds: Sequence[float] = (1.0,),
         cache_megabytes: float = 500.0,
     ):
         check_speeds(speeds)
-        self.recipes = recipes
+        self.specs = specs
         self.texts = texts
         self.seed = seed
         self.speeds = tuple(map(float, speeds))
@@ -67,25 +67,25 @@ class DynamicMixer:
         self._sources: List[Tuple[Source, str]] = sorted(
             (
                 (source, text)
-                for utt, recipe in recipes.items()
-                for source, text in zip(recipe.sources, texts[utt])
+                for utt, spec in specs.items()
+                for source, text in zip(spec.sources, texts[utt])
             ),
             key=lambda item: (item[0].seconds, item[0].path, item[0].gain),
         )
         self._seconds = [source.seconds for source, _ in self._sources]
-        self._noises = [recipe.noise for recipe in recipes.values()]
+        self._noises = [spec.noise for spec in specs.values()]
         self._onsets: Dict[int, List[Tuple[float, ...]]] = {}
-        for recipe in recipes.values():
-            self._onsets.setdefault(len(recipe.sources), []).append(recipe.onsets)
+        for spec in specs.values():
+            self._onsets.setdefault(len(spec.sources), []).append(spec.onsets)
 
-    def draw(self, utt: str, epoch: int) -> Tuple[MixtureRecipe, List[str]]:
-        """Return the recipe that takes the place of `utt` in an epoch, and its texts.
+    def draw(self, utt: str, epoch: int) -> Tuple[MixtureSpec, List[str]]:
+        """Return the spec that takes the place of `utt` in an epoch, and its texts.
 
         It depends on seed, epoch and id alone: not on what else was drawn, by how
         many processes, or whether the training was resumed.
         """
         rng = mixture_rng(self.seed, utt, f"epoch {epoch}")
-        original = self.recipes[utt]
+        original = self.specs[utt]
         sources: List[Source] = []
         texts: List[str] = []
         for source, text in zip(original.sources, self.texts[utt]):
@@ -96,8 +96,8 @@ class DynamicMixer:
         noise = rng.choice(self._noises)
         if noise is not None:
             noise = replace(noise, start=rng.uniform(0, 60))
-        recipe = replace(original, sources=tuple(sources), onsets=onsets, noise=noise)
-        return recipe, texts
+        spec = replace(original, sources=tuple(sources), onsets=onsets, noise=noise)
+        return spec, texts
 
     def _exchange(
         self,
@@ -123,9 +123,9 @@ class DynamicMixer:
             f"the set has too few talkers"
         )
 
-    def render(self, recipe: MixtureRecipe) -> np.ndarray:
+    def render(self, spec: MixtureSpec) -> np.ndarray:
         """Return the mixture, `(N,)` float32, its peak at most 0.9."""
-        mixture = mix_recipe(recipe, partial(self.cache.read, rate=recipe.rate))
+        mixture = mix_spec(spec, partial(self.cache.read, rate=spec.rate))
         peak = float(np.abs(mixture).max())
         return mixture * np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
 
@@ -148,24 +148,24 @@ def _fits(
     return text not in texts and all(s.talker != source.talker for s in sources)
 
 
-def read_mixer(recipes: Union[str, Path], text: Union[str, Path], **options):
+def read_mixer(specs: Union[str, Path], text: Union[str, Path], **options):
     """Make a `DynamicMixer` from the tables `utt2mixture` and `text` of a set.
 
     Args:
-        recipes: Path of `utt2mixture`.
+        specs: Path of `utt2mixture`.
         text: Path of the SOT transcripts.
         options: Of `DynamicMixer`.
 
     Raises:
-        UserError: bad tables, or a transcript with other talkers than its recipe.
+        UserError: bad tables, or a transcript with other talkers than its spec.
     """
-    tables = {str(recipes): read_recipes(recipes), str(text): read_table(text)}
+    tables = {str(specs): read_specs(specs), str(text): read_table(text)}
     check_same_ids(tables)
     texts = {utt: split_sot(line) for utt, line in tables[str(text)].items()}
-    for utt, recipe in tables[str(recipes)].items():
-        if len(texts[utt]) != len(recipe.sources):
+    for utt, spec in tables[str(specs)].items():
+        if len(texts[utt]) != len(spec.sources):
             raise UserError(
-                f"{text}: {utt} has {len(texts[utt])} texts, {recipes} has "
-                f"{len(recipe.sources)} sources; make the data again"
+                f"{text}: {utt} has {len(texts[utt])} texts, {specs} has "
+                f"{len(spec.sources)} sources; make the data again"
             )
-    return DynamicMixer(tables[str(recipes)], texts, **options)
+    return DynamicMixer(tables[str(specs)], texts, **options)

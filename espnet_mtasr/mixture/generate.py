@@ -3,7 +3,7 @@
 The lists may be ours (make_metadata.py), LibriMix's own CSVs or LibriSpeechMix's. A
 mixture whose recording is there is not made again, so a stopped run goes on where it
 was. Training sets skip, count and list mixtures with bad sources; others stop before
-any is made. What a mixture is made of is its recipe (describe.py); render.py mixes it.
+any is made. What a mixture is made of is its spec (describe.py); render.py mixes it.
 """
 
 import hashlib
@@ -33,8 +33,7 @@ from espnet_mtasr.mixture.describe import (
 )
 from espnet_mtasr.mixture.lists import read_lists, single_talker_rows
 from espnet_mtasr.mixture.metadata import MixtureRow
-from espnet_mtasr.mixture.recipe import MODES
-from espnet_mtasr.mixture.render import mix_recipe
+from espnet_mtasr.mixture.render import mix_spec
 from espnet_mtasr.mixture.report import (
     SetReport,
     check_length,
@@ -42,6 +41,7 @@ from espnet_mtasr.mixture.report import (
     format_report,
     summarize,
 )
+from espnet_mtasr.mixture.spec import MODES
 from espnet_mtasr.progress import progress
 
 VARIANTS = (*KINDS, "both", "alternate")
@@ -89,7 +89,7 @@ def write_recording(mixture: Mixture, corpus: Corpus) -> Optional[str]:
     if audio.exists():
         return None
     try:
-        samples = pcm16(mix_recipe(mixture.recipe))
+        samples = pcm16(mix_spec(mixture.spec))
     except UserError as e:
         return str(e)
     audio.parent.mkdir(parents=True, exist_ok=True)
@@ -233,9 +233,9 @@ class SetBuilder:
 
     def pending_sources(self) -> List[str]:
         """List the files that recordings still to be made are mixed from."""
-        recipes = [mixture.recipe for mixture in self.pending()]
-        paths = [source.path for recipe in recipes for source in recipe.sources]
-        paths += [recipe.noise.path for recipe in recipes if recipe.noise is not None]
+        specs = [mixture.spec for mixture in self.pending()]
+        paths = [source.path for spec in specs for source in spec.sources]
+        paths += [spec.noise.path for spec in specs if spec.noise is not None]
         return list(dict.fromkeys(paths))
 
     def pending(self) -> List[Mixture]:
@@ -350,7 +350,7 @@ def generate_sets(
         singles: (name, LibriSpeech subsets between commas): data directories of
             single utterances, where they are.
         on_the_fly: Make no recording: data directories get no `wav.scp`, and mixtures
-            are made of their recipes while loading.
+            are made of their specs while loading.
 
     Raises:
         UserError: bad metadata; bad sources of a set that is no training set; unknown

@@ -3,7 +3,7 @@
 Source: create_librimix_from_metadata.py of LibriMix (Cosentino et al., arXiv
 2005.11262): 32-bit floats, gain, resampling, zero padding or a cut, sum in source
 order, noise last, 16 bits. New here: each talker has an onset. render.py mixes what a
-recipe says.
+spec says.
 """
 
 from functools import lru_cache

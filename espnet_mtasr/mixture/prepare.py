@@ -1,7 +1,7 @@
 """Stages 2 to 4: perturb the speed of, format, and filter data directories.
 
 What ESPnet's format_wav_scp and length filter do, on recordings (audio_format.py) or on
-recipes of mixtures that are made while loading (source_check.py).
+specs of mixtures that are made while loading (source_check.py).
 """
 
 from pathlib import Path
@@ -11,8 +11,8 @@ from espnet_mtasr.data.audio_format import AudioForm, format_audio
 from espnet_mtasr.data.tables import read_data_dir, read_table, write_data_dir
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_list
-from espnet_mtasr.mixture.recipe import at_speed, parse_recipes
-from espnet_mtasr.mixture.source_check import format_recipes
+from espnet_mtasr.mixture.source_check import format_specs
+from espnet_mtasr.mixture.spec import at_speed, parse_specs
 
 Tables = Dict[str, Dict[str, str]]
 
@@ -52,7 +52,7 @@ def format_set(
         talker_counts: Those that the recipe knows.
         skip_bad: Leave bad recordings out and list them in `skipped.txt` (training);
             else the first one stops the stage.
-        on_the_fly: Mixtures that have a recipe need no recording.
+        on_the_fly: Mixtures that have a spec need no recording.
 
     Returns:
         One line of report.
@@ -65,7 +65,7 @@ def format_set(
         form = AudioForm(target / "audio", fs, audio_format)
         kept, bad = format_audio(tables, form, nj)
     else:
-        kept, bad = format_recipes(source, tables, fs, nj)
+        kept, bad = format_specs(source, tables, fs, nj)
     if bad and not skip_bad:
         raise UserError(bad[0].split(" ", 1)[1])
     if not kept["text"]:
@@ -121,7 +121,7 @@ def perturb_set(
 ) -> str:
     """Stage 2: a training set with copies at other speeds; onsets scale along.
 
-    Mixtures that are made while loading get the speed into their recipes.
+    Mixtures that are made while loading get the speed into their specs.
 
     Returns:
         One line of report.
@@ -160,12 +160,12 @@ def _perturbed(
     bad: List[str] = []
     speed = float(factor)
     if "wav.scp" not in tables:
-        recipes = parse_recipes(tables["utt2mixture"], source / "utt2mixture")
+        specs = parse_specs(tables["utt2mixture"], source / "utt2mixture")
         tables["utt2mixture"] = {
-            utt: at_speed(recipe, speed).to_line() for utt, recipe in recipes.items()
+            utt: at_speed(spec, speed).to_line() for utt, spec in specs.items()
         }
     else:
-        # Recipes are of mixtures at their own speed.
+        # Specs are of mixtures at their own speed.
         tables.pop("utt2mixture", None)
         if speed != 1.0 or "segments" in tables:
             out_dir = target / f"audio_sp{factor}"

@@ -49,8 +49,8 @@ def data_tables(mixtures: Sequence[Mixture]) -> Dict[str, Dict[str, object]]:
     }
     if all(m.texts for m in mixtures):
         tables["text"] = {m.utt: join_sot(m.texts) for m in mixtures}
-    if all(m.recipe is not None for m in mixtures):
-        tables["utt2mixture"] = {m.utt: m.recipe.to_line() for m in mixtures}
+    if all(m.spec is not None for m in mixtures):
+        tables["utt2mixture"] = {m.utt: m.spec.to_line() for m in mixtures}
     return tables
 
 

@@ -1,6 +1,6 @@
 """Stage 3 for mixtures that are made while loading: check what they are made of.
 
-Lengths come from recipes and the headers of sources; no recording is read but for its
+Lengths come from specs and the headers of sources; no recording is read but for its
 header and its end.
 """
 
@@ -10,11 +10,11 @@ from typing import Dict, List, Mapping, Tuple, Union
 
 from espnet_mtasr.data.audio_check import check_audio
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.recipe import (
+from espnet_mtasr.mixture.spec import (
     Header,
-    MixtureRecipe,
+    MixtureSpec,
     num_samples,
-    parse_recipes,
+    parse_specs,
     recordings_of,
 )
 from espnet_mtasr.progress import progress
@@ -32,13 +32,13 @@ def _probe(path: str) -> Tuple[str, Union[Header, str]]:
 
 
 def _problem(
-    recipe: MixtureRecipe, headers: Mapping[str, Union[Header, str]], utt: str
+    spec: MixtureSpec, headers: Mapping[str, Union[Header, str]], utt: str
 ) -> str:
     """Say what is wrong with what a mixture is made of; empty: nothing."""
-    for path in recordings_of(recipe):
+    for path in recordings_of(spec):
         if isinstance(headers[path], str):
             return f"{headers[path]} (utterance {utt})"
-    for source in recipe.sources:
+    for source in spec.sources:
         frames, rate = headers[source.path]
         if abs(source.seconds - frames / rate) > SECONDS_ERROR:
             return (
@@ -48,7 +48,7 @@ def _problem(
     return ""
 
 
-def format_recipes(
+def format_specs(
     source: Path, tables: Dict[str, Dict[str, str]], fs: int, nj: int
 ) -> Tuple[Dict[str, Dict[str, str]], List[str]]:
     """Check the sources of a set's mixtures and compute their lengths.
@@ -64,16 +64,16 @@ def format_recipes(
         one.
 
     Raises:
-        UserError: a line of `utt2mixture` is no recipe, or has another rate.
+        UserError: a line of `utt2mixture` is no spec, or has another rate.
     """
-    recipes = parse_recipes(tables["utt2mixture"], source / "utt2mixture")
-    for utt, recipe in recipes.items():
-        if recipe.rate != fs:
+    specs = parse_specs(tables["utt2mixture"], source / "utt2mixture")
+    for utt, spec in specs.items():
+        if spec.rate != fs:
             raise UserError(
-                f"{source}/utt2mixture: {utt} is at {recipe.rate} Hz, --fs says {fs}; "
+                f"{source}/utt2mixture: {utt} is at {spec.rate} Hz, --fs says {fs}; "
                 f"make the set with --rate {fs}"
             )
-    paths = list(dict.fromkeys(p for r in recipes.values() for p in recordings_of(r)))
+    paths = list(dict.fromkeys(p for r in specs.values() for p in recordings_of(r)))
     label = f"{source.name}: sources"
     if nj > 1:
         with ProcessPoolExecutor(nj) as pool:
@@ -81,13 +81,13 @@ def format_recipes(
             headers = dict(progress(probed, len(paths), label))
     else:
         headers = dict(progress(map(_probe, paths), len(paths), label))
-    problems = {utt: _problem(recipe, headers, utt) for utt, recipe in recipes.items()}
+    problems = {utt: _problem(spec, headers, utt) for utt, spec in specs.items()}
     kept = {
         name: {utt: value for utt, value in table.items() if not problems[utt]}
         for name, table in tables.items()
         if name != "segments"
     }
     kept["utt2num_samples"] = {
-        utt: str(num_samples(recipes[utt], headers)) for utt in kept["utt2mixture"]
+        utt: str(num_samples(specs[utt], headers)) for utt in kept["utt2mixture"]
     }
     return kept, [f"{utt} {why}" for utt, why in problems.items() if why]

@@ -1,7 +1,7 @@
 """What `speech` is: which list of a data directory holds it, what its lines stand for.
 
 A set's speech is given by `wav.scp` (recordings, or places in Kaldi archives) or, where
-there is none, by `utt2mixture` (recipes of mixtures, recipe.py). A training may read
+there is none, by `utt2mixture` (specs of mixtures, spec.py). A training may read
 other mixtures in each epoch, or cached outputs of the trunk. mtasr.sh asks for it by
 bin/speech_entries.py, and the preprocessor by `kind_of_loaded`.
 """
@@ -18,8 +18,8 @@ import numpy as np
 from espnet_mtasr.data.audio_check import AudioInfo, check_audio
 from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.recipe import parse_recipe, recordings_of
 from espnet_mtasr.mixture.render import render
+from espnet_mtasr.mixture.spec import parse_spec, recordings_of
 
 IN_ARCHIVE = re.compile(r"(.+\.ark):(\d+)")
 
@@ -43,7 +43,7 @@ class Speech:
 
     Attributes:
         kind: RECORDING, ARCHIVE or MIXTURE.
-        value: Path, `ARCHIVE:OFFSET`, or a recipe of a mixture.
+        value: Path, `ARCHIVE:OFFSET`, or a spec of a mixture.
     """
 
     kind: Kind
@@ -56,7 +56,7 @@ class Speech:
             UserError: not readable.
         """
         if self.kind is Kind.MIXTURE:
-            return render(parse_recipe(self.value, "utt2mixture"))
+            return render(parse_spec(self.value, "utt2mixture"))
         if self.kind is Kind.ARCHIVE:
             return self._read_archive("")[1]
         import soundfile
@@ -73,11 +73,11 @@ class Speech:
             UserError: a recording is missing or unfit, see `check_audio`.
         """
         if self.kind is Kind.MIXTURE:
-            recipe = parse_recipe(self.value, whose)
-            for path in recordings_of(recipe):
+            spec = parse_spec(self.value, whose)
+            for path in recordings_of(spec):
                 _check_source(path)
-            length = round(recipe.seconds * recipe.rate)
-            return AudioInfo(length, recipe.rate, 1, "", "PCM_16")
+            length = round(spec.seconds * spec.rate)
+            return AudioInfo(length, spec.rate, 1, "", "PCM_16")
         if self.kind is Kind.ARCHIVE:
             rate, samples = self._read_archive(f" (utterance {whose})")
             channels = samples.shape[1] if samples.ndim > 1 else 1
@@ -87,7 +87,7 @@ class Speech:
     def files(self) -> List[str]:
         """Return the files that the speech is read from."""
         if self.kind is Kind.MIXTURE:
-            return recordings_of(parse_recipe(self.value, "utt2mixture"))
+            return recordings_of(parse_spec(self.value, "utt2mixture"))
         if self.kind is Kind.ARCHIVE:
             return [self.value.rpartition(":")[0]]
         return [self.value]
@@ -159,5 +159,5 @@ def kind_of_loaded(value: Any) -> Kind:
         return Kind.DYNAMIC
     if not isinstance(value, str):
         return Kind.RECORDING
-    # Recipes are JSON objects.
+    # Specs are JSON objects.
     return Kind.MIXTURE if value.lstrip().startswith("{") else Kind.CACHED

@@ -25,7 +25,7 @@ KNOWN_MODELS = {"mini": "models/mtasr_mini.zip"}
 CACHE_VARIABLE = "ESPNET_MTASR_CACHE"
 # What a recipe decodes with, where a folder holds a whole training.
 PREFERRED_MODEL = "valid.loss_ctc.ave.pth"
-# What a model's scores and frames mean (transcription/calibration.py).
+# What a model's scores and frames mean (transcription/calibration/).
 CALIBRATION = "calibration.json"
 # What stands beside a training's configuration and is packed with the model.
 RESULT_FILES = ("RESULTS.md", "results.json", CALIBRATION, "calibration.md")

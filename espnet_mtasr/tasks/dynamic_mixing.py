@@ -1,6 +1,6 @@
 """Training on mixtures that are made anew in each epoch: which data, is it allowed?
 
-`lists/train/utt2mixture` says what each mixture is made of (mixture/recipe.py); a
+`lists/train/utt2mixture` says what each mixture is made of (mixture/spec.py); a
 training reads it as `speech` of data type `json`.
 """
 
@@ -15,7 +15,7 @@ from espnet_mtasr.tasks.options import check_options
 
 
 def tables_to_mix(args: argparse.Namespace) -> Optional[Tuple[str, str]]:
-    """Tables of recipes and texts, if training mixtures are given as recipes."""
+    """Tables of specs and texts, if training mixtures are given as specs."""
     entries = args.train_data_path_and_name_and_type
     types = {name: espnet_type for _, name, espnet_type in entries}
     paths = {name: path for path, name, _ in entries}
@@ -24,19 +24,19 @@ def tables_to_mix(args: argparse.Namespace) -> Optional[Tuple[str, str]]:
     return paths["speech"], paths["text"]
 
 
-def recipes_of_recordings(args: argparse.Namespace) -> Optional[str]:
-    """Table of recipes of the training mixtures, if it lies beside the texts."""
+def specs_of_recordings(args: argparse.Namespace) -> Optional[str]:
+    """Table of specs of the training mixtures, if it lies beside the texts."""
     for path, name, _ in args.train_data_path_and_name_and_type:
-        recipes = Path(path).with_name("utt2mixture")
-        if name == "text" and recipes.is_file():
-            return str(recipes)
+        specs = Path(path).with_name("utt2mixture")
+        if name == "text" and specs.is_file():
+            return str(specs)
     return None
 
 
 def check_flat_start(args: argparse.Namespace) -> None:
     """Raise `UserError` if a flat start is wanted and can't be.
 
-    It needs the recipes of the training mixtures: a recording doesn't tell when which
+    It needs the specs of the training mixtures: a recording doesn't tell when which
     talker speaks.
     """
     epochs = args.preprocessor_conf.get("flat_start_epochs", 0)
@@ -46,7 +46,7 @@ def check_flat_start(args: argparse.Namespace) -> None:
         )
     if epochs == 0 or not args.train_data_path_and_name_and_type:
         return
-    if recipes_of_recordings(args) is None:
+    if specs_of_recordings(args) is None:
         raise UserError(
             f"preprocessor_conf flat_start_epochs: {epochs} needs utt2mixture beside "
             f"the training transcripts (recordings at other speeds have none); set it "
@@ -63,7 +63,7 @@ def check_dynamic_mixing(args: argparse.Namespace) -> None:
             would repeat the first epoch's mixtures or never make them.
     """
     conf = args.preprocessor_conf.get("dynamic_mixing_conf") or {}
-    given = ("recipes", "texts", "seed")
+    given = ("specs", "texts", "seed")
     check_options(DynamicMixer, conf, "preprocessor_conf dynamic_mixing_conf", given)
     check_speeds(conf.get("speeds", (1.0,)))
     if tables_to_mix(args) is None:

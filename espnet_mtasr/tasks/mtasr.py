@@ -37,7 +37,7 @@ from espnet_mtasr.tasks.cached_trunk import check_cached_training
 from espnet_mtasr.tasks.dynamic_mixing import (
     check_dynamic_mixing,
     check_flat_start,
-    recipes_of_recordings,
+    specs_of_recordings,
     tables_to_mix,
 )
 from espnet_mtasr.tasks.optimizer import grouped_optimizer
@@ -49,7 +49,7 @@ from espnet_mtasr.tasks.seconds_batches import (
     check_batch_options,
 )
 from espnet_mtasr.tasks.trained import check_resumable
-from espnet_mtasr.train.epochs import EpochTellingIterFactory
+from espnet_mtasr.train.epochs import EpochAwareIterFactory
 from espnet_mtasr.train.preprocessor import MTASRPreprocessor
 
 preprocessor_choices = OpenChoices(
@@ -183,7 +183,7 @@ class MTASRTask(ModelBuilder, ASRTask):
             short_noise_thres=args.short_noise_thres,
             speech_volume_normalize=args.speech_volume_normalize,
             mixtures=tables_to_mix(args) if train else None,
-            recipes=recipes_of_recordings(args) if train else None,
+            specs=specs_of_recordings(args) if train else None,
             seed=args.seed,
         )
         preprocessor_class = preprocessor_choices.get_class(args.preprocessor)
@@ -199,7 +199,7 @@ class MTASRTask(ModelBuilder, ASRTask):
         else:
             factory = super().build_sequence_iter_factory(args, iter_options, mode)
         if isinstance(iter_options.preprocess_fn, MTASRPreprocessor):
-            return EpochTellingIterFactory(factory, iter_options.preprocess_fn)
+            return EpochAwareIterFactory(factory, iter_options.preprocess_fn)
         return factory
 
     @classmethod

@@ -12,7 +12,7 @@ class KnowsEpoch(Protocol):
         """Go on with the examples of `epoch`, from 1."""
 
 
-class EpochTellingIterFactory(AbsIterFactory):
+class EpochAwareIterFactory(AbsIterFactory):
     """Calls `listener.set_epoch` before each epoch's iterator is built.
 
     Data loading processes start with the iterator, so they hear of it too.

@@ -9,9 +9,9 @@ from espnet_mtasr.asr.flat_start import place_evenly
 from espnet_mtasr.asr.trunk_cache import read_line
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer
-from espnet_mtasr.mixture.recipe import MixtureRecipe, parse_recipe, read_recipes
 from espnet_mtasr.mixture.render import render
 from espnet_mtasr.mixture.source_cache import SourceCache
+from espnet_mtasr.mixture.spec import MixtureSpec, parse_spec, read_specs
 from espnet_mtasr.mixture.speech_list import Kind, kind_of_loaded
 from espnet_mtasr.text.sot import join_sot, split_sot
 
@@ -22,7 +22,7 @@ class MTASRPreprocessor(CommonPreprocessor):
     Each talker's text is tokenized alone. Talkers beyond those of the utterance get an
     empty array, so that batches of mixed talker counts can be made.
 
-    Where `speech` is a mixture's recipe (mixture/recipe.py), a mixture is made: for
+    Where `speech` is a mixture's spec (mixture/spec.py), a mixture is made: for
     data of type `text` this very one, with the samples of its recording
     (mixture/render.py); for data of type `json` another one, and `text` is exchanged
     with it (dynamic mixing, mixture/dynamic.py).
@@ -43,7 +43,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         flat_start_epochs: So many epochs begin with a flat start (asr/flat_start.py)
             of the CTC: its share of the CTC loss is 1 in the first one and goes down
             linearly.
-        recipes: Table `utt2mixture`, which tells a flat start when talkers speak in
+        specs: Table `utt2mixture`, which tells a flat start when talkers speak in
             mixtures that are recordings.
         kwargs: Options of ESPnet's `CommonPreprocessor`.
     """
@@ -58,7 +58,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         dynamic_mixing_conf: Optional[Dict[str, Any]] = None,
         cache_megabytes: float = 100.0,
         flat_start_epochs: int = 0,
-        recipes: Optional[str] = None,
+        specs: Optional[str] = None,
         **kwargs,
     ):
         super().__init__(train=train, **kwargs)
@@ -70,8 +70,8 @@ class MTASRPreprocessor(CommonPreprocessor):
         self._mixer: Optional[DynamicMixer] = None
         self._sources = SourceCache(cache_megabytes)
         self.flat_start_epochs = flat_start_epochs
-        self.recipes = recipes
-        self._recipe_of: Dict[str, MixtureRecipe] = {}
+        self.specs = specs
+        self._spec_of: Dict[str, MixtureSpec] = {}
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -81,33 +81,33 @@ class MTASRPreprocessor(CommonPreprocessor):
             # Before data loading processes start, each of which would do it again.
             self._mixer = read_mixer(*self.mixtures, **self.dynamic_mixing_conf)
         if not self._in_flat_start():
-            self._recipe_of = {}
-        elif self.recipes is not None and self.mixtures is None and not self._recipe_of:
-            self._recipe_of = read_recipes(self.recipes)
+            self._spec_of = {}
+        elif self.specs is not None and self.mixtures is None and not self._spec_of:
+            self._spec_of = read_specs(self.specs)
 
     def __call__(
         self, uid: str, data: Dict[str, Union[str, np.ndarray, Dict[str, Any]]]
     ) -> Dict[str, np.ndarray]:
         """Return the arrays of an utterance, see the class."""
         speech = data.get(self.speech_name)
-        recipe = self._recipe_of.get(uid)
+        spec = self._spec_of.get(uid)
         kind = kind_of_loaded(speech)
         if kind is Kind.MIXTURE:
-            recipe = parse_recipe(speech, f"utt2mixture: {uid}")
-            data[self.speech_name] = render(recipe, self._sources.read)
+            spec = parse_spec(speech, f"utt2mixture: {uid}")
+            data[self.speech_name] = render(spec, self._sources.read)
         elif kind is Kind.DYNAMIC:
-            recipe, texts = self._mixer.draw(uid, self.epoch)
-            data[self.speech_name] = self._mixer.render(recipe)
+            spec, texts = self._mixer.draw(uid, self.epoch)
+            data[self.speech_name] = self._mixer.render(spec)
             data[self.text_name] = join_sot(texts)
         flat_start = {}
         if self._in_flat_start():
             texts = split_sot(data[self.text_name])
-            if recipe is None or len(recipe.sources) != len(texts):
+            if spec is None or len(spec.sources) != len(texts):
                 raise UserError(
-                    f"{self.recipes}: tells of {uid} not what its {len(texts)} talkers "
+                    f"{self.specs}: tells of {uid} not what its {len(texts)} talkers "
                     f"say; make the data again, or set flat_start_epochs to 0"
                 )
-            flat_start = self._flat_start(recipe, texts)
+            flat_start = self._flat_start(spec, texts)
         return {**super().__call__(uid, data), **flat_start}
 
     def _in_flat_start(self) -> bool:
@@ -115,7 +115,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         return self.train and 1 <= self.epoch <= self.flat_start_epochs
 
     def _flat_start(
-        self, recipe: MixtureRecipe, texts: Sequence[str]
+        self, spec: MixtureSpec, texts: Sequence[str]
     ) -> Dict[str, np.ndarray]:
         """Return the share of the loss, and each talker's tokens' times."""
         share = 1 - (self.epoch - 1) / self.flat_start_epochs
@@ -124,9 +124,9 @@ class MTASRPreprocessor(CommonPreprocessor):
             tokens, start, end = [], 0.0, 0.0
             if k < len(texts):
                 tokens = self._tokens_of(texts[k])
-                source = recipe.sources[k]
-                start = recipe.onsets[k] / recipe.seconds
-                end = start + source.seconds / source.speed / recipe.seconds
+                source = spec.sources[k]
+                start = spec.onsets[k] / spec.seconds
+                end = start + source.seconds / source.speed / spec.seconds
             arrays[f"text_spk{k + 1}_times"] = place_evenly(tokens, start, end)
         return arrays
 

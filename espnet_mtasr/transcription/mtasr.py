@@ -13,7 +13,7 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import MixtureHypothesis, Speech2Text, TalkerHypothesis
 from espnet_mtasr.model_zoo.model_files import CALIBRATION, ModelFiles, fetch_model
 from espnet_mtasr.onnx_model.manifest import is_onnx
-from espnet_mtasr.transcription.calibration import Calibration
+from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.recordings import (
     Recording,
     Source,

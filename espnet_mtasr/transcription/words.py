@@ -4,7 +4,7 @@ import math
 from typing import Callable, List, NamedTuple, Sequence, Tuple
 
 from espnet_mtasr.asr.ctc_alignment import TokenSpan
-from espnet_mtasr.transcription.calibration import Calibration
+from espnet_mtasr.transcription.calibration.calibration import Calibration
 
 
 class WordSpan(NamedTuple):

@@ -1,28 +1,21 @@
 """The examples in docstrings are true."""
 
 import doctest
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
-from espnet_mtasr import progress
-from espnet_mtasr.asr import (
-    ctc_alignment,
-    ctc_beam_search,
-    flat_start,
-    serialized_ctc,
-)
-from espnet_mtasr.model_zoo import hub, model_files
-from espnet_mtasr.scoring import calibration_error, word_matches
-from espnet_mtasr.text import sot
-from espnet_mtasr.transcription import calibration, recordings, words
-
-MODULES = [sot, serialized_ctc, ctc_alignment, ctc_beam_search, progress]
-MODULES += [calibration_error, word_matches, calibration, recordings, words]
-MODULES += [hub, model_files, flat_start]
+PACKAGE = Path(__file__).resolve().parents[2] / "espnet_mtasr"
+MODULES = [
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if ">>> " in path.read_text(encoding="utf-8")
+]
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_examples(module):
-    failed, attempted = doctest.testmod(module)
+    failed, attempted = doctest.testmod(import_module(module))
     assert attempted > 0
     assert failed == 0

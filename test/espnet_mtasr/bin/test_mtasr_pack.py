@@ -22,7 +22,7 @@ from espnet_mtasr.bin import mtasr_pack
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.tasks.mtasr import MTASRTask
-from espnet_mtasr.transcription.calibration import Calibration
+from espnet_mtasr.transcription.calibration.calibration import Calibration
 
 ROOT = Path(__file__).resolve().parents[3]
 WAVES = noises(9000, 4000, 100, 7001, 12000)

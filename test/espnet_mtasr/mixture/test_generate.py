@@ -11,8 +11,8 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.describe import Mixture
 from espnet_mtasr.mixture.dynamic import read_mixer
 from espnet_mtasr.mixture.metadata import MixtureRow, write_metadata
-from espnet_mtasr.mixture.recipe import read_recipes
 from espnet_mtasr.mixture.report import format_report, summarize
+from espnet_mtasr.mixture.spec import read_specs
 
 A = "test-clean/11/7/11-7-0002.flac"
 B = "test-clean/12/7/12-7-0002.flac"
@@ -61,7 +61,7 @@ def test_audio_is_the_sum_of_its_parts(root):
     np.testing.assert_allclose(difference[:4000], 0.125 * n[:4000], atol=2**-14)
 
 
-def test_a_recording_can_be_made_again_from_its_recipe(root):
+def test_a_recording_can_be_made_again_from_its_spec(root):
     """Also where the metadata doesn't name the talkers in the order of their onsets."""
     third_before_second = MixtureRow(
         "m2", (A, B, C), (0.5, 0.25, 0.4), (0.0, 0.5, 0.3), "tt/n1.wav", 0.1
@@ -70,14 +70,14 @@ def test_a_recording_can_be_made_again_from_its_recipe(root):
     data = simulate(root, "--set", "test_xmix", csv, "both", "--audio_format", "wav")
     for name in ("test_xmix_clean", "test_xmix_noisy"):
         tables = read_data_dir(data / name)
-        recipes = read_recipes(data / name / "utt2mixture")
-        assert list(recipes) == list(tables["wav.scp"])
+        specs = read_specs(data / name / "utt2mixture")
+        assert list(specs) == list(tables["wav.scp"])
         mixer = read_mixer(data / name / "utt2mixture", data / name / "text")
-        for utt, recipe in recipes.items():
+        for utt, spec in specs.items():
             samples, _ = soundfile.read(tables["wav.scp"][utt], dtype="float32")
-            np.testing.assert_allclose(mixer.render(recipe), samples, atol=2**-14)
+            np.testing.assert_allclose(mixer.render(spec), samples, atol=2**-14)
             onsets = [float(onset) for onset in tables["onsets"][utt].split()]
-            assert list(recipe.onsets) == onsets
+            assert list(spec.onsets) == onsets
 
 
 def test_texts_follow_the_onsets(root):

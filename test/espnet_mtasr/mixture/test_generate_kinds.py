@@ -13,8 +13,8 @@ from espnet_mtasr.data.tables import read_data_dir, read_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.dynamic import read_mixer
 from espnet_mtasr.mixture.metadata import MixtureRow, write_metadata
-from espnet_mtasr.mixture.recipe import Noise, read_recipes
 from espnet_mtasr.mixture.render import render
+from espnet_mtasr.mixture.spec import Noise, read_specs
 
 # 0.6, 0.9 and 1.2 s.
 A = "test-clean/11/7/11-7-0002.flac"
@@ -132,9 +132,9 @@ def test_mode_min_cuts_and_has_no_text(root):
     tables = read_data_dir(data / "test_x_clean", need_text=False)
     # Both talk in (0.25, 0.6).
     assert tables["utt2overlap"]["x_clean_m1"] == f"{0.35 / 0.6:.4f}"
-    recipe = read_recipes(data / "test_x_clean" / "utt2mixture")["x_clean_m1"]
-    assert recipe.mode == "min"
-    np.testing.assert_array_equal(render(recipe), cut)
+    spec = read_specs(data / "test_x_clean" / "utt2mixture")["x_clean_m1"]
+    assert spec.mode == "min"
+    np.testing.assert_array_equal(render(spec), cut)
 
 
 def test_a_talker_after_the_cut(root):
@@ -193,13 +193,13 @@ def test_perturbed_noise_is_made_while_it_is_read(root, name, speed):
     kept = int(16000 / speed) - 8001
     assert len(played) == -(-16000 * up // down)
     np.testing.assert_allclose(noise[:kept], 0.5 * played[:kept], atol=2**-14)
-    recipe = read_recipes(data / "test_x_noisy" / "utt2mixture")["x_noisy_m1"]
+    spec = read_specs(data / "test_x_noisy" / "utt2mixture")["x_noisy_m1"]
     path = str(root / "wham_noise" / "tt" / "n1.wav")
-    assert recipe.noise == Noise(path, 0.5, speed=speed)
-    np.testing.assert_array_equal(render(recipe), noisy)
+    assert spec.noise == Noise(path, 0.5, speed=speed)
+    np.testing.assert_array_equal(render(spec), noisy)
     tables = data / "test_x_noisy"
     mixer = read_mixer(tables / "utt2mixture", tables / "text")
-    np.testing.assert_allclose(mixer.render(recipe), noisy, atol=2**-14)
+    np.testing.assert_allclose(mixer.render(spec), noisy, atol=2**-14)
     # Again: neither the corpus nor the recording changes.
     recordings = files_and_times(root / "audio" / "test_x" / "noisy")
     simulate(root, *with_noise(root), "--set", "test_x", csv, "both")
@@ -213,8 +213,8 @@ def test_noise_that_librimix_has_perturbed_is_taken(root):
     soundfile.write(path, ready, 16000, subtype="PCM_16")
     csv = metadata(root, row(noise="tt/n1sp08.wav"))
     data = simulate(root, *with_noise(root), "--set", "test_x", csv, "noisy")
-    recipe = read_recipes(data / "test_x_noisy" / "utt2mixture")["x_noisy_m1"]
-    assert recipe.noise == Noise(str(path), 0.5)
+    spec = read_specs(data / "test_x_noisy" / "utt2mixture")["x_noisy_m1"]
+    assert spec.noise == Noise(str(path), 0.5)
 
 
 def test_noise_of_which_nothing_is_there(root):
@@ -232,8 +232,8 @@ def test_single_talker_sets_stay_where_they_are(root):
     assert tables["wav.scp"]["libri1mix_12-7-0002"] == str(path)
     assert tables["onsets"]["libri1mix_12-7-0002"] == "0.0000"
     assert not (root / "audio").exists()
-    recipe = read_recipes(data / "test_libri1mix/utt2mixture")["libri1mix_12-7-0002"]
-    np.testing.assert_array_equal(render(recipe), soundfile.read(path)[0])
+    spec = read_specs(data / "test_libri1mix/utt2mixture")["libri1mix_12-7-0002"]
+    np.testing.assert_array_equal(render(spec), soundfile.read(path)[0])
 
 
 def test_single_talkers_combine_with_mixtures(root):

@@ -13,8 +13,8 @@ from scipy.signal import resample_poly
 
 from espnet_mtasr.bin.simulate import main
 from espnet_mtasr.data.tables import read_table
-from espnet_mtasr.mixture.recipe import read_recipes
 from espnet_mtasr.mixture.render import render
+from espnet_mtasr.mixture.spec import read_specs
 
 A = "test-clean/11/7/11-7-0002.flac"
 B = "test-clean/12/7/12-7-0002.flac"
@@ -130,7 +130,7 @@ def test_samples_are_librimix_s(root, rate, mode, audio_format):
     )
     for kind in ("clean", "noisy", "single"):
         wavs = read_table(root / "data" / f"test_x_{kind}" / "wav.scp")
-        recipes = read_recipes(root / "data" / f"test_x_{kind}" / "utt2mixture")
+        specs = read_specs(root / "data" / f"test_x_{kind}" / "utt2mixture")
         assert len(wavs) == 4
         for row in [row for rows in ROWS.values() for row in rows]:
             wanted = librimix(root, row, rate, mode, kind, root / "reference.wav")
@@ -138,8 +138,8 @@ def test_samples_are_librimix_s(root, rate, mode, audio_format):
             made, own_rate = soundfile.read(wavs[utt], dtype="int16")
             assert own_rate == rate
             np.testing.assert_array_equal(made, wanted)
-            rendered = render(recipes[utt])
+            rendered = render(specs[utt])
             assert rendered.dtype == np.float32
             np.testing.assert_array_equal(rendered * 32768, wanted)
-            seconds = recipes[utt].seconds
+            seconds = specs[utt].seconds
             assert abs(seconds * rate - len(wanted)) < 1

@@ -13,17 +13,17 @@ from espnet_mtasr.data.audio import read_recording
 from espnet_mtasr.data.tables import read_data_dir, read_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.metadata import MixtureRow, write_metadata
-from espnet_mtasr.mixture.recipe import (
-    MixtureRecipe,
+from espnet_mtasr.mixture.render import render
+from espnet_mtasr.mixture.source_cache import SourceCache
+from espnet_mtasr.mixture.spec import (
+    MixtureSpec,
     Noise,
     Source,
     at_speed,
     num_samples,
-    parse_recipe,
+    parse_spec,
     recordings_of,
 )
-from espnet_mtasr.mixture.render import render
-from espnet_mtasr.mixture.source_cache import SourceCache
 from espnet_mtasr.train.preprocessor import MTASRPreprocessor
 
 SUBSET = "test-clean"
@@ -78,16 +78,16 @@ def test_samples_are_those_of_the_recording(tmp_path, own_rate, rate, audio_form
         for utt, path in tables["wav.scp"].items():
             wanted, _ = soundfile.read(path, dtype="float32")
             assert (wanted == -1.0).any()
-            recipe = parse_recipe(tables["utt2mixture"][utt], utt)
+            spec = parse_spec(tables["utt2mixture"][utt], utt)
             for read in (read_recording, cache.read, cache.read):
-                made = render(recipe, read)
+                made = render(spec, read)
                 assert made.dtype == np.float32
                 assert np.array_equal(made, wanted)
             headers = {}
-            for path in recordings_of(recipe):
+            for path in recordings_of(spec):
                 info = soundfile.info(path)
                 headers[path] = info.frames, info.samplerate
-            assert num_samples(recipe, headers) == len(wanted)
+            assert num_samples(spec, headers) == len(wanted)
 
 
 def test_no_recording_is_written_and_none_is_lost(tmp_path, capsys):
@@ -118,11 +118,11 @@ def test_no_recording_is_written_and_none_is_lost(tmp_path, capsys):
 
 @pytest.mark.parametrize("speed", [0.9, 1.1, 1.37])
 @pytest.mark.parametrize("own_rate, rate", [(16000, 16000), (8000, 16000)])
-def test_speed_of_a_recipe(tmp_path, speed, own_rate, rate):
+def test_speed_of_a_spec(tmp_path, speed, own_rate, rate):
     for name, n in (("a", 7001), ("b", 5003), ("n", 20000)):
         tone = 0.3 * np.sin(2 * np.pi * 400 * np.arange(n) / own_rate)
         soundfile.write(tmp_path / f"{name}.wav", tone, own_rate, "PCM_16")
-    recipe = MixtureRecipe(
+    spec = MixtureSpec(
         (
             Source(f"{tmp_path}/a.wav", 0.5, "a", 7001 / own_rate),
             Source(f"{tmp_path}/b.wav", 0.5, "b", 5003 / own_rate),
@@ -131,19 +131,19 @@ def test_speed_of_a_recipe(tmp_path, speed, own_rate, rate):
         Noise(f"{tmp_path}/n.wav", 0.1, start=0.2),
         rate,
     )
-    faster = at_speed(recipe, speed)
+    faster = at_speed(spec, speed)
     headers = {
         f"{tmp_path}/{x}.wav": (n, own_rate) for x, n in (("a", 7001), ("b", 5003))
     }
     samples = render(faster)
     assert len(samples) == num_samples(faster, headers)
-    assert len(samples) == pytest.approx(len(render(recipe)) / speed, abs=3)
+    assert len(samples) == pytest.approx(len(render(spec)) / speed, abs=3)
     spectrum = np.abs(np.fft.rfft(samples))
     assert spectrum.argmax() / len(samples) * rate == pytest.approx(400 * speed, abs=3)
     assert faster.onsets == (0.0, 0.45 / speed)
     assert faster.noise.speed == speed
-    assert at_speed(recipe, 1.0) == recipe
-    assert parse_recipe(faster.to_line(), "u") == faster
+    assert at_speed(spec, 1.0) == spec
+    assert parse_spec(faster.to_line(), "u") == faster
 
 
 @pytest.mark.parametrize("nj", [1, 2])
@@ -231,7 +231,7 @@ def test_speed_perturbation(tmp_path, capsys):
     assert not [*(root / "data" / "sp").rglob("*.flac")]
     original = read_data_dir(folder)["utt2mixture"]
     assert tables["utt2mixture"]["x_noisy_m1"] == original["x_noisy_m1"]
-    faster = parse_recipe(tables["utt2mixture"]["sp1.1-x_noisy_m1"], "u")
+    faster = parse_spec(tables["utt2mixture"]["sp1.1-x_noisy_m1"], "u")
     assert {s.speed for s in faster.sources} == {1.1}
     starts = [f"{onset:.4f}" for onset in faster.onsets]
     assert tables["onsets"]["sp1.1-x_noisy_m1"].split() == starts

@@ -1,4 +1,4 @@
-"""Recordings, archives and recipes: which list is it, what do its lines stand for?"""
+"""Recordings, archives and specs: which list is it, what do its lines stand for?"""
 
 import json
 
@@ -10,7 +10,7 @@ from espnet_mtasr.asr.trunk_cache import audio_hash, speech_hash
 from espnet_mtasr.bin import speech_entries
 from espnet_mtasr.data.tables import write_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.recipe import MixtureRecipe, Noise, Source
+from espnet_mtasr.mixture.spec import MixtureSpec, Noise, Source
 from espnet_mtasr.mixture.speech_list import (
     Kind,
     Speech,
@@ -23,7 +23,7 @@ from espnet_mtasr.tasks.cached_trunk import describe_files
 
 
 @pytest.fixture
-def recipe(tmp_path):
+def spec(tmp_path):
     for name, n in (("a", 8000), ("b", 6000), ("n", 9000)):
         samples = 0.1 * np.random.default_rng(n).standard_normal(n)
         soundfile.write(tmp_path / f"{name}.wav", samples, 16000, "PCM_16")
@@ -31,13 +31,13 @@ def recipe(tmp_path):
         Source(f"{tmp_path}/a.wav", 0.5, "a", 0.5),
         Source(f"{tmp_path}/b.wav", 0.7, "b", 0.375),
     )
-    return MixtureRecipe(sources, (0.0, 0.25), Noise(f"{tmp_path}/n.wav", 0.2))
+    return MixtureSpec(sources, (0.0, 0.25), Noise(f"{tmp_path}/n.wav", 0.2))
 
 
-def test_which_list_it_is(tmp_path, recipe):
+def test_which_list_it_is(tmp_path, spec):
     with pytest.raises(UserError, match="wav.scp: no such file"):
         speech_entry(tmp_path)
-    write_table(tmp_path / "utt2mixture", {"u": recipe.to_line()})
+    write_table(tmp_path / "utt2mixture", {"u": spec.to_line()})
     assert speech_entry(tmp_path) == (f"{tmp_path}/utt2mixture", "speech", "text")
     assert kind_of_entry(tmp_path / "utt2mixture", "text") is Kind.MIXTURE
     assert kind_of_entry(tmp_path / "utt2mixture", "json") is Kind.DYNAMIC
@@ -56,21 +56,21 @@ def test_which_list_it_is(tmp_path, recipe):
     assert len(speech.read()) == speech.check("u").num_samples == 8000
 
 
-def test_a_recipes_speech(tmp_path, recipe):
-    speech = Speech(Kind.MIXTURE, recipe.to_line())
+def test_a_specs_speech(tmp_path, spec):
+    speech = Speech(Kind.MIXTURE, spec.to_line())
     assert speech.files() == [f"{tmp_path}/{name}.wav" for name in "abn"]
     info = speech.check("u")
     assert (info.num_samples, info.rate, info.channels) == (10000, 16000, 1)
     assert speech.read().shape == (10000,)
     with pytest.raises(UserError, match="none.wav: no such file"):
-        Speech(Kind.MIXTURE, recipe.to_line().replace("n.wav", "none.wav")).check("u")
+        Speech(Kind.MIXTURE, spec.to_line().replace("n.wav", "none.wav")).check("u")
 
 
-def test_hashes_follow_the_samples(tmp_path, recipe):
+def test_hashes_follow_the_samples(tmp_path, spec):
     """A trunk's output is kept by them: they must change with any source."""
-    speech = Speech(Kind.MIXTURE, recipe.to_line())
+    speech = Speech(Kind.MIXTURE, spec.to_line())
     first, described = speech_hash(speech), describe_files(speech)
-    assert speech_hash(Speech(Kind.MIXTURE, recipe.to_line())) == first
+    assert speech_hash(Speech(Kind.MIXTURE, spec.to_line())) == first
     samples, _ = soundfile.read(tmp_path / "n.wav")
     soundfile.write(tmp_path / "n.wav", samples * 0.5, 16000, "PCM_16")
     assert speech_hash(speech) != first
@@ -84,9 +84,9 @@ def test_hashes_follow_the_samples(tmp_path, recipe):
         describe_files(speech)
 
 
-def test_what_a_data_set_hands_on(recipe):
+def test_what_a_data_set_hands_on(spec):
     """What the preprocessor tells apart."""
-    line = recipe.to_line()
+    line = spec.to_line()
     for value, kind in (
         (np.zeros(3), Kind.RECORDING),
         (line, Kind.MIXTURE),
@@ -96,11 +96,11 @@ def test_what_a_data_set_hands_on(recipe):
         assert kind_of_loaded(value) is kind
 
 
-def test_what_mtasr_sh_asks_for(tmp_path, capsys, recipe):
+def test_what_mtasr_sh_asks_for(tmp_path, capsys, spec):
     for name, table, value in (
         ("a", "wav.scp", "a.wav"),
         ("b", "wav.scp", "b c.ark:15"),
-        ("c", "utt2mixture", recipe.to_line()),
+        ("c", "utt2mixture", spec.to_line()),
     ):
         write_table(tmp_path / name / table, {"u": value})
     speech_entries.main([f"{tmp_path}/{name}" for name in "abc"])

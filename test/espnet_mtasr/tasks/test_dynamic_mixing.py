@@ -11,7 +11,7 @@ from helpers.tiny_models import CHARACTERS, make_tiny_llm, make_tiny_wavlm
 
 from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.recipe import MixtureRecipe, Source
+from espnet_mtasr.mixture.spec import MixtureSpec, Source
 from espnet_mtasr.tasks.mtasr import MTASRTask
 
 WORDS = "alpha bravo charlie delta echo foxtrot".split()
@@ -26,9 +26,9 @@ def data(tmp_path_factory):
     for u in range(8):
         pair = [paths[u], paths[(u + 4) % 12]]
         sources = tuple(Source(str(p), 1.0, p.parts[-3], 1.0) for p in pair)
-        recipe = MixtureRecipe(sources, (0.0, 0.1 + 0.01 * u))
+        spec = MixtureSpec(sources, (0.0, 0.1 + 0.01 * u))
         utt = f"u{u}"
-        tables["utt2mixture"][utt] = recipe.to_line()
+        tables["utt2mixture"][utt] = spec.to_line()
         tables["text"][utt] = f"{WORDS[u % 6]} a <sc> {WORDS[(u + 3) % 6]} b"
         tables["speech_shape"][utt] = 16000
         tables["wav.scp"][utt] = paths[u]
@@ -151,7 +151,7 @@ def flat_starts(factory, epoch):
 
 @pytest.mark.parametrize("speech", ["utt2mixture,speech,json", "wav.scp,speech,sound"])
 def test_flat_start(data, speech):
-    """Of mixtures that are made anew, and of recordings whose recipes are known."""
+    """Of mixtures that are made anew, and of recordings whose specs are known."""
     args = parse(data, "--preprocessor_conf", "flat_start_epochs=2")
     args.train_data_path_and_name_and_type[0] = tuple(f"{data}/{speech}".split(","))
     MTASRTask.check_args(args)
@@ -163,19 +163,19 @@ def test_flat_start(data, speech):
         shares[epoch] = {float(f["flat_start"][0]) for f in found.values() if f}
         assert not any(flat_starts(valid, epoch).values())
         if epoch == 1:
-            recipes = read_table(data / "utt2mixture")
+            specs = read_table(data / "utt2mixture")
             for utt, arrays in found.items():
                 first, second = arrays["text_spk1_times"], arrays["text_spk2_times"]
                 assert first[0, 0] == 0.0
                 # All sources last a second.
                 assert second.max() == pytest.approx(1.0)
                 if speech.startswith("wav"):
-                    onset = json.loads(recipes[utt])["onsets"][1]
+                    onset = json.loads(specs[utt])["onsets"][1]
                     assert second[0, 0] == pytest.approx(onset / (1 + onset), rel=1e-5)
     assert shares == {1: {1.0}, 2: {0.5}, 3: set()}
 
 
-def test_flat_start_needs_recipes(data, tmp_path):
+def test_flat_start_needs_specs(data, tmp_path):
     args = parse(data, "--preprocessor_conf", "flat_start_epochs=-1")
     with pytest.raises(UserError, match="flat_start_epochs: -1: give a whole number"):
         MTASRTask.check_args(args)
@@ -197,8 +197,8 @@ def test_flat_start_refuses_what_would_repeat_an_epoch(data):
         MTASRTask.check_args(args)
 
 
-def test_flat_start_of_what_no_recipe_tells(data, tmp_path):
-    """A transcript with another number of talkers than the recipe's."""
+def test_flat_start_of_what_no_spec_tells(data, tmp_path):
+    """A transcript with another number of talkers than the spec's."""
     texts = read_table(data / "text")
     write_table(tmp_path / "utt2mixture", read_table(data / "utt2mixture"))
     write_table(tmp_path / "text", {utt: f"{t} <sc> a" for utt, t in texts.items()})

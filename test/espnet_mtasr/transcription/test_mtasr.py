@@ -11,7 +11,7 @@ from helpers.tiny_inference import noises, save_tiny_model
 from espnet_mtasr import MTASR
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
-from espnet_mtasr.transcription.calibration import Calibration
+from espnet_mtasr.transcription.calibration.calibration import Calibration
 
 WAVES = noises(9000, 4000, 12345, 7001)
 

@@ -6,7 +6,7 @@ import pytest
 from espnet2.text.build_tokenizer import build_tokenizer
 
 from espnet_mtasr.asr.ctc_alignment import TokenSpan
-from espnet_mtasr.transcription.calibration import Calibration
+from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.words import (
     WordSpan,
     group_by_word,

@@ -12,7 +12,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
-from espnet_mtasr.mixture.recipe import parse_recipe
+from espnet_mtasr.mixture.spec import parse_spec
 
 Words = List[Tuple[float, str]]
 
@@ -53,7 +53,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     for folder in args.data_dirs:
         lines = []
         for utt, line in read_table(folder / "utt2mixture").items():
-            recipe = parse_recipe(line, utt)
+            recipe = parse_spec(line, utt)
             for k, (source, onset) in enumerate(zip(recipe.sources, recipe.onsets), 1):
                 name = Path(source.path).stem
                 if source.speed != 1.0:

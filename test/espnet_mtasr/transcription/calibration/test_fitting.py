@@ -10,16 +10,18 @@ from helpers.tiny_inference import noises, save_tiny_model
 from espnet_mtasr.bin.calibrate import main
 from espnet_mtasr.data.tables import write_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.scoring.calibration_error import expected_calibration_error
 from espnet_mtasr.scoring.word_matches import match_words
-from espnet_mtasr.transcription.calibrate import (
+from espnet_mtasr.transcription.calibration.calibration import Calibration
+from espnet_mtasr.transcription.calibration.expected_error import (
+    expected_calibration_error,
+)
+from espnet_mtasr.transcription.calibration.fitting import (
     Heard,
     fit_confidence,
     fit_times,
     format_reports,
     report,
 )
-from espnet_mtasr.transcription.calibration import Calibration
 from espnet_mtasr.transcription.mtasr import MTASR
 from espnet_mtasr.transcription.transcript import Word
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.transcription.calibration import Calibration
+from espnet_mtasr.transcription.calibration.calibration import Calibration
 
 
 def test_a_logistic_function_of_the_log_odds():

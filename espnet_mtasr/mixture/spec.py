@@ -57,7 +57,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class MixtureRecipe:
+class MixtureSpec:
     """What a mixture is made of.
 
     Attributes:
@@ -110,8 +110,8 @@ def _without_defaults(part: Any) -> dict:
     return {name: v for name, v in asdict(part).items() if v != defaults[name]}
 
 
-def parse_recipe(line: str, name: str) -> MixtureRecipe:
-    """Read what `MixtureRecipe.to_line` wrote.
+def parse_spec(line: str, name: str) -> MixtureSpec:
+    """Read what `MixtureSpec.to_line` wrote.
 
     Args:
         line: Of `utt2mixture`, without its id.
@@ -125,7 +125,7 @@ def parse_recipe(line: str, name: str) -> MixtureRecipe:
     except ValueError as e:
         raise UserError(f"{name}: no JSON ({e}); make it anew") from None
     try:
-        recipe = MixtureRecipe(
+        spec = MixtureSpec(
             tuple(Source(**source) for source in fields["sources"]),
             tuple(map(float, fields["onsets"])),
             Noise(**fields["noise"]) if "noise" in fields else None,
@@ -134,37 +134,37 @@ def parse_recipe(line: str, name: str) -> MixtureRecipe:
             tuple(map(float, fields.get("left_out", ()))),
         )
     except (KeyError, TypeError, ValueError) as e:
-        raise UserError(f"{name}: no recipe of a mixture ({e}); make it anew") from None
-    if recipe.mode not in MODES:
-        raise UserError(f"{name}: mode {recipe.mode!r}: choose one of {MODES}")
-    if not len(recipe.sources) == len(recipe.onsets) > 0:
+        raise UserError(f"{name}: no spec of a mixture ({e}); make it anew") from None
+    if spec.mode not in MODES:
+        raise UserError(f"{name}: mode {spec.mode!r}: choose one of {MODES}")
+    if not len(spec.sources) == len(spec.onsets) > 0:
         raise UserError(
-            f"{name}: {len(recipe.sources)} sources, {len(recipe.onsets)} onsets; "
+            f"{name}: {len(spec.sources)} sources, {len(spec.onsets)} onsets; "
             f"give one onset per source"
         )
-    return recipe
+    return spec
 
 
-def parse_recipes(
+def parse_specs(
     table: Mapping[str, str], path: Union[str, Path]
-) -> Dict[str, MixtureRecipe]:
+) -> Dict[str, MixtureSpec]:
     """Read the lines of a table `utt2mixture`, which lies at `path`.
 
     Raises:
-        UserError: see `parse_recipe`.
+        UserError: see `parse_spec`.
     """
-    return {utt: parse_recipe(line, f"{path}: {utt}") for utt, line in table.items()}
+    return {utt: parse_spec(line, f"{path}: {utt}") for utt, line in table.items()}
 
 
-def read_recipes(path: Union[str, Path]) -> Dict[str, MixtureRecipe]:
-    """Read a table `utt2mixture`; UserError for a line that is no recipe."""
-    return parse_recipes(read_table(path), path)
+def read_specs(path: Union[str, Path]) -> Dict[str, MixtureSpec]:
+    """Read a table `utt2mixture`; UserError for a line that is no spec."""
+    return parse_specs(read_table(path), path)
 
 
-def recordings_of(recipe: MixtureRecipe) -> List[str]:
+def recordings_of(spec: MixtureSpec) -> List[str]:
     """Return paths of what the mixture is made of, noise last."""
-    noise = [] if recipe.noise is None else [recipe.noise.path]
-    return [source.path for source in recipe.sources] + noise
+    noise = [] if spec.noise is None else [spec.noise.path]
+    return [source.path for source in spec.sources] + noise
 
 
 def samples_until(seconds: float, rate: int) -> int:
@@ -172,40 +172,38 @@ def samples_until(seconds: float, rate: int) -> int:
     return ceil(seconds * rate - 1e-3)
 
 
-def num_samples(recipe: MixtureRecipe, headers: Mapping[str, Header]) -> int:
+def num_samples(spec: MixtureSpec, headers: Mapping[str, Header]) -> int:
     """Length of the mixture as render.py makes it, with no recording read.
 
     Args:
-        recipe: Of the mixture.
+        spec: Of the mixture.
         headers: Of each source, by path.
     """
-    ends = [samples_until(end, recipe.rate) for end in recipe.left_out]
-    for source, onset in zip(recipe.sources, recipe.onsets):
+    ends = [samples_until(end, spec.rate) for end in spec.left_out]
+    for source, onset in zip(spec.sources, spec.onsets):
         frames, rate = headers[source.path]
         if source.speed != 1.0:
             ratio = (1 / Fraction(str(source.speed))).limit_denominator(100)
             frames = ceil(frames * ratio)
-        ends.append(
-            int(onset * recipe.rate) + ceil(Fraction(frames * recipe.rate, rate))
-        )
-    return max(ends) if recipe.mode == "max" else min(ends)
+        ends.append(int(onset * spec.rate) + ceil(Fraction(frames * spec.rate, rate)))
+    return max(ends) if spec.mode == "max" else min(ends)
 
 
-def at_speed(recipe: MixtureRecipe, factor: float) -> MixtureRecipe:
-    """The recipe of the mixture played `factor` times as fast, noise included."""
+def at_speed(spec: MixtureSpec, factor: float) -> MixtureSpec:
+    """The spec of the mixture played `factor` times as fast, noise included."""
     if factor == 1.0:
-        return recipe
-    noise = recipe.noise
+        return spec
+    noise = spec.noise
     if noise is not None:
         noise = replace(
             noise, speed=round(noise.speed * factor, 6), start=noise.start / factor
         )
     return replace(
-        recipe,
+        spec,
         sources=tuple(
-            replace(s, speed=round(s.speed * factor, 6)) for s in recipe.sources
+            replace(s, speed=round(s.speed * factor, 6)) for s in spec.sources
         ),
-        onsets=tuple(onset / factor for onset in recipe.onsets),
+        onsets=tuple(onset / factor for onset in spec.onsets),
         noise=noise,
-        left_out=tuple(end / factor for end in recipe.left_out),
+        left_out=tuple(end / factor for end in spec.left_out),
     )
