@@ -17,6 +17,7 @@ from espnet_mtasr.asr.ctc_alignment import TokenSpan, align_tokens
 from espnet_mtasr.asr.ctc_beam_search import prefix_beam_search
 from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
 from espnet_mtasr.asr.mtasr_model import Streams
+from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
 from espnet_mtasr.onnx_model.manifest import is_onnx
@@ -173,10 +174,9 @@ class AbsSpeech2Text(ABC):
             num_talkers = [None] * len(speech)
         if len(num_talkers) != len(speech):
             raise ValueError(f"{len(num_talkers)} counts, {len(speech)} waveforms")
-        order = sorted(range(len(speech)), key=lambda place: -len(speech[place]))
+        lengths = [len(wave) for wave in speech]
         found: Dict[int, MixtureHypothesis] = {}
-        for first in range(0, len(order), batch_size):
-            places = order[first : first + batch_size]
+        for places in batches_of_similar_length(lengths, max_items=batch_size):
             hypotheses = self(
                 [speech[place] for place in places],
                 [num_talkers[place] for place in places],

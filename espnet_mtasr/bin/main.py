@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""`espnet-mtasr`: the command of those who use a trained model.
+"""`espnet-mtasr COMMAND`: the commands that people call, by one name.
 
-Sub-commands are modules of this package that have `add_arguments` and `run`; they are
-imported when they are called.
+Each is a module of this package, which can be run alone as well; it is imported when
+it is called.
 """
 
 import argparse
@@ -13,34 +13,52 @@ from typing import Optional, Sequence
 from espnet_mtasr import __version__
 from espnet_mtasr.errors import run_command_line
 
-COMMANDS = {"transcribe": "write down what each talker of a recording says"}
+# Module, and what it is for.
+COMMANDS = {
+    "transcribe": ("transcribe", "write down what each talker of a recording says"),
+    "export-onnx": ("export_onnx", "export a model to ONNX graphs"),
+    "pack": ("mtasr_pack", "pack a trained model into a zip that loads anywhere"),
+    "upload": ("mtasr_upload", "upload a packed model to the Hugging Face hub"),
+    "calibrate": ("calibrate", "calibrate confidences and times of a model's words"),
+    "train": ("mtasr_train", "train a model (stages 8 and 11)"),
+    "decode": ("mtasr_inference", "decode a data directory (stage 12)"),
+    "score": ("mtasr_score", "score decoded sets (stage 13)"),
+    "perplexity": ("mtasr_perplexity", "SOT perplexity of a teacher (stage 9)"),
+    "download-corpora": ("download_corpora", "get LibriSpeech, WHAM! and LibriMix"),
+    "make-metadata": ("make_mixture_metadata", "draw lists of mixtures from a corpus"),
+    "add-onsets": ("add_onsets", "draw onsets for LibriMix's lists"),
+    "simulate": ("simulate", "make mixtures and data directories from lists"),
+}
 
 
-def get_parser(command: Optional[str] = None) -> argparse.ArgumentParser:
-    """Return the parser; with the options of `command`, one of `COMMANDS`, if given."""
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of the name before a command's own options."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {purpose}" for name, (_, purpose) in COMMANDS.items()]
     parser = argparse.ArgumentParser(
-        prog="espnet-mtasr", description="Multi-talker speech recognition"
+        prog="espnet-mtasr",
+        usage="espnet-mtasr [-h] [--version] COMMAND ...",
+        description="Multi-talker speech recognition",
+        epilog="\n".join(["commands (COMMAND --help lists the options):", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, purpose in COMMANDS.items():
-        sub = commands.add_parser(name, help=purpose)
-        if name == command:
-            import_module(f"espnet_mtasr.bin.{name}").add_arguments(sub)
+    parser.add_argument("command", choices=COMMANDS, help=argparse.SUPPRESS)
     return parser
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Run a sub-command; `UserError` where an option or a file must be mended."""
+    """Run a command; `UserError` where an option or a file must be mended."""
     words = list(sys.argv[1:] if cmd is None else cmd)
-    command = next((word for word in words if not word.startswith("-")), None)
-    args = get_parser(command).parse_args(words)
-    import_module(f"espnet_mtasr.bin.{args.command}").run(args)
+    command = get_parser().parse_args(words[:1]).command
+    import_module(f"espnet_mtasr.bin.{COMMANDS[command][0]}").main(words[1:])
 
 
 def console() -> None:
     """What the installed command calls."""
-    run_command_line(main, name="espnet-mtasr")
+    # The name that a command's help and messages begin with.
+    sys.argv[0] = " ".join(["espnet-mtasr", *sys.argv[1:2]])
+    run_command_line(main)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,12 @@ def is_repository_id(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def hub_errors(about: str) -> Iterator[None]:
+def hub_errors(about: str, ungated: str = "") -> Iterator[None]:
     """Turn what the hub's client raises into `UserError`.
 
     Args:
         about: What the message begins with, for instance `--hf_repo owner/name`.
+        ungated: What to take instead of a gated model, if anything.
     """
     try:
         yield
@@ -36,6 +37,8 @@ def hub_errors(about: str) -> Iterator[None]:
         reason = _reason(e)
         if reason is None:
             raise
+        if ungated and type(e).__name__ == "GatedRepoError":
+            reason += f", or take a model that needs none, {ungated}"
         raise UserError(f"{about}: {reason}") from e
 
 

@@ -9,10 +9,10 @@ utt2mixture, mixture/speech_list.py) where they lie.
 import argparse
 import os
 from pathlib import Path
-from typing import List
+from typing import Dict, List
 
-from espnet_mtasr.asr.trunk_cache import AGAIN, open_cache, split_line
-from espnet_mtasr.data.tables import check_same_ids, read_table
+from espnet_mtasr.asr.trunk_cache import AGAIN, TrunkCache, open_cache, split_line
+from espnet_mtasr.data.tables import check_same_ids, read_table, write_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.speech_list import (
     Kind,
@@ -22,6 +22,7 @@ from espnet_mtasr.mixture.speech_list import (
 )
 from espnet_mtasr.tasks.options import is_part
 
+PARTS = ("train", "valid")
 # What these change differs from epoch to epoch, or isn't part of the cache's key.
 CHANGE_SPEECH = (
     "rir_scp",
@@ -126,3 +127,42 @@ def describe_files(speech: Speech) -> str:
             raise UserError(f"{path}: no such file; run stage 3 again") from e
         size, time = size + stat.st_size, time + stat.st_mtime_ns
     return f"{size} {time}"
+
+
+def join(stats_dir: Path, num_jobs: int) -> None:
+    """Write `lists/*/trunk.scp` and `trunk.stat` of the jobs' tables.
+
+    Raises:
+        UserError: a job's table is missing, or is of other lists or another trunk.
+    """
+    folders = set()
+    count = 0
+    for part in PARTS:
+        target = stats_dir / "lists" / part
+        rows: Dict[str, str] = {}
+        for job in range(1, num_jobs + 1):
+            table = job_table(stats_dir, part, job)
+            # A set smaller than the number of jobs leaves some without a line.
+            if not table.exists() or table.stat().st_size:
+                rows.update(read_table(table))
+        wanted = {f"{target}'s speech": read_speech_list(target)}
+        check_same_ids({**wanted, str(job_table(stats_dir, part, 1)): rows})
+        lines, stats = {}, {}
+        for utt, row in rows.items():
+            folder, audio, size, modified = row.rsplit(" ", 3)
+            lines[utt], stats[utt] = f"{folder} {audio}", f"{size} {modified}"
+            folders.add(folder)
+        if len(folders) != 1:
+            raise UserError(f"{stats_dir}: its jobs had different trunks; {AGAIN}")
+        write_table(target / "trunk.stat", stats)
+        write_table(target / "trunk.scp", lines)
+        count += len(lines)
+    cache = TrunkCache(folders.pop())
+    cache.remove_left_overs()
+    megabytes = cache.size() / 1e6
+    print(f"{stats_dir}/lists: {count} mixtures cached in {cache.folder}", end="")
+    print(f" ({len(cache)} in {megabytes:.0f} MB)")
+
+
+def job_table(stats_dir: Path, part: str, job: int) -> Path:
+    return stats_dir / "logdir" / f"trunk.{part}.{job}"

@@ -8,6 +8,7 @@ from typing import Dict, List, Optional, Sequence, Tuple, Union, overload
 import numpy as np
 import torch
 
+from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.dtypes import check_dtype
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import MixtureHypothesis, Speech2Text, TalkerHypothesis
@@ -17,7 +18,6 @@ from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.recordings import (
     Recording,
     Source,
-    batches_of_similar_length,
     read_recording,
     to_model,
 )

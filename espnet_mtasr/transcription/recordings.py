@@ -161,30 +161,3 @@ def _suffixes() -> List[str]:
     known = {f".{name.lower()}" for name in soundfile.available_formats()}
     # Raw samples have no header that would say their rate.
     return [*(known - {".raw"}), ".aif", ".oga", ".opus"]
-
-
-def batches_of_similar_length(
-    lengths: Sequence[float], batch_seconds: float
-) -> List[List[int]]:
-    """Group recordings so that padding is small.
-
-    Args:
-        lengths: Seconds of each recording.
-        batch_seconds: Most seconds of a batch, padding included; a longer recording
-            is a batch of its own.
-
-    Returns:
-        Their places, batch by batch, the longest recordings first.
-
-    >>> batches_of_similar_length([2, 9, 3, 1], 6)
-    [[1], [2, 0], [3]]
-    """
-    batches: List[List[int]] = []
-    longest = 0.0
-    for place in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batches and longest * (len(batches[-1]) + 1) <= batch_seconds:
-            batches[-1].append(place)
-        else:
-            batches.append([place])
-            longest = lengths[place]
-    return batches

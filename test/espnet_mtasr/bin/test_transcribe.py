@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from helpers.tiny_inference import noises, save_tiny_model
 
-from espnet_mtasr.bin import transcribe
 from espnet_mtasr.bin.main import main
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.transcription.many import windows
 from espnet_mtasr.transcription.mtasr import MTASR
 
 NAMES = ("one", "two", "three")
@@ -115,7 +115,7 @@ def test_windows():
             self.samples = np.zeros(n)
 
     read = [Read(n) for n in (10, 10, 10, 50, 1)]
-    grouped = transcribe.windows(iter(read), rate=10, seconds=2.0)
+    grouped = windows(iter(read), rate=10, seconds=2.0)
     assert list(grouped) == [read[:2], read[2:4], read[4:]]
 
 

@@ -11,7 +11,6 @@ import soundfile
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.transcription.recordings import (
     Source,
-    batches_of_similar_length,
     find_recordings,
     read_recording,
     to_model,
@@ -136,13 +135,3 @@ def test_nothing_to_find(tree):
         find_recordings(["other.ogg", "empty"])
     with pytest.raises(UserError, match="none.wav: no such file"):
         find_recordings(["other.ogg", "none.wav"])
-
-
-def test_batches():
-    lengths = [3.0, 1.0, 2.0, 30.0, 2.5, 0.5]
-    batches = batches_of_similar_length(lengths, 6.0)
-    assert sorted(i for batch in batches for i in batch) == list(range(6))
-    assert batches == [[3], [0, 4], [2, 1, 5]]
-    for batch in batches[1:]:
-        assert len(batch) * max(lengths[i] for i in batch) <= 6.0
-    assert batches_of_similar_length([], 6.0) == []

@@ -1,0 +1,100 @@
+"""Transcribe many recordings: one that can't be read or decoded stops no other."""
+
+import sys
+from typing import Callable, Iterable, Iterator, List, Optional, Sequence
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.progress import TerminalLine
+from espnet_mtasr.transcription.mtasr import MTASR
+from espnet_mtasr.transcription.recordings import Recording, Source, read_recording
+from espnet_mtasr.transcription.transcript import Transcript
+
+# What decoding may fail with for one recording: the options have been checked before.
+FAILURES = (RuntimeError, MemoryError, UserError)
+# Batches whose recordings are read before they are sorted by length.
+BATCHES_AHEAD = 8
+
+
+def transcribe_many(
+    model: MTASR,
+    sources: Sequence[Source],
+    failures: List[str],
+    num_talkers: Optional[int] = None,
+    batch_seconds: float = 60.0,
+    show_progress: bool = False,
+) -> Iterator[Transcript]:
+    """Yield transcripts in the order of `sources`.
+
+    Args:
+        model: Transcribes.
+        sources: What is read.
+        failures: Gets a line for each recording that failed, which goes to standard
+            error at once.
+        num_talkers: Of every recording; None: the model says.
+        batch_seconds: As in `MTASR.transcribe`.
+        show_progress: Draw a progress line, on a terminal.
+    """
+    line = TerminalLine() if show_progress else None
+
+    def fail(problem: str) -> None:
+        failures.append(problem)
+        if line is not None:
+            line.erase()
+        print(problem, file=sys.stderr)
+
+    done = 0
+    ahead = BATCHES_AHEAD * batch_seconds
+    for window in windows(_read_all(model, sources, fail), model.rate, ahead):
+        try:
+            counts = [num_talkers] * len(window)
+            yield from model.transcribe_read(window, counts, batch_seconds)
+        except FAILURES:
+            # One of them may be too long for the memory: the others are not lost.
+            yield from _one_by_one(model, window, num_talkers, fail)
+        done += len(window)
+        if line is not None:
+            share = (done + len(failures)) / len(sources)
+            line.draw("Transcribing", min(share, 1.0), f"{done}/{len(sources)}")
+    if line is not None:
+        line.finish("Transcribing", 1.0, f"{len(sources)}/{len(sources)}")
+
+
+def _read_all(
+    model: MTASR, sources: Sequence[Source], fail: Callable[[str], None]
+) -> Iterator[Recording]:
+    for source in sources:
+        try:
+            yield read_recording(source, model.rate)
+        except UserError as e:
+            fail(str(e))
+
+
+def windows(
+    recordings: Iterable[Recording], rate: int, seconds: float
+) -> Iterator[List[Recording]]:
+    """Group recordings one after the other, to `seconds` or a little more each."""
+    window: List[Recording] = []
+    samples = 0
+    for recording in recordings:
+        window.append(recording)
+        samples += len(recording.samples)
+        if samples >= seconds * rate:
+            yield window
+            window, samples = [], 0
+    if window:
+        yield window
+
+
+def _one_by_one(
+    model: MTASR,
+    window: Sequence[Recording],
+    num_talkers: Optional[int],
+    fail: Callable[[str], None],
+) -> Iterator[Transcript]:
+    for recording in window:
+        try:
+            yield from model.transcribe_read([recording], [num_talkers], 1.0)
+        except FAILURES as e:
+            seconds = len(recording.samples) / model.rate
+            reason = (str(e).splitlines() or [type(e).__name__])[0]
+            fail(f"{recording.name}: failed with its {seconds:.0f} s ({reason})")
