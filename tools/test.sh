@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks and tests everything: shellcheck, ruff, black, pytest. The environment is made
-# on first use. Exit code 0 only if all of it passes.
+# Checks and tests everything: shellcheck, ruff, black, mypy, import-linter, pytest. The
+# environment is made on first use. Exit code 0 only if all of it passes.
 set -euo pipefail
 
 help_message="Usage: tools/test.sh [--full] [pytest's arguments]
@@ -65,6 +65,14 @@ log "black"
 python -m black --check --quiet . || {
     python -m black --check . || true
     failed+=(black)
+}
+log "mypy"
+python -m mypy || failed+=(mypy)
+log "import-linter"
+# lint-imports has a banner; of contracts that are kept nothing need be said.
+imports=$(python -c 'from importlinter.cli import lint_imports_command as c; c()' 2>&1) || {
+    echo "${imports}"
+    failed+=(import-linter)
 }
 log "pytest"
 code=0

@@ -12,7 +12,17 @@ from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 
@@ -138,6 +148,7 @@ def _write_archive(job: Tuple[int, List[Cut]], form: AudioForm) -> List[Done]:
             except UserError as e:
                 done.append(Done(cut.utt, cut.path, 0, str(e)))
                 continue
+            assert samples is not None, "an archive takes every recording"
             # A reader starts behind the key and its blank.
             offset = f.tell() + len(cut.utt.encode()) + 1
             kaldiio.save_ark(
@@ -153,6 +164,8 @@ def _write_archive(job: Tuple[int, List[Cut]], form: AudioForm) -> List[Done]:
 
 def _run(cuts: List[Cut], form: AudioForm, nj: int) -> Iterator[List[Done]]:
     """Convert in `nj` processes; results in the order of `cuts`."""
+    jobs: Sequence[Any]
+    work: Callable[[Any], List[Done]]
     if form.audio_format == "flac.ark":
         jobs = [
             (number, cuts[first : first + ARCHIVE_SIZE])

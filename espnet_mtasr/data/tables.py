@@ -72,7 +72,7 @@ def write_table(path: PathLike, table: Mapping[str, object]) -> None:
     write_whole(path, "".join(lines))
 
 
-def check_same_ids(tables: Mapping[str, Mapping[str, str]]) -> None:
+def check_same_ids(tables: Mapping[str, Mapping[str, object]]) -> None:
     """Raise `UserError` unless all tables (path -> table) hold the same ids."""
     (first, reference), *others = tables.items()
     for path, table in others:

@@ -51,7 +51,7 @@ class Mixture:
         talkers: Names.
         texts: Lower case; () if the recording cuts words.
         intervals: (onset, end) of each talker in seconds.
-        spec: What it is made of; None if that isn't known.
+        spec: What it is made of.
     """
 
     utt: str
@@ -59,14 +59,12 @@ class Mixture:
     talkers: Tuple[str, ...]
     texts: Tuple[str, ...]
     intervals: Tuple[Tuple[float, float], ...]
-    spec: Optional[MixtureSpec] = None
+    spec: MixtureSpec
 
     @property
     def seconds(self) -> float:
         """How long the recording is."""
-        if self.spec is not None:
-            return self.spec.seconds
-        return max(end for _, end in self.intervals)
+        return self.spec.seconds
 
     @property
     def gaps(self) -> List[float]:
@@ -216,6 +214,9 @@ def _text(row: MixtureRow, k: int, corpus: Corpus) -> str:
 
 
 def _noise(row: MixtureRow, corpus: Corpus) -> Noise:
+    # generate.py has seen to it for all rows of a set.
+    assert corpus.wham_noise is not None
+    assert row.noise_path is not None and row.noise_gain is not None
     path, speed = find_noise(corpus.wham_noise / row.noise_path)
     if not path.is_file():
         raise UserError(f"{path}: no such noise; restore it or drop its mixtures")

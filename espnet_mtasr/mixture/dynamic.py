@@ -159,13 +159,13 @@ def read_mixer(specs: Union[str, Path], text: Union[str, Path], **options):
     Raises:
         UserError: bad tables, or a transcript with other talkers than its spec.
     """
-    tables = {str(specs): read_specs(specs), str(text): read_table(text)}
-    check_same_ids(tables)
-    texts = {utt: split_sot(line) for utt, line in tables[str(text)].items()}
-    for utt, spec in tables[str(specs)].items():
+    spec_of, lines = read_specs(specs), read_table(text)
+    check_same_ids({str(specs): spec_of, str(text): lines})
+    texts = {utt: split_sot(line) for utt, line in lines.items()}
+    for utt, spec in spec_of.items():
         if len(texts[utt]) != len(spec.sources):
             raise UserError(
                 f"{text}: {utt} has {len(texts[utt])} texts, {specs} has "
                 f"{len(spec.sources)} sources; make the data again"
             )
-    return DynamicMixer(tables[str(specs)], texts, **options)
+    return DynamicMixer(spec_of, texts, **options)

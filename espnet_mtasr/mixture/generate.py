@@ -41,7 +41,7 @@ from espnet_mtasr.mixture.report import (
     format_report,
     summarize,
 )
-from espnet_mtasr.mixture.spec import MODES
+from espnet_mtasr.mixture.spec import MODES, recordings_of
 from espnet_mtasr.progress import progress
 
 VARIANTS = (*KINDS, "both", "alternate")
@@ -233,9 +233,7 @@ class SetBuilder:
 
     def pending_sources(self) -> List[str]:
         """List the files that recordings still to be made are mixed from."""
-        specs = [mixture.spec for mixture in self.pending()]
-        paths = [source.path for spec in specs for source in spec.sources]
-        paths += [spec.noise.path for spec in specs if spec.noise is not None]
+        paths = (p for mixture in self.pending() for p in recordings_of(mixture.spec))
         return list(dict.fromkeys(paths))
 
     def pending(self) -> List[Mixture]:
@@ -383,7 +381,7 @@ def generate_sets(
     reports = {name: summarize(mixtures) for name, mixtures in data.items()}
     for name, mixtures in data.items():
         tables = data_tables(mixtures)
-        if on_the_fly and "utt2mixture" in tables:
+        if on_the_fly:
             del tables["wav.scp"]
         check_same_ids({f"{data_root / name}/{t}": v for t, v in tables.items()})
         write_data_dir(data_root / name, tables)

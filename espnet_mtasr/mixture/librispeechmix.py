@@ -76,10 +76,13 @@ def _column(
 ) -> Tuple[Any, ...]:
     """Return a list of texts or of finite numbers, of `n` values if that is given."""
     values = fields.get(name)
-    accepted = (int, float) if kind is float else kind
-    if not isinstance(values, list) or not all(
-        isinstance(v, accepted) and (kind is str or math.isfinite(v)) for v in values
-    ):
+
+    def fits(value: Any) -> bool:
+        if kind is str:
+            return isinstance(value, str)
+        return isinstance(value, (int, float)) and math.isfinite(value)
+
+    if not isinstance(values, list) or not all(map(fits, values)):
         wanted = "numbers" if kind is float else "texts"
         raise UserError(f"{where}: field {name} is no list of {wanted}; mend the line")
     if n is not None and len(values) != n:

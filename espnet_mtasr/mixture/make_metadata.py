@@ -204,7 +204,7 @@ def mixture_ids(combinations: Sequence[Tuple[Utterance, ...]]) -> List[str]:
 def draw_row(
     draft: Draft,
     librispeech: Path,
-    wham_noise: Optional[Path],
+    wham_noise: Path,
     measured: Dict[str, Tuple[float, float]],
     policy: OnsetPolicy,
     seed: int,
@@ -271,7 +271,8 @@ def make_set(
         UserError: too small a corpus; bad audio in a set that is no training set.
     """
     scan = scan_corpus(librispeech, plan.subset)
-    noises = []
+    noises: List[str] = []
+    noise_root = wham_noise or Path()
     if plan.noise_split is not None:
         if wham_noise is None:
             raise UserError(f"--set {plan.name} with noise needs --wham_noise")
@@ -291,7 +292,7 @@ def make_set(
     target = out / f"{plan.name}.csv"
     note = out / f".{plan.name}.settings"
     sizes = [(librispeech / u.path).stat().st_size for u in scan.utterances]
-    sizes += [(wham_noise / path).stat().st_size for path in noises]
+    sizes += [(noise_root / path).stat().st_size for path in noises]
     utterances = [(u.path, u.text) for u in scan.utterances]
     described = json.dumps(
         [repr(plan), repr(policy), seed, rate, utterances, noises, sizes]
@@ -313,16 +314,21 @@ def make_set(
         for name, combination in zip(mixture_ids(combinations), combinations)
     ]
     used = {path: librispeech / path for _, sources, _ in drafts for path in sources}
-    used.update({noise: wham_noise / noise for *_, noise in drafts if noise})
+    used.update({noise: noise_root / noise for *_, noise in drafts if noise})
     results = pool.map(partial(measure, rate=rate), used.values(), chunksize=16)
     label = f"{plan.name}: loudness"
-    measured = dict(zip(used, progress(results, len(used), label)))
-    bad = {path: why for path, why in measured.items() if isinstance(why, str)}
+    measured: Dict[str, Tuple[float, float]] = {}
+    bad: Dict[str, str] = {}
+    for path, found in zip(used, progress(results, len(used), label)):
+        if isinstance(found, str):
+            bad[path] = found
+        else:
+            measured[path] = found
     drafts = _without_bad(plan, drafts, bad, out)
     draw = partial(
         draw_row,
         librispeech=librispeech,
-        wham_noise=wham_noise,
+        wham_noise=noise_root,
         measured=measured,
         policy=policy,
         seed=seed,

@@ -197,7 +197,7 @@ def write_metadata(path: PathLike, rows: Sequence[MixtureRow]) -> None:
             onset other than 0.
     """
     path = Path(path)
-    counts = {(row.n_talkers, row.noise_path is None) for row in rows}
+    counts = {(row.n_talkers, row.noise_gain is None) for row in rows}
     if len(counts) != 1:
         raise ValueError(f"{path}: (talkers, no noise) must agree, got {counts}")
     late = [row.mixture_id for row in rows if row.onsets[0] != 0]
@@ -219,7 +219,7 @@ def write_metadata(path: PathLike, rows: Sequence[MixtureRow]) -> None:
             cells: List[object] = [row.mixture_id]
             for source, gain in zip(row.source_paths, row.source_gains):
                 cells += [source, repr(float(gain))]
-            if not no_noise:
+            if row.noise_gain is not None:
                 cells += [row.noise_path, repr(float(row.noise_gain))]
             cells += [repr(float(onset)) for onset in row.onsets[1:]]
             writer.writerow(cells)

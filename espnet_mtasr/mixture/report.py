@@ -46,11 +46,10 @@ def data_tables(mixtures: Sequence[Mixture]) -> Dict[str, Dict[str, object]]:
         },
         "utt2overlap": {m.utt: f"{overlap_ratio(m.intervals):.4f}" for m in mixtures},
         "utt2spk": {m.utt: m.utt for m in mixtures},
+        "utt2mixture": {m.utt: m.spec.to_line() for m in mixtures},
     }
     if all(m.texts for m in mixtures):
         tables["text"] = {m.utt: join_sot(m.texts) for m in mixtures}
-    if all(m.spec is not None for m in mixtures):
-        tables["utt2mixture"] = {m.utt: m.spec.to_line() for m in mixtures}
     return tables
 
 

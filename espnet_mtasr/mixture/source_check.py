@@ -6,7 +6,7 @@ header and its end.
 
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Dict, List, Mapping, Tuple, Union
+from typing import Dict, List, Mapping, Tuple
 
 from espnet_mtasr.data.audio_check import check_audio
 from espnet_mtasr.errors import UserError
@@ -22,22 +22,25 @@ from espnet_mtasr.progress import progress
 SECONDS_ERROR = 1e-4
 
 
-def _probe(path: str) -> Tuple[str, Union[Header, str]]:
-    """Return the path, and its header or what is wrong."""
+def _probe(path: str) -> Tuple[str, Header, str]:
+    """Return the path, its header, and what is wrong, if anything."""
     try:
         info = check_audio(path)
     except UserError as e:
-        return path, str(e)
-    return path, (info.num_samples, info.rate)
+        return path, (0, 1), str(e)
+    return path, (info.num_samples, info.rate), ""
 
 
 def _problem(
-    spec: MixtureSpec, headers: Mapping[str, Union[Header, str]], utt: str
+    spec: MixtureSpec,
+    headers: Mapping[str, Header],
+    unfit: Mapping[str, str],
+    utt: str,
 ) -> str:
     """Say what is wrong with what a mixture is made of; empty: nothing."""
     for path in recordings_of(spec):
-        if isinstance(headers[path], str):
-            return f"{headers[path]} (utterance {utt})"
+        if unfit[path]:
+            return f"{unfit[path]} (utterance {utt})"
     for source in spec.sources:
         frames, rate = headers[source.path]
         if abs(source.seconds - frames / rate) > SECONDS_ERROR:
@@ -77,11 +80,13 @@ def format_specs(
     label = f"{source.name}: sources"
     if nj > 1:
         with ProcessPoolExecutor(nj) as pool:
-            probed = pool.map(_probe, paths, chunksize=64)
-            headers = dict(progress(probed, len(paths), label))
+            found = pool.map(_probe, paths, chunksize=64)
+            probed = list(progress(found, len(paths), label))
     else:
-        headers = dict(progress(map(_probe, paths), len(paths), label))
-    problems = {utt: _problem(spec, headers, utt) for utt, spec in specs.items()}
+        probed = list(progress(map(_probe, paths), len(paths), label))
+    headers = {path: header for path, header, _ in probed}
+    unfit = {path: why for path, _, why in probed}
+    problems = {utt: _problem(spec, headers, unfit, utt) for utt, spec in specs.items()}
     kept = {
         name: {utt: value for utt, value in table.items() if not problems[utt]}
         for name, table in tables.items()

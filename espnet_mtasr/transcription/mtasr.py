@@ -1,7 +1,6 @@
 """`MTASR`: load a packed model and write down what each talker of a recording says."""
 
 from dataclasses import asdict
-from numbers import Integral
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union, overload
 
@@ -28,6 +27,8 @@ from espnet_mtasr.transcription.words import word_times, words_of
 DEFAULT_RATE = 16000
 
 Audio = Union[str, Path, np.ndarray, torch.Tensor]
+# Of all recordings, or of each.
+Counts = Union[int, Sequence[Optional[int]], None]
 
 
 class MTASR:
@@ -106,19 +107,30 @@ class MTASR:
         """Talker counts that the model knows."""
         return self.speech2text.model.talker_counts
 
+    # A text is a sequence of texts to Python.
     @overload
-    def transcribe(self, recordings: Audio, **options) -> Transcript: ...
+    def transcribe(  # type: ignore[overload-overlap]
+        self,
+        recordings: Audio,
+        fs: Optional[int] = None,
+        num_talkers: Counts = None,
+        batch_seconds: float = 60.0,
+    ) -> Transcript: ...
 
     @overload
     def transcribe(
-        self, recordings: Sequence[Audio], **options
+        self,
+        recordings: Sequence[Audio],
+        fs: Optional[int] = None,
+        num_talkers: Counts = None,
+        batch_seconds: float = 60.0,
     ) -> List[Transcript]: ...
 
     def transcribe(
         self,
         recordings: Union[Audio, Sequence[Audio]],
         fs: Optional[int] = None,
-        num_talkers: Union[int, Sequence[Optional[int]], None] = None,
+        num_talkers: Counts = None,
         batch_seconds: float = 60.0,
     ) -> Union[Transcript, List[Transcript]]:
         """Write down what each talker says.
@@ -139,15 +151,13 @@ class MTASR:
                 the model doesn't know the talker count.
             ValueError: not as many talker counts as recordings.
         """
-        single = isinstance(recordings, (str, Path, np.ndarray, torch.Tensor))
-        sources = [recordings] if single else list(recordings)
-        if num_talkers is None or isinstance(num_talkers, Integral):
-            counts: List[Optional[int]] = [num_talkers] * len(sources)
-        else:
-            counts = list(num_talkers)
-        read = [self._read(source, str(n), fs) for n, source in enumerate(sources)]
-        transcripts = self.transcribe_read(read, counts, batch_seconds)
-        return transcripts[0] if single else transcripts
+        if isinstance(recordings, (str, Path, np.ndarray, torch.Tensor)):
+            [transcript] = self.transcribe([recordings], fs, num_talkers, batch_seconds)
+            return transcript
+        read = [self._read(source, str(n), fs) for n, source in enumerate(recordings)]
+        if num_talkers is None or isinstance(num_talkers, (int, np.integer)):
+            num_talkers = [num_talkers] * len(read)
+        return self.transcribe_read(read, list(num_talkers), batch_seconds)
 
     def transcribe_read(
         self,

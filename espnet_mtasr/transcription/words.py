@@ -42,7 +42,7 @@ def group_by_word(
         if not tokens2text([token]).strip():
             continue
         found = len(tokens2text(tokens[: place + 1]).split())
-        begun = [[] for _ in range(found - len(words))]
+        begun: List[List[int]] = [[] for _ in range(found - len(words))]
         words += begun
         # A token may hold more words than one.
         for word in begun or words[-1:]:

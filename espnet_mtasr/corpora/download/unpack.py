@@ -117,7 +117,9 @@ def unpack(
         extract = _extract_zip if path.suffix == ".zip" else _extract_tar
         extract(archive, path, temporary)
         folder = next(temporary.glob(archive.inside), None)
-        missing = "the folder " + archive.inside if folder is None else lacks(folder)
+        if folder is None:
+            raise Damaged(f"it lacks the folder {archive.inside}")
+        missing = lacks(folder)
         if missing:
             raise Damaged(f"it lacks {missing}")
         for file in temporary.glob(archive.beside) if archive.beside else ():

@@ -3,7 +3,16 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import MixtureHypothesis
@@ -15,9 +24,11 @@ from espnet_mtasr.transcription.calibration.calibration import Calibration, log_
 from espnet_mtasr.transcription.calibration.expected_error import (
     expected_calibration_error,
 )
-from espnet_mtasr.transcription.mtasr import MTASR
 from espnet_mtasr.transcription.recordings import to_model
 from espnet_mtasr.transcription.transcript import Word
+
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.mtasr import MTASR
 
 # Beside wav.scp, where it is known when each word was said: UTTERANCE TALKER START
 # DURATION WORD, talkers from 1 in onset order, in seconds.
@@ -82,7 +93,7 @@ class Report:
     end_error: Optional[float]
 
 
-def decode(model: MTASR, data_dir: Path) -> List[Decoded]:
+def decode(model: "MTASR", data_dir: Path) -> List[Decoded]:
     """Decode a data directory, with the talker counts that the model predicts.
 
     Raises:
@@ -111,7 +122,7 @@ def decode(model: MTASR, data_dir: Path) -> List[Decoded]:
     return decoded
 
 
-def judge(model: MTASR, decoded: Sequence[Decoded]) -> List[Heard]:
+def judge(model: "MTASR", decoded: Sequence[Decoded]) -> List[Heard]:
     """Return the words that a model makes of what it decoded, right or wrong."""
     heard = []
     for mixture in decoded:
@@ -119,8 +130,11 @@ def judge(model: MTASR, decoded: Sequence[Decoded]) -> List[Heard]:
         texts = [talker.text for talker in transcript.talkers]
         for match in match_words(mixture.reference, texts):
             word = transcript.talkers[match.stream].words[match.place]
-            times = mixture.times.get(match.talker) if match.correct else None
-            heard.append(Heard(word, match.correct, times and times[match.spoken]))
+            said = None
+            if match.talker is not None and match.spoken is not None:
+                times = mixture.times.get(match.talker)
+                said = times[match.spoken] if times else None
+            heard.append(Heard(word, match.correct, said))
     return heard
 
 
@@ -146,11 +160,11 @@ def read_word_times(
             ) from None
         words.setdefault((utt, place), []).append(word)
         times.setdefault(utt, {}).setdefault(place, []).append(span)
-    for (utt, talker), said in words.items():
+    for (utt, place), said in words.items():
         texts = references.get(utt, [])
-        if not 0 <= talker < len(texts) or texts[talker].split() != said:
+        if not 0 <= place < len(texts) or texts[place].split() != said:
             raise UserError(
-                f"{path}: the words of {utt}, talker {talker + 1}, are not those of "
+                f"{path}: the words of {utt}, talker {place + 1}, are not those of "
                 f"text; mend one of them"
             )
     return times
@@ -198,15 +212,15 @@ def fit_times(heard: Sequence[Heard], calibration: Calibration) -> Calibration:
     Raises:
         UserError: of no right word the times are known.
     """
-    timed = [h for h in heard if h.said is not None]
+    timed = [(h.word, h.said) for h in heard if h.said is not None]
     if not timed:
         raise UserError(
             f"--times_data_dir: has no {WORD_TIMES} with words that the model writes"
         )
     return replace(
         calibration,
-        start_seconds=median(h.said[0] - h.word.start for h in timed),
-        end_seconds=median(h.said[1] - h.word.end for h in timed),
+        start_seconds=median(said[0] - word.start for word, said in timed),
+        end_seconds=median(said[1] - word.end for word, said in timed),
     )
 
 
@@ -223,9 +237,9 @@ def report(name: str, raw: Sequence[Heard], calibrated: Sequence[Heard]) -> Repo
         100 * expected_calibration_error([h.word.confidence for h in heard], correct)
         for heard in (raw, calibrated)
     )
-    timed = [h for h in calibrated if h.said is not None]
-    starts = [abs(h.said[0] - h.word.start) for h in timed]
-    ends = [abs(h.said[1] - h.word.end) for h in timed]
+    timed = [(h.word, h.said) for h in calibrated if h.said is not None]
+    starts = [abs(said[0] - word.start) for word, said in timed]
+    ends = [abs(said[1] - word.end) for word, said in timed]
     return Report(
         name,
         len(raw),

@@ -12,7 +12,7 @@ from espnet_mtasr.mixture.describe import Mixture
 from espnet_mtasr.mixture.dynamic import read_mixer
 from espnet_mtasr.mixture.metadata import MixtureRow, write_metadata
 from espnet_mtasr.mixture.report import format_report, summarize
-from espnet_mtasr.mixture.spec import read_specs
+from espnet_mtasr.mixture.spec import MixtureSpec, Source, read_specs
 
 A = "test-clean/11/7/11-7-0002.flac"
 B = "test-clean/12/7/12-7-0002.flac"
@@ -230,7 +230,11 @@ def test_report_figures():
     def mixture(*intervals):
         n = len(intervals)
         talkers = tuple("abc"[:n])
-        return Mixture("u", "/u.flac", talkers, tuple("x" * n), intervals)
+        spec = MixtureSpec(
+            tuple(Source("/s", 1.0, "t", end - start) for start, end in intervals),
+            tuple(start for start, _ in intervals),
+        )
+        return Mixture("u", "/u.flac", talkers, tuple("x" * n), intervals, spec)
 
     report = summarize(
         [
