@@ -23,7 +23,6 @@ def get_parser() -> argparse.ArgumentParser:
         )
     parser.add_argument("--inference_config", help="Options of mtasr_inference")
     parser.add_argument("--inference_args", default="", help="Further options")
-    parser.add_argument("--decode_llm_config", help="The same, with decoder: llm")
     parser.add_argument(
         "--cache_trunk", choices=("true", "false"), default="false", help="In phase 2"
     )
@@ -91,11 +90,6 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     decoder, has_teacher = "ctc", False
     if args.inference_config is not None:
         decoder = decoder_of(args.inference_config, args.inference_args.split())
-    if args.decode_llm_config and decoder_of(args.decode_llm_config) != "llm":
-        raise UserError(
-            f"--decode_llm_config {args.decode_llm_config}: lacks decoder: llm; add "
-            f"the line"
-        )
     if args.phase1_config is not None:
         check_training(args.phase1_config, args.phase1_args.split(), args.task_options)
     if args.phase2_config is not None:

@@ -80,10 +80,6 @@ def call(recipe, *options, script="./mtasr.sh", cwd=None, environment=None):
             "error: --phase1_config conf/none.yaml: no such file",
         ),
         (
-            [*SETS, "--decode-llm", "true"],
-            "error: --decode_llm_config conf/decode_llm.yaml: no such file",
-        ),
-        (
             [*SETS, "--inference-config", "none.yaml"],
             "error: --inference_config none.yaml: no such file",
         ),
@@ -222,15 +218,8 @@ def value(call, option):
     return call[call.index(option) + 1]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        "--stage 12 --stop_stage 13 --inference_config conf/llm.yaml",
-        "--stage 9 --stop_stage 9 --decode_llm true --decode_llm_config conf/llm.yaml",
-    ],
-)
-def test_the_language_model_is_phase_1s(llm_recipe, options):
-    """Stage 9, or stages 12 and 13: the same folders and the same calls."""
+def test_the_language_model_is_phase_1s(llm_recipe):
+    options = "--stage 12 --stop_stage 13 --inference_config conf/llm.yaml"
     done, _ = call(llm_recipe, *LLM_OPTIONS, *options.split())
     assert done.returncode == 0, done.stdout + done.stderr
     exp = llm_recipe / "exp" / "mtasr_phase1"
@@ -266,13 +255,6 @@ def test_ctc_is_phase_2s_and_bound_to_the_given_count(llm_recipe):
     assert value(got, "--output_dir") == "exp/mtasr_phase2"
     assert "language" not in " ".join(got)
     assert not exp.with_name("mtasr_phase1").exists()
-
-
-def test_stage_9_decodes_on_request_alone(llm_recipe):
-    done, _ = call(llm_recipe, *LLM_OPTIONS, "--stage", 9, "--stop_stage", 9)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert calls(llm_recipe, "mtasr_perplexity")
-    assert not calls(llm_recipe, "mtasr_inference")
 
 
 def test_decoding_that_cannot_be(llm_recipe):

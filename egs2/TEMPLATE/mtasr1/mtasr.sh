@@ -75,8 +75,6 @@ inference_args=      # Further options.
 inference_tag=       # Name of the decoding folder (default: from the config's name).
 phase1_model=valid.loss_sot.ave.pth         # Checkpoint that phase 2 starts from, and decoder llm's.
 inference_mtasr_model=valid.loss_ctc.ave.pth # Checkpoint to decode with.
-decode_llm=false     # Stage 9 also decodes and scores the test sets, by phase 1's language model.
-decode_llm_config=conf/decode_llm.yaml # Its options of mtasr_inference.
 
 # Packing, upload, and models of others
 packed_model=        # Archive of stage 14 (default: in phase 2's folder, named by folder and checkpoint).
@@ -135,9 +133,6 @@ if [ "${stop_stage}" -eq 14 ] && [ "${skip_packing}" = true ]; then stop_stage=1
 for f in phase1_config phase2_config inference_config; do
     [ -f "${!f}" ] || die "--${f} ${!f}: no such file"
 done
-if [ "${decode_llm}" = true ] && [ ! -f "${decode_llm_config}" ]; then
-    die "--decode_llm_config ${decode_llm_config}: no such file"
-fi
 
 if [ "${dynamic_mixing}" = true ]; then
     if [ "${cache_trunk}" = true ]; then
@@ -465,16 +460,10 @@ train() {
         log "warning: no ${exp}/learning_curve.png, see the error above"
 }
 
-decode_dir_of() { # decode_dir_of EXP_DIR TAG CHECKPOINT
-    echo "$1/$2_$(basename "$3" .pth)"
-}
-
 # The test sets, with the predicted talker count and, into DECODE_DIR_oracle, with the
-# given one: decode DECODER TRAIN_CONFIG MODEL CONFIG DECODE_DIR [OPTION...]
+# given one.
 decode() {
-    local decoder=$1 train_config=$2 model=$3 config=$4 decode_dir=$5 gpus=0
-    local dset logdir oracle_dir speech list jobs keys logs n f
-    shift 5
+    local dset logdir oracle_dir speech list jobs keys logs n f gpus=0
     if [ "${gpu_inference}" = true ]; then gpus=1; fi
     for dset in "${tests[@]}"; do
         logdir=${decode_dir}/${dset}/logdir
@@ -497,13 +486,13 @@ decode() {
             "${decode_cmd_words[@]}" --gpu "${gpus}" JOB=1:"${jobs}" \
             "${logdir}/mtasr_inference.JOB.log" \
             "${python}" -m espnet_mtasr.bin.mtasr_inference --ngpu "${gpus}" \
-            --config "${config}" --fs "${fs}" \
+            --config "${inference_config}" --fs "${fs}" \
             --data_path_and_name_and_type "${data_feats}/${dset}/${speech}" \
             --key_file "${logdir}/keys.JOB.scp" \
             --utt2num_spk "${data_feats}/${dset}/utt2num_spk" \
-            --mtasr_train_config "${train_config}" --mtasr_model_file "${model}" \
+            --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
             --output_dir "${logdir}/output.JOB" \
-            --oracle_output_dir "${logdir}/oracle.JOB" "$@"
+            --oracle_output_dir "${logdir}/oracle.JOB" "${inference_options[@]}"
         for f in text utt2num_spk; do
             sort "${logdir}"/output.*/1best_recog/${f} >"${decode_dir}/${dset}/${f}"
         done
@@ -524,16 +513,16 @@ mixtures_in_words() {
     echo "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}"
 }
 
-# score DECODER EXP_DIR MODEL DECODE_DIR: writes EXP_DIR/RESULTS.md and its like.
+# Writes RESULTS.md and its like into the folder of the training.
 score() {
-    local model=$3
-    if [ "$1" = llm ]; then
+    local model=${model_in_words}
+    if [ "${decoder}" = llm ]; then
         model+=", decoded by its language model (talker count: as many as it writes; a"
         model+=" given count picks the branch that it reads)"
     fi
     "${python}" -m espnet_mtasr.bin.mtasr_score --sets "${test_sets}" \
-        --data_dir "${data_feats}" --decode_dir "$4" \
-        --oracle_decode_dir "$4_oracle" --output_dir "$2" \
+        --data_dir "${data_feats}" --decode_dir "${decode_dir}" \
+        --oracle_decode_dir "${decode_dir}_oracle" --output_dir "${test_exp}" \
         --talker_counts "${talker_counts}" --command "${command_line}" \
         --mixtures "$(mixtures_in_words)" \
         --model "${model}" --num_examples 5 \
@@ -553,9 +542,6 @@ if runs 10 || runs 11; then
 fi
 if runs 12 || runs 13; then
     checks+=(--inference_config "${inference_config}" --inference_args="${inference_args}")
-fi
-if runs 9 && [ "${decode_llm}" = true ]; then
-    checks+=(--decode_llm_config "${decode_llm_config}")
 fi
 if [ ${#checks[@]} -gt 0 ]; then
     log "Checking the configurations"
@@ -614,7 +600,7 @@ if [ -n "${download_model}" ] && { runs 12 || runs 13; }; then
             "results would be lost; name another --expdir"
     log "Training is skipped: ${test_model} decodes ${test_sets} into ${test_exp}"
 fi
-decode_dir=$(decode_dir_of "${test_exp}" "${inference_tag}" "${test_model}")
+decode_dir=${test_exp}/${inference_tag}_$(basename "${test_model}" .pth)
 
 if runs 1; then
     begin 1 "data preparation: local/data.sh ${local_data_opts}"
@@ -672,9 +658,7 @@ speech_sets=()
 if runs 7 || runs 8 || runs 10 || runs 11; then
     speech_sets+=("${train_set}" "${valid_set}")
 fi
-if runs 12 || { runs 9 && [ "${decode_llm}" = true ]; }; then
-    speech_sets+=("${tests[@]}")
-fi
+if runs 12; then speech_sets+=("${tests[@]}"); fi
 if [ ${#speech_sets[@]} -gt 0 ]; then find_speech "${speech_sets[@]}"; fi
 
 if runs 7; then
@@ -702,14 +686,6 @@ if runs 9; then
         --data_dir "${data_feats}/${valid_set}" --ngpu "$((ngpu > 0 ? 1 : 0))" \
         --output "${phase1_exp}/perplexity_${valid_set}.json"
     grep 'SOT perplexity' "${phase1_exp}/perplexity.log"
-    if [ "${decode_llm}" = true ]; then
-        baseline_dir=$(decode_dir_of "${phase1_exp}" \
-            "$(basename "${decode_llm_config}" .yaml)" "${phase1_model}")
-        log "Decoding by the language model: ${baseline_dir}"
-        decode llm "${phase1_exp}/config.yaml" "${phase1_exp}/${phase1_model}" \
-            "${decode_llm_config}" "${baseline_dir}"
-        score llm "${phase1_exp}" "${phase1_exp}/${phase1_model}" "${baseline_dir}"
-    fi
     finish 9
 fi
 
@@ -746,14 +722,13 @@ fi
 
 if runs 12; then
     begin 12 "decode: ${decode_dir}"
-    decode "${decoder}" "${test_config}" "${test_model}" "${inference_config}" \
-        "${decode_dir}" "${inference_options[@]}"
+    decode
     finish 12
 fi
 
 if runs 13; then
     begin 13 "score: ${test_exp}/RESULTS.md"
-    score "${decoder}" "${test_exp}" "${model_in_words}" "${decode_dir}"
+    score
     finish 13
 fi
 

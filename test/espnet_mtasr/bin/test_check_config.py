@@ -103,6 +103,3 @@ def test_decoders(tmp_path):
     path.write_text("decoder: lmm\n")
     with pytest.raises(UserError, match="--decoder lmm: choose one of ctc, llm"):
         decoder_of(str(path))
-    message = "--decode_llm_config .*decode.yaml: lacks decoder: llm; add the line"
-    with pytest.raises(UserError, match=message):
-        main(["--decode_llm_config", str(CONF / "decode.yaml")])
