@@ -112,8 +112,9 @@ class DynamicMixer:
         reach = max(MIN_NEIGHBOURS, int(NEIGHBOURS * len(self._sources)))
         first, last = rank - reach, rank + reach
         for attempt in range(1, MAX_TRIES + 1):
-            place = min(max(rng.randint(first, last), 0), len(self._sources) - 1)
-            drawn, drawn_text = self._sources[place]
+            drawn, drawn_text = self._sources[
+                _mirrored(rng.randint(first, last), len(self._sources))
+            ]
             if _fits(drawn, drawn_text, sources, texts):
                 return drawn, drawn_text
             if attempt % TRIES_PER_REACH == 0:
@@ -128,6 +129,19 @@ class DynamicMixer:
         mixture = mix_spec(spec, partial(self.cache.read, rate=spec.rate))
         peak = float(np.abs(mixture).max())
         return mixture * np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
+
+
+def _mirrored(place: int, n: int) -> int:
+    """Turn a place beyond either end of `n` places back, as at a mirror.
+
+    So every place is drawn as often as the others: cut off at the ends, the shortest
+    and the longest recording would come as often as a whole neighbourhood.
+
+    >>> [_mirrored(place, 3) for place in (-2, -1, 0, 2, 3, 4)]
+    [1, 0, 0, 2, 2, 1]
+    """
+    place %= 2 * n
+    return min(place, 2 * n - 1 - place)
 
 
 def check_speeds(speeds: Any) -> None:

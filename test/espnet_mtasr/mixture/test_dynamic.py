@@ -1,5 +1,8 @@
 """Dynamic mixing: what is exchanged, what stays, and what it depends on."""
 
+from collections import Counter
+from statistics import mean
+
 import numpy as np
 import pytest
 import soundfile
@@ -115,6 +118,31 @@ def test_render(recordings):
     quarters = [0.625, 0.625, 0.75, 0.5, 0.0]
     wanted = np.repeat(quarters, RATE // 4)
     assert mixture == pytest.approx(wanted, abs=1e-6)
+
+
+def test_every_recording_is_drawn_about_as_often(epochs=40):
+    """The shortest and the longest too, which have neighbours on one side only."""
+    specs, texts = make_set(200)
+    mixer = DynamicMixer(specs, texts, seed=1)
+    drawn = Counter(
+        source.path
+        for epoch in range(epochs)
+        for utt in specs
+        for source in mixer.draw(utt, epoch)[0].sources
+    )
+    by_length = sorted(
+        (source.seconds, drawn[source.path])
+        for spec in specs.values()
+        for source in spec.sources
+    )
+    counts = [count for _, count in by_length]
+    assert sum(counts) == epochs * len(counts)
+    # 40 are expected, with a standard deviation of 6.3: none is 5 of them off. Talkers
+    # that are there already are not drawn again, which shifts them a little.
+    assert min(counts) > 8 and max(counts) < 72
+    tenth = len(counts) // 10
+    for part in (counts[:tenth], counts[-tenth:], counts[tenth:-tenth]):
+        assert 0.85 * epochs < mean(part) < 1.15 * epochs
 
 
 def test_peaks_are_held_under_0_9(recordings):
