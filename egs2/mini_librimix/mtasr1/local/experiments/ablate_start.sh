@@ -6,7 +6,7 @@ set -euo pipefail
 expdir=exp
 phase1_args=
 phase2_args=
-help_message="Usage: local/ablate_start.sh [options of run.sh]
+help_message="Usage: local/experiments/ablate_start.sh [options of run.sh]
 Prints and writes EXPDIR/ablation.md: cpWER with the talker count predicted and given,
 and count accuracy, of three trainings with the same data, seeds and step counts:
     the recipe                what run.sh trains
@@ -25,7 +25,7 @@ die() {
 }
 
 called_from=${PWD}
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 recipe=${PWD}
 call_run() { # from where the user is: options may name folders from there
     (cd "${called_from}" && "${recipe}/run.sh" "$@")
@@ -78,7 +78,7 @@ train_and_score phase2_no_teacher --skip_phase1 true --stage 7 \
 
 # shellcheck source=/dev/null # links into TEMPLATE, checked there
 . ./path.sh
-python local/ablation_table.py --output "${expdir}/ablation.md" \
+python local/experiments/ablation_table.py --output "${expdir}/ablation.md" \
     --run "the recipe" "${expdir}"/mtasr_phase{2,1} \
     --run "branches re-initialized" "${expdir}"/mtasr_phase{2,1}_redrawn \
     --run "without the teacher" "${expdir}/mtasr_phase2_no_teacher"

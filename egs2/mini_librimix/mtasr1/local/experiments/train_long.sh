@@ -19,7 +19,7 @@ stage=1            # First stage of run.sh; what is done there is found and kept
 dtype=float16      # Type that the packed weights are stored in.
 max_mb=6           # Largest size of the packed model, in millions of bytes.
 
-help_message="Usage: local/train_long.sh [options]
+help_message="Usage: local/experiments/train_long.sh [options]
 Trains EXPDIR/mtasr_TAG, decodes and scores the test sets, and packs the model as
 EXPDIR/mtasr_TAG/mtasr_mini_TAG.zip. Options and defaults:
     --max_epoch ${max_epoch}, --decay_steps, --phase1_max_epoch, --phase1_decay_steps,
@@ -35,10 +35,10 @@ die() {
 }
 
 # RESULTS.md quotes it.
-MTASR_COMMAND=$(printf '%q ' local/train_long.sh "$@")
+MTASR_COMMAND=$(printf '%q ' local/experiments/train_long.sh "$@")
 export MTASR_COMMAND
 called_from=${PWD}
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 recipe=${PWD}
 call_run() { # from where the user is: options may name folders from there
     (cd "${called_from}" && "${recipe}/run.sh" "$@")
@@ -95,7 +95,7 @@ utils/prepare_environment.sh
 . ./path.sh
 
 stretched() { # stretched CONFIG MAX_EPOCH DECAY_STEPS: options of the trainer
-    python local/stretch_schedule.py "$1" "$2" ${3:+--decay_steps "$3"}
+    python local/experiments/stretch_schedule.py "$1" "$2" ${3:+--decay_steps "$3"}
 }
 phase1_tag=phase1
 length=$(stretched "${phase2_config}" "${max_epoch}" "${decay_steps}")
