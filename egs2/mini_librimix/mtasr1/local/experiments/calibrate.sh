@@ -11,7 +11,6 @@ wham_noise=downloads/wham_noise
 n_mixtures=100                   # Mixtures of each talker count, for dev and for test.
 nj=2
 seed=1
-# shellcheck disable=SC2034 # parse_options.sh prints it
 help_message="Usage: local/experiments/calibrate.sh [options], after stages 1 to 11 of run.sh
   --exp DIR          folder of the trained model (${exp})
   --model FILE       its checkpoint (${model})
@@ -22,15 +21,13 @@ help_message="Usage: local/experiments/calibrate.sh [options], after stages 1 to
   --seed N           (${seed})"
 
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
-# shellcheck source=/dev/null # links into TEMPLATE, checked there
+# shellcheck source=../../utils/recipe.sh
+. utils/recipe.sh
+# shellcheck source=../../utils/parse_options.sh
 . utils/parse_options.sh
-# shellcheck source=/dev/null
+# shellcheck source=../../path.sh
 . ./path.sh
 
-die() {
-    echo "calibrate.sh: error: $*" >&2
-    exit 2
-}
 [ $# -eq 0 ] || die "$1 is no option (see local/experiments/calibrate.sh --help)"
 [ -f "${exp}/${model}" ] || die "${exp}/${model}: no such file; run stage 11 first"
 [ -f dump/raw/dev/text ] || die "dump/raw/dev: not there; run stages 1 to 4 first"
