@@ -1,6 +1,7 @@
 """tools/setup.sh and tools/check_environment.py, with stand-ins for Python and pip."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -449,6 +450,13 @@ class TestActiveEnvironment:
         assert sandbox.run().returncode == 0
         done = sandbox.run(VIRTUAL_ENV=sandbox.root / ".venv")
         assert "the environment is ready" in done.stdout
+
+
+def test_the_extra_all_names_each_other_extra():
+    text = (ROOT / "setup.py").read_text()
+    extras = re.findall(r'^        "(\w+)": \[', text, re.MULTILINE)
+    (named,) = re.findall(r'"all": \["espnet_mtasr\[(.+)\]"\]', text)
+    assert len(extras) > 2 and [*named.split(","), "all"] == extras
 
 
 def test_environment_variables_do_not_leak(sandbox):
