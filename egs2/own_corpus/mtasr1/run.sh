@@ -47,6 +47,7 @@ passed_to=./mtasr.sh
 . utils/parse_options.sh
 
 talker_counts=${talker_counts// /,}
+# For local/data.sh, which splits them at blanks.
 data_options=()
 for option in "${given_options[@]}"; do
     value=${!option}
