@@ -11,6 +11,7 @@ from helpers.recipe_copy import MINI, call, copy_mini_recipe, take_calls
 
 from espnet_mtasr.errors import UserError
 
+SCRIPT = "local/experiments/ablate_start.sh"
 SETS = [f"test_mini{k}mix_{noise}" for k in (2, 3) for noise in ("clean", "noisy")]
 # Writes what stages 8 and 13 leave, as far as the table needs it.
 TRAINS = """
@@ -53,7 +54,7 @@ def make_run(folder, results, **config):
 
 @pytest.fixture
 def table(monkeypatch):
-    monkeypatch.syspath_prepend(str(MINI / "local"))
+    monkeypatch.syspath_prepend(str(MINI / "local" / "experiments"))
     import ablation_table
 
     return ablation_table
@@ -172,10 +173,9 @@ def recipe(tmp_path):
 
 
 def test_three_trainings(recipe, tmp_path):
-    script = recipe / "local" / "ablate_start.sh"
     options = ["--librispeech", "a corpus", "--expdir=out", "--nj", 3]
     options += ["--phase2-args", "--batch_size 8"]
-    done = call([script, *options], tmp_path)
+    done = call([recipe / SCRIPT, *options], tmp_path)
     assert done.returncode == 0, done.stderr
     common = [str(tmp_path), "--librispeech", "a corpus", "--nj", "3"]
     common += ["--expdir", "out"]
@@ -206,7 +206,7 @@ def test_three_trainings(recipe, tmp_path):
 
 def test_a_training_that_fails_ends_it(recipe, tmp_path):
     (recipe / "results.json").unlink()
-    done = call([recipe / "local" / "ablate_start.sh"], tmp_path)
+    done = call([recipe / SCRIPT], tmp_path)
     assert done.returncode == 1
     assert len(take_calls(recipe)) == 1
     assert not (recipe / "exp" / "ablation.md").exists()
@@ -223,12 +223,12 @@ def test_a_training_that_fails_ends_it(recipe, tmp_path):
     ],
 )
 def test_wrong_options(recipe, tmp_path, options, message):
-    done = call([recipe / "local" / "ablate_start.sh", *options], tmp_path)
+    done = call([recipe / SCRIPT, *options], tmp_path)
     assert done.returncode == 2
     assert message in done.stderr and done.stderr.count("\n") == 1
     assert take_calls(recipe) == []
 
 
 def test_help(recipe, tmp_path):
-    done = call([recipe / "local" / "ablate_start.sh", "--help"], tmp_path)
+    done = call([recipe / SCRIPT, "--help"], tmp_path)
     assert done.returncode == 0 and "branches re-initialized" in done.stdout

@@ -14,7 +14,7 @@ from espnet_mtasr.text.sot import split_sot
 
 @pytest.fixture
 def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(MINI / "local"))
+    monkeypatch.syspath_prepend(str(MINI / "local" / "experiments"))
     import make_samples
 
     return make_samples

@@ -18,6 +18,8 @@ from espnet_mtasr.data.tables import read_data_dir
 REPO = Path(__file__).parents[2]
 RECIPE = REPO / "egs2" / "mini_librimix" / "mtasr1"
 LOCAL = RECIPE / "local"
+CORPUS = LOCAL / "corpus"
+EXPERIMENTS = LOCAL / "experiments"
 SPLITS = ("train-clean-100", "dev-clean", "test-clean")
 TINY = []
 for _split, _talkers in (("train", 4), ("dev", 3), ("test", 3)):
@@ -36,7 +38,7 @@ def run(*words, cwd=None):
 
 
 def make_corpus(out, *options):
-    script = LOCAL / "make_mini_librispeech.py"
+    script = CORPUS / "make_mini_librispeech.py"
     return run(sys.executable, script, out, *TINY, *options)
 
 
@@ -94,7 +96,7 @@ def test_corpus_is_deterministic_and_resumes(corpus, tmp_path):
 def placed(corpus, tmp_path_factory):
     """A corpus of placed words, and what words.ctm says by utterance."""
     out = tmp_path_factory.mktemp("placed")
-    script = LOCAL / "make_placed_words.py"
+    script = CORPUS / "make_placed_words.py"
     small = ("--talkers", "3", "--utts", "1")
     done = run(sys.executable, script, out, "--corpus", corpus, *small)
     assert done.returncode == 0, done.stderr
@@ -142,7 +144,7 @@ def test_word_times_of_mixtures(placed, tmp_path):
     ]
     recipe = {"sources": sources, "onsets": [0.0, 0.7], "rate": 16000}
     (tmp_path / "utt2mixture").write_text(f"mix {json.dumps(recipe)}\n")
-    script = LOCAL / "mixture_word_times.py"
+    script = EXPERIMENTS / "mixture_word_times.py"
     done = run(sys.executable, script, "--words", root / "words.ctm", tmp_path)
     assert done.returncode == 0, done.stderr
     expected = [
@@ -165,7 +167,7 @@ def test_word_times_of_mixtures(placed, tmp_path):
     ],
 )
 def test_calibrate_says_what_it_lacks(options, message):
-    done = run(LOCAL / "calibrate.sh", *options)
+    done = run(EXPERIMENTS / "calibrate.sh", *options)
     assert done.returncode == 2
     assert message in done.stderr
 
@@ -182,7 +184,7 @@ def test_foreign_folder_is_left_alone(tmp_path):
 
 @pytest.fixture
 def local(monkeypatch):
-    monkeypatch.syspath_prepend(str(LOCAL))
+    monkeypatch.syspath_prepend(str(CORPUS))
 
 
 def test_missing_engines(local, capsys):

@@ -127,8 +127,8 @@ def test_recorded_mixtures_as_a_new_recipe(root, tmp_path):
     "options, message",
     [
         ([], "--corpus is missing; give the folder of your talkers' folders"),
-        (["--corpus", "/no/such"], "--corpus /no/such: no such file or folder"),
-        (["--corpus", ".", "--split", "x"], "--split x: no such file or folder"),
+        (["--corpus", "/no/such"], "--corpus /no/such: no such folder; check"),
+        (["--corpus", ".", "--split", "x"], "--split x: no such file; check the path"),
         (["--corpus"], "--corpus needs a value"),
         (["--corpus", ".", "--stage", "16"], "--stage 16: the last stage is"),
     ],

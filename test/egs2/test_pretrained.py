@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.recipe_copy import MINI
 from helpers.tiny_corpus import make_tiny_corpus
 from transformers import AutoModelForCausalLM, WavLMModel
 
 from espnet_mtasr.errors import UserError
 
-LOCAL = Path(__file__).resolve().parents[2] / "egs2" / "mini_librimix" / "mtasr1/local"
+SCRIPTS = MINI / "local" / "pretraining"
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def corpus(tmp_path, monkeypatch):
         make_tiny_corpus(tmp_path, subset, n_talkers=talkers, n_utts=2)
         for talker in range(11, 11 + talkers - 1) if talkers > 2 else ():
             shutil.rmtree(tmp_path / "LibriSpeech" / subset / str(talker))
-    monkeypatch.syspath_prepend(str(LOCAL))
+    monkeypatch.syspath_prepend(str(SCRIPTS))
     return tmp_path
 
 

@@ -9,6 +9,8 @@ from helpers.tiny_inference import save_tiny_model
 
 from espnet_mtasr.errors import UserError
 
+SCRIPT = "local/experiments/train_long.sh"
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -44,10 +46,9 @@ cp {trained}/model.pth "${{exp}}/valid.loss_ctc.ave.pth"
 
 
 def test_trains_and_packs(recipe, tmp_path):
-    script = recipe / "local" / "train_long.sh"
     options = ["--max-epoch", 20, "--nj=3", "--phase2_args", "--batch_size 8"]
     options += ["--dropout", 0.1]
-    done = call([script, *options], tmp_path)
+    done = call([recipe / SCRIPT, *options], tmp_path)
     assert done.returncode == 0, done.stderr
     common = [str(tmp_path), "--nj=3", "--expdir", "exp"]
     phase2 = (
@@ -64,14 +65,14 @@ def test_trains_and_packs(recipe, tmp_path):
     ]
     # RESULTS.md must quote what the user called.
     command = (recipe / "command").read_text()
-    assert command.startswith("local/train_long.sh --max-epoch 20 --nj=3 --phase2_args")
+    assert command.startswith(f"{SCRIPT} --max-epoch 20 --nj=3 --phase2_args")
     zip_file = recipe / "exp" / "mtasr_long" / "mtasr_mini_long.zip"
     assert f"{zip_file.stat().st_size / 1e6:.2f} MB, float16" in done.stdout
 
 
 def test_stages_and_phase_1(recipe, tmp_path):
     def stage_and_tag(*options):
-        done = call([recipe / "local" / "train_long.sh", *options], tmp_path)
+        done = call([recipe / SCRIPT, *options], tmp_path)
         assert done.returncode == 3, done.stderr
         [words] = take_calls(recipe)
         return [words[words.index(o) + 1] for o in ("--stage", "--phase1_tag")]
@@ -103,20 +104,20 @@ def test_stages_and_phase_1(recipe, tmp_path):
     ],
 )
 def test_wrong_options(recipe, tmp_path, options, message):
-    done = call([recipe / "local" / "train_long.sh", *options], tmp_path)
+    done = call([recipe / SCRIPT, *options], tmp_path)
     assert done.returncode == 2
     assert message in done.stderr and done.stderr.count("\n") == 1
     assert take_calls(recipe) == []
 
 
 def test_help(recipe, tmp_path):
-    done = call([recipe / "local" / "train_long.sh", "--help"], tmp_path)
+    done = call([recipe / SCRIPT, "--help"], tmp_path)
     assert done.returncode == 0 and "--max_epoch 200" in done.stdout
 
 
 @pytest.fixture
 def stretch(monkeypatch):
-    monkeypatch.syspath_prepend(str(MINI / "local"))
+    monkeypatch.syspath_prepend(str(MINI / "local" / "experiments"))
     import stretch_schedule
 
     return stretch_schedule

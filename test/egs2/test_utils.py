@@ -98,6 +98,151 @@ class TestParseOptions:
         assert done.stderr.count("\n") == 1
 
 
+@pytest.fixture
+def passing(tmp_path):
+    """A script that takes a few options itself and passes the others on."""
+    write_script(tmp_path / "other.sh", 'echo "help of other.sh: $*"')
+    return write_script(
+        tmp_path / "passing.sh",
+        f"""set -euo pipefail
+help_message="Usage: passing.sh [options]"
+nj=2
+use_noise=true
+folder=mine
+own_options=(nj use_noise seed)
+passed_to=./other.sh
+. {UTILS}/parse_options.sh
+printf '<%s>' "$nj" "$use_noise" "${{seed-unset}}" "$folder"
+printf '|'
+printf '<%s>' "${{given_options[@]}}"
+printf '|'
+printf '<%s>' "${{passed_options[@]}}"
+printf '|%s' "$#"
+""",
+    )
+
+
+class TestPassThrough:
+    @pytest.mark.parametrize(
+        "args, printed",
+        [
+            ([], "<2><true><unset><mine>|<>|<>|0"),
+            (
+                ["--stage", "3", "--nj=4", "--use-noise", "false", "--stop-stage=5"],
+                "<4><false><unset><mine>|<nj><use_noise>|<--stage><3><--stop-stage=5>|0",
+            ),
+            # Words are not changed.
+            (
+                ["--args", "--lr 1  'x'", "", "more", "--seed", "--beam", "--nj", ""],
+                "<><true><--beam><mine>|<seed><nj>|<--args><--lr 1  'x'><><more>|0",
+            ),
+            (
+                ["--args", "a\nb", "--seed=--nj", "--", "--PATH", "-x"],
+                "<2><true><--nj><mine>|<seed>|<--args><a\nb><--><--PATH><-x>|0",
+            ),
+            # The value that was forgotten is missed by the script that is called.
+            (["--stage", "--nj", "4"], "<4><true><unset><mine>|<nj>|<--stage>|0"),
+            # Variables that are no options: of the script, of the parser, of the shell.
+            (
+                [
+                    "--folder",
+                    "x",
+                    "--passed_to=y",
+                    "--own-options=z",
+                    "--_po_name",
+                    "n",
+                ],
+                "<2><true><unset><mine>|<>|"
+                "<--folder><x><--passed_to=y><--own-options=z><--_po_name><n>|0",
+            ),
+        ],
+    )
+    def test_own_options_are_taken_and_others_are_passed_on(
+        self, passing, tmp_path, args, printed
+    ):
+        done = call(passing, *args, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (0, printed), done.stderr
+
+    def test_the_environment_holds_no_options(self, passing, recipe, tmp_path):
+        leak = dict(stage=7, seed=8, given_options="x", passed_options="y", hf_repo="z")
+        done = call(passing, "--stage", "3", "--hf_repo=a", cwd=tmp_path, **leak)
+        assert done.stdout.endswith("|<>|<--stage><3><--hf_repo=a>|0")
+        # Nor does it turn the mode on.
+        done = call(recipe, "--stage", "3", cwd=tmp_path, own_options="nj")
+        assert done.stdout == "<3><><true><>"
+
+    def test_help_is_that_of_both(self, passing, tmp_path):
+        done = call(passing, "--stage", "3", "--help", "--more", cwd=tmp_path)
+        expected = "Usage: passing.sh [options]\nhelp of other.sh: --help\n"
+        assert (done.returncode, done.stdout) == (0, expected)
+
+    @pytest.mark.parametrize(
+        "args, words",
+        [
+            (["--stage", "3", "--nj"], "--nj needs a value (see passing.sh --help)"),
+            (["--seed", "--use-noise", "true"], "--seed needs a value before --use-"),
+            (["--use_noise", "yes"], "--use_noise takes true or false, not 'yes'"),
+        ],
+    )
+    def test_errors_are_one_line(self, passing, tmp_path, args, words):
+        done = call(passing, *args, cwd=tmp_path)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert done.stderr.startswith("passing.sh: error: ")
+        assert done.stderr.count("\n") == 1
+
+
+class TestRecipeFunctions:
+    @pytest.fixture
+    def from_user(self, tmp_path):
+        """Call a function of utils/recipe.sh from another folder than the user's."""
+        (tmp_path / "user" / "a b").mkdir(parents=True)
+        (tmp_path / "user" / "link").symlink_to("a b")
+        (tmp_path / "user" / "list.txt").touch()
+        script = write_script(
+            tmp_path / "x.sh",
+            f'set -euo pipefail\ncalled_from=$PWD\ncd /\n. {UTILS}/recipe.sh\n"$@"',
+        )
+        return lambda *words: call(script, *words, cwd=tmp_path / "user")
+
+    def test_paths_are_the_users(self, from_user, tmp_path):
+        user = tmp_path / "user"
+        for test, path, expected in (
+            ("-d", "link", user / "link"),
+            ("-d", "../user/./link/", user / "link"),
+            ("-d", user, user),
+            ("-f", "list.txt", user / "list.txt"),
+        ):
+            done = from_user("user_path", test, "corpus", path)
+            assert done.stdout == f"{expected}\n", done.stderr
+
+    @pytest.mark.parametrize(
+        "test, path, words",
+        [
+            ("-d", "none", "--corpus none: no such folder; check the path"),
+            ("-d", "list.txt", "--corpus list.txt: no such folder"),
+            ("-f", "link", "--corpus link: no such file"),
+            ("-d", "", "--corpus : no such folder"),
+            ("-d", "a b", "/user/a b: has a blank in it; give a link without"),
+        ],
+    )
+    def test_paths_that_cannot_be_used(self, from_user, test, path, words):
+        done = from_user("user_path", test, "corpus", path)
+        assert done.returncode == 2
+        assert done.stderr.startswith("x.sh: error: --corpus ") and words in done.stderr
+        assert done.stderr.count("\n") == 1
+
+    def test_models_are_the_users_or_the_hubs(self, from_user, tmp_path):
+        path = f"{tmp_path}/user/list.txt"
+        for given, expected in (
+            ("list.txt", path),
+            (path, path),
+            ("me/model", "me/model"),
+            ("", ""),
+        ):
+            assert from_user("user_model", given).stdout == f"{expected}\n"
+
+
 class TestRun:
     def test_log_has_output_and_trailer(self, tmp_path):
         done = call(

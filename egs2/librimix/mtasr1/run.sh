@@ -30,11 +30,7 @@ MTASR_COMMAND=${MTASR_COMMAND:-$(printf '%q ' ./run.sh "$@")}
 export MTASR_COMMAND
 called_from=${PWD}
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
-
-die() {
-    echo "run.sh: error: $*" >&2
-    exit 2
-}
+. utils/recipe.sh
 
 variant=wavlm_large_llama1b
 noise=both
@@ -52,35 +48,12 @@ encoder_revision=
 llm=
 llm_revision=
 download_model=
-options=()
-while [ $# -gt 0 ]; do
-    name=${1%%=*}
-    name=${name//-/_}
-    case ${name} in
-        __help | _h)
-            echo "${help_message}"
-            exec ./mtasr.sh --help
-            ;;
-        __variant | __noise | __on_the_fly | __train_parts | __single_talker | \
-            __librispeechmix | __onsets | __seed | __ngpu | __nj | __local_data_opts | \
-            __download_model | \
-            __encoder | __encoder_revision | __llm | __llm_revision)
-            if [[ $1 == *=* ]]; then
-                value=${1#*=}
-                shift
-            else
-                if [ $# -lt 2 ]; then die "$1 needs a value"; fi
-                value=$2
-                shift 2
-            fi
-            printf -v "${name#__}" '%s' "${value}"
-            ;;
-        *)
-            options+=("$1")
-            shift
-            ;;
-    esac
-done
+own_options=(
+    variant noise on_the_fly train_parts single_talker librispeechmix onsets seed ngpu nj
+    local_data_opts encoder encoder_revision llm llm_revision download_model
+)
+passed_to=./mtasr.sh
+. utils/parse_options.sh
 
 # Commits of the hub that these models are known by; another one is given by
 # --encoder_revision or --llm_revision (on the hub: "Files and versions", "History").
@@ -143,9 +116,6 @@ case ${onsets} in
     librimix | none | given) ;;
     *) die "--onsets ${onsets}: choose librimix, none or given" ;;
 esac
-for n in on_the_fly single_talker; do
-    [[ ${!n} =~ ^(true|false)$ ]] || die "--${n} takes true or false, not '${!n}'"
-done
 [[ ${ngpu} =~ ^[0-9]+$ ]] || die "--ngpu ${ngpu}: give a number"
 
 talker_counts="2 3"
@@ -173,11 +143,7 @@ data_options=(
     --nj "${nj}"
 )
 if [ -n "${librispeechmix}" ]; then
-    folder=$(cd "${called_from}" && cd -- "${librispeechmix}" 2>/dev/null && pwd) ||
-        die "--librispeechmix ${librispeechmix}: no such folder; give that of the lists"
-    case ${folder} in
-        *[[:space:]]*) die "--librispeechmix ${folder}: has a blank in it; give a link" ;;
-    esac
+    folder=$(user_path -d librispeechmix "${librispeechmix}")
     data_options+=(--librispeechmix "${folder}")
     for k in ${talker_counts}; do
         test_sets+=" test_librispeechmix${k}_clean"
@@ -190,8 +156,7 @@ tag_of() {
     name=$(basename "$1" .yaml)
     echo "${name#train_}${tag}"
 }
-command=(
-    ./mtasr.sh
+options=(
     --train_set "${train_set}"
     --valid_set "${valid_set}"
     --test_sets "${test_sets# }"
@@ -212,20 +177,9 @@ command=(
     --skip_phase1 "${skip_phase1}"
     --inference_config conf/decode.yaml
     --model_card conf/model_card.yaml
+    --download_model "$(user_model "${download_model}")"
 )
 # A job per GPU: RTF is that of one process alone on its GPU.
-if [ "${ngpu}" -gt 0 ]; then command+=(--gpu_inference true --inference_nj "${ngpu}"); fi
-if [ "${on_the_fly}" = true ]; then command+=(--on_the_fly true); fi
-if [ -n "${download_model}" ]; then
-    # A zip or folder is named from where the user is.
-    if [ -e "${called_from}/${download_model}" ]; then
-        download_model=${called_from}/${download_model}
-    fi
-    command+=(--download_model "${download_model}")
-fi
-command+=(${options[@]+"${options[@]}"})
-
-# A mistake must not cost the installation of gigabytes first.
-"${command[@]}" --check_options true
-utils/prepare_environment.sh
-"${command[@]}"
+if [ "${ngpu}" -gt 0 ]; then options+=(--gpu_inference true --inference_nj "${ngpu}"); fi
+if [ "${on_the_fly}" = true ]; then options+=(--on_the_fly true); fi
+run_mtasr "${options[@]}" "${passed_options[@]}"

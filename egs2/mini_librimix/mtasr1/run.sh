@@ -26,62 +26,29 @@ MTASR_COMMAND=${MTASR_COMMAND:-$(printf '%q ' ./run.sh "$@")}
 export MTASR_COMMAND
 called_from=${PWD}
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
-
-die() {
-    echo "run.sh: error: $*" >&2
-    exit 2
-}
+. utils/recipe.sh
 
 talker_counts=2,3
 nj=2
 local_data_opts=
+download_model=
+own_options=(
+    librispeech wham_noise train_subset dev_subset test_subset n_train n_dev n_test
+    noise onset_gap seed talker_counts nj local_data_opts download_model
+)
+passed_to=./mtasr.sh
+. utils/parse_options.sh
+
+talker_counts=${talker_counts// /,}
+# For local/data.sh, which splits them at blanks.
 data_options=()
-options=()
-while [ $# -gt 0 ]; do
-    name=${1%%=*}
-    name=${name//-/_}
-    case ${name} in
-        __help | _h)
-            echo "${help_message}"
-            exec ./mtasr.sh --help
-            ;;
-        __librispeech | __wham_noise | __train_subset | __dev_subset | __test_subset | \
-            __n_train | __n_dev | __n_test | __noise | __onset_gap | __seed | \
-            __download_model | __talker_counts | __nj | __local_data_opts)
-            if [[ $1 == *=* ]]; then
-                value=${1#*=}
-                shift
-            else
-                if [ $# -lt 2 ]; then die "$1 needs a value"; fi
-                value=$2
-                shift 2
-            fi
-            ;;
-        *)
-            options+=("$1")
-            shift
-            continue
-            ;;
+for option in "${given_options[@]}"; do
+    value=${!option}
+    case ${option} in
+        talker_counts | nj | local_data_opts | download_model) continue ;;
+        librispeech | wham_noise) value=$(user_path -d "${option}" "${value}") ;;
     esac
-    case ${name} in
-        __librispeech | __wham_noise)
-            folder=$(cd "${called_from}" && cd -- "${value}" 2>/dev/null && pwd) ||
-                die "--${name#__} ${value}: no such folder; give the corpus's"
-            case ${folder} in
-                *[[:space:]]*) die "--${name#__} ${folder}: has a blank in it; give a link" ;;
-            esac
-            data_options+=("--${name#__}" "${folder}")
-            ;;
-        __download_model)
-            # A zip or folder is named from where the user is.
-            if [ -e "${called_from}/${value}" ]; then value=${called_from}/${value}; fi
-            options+=(--download_model "${value}")
-            ;;
-        __talker_counts) talker_counts=${value// /,} ;;
-        __nj) nj=${value} ;;
-        __local_data_opts) local_data_opts=${value} ;;
-        *) data_options+=("--${name#__}" "${value// /,}") ;;
-    esac
+    data_options+=("--${option}" "${value// /,}")
 done
 test_sets=
 for k in ${talker_counts//,/ }; do
@@ -89,27 +56,22 @@ for k in ${talker_counts//,/ }; do
 done
 data_options+=(--talker_counts "${talker_counts}" --nj "${nj}")
 
-command=(
-    ./mtasr.sh
-    --train_set train
-    --valid_set dev
-    --test_sets "${test_sets# }"
-    --local_data_opts "${data_options[*]} ${local_data_opts}"
-    --talker_counts "${talker_counts//,/ }"
-    --nj "${nj}"
-    --inference_nj 2
-    --nbpe 120
-    --max_unalignable 1.0
-    --dynamic_mixing true
-    --encoder pretrained/encoder
-    --llm pretrained/lm
-    --phase1_config conf/train_phase1.yaml
-    --phase2_config conf/train_phase2.yaml
-    --inference_config conf/decode.yaml
-    --model_card conf/model_card.yaml
-    "${options[@]}"
-)
-# A mistake must not cost the installation of gigabytes first.
-"${command[@]}" --check_options true
-utils/prepare_environment.sh
-"${command[@]}"
+run_mtasr \
+    --train_set train \
+    --valid_set dev \
+    --test_sets "${test_sets# }" \
+    --local_data_opts "${data_options[*]} ${local_data_opts}" \
+    --talker_counts "${talker_counts//,/ }" \
+    --nj "${nj}" \
+    --inference_nj 2 \
+    --nbpe 120 \
+    --max_unalignable 1.0 \
+    --dynamic_mixing true \
+    --encoder pretrained/encoder \
+    --llm pretrained/lm \
+    --phase1_config conf/train_phase1.yaml \
+    --phase2_config conf/train_phase2.yaml \
+    --inference_config conf/decode.yaml \
+    --model_card conf/model_card.yaml \
+    --download_model "$(user_model "${download_model}")" \
+    "${passed_options[@]}"

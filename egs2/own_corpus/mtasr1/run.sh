@@ -28,21 +28,7 @@ MTASR_COMMAND=${MTASR_COMMAND:-$(printf '%q ' ./run.sh "$@")}
 export MTASR_COMMAND
 called_from=${PWD}
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
-
-die() {
-    echo "run.sh: error: $*" >&2
-    exit 2
-}
-# absolute TEST OPTION PATH: a path of the caller's, for data.sh
-absolute() {
-    local path
-    path=$(cd "${called_from}" && realpath -- "$3" 2>/dev/null) || path=$3
-    test "$1" "${path}" || die "--$2 $3: no such file or folder"
-    case ${path} in
-        *[[:space:]]*) die "--$2 ${path}: has a blank in it; give a link without" ;;
-    esac
-    echo "${path}"
-}
+. utils/recipe.sh
 
 corpus=
 wham_noise=
@@ -52,52 +38,25 @@ llm=
 stage=1
 skip_data_prep=false
 local_data_opts=
+own_options=(
+    corpus transcripts audio_ending split dev_talkers test_talkers wham_noise n_train
+    n_dev n_test onset_gap seed talker_counts nj llm stage skip_data_prep
+    local_data_opts
+)
+passed_to=./mtasr.sh
+. utils/parse_options.sh
+
+talker_counts=${talker_counts// /,}
+# For local/data.sh, which splits them at blanks.
 data_options=()
-options=()
-while [ $# -gt 0 ]; do
-    name=${1%%=*}
-    name=${name//-/_}
-    case ${name} in
-        __help | _h)
-            echo "${help_message}"
-            exec ./mtasr.sh --help
-            ;;
-        __corpus | __transcripts | __audio_ending | __split | __dev_talkers | \
-            __test_talkers | __wham_noise | __n_train | __n_dev | __n_test | \
-            __onset_gap | __seed | __llm | __talker_counts | __nj | __stage | \
-            __skip_data_prep | __local_data_opts)
-            if [[ $1 == *=* ]]; then
-                value=${1#*=}
-                shift
-            else
-                if [ $# -lt 2 ]; then die "$1 needs a value"; fi
-                value=$2
-                shift 2
-            fi
-            ;;
-        *)
-            options+=("$1")
-            shift
-            continue
-            ;;
+for option in "${given_options[@]}"; do
+    value=${!option}
+    case ${option} in
+        talker_counts | nj | llm | stage | skip_data_prep | local_data_opts) continue ;;
+        corpus | transcripts | wham_noise) value=$(user_path -d "${option}" "${value}") ;;
+        split) value=$(user_path -f split "${value}") ;;
     esac
-    name=${name#__}
-    case ${name} in
-        corpus | wham_noise | transcripts)
-            value=$(absolute -d "${name}" "${value}")
-            data_options+=("--${name}" "${value}")
-            printf -v "${name}" '%s' "${value}"
-            ;;
-        split)
-            value=$(absolute -f split "${value}")
-            data_options+=(--split "${value}")
-            ;;
-        talker_counts) talker_counts=${value// /,} ;;
-        nj | llm | stage | skip_data_prep | local_data_opts)
-            printf -v "${name}" '%s' "${value}"
-            ;;
-        *) data_options+=("--${name}" "${value// /,}") ;;
-    esac
+    data_options+=("--${option}" "${value// /,}")
 done
 if [ -z "${corpus}" ] && [ "${stage}" = 1 ] && [ "${skip_data_prep}" = false ]; then
     die "--corpus is missing; give the folder of your talkers' folders (see run.sh --help)"
@@ -115,27 +74,21 @@ if [ -n "${llm}" ]; then
     phase2_config=conf/train_phase2_teacher.yaml
     skip_phase1=false
 fi
-command=(
-    ./mtasr.sh
-    --train_set train
-    --valid_set dev
-    --test_sets "${test_sets# }"
-    --local_data_opts "${data_options[*]} ${local_data_opts}"
-    --talker_counts "${talker_counts//,/ }"
-    --stage "${stage}"
-    --skip_data_prep "${skip_data_prep}"
-    --nj "${nj}"
-    --inference_nj 2
-    --token_type char
-    --dynamic_mixing true
-    --llm "${llm}"
-    --skip_phase1 "${skip_phase1}"
-    --phase1_config conf/train_phase1.yaml
-    --phase2_config "${phase2_config}"
-    --inference_config conf/decode.yaml
-    "${options[@]}"
-)
-# A mistake must not cost the installation of gigabytes first.
-"${command[@]}" --check_options true
-utils/prepare_environment.sh
-"${command[@]}"
+run_mtasr \
+    --train_set train \
+    --valid_set dev \
+    --test_sets "${test_sets# }" \
+    --local_data_opts "${data_options[*]} ${local_data_opts}" \
+    --talker_counts "${talker_counts//,/ }" \
+    --stage "${stage}" \
+    --skip_data_prep "${skip_data_prep}" \
+    --nj "${nj}" \
+    --inference_nj 2 \
+    --token_type char \
+    --dynamic_mixing true \
+    --llm "${llm}" \
+    --skip_phase1 "${skip_phase1}" \
+    --phase1_config conf/train_phase1.yaml \
+    --phase2_config "${phase2_config}" \
+    --inference_config conf/decode.yaml \
+    "${passed_options[@]}"

@@ -40,8 +40,8 @@ help_message="Usage: local/data.sh [options], in the recipe folder
   --n_test N             (${n_test})
   --noise KIND           training mixtures: clean, noisy or both, by turns (${noise})
   --onset_gap \"LO HI\"    seconds from one onset to the next (${onset_gap})
-  --corpus_options OPTS  for local/make_mini_librispeech.py
-  --noise_options OPTS   for local/make_mini_noise.py
+  --corpus_options OPTS  for local/corpus/make_mini_librispeech.py
+  --noise_options OPTS   for local/corpus/make_mini_noise.py
   --on_the_fly BOOL      write no mixtures, they are made while loading (${on_the_fly})
   --nj N                 parallel processes (${nj})
   --seed N               (${seed})"
@@ -83,13 +83,13 @@ if [ -n "${wham_noise}" ]; then measured_on+=", noise of ${wham_noise##*/}"; fi
 if [ -z "${librispeech}" ]; then
     librispeech=downloads/LibriSpeech
     log "synthetic speech in ${librispeech}"
-    python local/make_mini_librispeech.py --nj "${nj}" --seed "${seed}" \
+    python local/corpus/make_mini_librispeech.py --nj "${nj}" --seed "${seed}" \
         ${corpus_opts[@]+"${corpus_opts[@]}"} downloads
 fi
 if [ -z "${wham_noise}" ]; then
     wham_noise=downloads/wham_noise
     log "synthetic noise in ${wham_noise}"
-    python local/make_mini_noise.py --seed "${seed}" \
+    python local/corpus/make_mini_noise.py --seed "${seed}" \
         --tr_subset "${train_subset}" --cv_subset "${dev_subset}" \
         --tt_subset "${test_subset}" ${noise_opts[@]+"${noise_opts[@]}"} \
         "${librispeech}" downloads

@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command line."""
-    recipe = Path(__file__).resolve().parents[1]
+    recipe = Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -117,10 +117,10 @@ def format_readme(samples: Sequence[Sample]) -> str:
             "# Samples",
             "",
             "Six test mixtures of synthetic talkers, written by the mini recipe's",
-            "`local/make_samples.py` from places spread evenly over its test sets. A",
-            "line of `references` holds a sample's name, its talker count, and each",
-            "talker's words in the order in which they began to speak, with `<sc>` in",
-            "between.",
+            "`local/experiments/make_samples.py` from places spread evenly over its",
+            "test sets. A line of `references` holds a sample's name, its talker",
+            "count, and each talker's words in the order in which they began to speak,",
+            "with `<sc>` in between.",
             "",
             "| sample | talkers | test set and mixture |",
             "|---|---:|---|",

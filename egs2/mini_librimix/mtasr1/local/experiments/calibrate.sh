@@ -11,8 +11,7 @@ wham_noise=downloads/wham_noise
 n_mixtures=100                   # Mixtures of each talker count, for dev and for test.
 nj=2
 seed=1
-# shellcheck disable=SC2034 # parse_options.sh prints it
-help_message="Usage: local/calibrate.sh [options], after stages 1 to 11 of run.sh
+help_message="Usage: local/experiments/calibrate.sh [options], after stages 1 to 11 of run.sh
   --exp DIR          folder of the trained model (${exp})
   --model FILE       its checkpoint (${model})
   --librispeech DIR  the mini corpus of stage 1 (${librispeech})
@@ -21,23 +20,21 @@ help_message="Usage: local/calibrate.sh [options], after stages 1 to 11 of run.s
   --nj N             parallel processes (${nj})
   --seed N           (${seed})"
 
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
-# shellcheck source=/dev/null # links into TEMPLATE, checked there
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
+# shellcheck source=../../utils/recipe.sh
+. utils/recipe.sh
+# shellcheck source=../../utils/parse_options.sh
 . utils/parse_options.sh
-# shellcheck source=/dev/null
+# shellcheck source=../../path.sh
 . ./path.sh
 
-die() {
-    echo "calibrate.sh: error: $*" >&2
-    exit 2
-}
-[ $# -eq 0 ] || die "$1 is no option (see local/calibrate.sh --help)"
+[ $# -eq 0 ] || die "$1 is no option (see local/experiments/calibrate.sh --help)"
 [ -f "${exp}/${model}" ] || die "${exp}/${model}: no such file; run stage 11 first"
 [ -f dump/raw/dev/text ] || die "dump/raw/dev: not there; run stages 1 to 4 first"
 [ -d "${librispeech}" ] || die "--librispeech ${librispeech}: no such folder; run stage 1"
 
 placed=data/local/placed
-python local/make_placed_words.py --corpus "${librispeech}" --nj "${nj}" \
+python local/corpus/make_placed_words.py --corpus "${librispeech}" --nj "${nj}" \
     --seed "${seed}" downloads/placed_words
 metadata_sets=()
 audio_sets=()
@@ -61,7 +58,8 @@ python -m espnet_mtasr.bin.simulate \
     --audio "${placed}/mixtures" --data "${placed}" --on_the_fly true --nj "${nj}" \
     "${audio_sets[@]}" --combine dev_placed "${dev_parts[@]}" \
     --combine test_placed "${test_parts[@]}"
-python local/mixture_word_times.py --words downloads/placed_words/LibriSpeech/words.ctm \
+python local/experiments/mixture_word_times.py \
+    --words downloads/placed_words/LibriSpeech/words.ctm \
     "${placed}/dev_placed" "${placed}/test_placed"
 
 test_sets=()

@@ -19,58 +19,34 @@ stage=1            # First stage of run.sh; what is done there is found and kept
 dtype=float16      # Type that the packed weights are stored in.
 max_mb=6           # Largest size of the packed model, in millions of bytes.
 
-help_message="Usage: local/train_long.sh [options]
+help_message="Usage: local/experiments/train_long.sh [options]
 Trains EXPDIR/mtasr_TAG, decodes and scores the test sets, and packs the model as
 EXPDIR/mtasr_TAG/mtasr_mini_TAG.zip. Options and defaults:
     --max_epoch ${max_epoch}, --decay_steps, --phase1_max_epoch, --phase1_decay_steps,
     --dropout ${dropout}, --tag ${tag}, --expdir ${expdir}, --stage, --dtype ${dtype}, --max_mb ${max_mb}
 (see the top of this script), and those of run.sh but phase1_tag, phase2_tag, stop_stage."
 
-log() {
-    echo "$(date '+%Y-%m-%dT%H:%M:%S') (train_long.sh) $*"
-}
-die() {
-    echo "train_long.sh: error: $*" >&2
-    exit 2
-}
-
 # RESULTS.md quotes it.
-MTASR_COMMAND=$(printf '%q ' local/train_long.sh "$@")
+MTASR_COMMAND=$(printf '%q ' local/experiments/train_long.sh "$@")
 export MTASR_COMMAND
 called_from=${PWD}
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
-recipe=${PWD}
-call_run() { # from where the user is: options may name folders from there
-    (cd "${called_from}" && "${recipe}/run.sh" "$@")
-}
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
+# shellcheck source=../../utils/recipe.sh
+. utils/recipe.sh
 
-options=()
-while [ $# -gt 0 ]; do
-    name=${1%%=*}
-    name=${name//-/_}
-    case ${name} in
-        __help | _h)
-            echo "${help_message}"
-            exit 0
-            ;;
-        __max_epoch | __dropout | __decay_steps | __phase1_max_epoch | __phase1_decay_steps | \
-            __tag | __expdir | __phase[12]_config | __phase[12]_args | __stage | \
-            __dtype | __max_mb)
-            if [[ $1 == *=* ]]; then
-                value=${1#*=}
-            elif [ $# -ge 2 ]; then
-                value=$2
-                shift
-            else
-                die "$1 needs a value"
-            fi
-            printf -v "${name#__}" '%s' "${value}"
-            ;;
-        __phase1_tag | __phase2_tag) die "${1%%=*}: is set here; give --tag" ;;
-        __stop_stage | __skip_eval) die "${1%%=*}: the model is packed at the end; leave it out" ;;
-        *) options+=("$1") ;;
+own_options=(
+    max_epoch dropout decay_steps phase1_max_epoch phase1_decay_steps tag expdir
+    phase1_config phase2_config phase1_args phase2_args stage dtype max_mb
+)
+# shellcheck source=../../utils/parse_options.sh
+. utils/parse_options.sh
+
+for word in "${passed_options[@]}"; do
+    name=${word%%=*}
+    case ${name//-/_} in
+        __phase[12]_tag) die "${name}: is set here; give --tag" ;;
+        __stop_stage | __skip_eval) die "${name}: the model is packed at the end; leave it out" ;;
     esac
-    shift
 done
 for n in max_epoch decay_steps phase1_max_epoch phase1_decay_steps; do
     [[ ${!n} =~ ^([1-9][0-9]*)?$ ]] || die "--${n} ${!n}: give a number from 1"
@@ -91,11 +67,11 @@ done
 
 # Python is needed before run.sh, which makes the environment, is called.
 utils/prepare_environment.sh
-# shellcheck source=/dev/null # links into TEMPLATE, checked there
+# shellcheck source=../../path.sh
 . ./path.sh
 
 stretched() { # stretched CONFIG MAX_EPOCH DECAY_STEPS: options of the trainer
-    python local/stretch_schedule.py "$1" "$2" ${3:+--decay_steps "$3"}
+    python local/experiments/stretch_schedule.py "$1" "$2" ${3:+--decay_steps "$3"}
 }
 phase1_tag=phase1
 length=$(stretched "${phase2_config}" "${max_epoch}" "${decay_steps}")
@@ -109,7 +85,7 @@ if [ -n "${phase1_max_epoch}" ]; then
 fi
 exp=${expdir}/mtasr_${tag}
 log "${exp} from stage ${stage}; phase 2: ${phase2_args}"
-call_run "${options[@]}" --expdir "${expdir}" --stage "${stage}" \
+call_run "${passed_options[@]}" --expdir "${expdir}" --stage "${stage}" \
     --phase1_config "${phase1_config}" --phase2_config "${phase2_config}" \
     --phase1_tag "${phase1_tag}" --phase2_tag "${tag}" \
     --phase1_args "${phase1_args}" --phase2_args "${phase2_args}"

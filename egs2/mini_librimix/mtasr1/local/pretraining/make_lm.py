@@ -5,7 +5,8 @@ It plays Llama-3.2's part. Tokenizer: BPE with byte fallback, so that other corp
 words can be written. Weights: fp16 safetensors. Everything comes from the transcripts
 of the training split; dev and test sentences are checked to be strange to it.
 
-    local/make_lm.py --librispeech downloads/LibriSpeech --output_dir pretrained/lm
+    local/pretraining/make_lm.py --librispeech downloads/LibriSpeech \\
+        --output_dir pretrained/lm
 """
 
 import argparse

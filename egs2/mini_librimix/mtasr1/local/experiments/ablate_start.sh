@@ -6,7 +6,7 @@ set -euo pipefail
 expdir=exp
 phase1_args=
 phase2_args=
-help_message="Usage: local/ablate_start.sh [options of run.sh]
+help_message="Usage: local/experiments/ablate_start.sh [options of run.sh]
 Prints and writes EXPDIR/ablation.md: cpWER with the talker count predicted and given,
 and count accuracy, of three trainings with the same data, seeds and step counts:
     the recipe                what run.sh trains
@@ -16,47 +16,22 @@ A training that is finished stays as it is, one that was stopped goes on, and on
 data, models or options is refused, all by run.sh, which decodes and scores again. Options
 go to run.sh each time, but for stages, phase1_tag and phase2_tag, which are set here."
 
-log() {
-    echo "$(date '+%Y-%m-%dT%H:%M:%S') (ablate_start.sh) $*"
-}
-die() {
-    echo "ablate_start.sh: error: $*" >&2
-    exit 2
-}
-
 called_from=${PWD}
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
-recipe=${PWD}
-call_run() { # from where the user is: options may name folders from there
-    (cd "${called_from}" && "${recipe}/run.sh" "$@")
-}
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
+# shellcheck source=../../utils/recipe.sh
+. utils/recipe.sh
 
-options=()
-while [ $# -gt 0 ]; do
-    name=${1%%=*}
-    name=${name//-/_}
-    case ${name} in
-        __help | _h)
-            echo "${help_message}"
-            exit 0
+own_options=(expdir phase1_args phase2_args)
+# shellcheck source=../../utils/parse_options.sh
+. utils/parse_options.sh
+
+for word in "${passed_options[@]}"; do
+    name=${word%%=*}
+    case ${name//-/_} in
+        __stage | __stop_stage | __skip_* | __phase[12]_tag)
+            die "${name}: is set here; leave it out"
             ;;
-        __expdir | __phase1_args | __phase2_args)
-            if [[ $1 == *=* ]]; then
-                value=${1#*=}
-            elif [ $# -ge 2 ]; then
-                value=$2
-                shift
-            else
-                die "$1 needs a value"
-            fi
-            printf -v "${name#__}" '%s' "${value}"
-            ;;
-        __stage | __stop_stage | __skip_* | __phase1_tag | __phase2_tag)
-            die "${1%%=*}: is set here; leave it out"
-            ;;
-        *) options+=("$1") ;;
     esac
-    shift
 done
 [ -n "${expdir}" ] || die "--expdir is empty; name a folder"
 
@@ -64,7 +39,7 @@ done
 train_and_score() {
     local results=${expdir}/mtasr_$1/results.json
     log "for ${results}: ./run.sh --phase2_tag $*"
-    call_run "${options[@]}" --expdir "${expdir}" --phase2_tag "$@"
+    call_run "${passed_options[@]}" --expdir "${expdir}" --phase2_tag "$@"
     [ -f "${results}" ] || die "${results}: run.sh has not written it; see its output"
 }
 
@@ -76,9 +51,9 @@ train_and_score phase2_redrawn --phase1_tag phase1_redrawn --stage 7 \
 train_and_score phase2_no_teacher --skip_phase1 true --stage 7 \
     --phase2_args "${phase2_args} --model_conf ctc_weight=1.0"
 
-# shellcheck source=/dev/null # links into TEMPLATE, checked there
+# shellcheck source=../../path.sh
 . ./path.sh
-python local/ablation_table.py --output "${expdir}/ablation.md" \
+python local/experiments/ablation_table.py --output "${expdir}/ablation.md" \
     --run "the recipe" "${expdir}"/mtasr_phase{2,1} \
     --run "branches re-initialized" "${expdir}"/mtasr_phase{2,1}_redrawn \
     --run "without the teacher" "${expdir}/mtasr_phase2_no_teacher"

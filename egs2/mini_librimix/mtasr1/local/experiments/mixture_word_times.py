@@ -34,7 +34,9 @@ def read_words(path: Path) -> Dict[str, Words]:
         UserError: the file is missing or a line is bad.
     """
     if not path.is_file():
-        raise UserError(f"--words {path}: no such file; run make_placed_words.py")
+        raise UserError(
+            f"--words {path}: no such file; run local/corpus/make_placed_words.py"
+        )
     words: Dict[str, Words] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         fields = line.split(maxsplit=3)

@@ -14,9 +14,9 @@ alone, so that the trunk keeps what it hears of all of them. Only the encoder is
 nothing that could write down a word. No talker or sentence of dev or test is seen,
 which `read_train_split` asserts.
 
-    local/pretrain_encoder.py --librispeech downloads/LibriSpeech \\
+    local/pretraining/pretrain_encoder.py --librispeech downloads/LibriSpeech \\
         --wham_noise downloads/wham_noise --output_dir round1
-    local/pretrain_encoder.py --librispeech downloads/LibriSpeech \\
+    local/pretraining/pretrain_encoder.py --librispeech downloads/LibriSpeech \\
         --wham_noise downloads/wham_noise --output_dir round2 --first_round round1
 
 The schedule counts steps; a killed run goes on from its last checkpoint.
