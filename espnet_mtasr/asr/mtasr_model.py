@@ -151,7 +151,9 @@ class MTASRModel(AbsESPnetModel):
         Returns:
             Mean loss over the utterances that can be aligned, statistics, and the
             number of those utterances (the weight). With none left, all are 0; ESPnet
-            skips a step in which that is so on every rank.
+            skips a step in which that is so on every rank. Of the utterances with K
+            talkers the statistics have `share_Kspk`, their share of the weight, and
+            `NAME_Kspk_part`, their part of the mean `NAME`: the quotient is their mean.
 
         Raises:
             ValueError: `ctc_weight` below 1 without a teacher, or a talker count that
@@ -251,10 +253,10 @@ class MTASRModel(AbsESPnetModel):
         kept = rows.kept
         weight = int(kept.sum())
 
-        def mean(values: torch.Tensor, mask: torch.Tensor = kept) -> torch.Tensor:
+        def mean(values: torch.Tensor) -> torch.Tensor:
             # `where` and not a product: a dropped row may hold inf or NaN.
-            total = torch.where(mask, values, torch.zeros_like(values)).sum()
-            return total / mask.sum().clamp(min=1)
+            total = torch.where(kept, values, torch.zeros_like(values)).sum()
+            return total / max(weight, 1)
 
         loss_ctc, loss_sot, loss_count = (
             mean(rows.ctc_for_training),
@@ -269,10 +271,14 @@ class MTASRModel(AbsESPnetModel):
         if weight == 0:
             # Every rank must run a backward pass, also one with nothing to learn from.
             loss = next(p for p in self.parameters() if p.requires_grad).sum() * 0.0
-        # The same keys on every rank, or DDP hangs; NaN: no such talkers here. A copy
-        # of the loss, for the trainer divides the original in place by `accum_grad`.
+        # The same keys on every rank, or DDP hangs. A copy of the loss, for the trainer
+        # divides the original in place by `accum_grad`.
         stats = dict(loss=loss.detach().clone(), unalignable=1.0 - kept.float().mean())
-        nan = loss.new_full((), float("nan"))
+        # Parts of the means, which add up over ranks; train/trainer.py makes means of
+        # them over the rows of each talker count.
+        kept_of = {count: kept & (rows.counts == count) for count in self.talker_counts}
+        for count, mask in kept_of.items():
+            stats[f"share_{count}spk"] = mask.sum() / max(weight, 1)
         for name, used, values in (
             ("loss_ctc", self.ctc_weight > 0.0, rows.ctc),
             ("loss_sot", self.ctc_weight < 1.0, rows.sot),
@@ -283,14 +289,9 @@ class MTASRModel(AbsESPnetModel):
             if not used:
                 continue
             stats[name] = mean(values).detach()
-            for count in self.talker_counts:
-                there = rows.counts == count
-                mask = kept & there
-                # With weight 0 a finite 0: ESPnet's average over the ranks takes a
-                # rank with NaN for one that is like the others.
-                known = (mask if weight > 0 else there).any()
-                per_count = mean(values, mask).detach() if known else nan
-                stats[f"{name}_{count}spk"] = per_count
+            for count, mask in kept_of.items():
+                of_count = torch.where(mask, values, torch.zeros_like(values))
+                stats[f"{name}_{count}spk_part"] = mean(of_count).detach()
         return force_gatherable((loss, stats, weight), loss.device)
 
     def collect_feats(

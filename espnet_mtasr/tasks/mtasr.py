@@ -14,6 +14,7 @@ from espnet2.tasks.abs_task import (
 )
 from espnet2.tasks.asr import ASRTask
 from espnet2.train.preprocessor import AbsPreprocessor
+from espnet2.train.trainer import Trainer
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
 from typeguard import suppress_type_checks, typechecked
@@ -51,6 +52,7 @@ from espnet_mtasr.tasks.seconds_batches import (
 from espnet_mtasr.tasks.trained import check_resumable
 from espnet_mtasr.train.epochs import EpochAwareIterFactory
 from espnet_mtasr.train.preprocessor import MTASRPreprocessor
+from espnet_mtasr.train.trainer import MTASRTrainer
 
 preprocessor_choices = OpenChoices(
     "preprocessor",
@@ -74,6 +76,7 @@ class MTASRTask(ModelBuilder, ASRTask):
     """ASRTask with routed encoder, separators, serialized CTC, teacher, count head."""
 
     num_optimizers: int = 1
+    trainer = MTASRTrainer
     class_choices_list = [
         frontend_choices,
         specaug_choices,
@@ -247,6 +250,9 @@ class MTASRTask(ModelBuilder, ASRTask):
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Train in this process; see ESPnet's task."""
+        if args.use_deepspeed:
+            # It has a trainer of its own, and refuses any other.
+            cls.trainer = Trainer
         # ESPnet's functions check their arguments, for every utterance and step too.
         with suppress_type_checks():
             super().main_worker(args)

@@ -40,7 +40,9 @@ def take_step(llm: Path, rows, distributed: bool) -> Dict[str, Any]:
     """
     from espnet2.train.distributed_utils import DistributedOption
     from espnet2.train.reporter import Reporter
-    from espnet2.train.trainer import Trainer, TrainerOptions
+    from espnet2.train.trainer import TrainerOptions
+
+    from espnet_mtasr.train.trainer import MTASRTrainer
 
     model = make_model(llm, ctc_weight=0.7, count_weight=0.5).eval()
     model.encoder.trunk.requires_grad_(False)
@@ -65,7 +67,7 @@ def take_step(llm: Path, rows, distributed: bool) -> Dict[str, Any]:
             model, find_unused_parameters=True
         )
     with reporter.observe("train") as sub_reporter:
-        Trainer.train_one_epoch(
+        MTASRTrainer.train_one_epoch(
             model=wrapped,
             iterator=[(["utt"] * len(rows), batch_of(rows))],
             optimizers=[optimizer],
@@ -90,9 +92,9 @@ def work(rank: int, llm: str, init: str, output: str) -> None:
 
 
 if __name__ == "__main__":
-    import espnet2.train.trainer  # noqa: F401  # Once, before the fork: it takes seconds.
-
+    # Once, before the fork: it takes seconds.
     import espnet_mtasr.asr.teacher.llm_teacher  # noqa: F401
+    import espnet_mtasr.train.trainer  # noqa: F401
 
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.start_processes(

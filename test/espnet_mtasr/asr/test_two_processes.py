@@ -60,16 +60,18 @@ def test_loss_and_gradients_are_those_of_one_process(llm, two, step):
             torch.testing.assert_close(gradient, one, rtol=1e-3, atol=1e-6, msg=name)
 
 
-@pytest.mark.parametrize("step", ["same count", "a rank with nothing alignable"])
+@pytest.mark.parametrize("step", WITH_SOMETHING)
 def test_statistics_per_talker_count(llm, two, step):
-    """Exact for batches of one count, which is how the recipe makes them."""
+    """Whatever counts the ranks have; NaN where none has any."""
     first, second = two_processes.STEPS[step]
-    wanted = two_processes.take_step(llm, first + second, distributed=False)
+    wanted = two_processes.take_step(llm, first + second, distributed=False)["stats"]
     for rank in two:
+        stats = rank[step]["stats"]
+        assert stats.keys() == wanted.keys()
         for name in ("loss_ctc", "loss_sot", "acc_sot", "loss_count"):
-            value = rank[step]["stats"][f"{name}_2spk"]
-            assert value == pytest.approx(wanted["stats"][f"{name}_2spk"], rel=1e-4)
-            assert math.isnan(rank[step]["stats"][f"{name}_3spk"])
+            for key in (f"{name}_2spk", f"{name}_3spk"):
+                assert stats[key] == pytest.approx(wanted[key], rel=1e-4, nan_ok=True)
+        assert math.isfinite(stats["loss_ctc_2spk"])
 
 
 def test_nothing_alignable_anywhere_changes_nothing(two):

@@ -1,0 +1,59 @@
+"""Statistics per talker count are means over their own rows."""
+
+import math
+
+import pytest
+import torch
+from espnet2.train.reporter import Reporter
+
+from espnet_mtasr.train import trainer
+from espnet_mtasr.train.trainer import MTASRTrainer
+
+# Losses of the rows of three batches, by talker count: mixed, mixed, of one count.
+BATCHES = [
+    {2: [10.0, 14.0, 12.0], 3: [30.0]},
+    {2: [20.0], 3: [31.0, 32.0, 33.0, 30.0, 34.0]},
+    {2: [], 3: [40.0, 42.0]},
+]
+
+
+def as_the_model_tells(batch):
+    """What `MTASRModel.forward` returns of a batch, but for the loss."""
+    rows = [loss for losses in batch.values() for loss in losses]
+    stats = {"loss_ctc": torch.tensor([sum(rows) / len(rows)])}
+    for count, losses in batch.items():
+        stats[f"share_{count}spk"] = torch.tensor([len(losses) / len(rows)])
+        stats[f"loss_ctc_{count}spk_part"] = torch.tensor([sum(losses) / len(rows)])
+    return stats, torch.tensor([len(rows)])
+
+
+@pytest.mark.parametrize("method", ["train_one_epoch", "validate_one_epoch"])
+def test_an_epoch_of_mixed_batches(monkeypatch, method):
+    def register_all(reporter):
+        for batch in BATCHES:
+            reporter.register(*as_the_model_tells(batch))
+            # The trainer tells of times as well.
+            reporter.register({"forward_time": 0.5})
+            reporter.next()
+
+    monkeypatch.setattr(trainer.Trainer, method, register_all)
+    reporter = Reporter()
+    reporter.set_epoch(1)
+    with reporter.observe("train") as observed:
+        getattr(MTASRTrainer, method)(reporter=observed)
+    stats = reporter.stats[1]["train"]
+    for count in (2, 3):
+        rows = [loss for batch in BATCHES for loss in batch[count]]
+        assert stats[f"loss_ctc_{count}spk"] == pytest.approx(sum(rows) / len(rows))
+    everything = [loss for batch in BATCHES for rows in batch.values() for loss in rows]
+    assert stats["loss_ctc"] == pytest.approx(sum(everything) / len(everything))
+    assert stats["forward_time"] == 0.5
+    assert not [name for name in stats if "part" in name or "share" in name]
+
+
+def test_no_rows_have_no_mean():
+    stats, weight = as_the_model_tells(BATCHES[2])
+    _, per_count = trainer.split_per_count(stats, weight)
+    mean, rows = per_count["loss_ctc_2spk"]
+    assert math.isnan(mean) and float(rows) == 0
+    assert float(per_count["loss_ctc_3spk"][0]) == pytest.approx(41.0)
