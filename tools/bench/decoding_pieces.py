@@ -4,7 +4,7 @@ import argparse
 from typing import Any, Callable, Dict, NamedTuple, Sequence
 
 from espnet_mtasr.errors import UserError
-from tools.bench.floors import Work
+from tools.bench.floors import Work, count_work, weight_bytes
 from tools.bench.full_size_models import (
     build_model,
     make_decoder,
@@ -13,7 +13,6 @@ from tools.bench.full_size_models import (
     noise,
     quietly,
 )
-from tools.bench.work import count_work, llm_work
 
 
 class Piece(NamedTuple):
@@ -101,10 +100,10 @@ class FullSizeDecoding:
             for part in parts.values():
                 work = work.plus(part.work)
             pieces[whole(count)] = Piece(self._decode(self.ours, waves, count), work)
-            if count in self.llms and rows in self.args.llm_batch_sizes:
+            if count in self.llms and rows == self.args.batch_sizes[0]:
                 pieces[by_llm(count)] = Piece(
                     self._decode(self.llms[count], waves, count),
-                    self._llm_work(parts, waves, count),
+                    self._llm_work(waves, count),
                 )
         return pieces
 
@@ -143,13 +142,14 @@ class FullSizeDecoding:
             model.separator[str(count)],
             model.ctc[str(count)],
         )
-        # A batch has the work of its rows, but reads each weight once.
         of_one_row = self._run_parts(waves[:1], count).values()
         works = [count_work(run, m) for run, m in zip(of_one_row, modules)]
-        works = [w._replace(operations=len(waves) * w.operations) for w in works]
         runs = self._run_parts(waves, count)
         self._check_same(runs, waves, count)
-        return {name: Piece(runs[name], work) for name, work in zip(runs, works)}
+        return {
+            name: Piece(runs[name], work.of_batch(len(waves)))
+            for name, work in zip(runs, works)
+        }
 
     def _check_same(
         self, runs: Dict[str, Callable], waves: Sequence[Any], count: int
@@ -166,37 +166,22 @@ class FullSizeDecoding:
         if from_parts != decoded:
             raise RuntimeError(f"{count} talkers: the parts give other tokens")
 
-    def _llm_work(
-        self, parts: Dict[str, Piece], waves: Sequence[Any], count: int
-    ) -> Work:
+    def _llm_work(self, waves: Sequence[Any], count: int) -> Work:
         """Trunk, count head, branch, adaptor, projection and language model."""
-        import torch
-
         self._check_tokens(waves, count)
-        teacher, rows, tokens = self.model.teacher, len(waves), self.tokens[count]
-        work = Work()
-        for name, part in parts_of(count).items():
-            if part not in ("separator", "CTC heads"):
-                work = work.plus(parts[name].work)
-        frames = self.model.encoder.output_lengths(
-            torch.tensor([len(waves[0])], device=self.args.device)
-        )
-        hidden = torch.zeros(
-            (1, int(frames[0]), self.model.encoder.output_size()),
-            device=self.args.device,
-            dtype=getattr(torch, self.args.dtype),
-        )
-        with torch.no_grad():
-            _, shortened = teacher.adaptor(hidden, frames)
-        adapted = count_work(
-            lambda: teacher.projection(teacher.adaptor(hidden, frames)[0]),
+        model, teacher = self.model, self.model.teacher
+        work = count_work(
+            self._decode(self.llms[count], waves[:1], count),
+            model.encoder.trunk,
+            model.count_head,
+            model.encoder.branches[str(count)],
             teacher.adaptor,
             teacher.projection,
         )
-        work = work.plus(adapted._replace(operations=rows * adapted.operations))
-        # And the begin of sentence.
-        prefix = int(shortened[0]) + 1
-        return work.plus(llm_work(teacher.llm, rows, prefix, tokens))
+        # Each token reads them anew.
+        output = teacher.llm.get_output_embeddings()
+        read = self.tokens[count] * weight_bytes(teacher.llm.model.layers, output)
+        return work.of_batch(len(waves)).plus(Work(bytes=read))
 
     def _check_tokens(self, waves: Sequence[Any], count: int) -> None:
         """Raise `RuntimeError` if a transcript hasn't as many tokens as it should."""

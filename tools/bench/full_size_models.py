@@ -16,7 +16,8 @@ from typing import Any, Iterator, List, Tuple
 from unittest import mock
 
 from espnet_mtasr.errors import UserError
-from tools.bench.training import FULL_SIZE_CONF, SAMPLING_RATE
+from tools.bench import side_by_side as bench
+from tools.bench.training import FULL_SIZE_CONF, build
 
 CONFIG = FULL_SIZE_CONF / "train_phase2.yaml"
 
@@ -35,7 +36,7 @@ def quietly() -> Iterator[None]:
 
 
 def build_model(
-    config: Path, device: str, dtype: str, with_llm: bool, seed: int = 0
+    config: Path, device: str, dtype: str, with_llm: bool
 ) -> Tuple[Any, argparse.Namespace]:
     """Build a configuration's `MTASRModel`, with or without its language model.
 
@@ -46,22 +47,15 @@ def build_model(
         UserError: the configuration is wrong, trains no CTC, or has no language model
             though one is asked for.
     """
-    import torch
-
     from espnet_mtasr.bin.check_config import has_teacher
-    from tools.published_models import build_from_config
 
-    options = ["--model_conf", "ctc_weight=1.0"]
-    if with_llm:
-        if not has_teacher(str(config)):
-            raise UserError(
-                f"--config {config}: has no teacher; name one that has, or leave the "
-                f"language model out (--llm_tokens without numbers)"
-            )
-        options = ["--teacher_conf", f"llm_dtype={dtype}"]
-    torch.manual_seed(seed)
-    with torch.device(device):
-        model, args = build_from_config(str(config), *options)
+    if with_llm and not has_teacher(str(config)):
+        raise UserError(
+            f"--config {config}: has no teacher; name one that has, or leave the "
+            f"language model out (--llm_tokens without numbers)"
+        )
+    options = [] if with_llm else ["--model_conf", "ctc_weight=1.0"]
+    model, args = build(config, options, device, dtype)
     if model.ctc is None:
         raise UserError(f"--config {config}: trains no CTC heads; name one of phase 2")
     # ESPnet's converter wants to know which token stands for unknown ones.
@@ -111,10 +105,10 @@ def never_end(model: Any) -> None:
         output.weight[teacher.tokenizer.eos_id] = 0.0
 
 
-def noise(rows: int, seconds: float, seed: int = 0) -> List[Any]:
+def noise(rows: int, seconds: float) -> List[Any]:
     """`rows` waveforms `(N,)` of noise, float32, at 16 kHz."""
     import numpy as np
 
-    size = (rows, round(seconds * SAMPLING_RATE))
-    rng = np.random.default_rng(seed)
+    size = (rows, round(seconds * bench.SAMPLING_RATE))
+    rng = np.random.default_rng(0)
     return list(np.float32(0.1) * rng.standard_normal(size, dtype=np.float32))

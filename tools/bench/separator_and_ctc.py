@@ -1,47 +1,43 @@
-"""Separator and CTC heads of a branch beside the same with a Python-loop LSTM.
+"""The separator's LSTMs beside Python loops and beside torch's packed sequences.
 
-Sizes of egs2/librimix's phase 2, random weights, inference up to each frame's most
-probable unit. The loops have the weights of our LSTM: one calls torch's LSTMCell for
-each frame, one writes its gates out. A second figure: the heads alone, over 1,000 units
-and over a language model's 128,256. After `. ./path.sh` of a recipe:
+Separator and CTC heads of a branch, by default of egs2/librimix's phase 2 with random
+weights, up to each frame's most probable unit: the loops have the weights of our LSTM;
+one calls torch's LSTMCell for each frame, one writes its gates out. Then the heads
+alone, over 1,000 units and over a language model's 128,256. Last the bidirectional
+LSTM, by default of the mini recipe's size, beside torch's over packed sequences, in
+training and in inference. After `. ./path.sh` of a recipe:
 
     python -m tools.bench.separator_and_ctc --json out.json
     python -m tools.bench.separator_and_ctc --device cuda --json out.json
+
+The sizes of the bidirectional LSTM are the options that begin with `packed`.
 """
 
 import argparse
-from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 from espnet_mtasr.errors import UserError, run_command_line
-from tools.bench.devices import DEVICES, check_device
-from tools.bench.side_by_side import (
-    check_positive,
-    format_ratio,
-    measure,
-    ratios,
-    write_figures,
-)
+from tools.bench import side_by_side as bench
 
 OURS = "ours"
 TOLERANCE = 1e-4
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of this command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--talker_counts", type=int, nargs="+", default=[2, 3])
-    parser.add_argument("--rows", type=int, default=1)
-    parser.add_argument("--frames", type=int, default=500, help="10 s of WavLM's")
-    parser.add_argument("--width", type=int, default=1024, help="of a branch's output")
-    parser.add_argument("--hidden_size", type=int, default=896)
-    parser.add_argument("--num_layers", type=int, default=2)
-    parser.add_argument("--units", type=int, default=1000)
-    parser.add_argument("--large_units", type=int, default=128256)
-    parser.add_argument("--device", default="cpu", choices=DEVICES)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="gets the figures")
-    return parser
+OPTIONS = bench.Options(
+    __doc__,
+    talker_counts=[2, 3],
+    rows=1,
+    frames=(500, "10 s of WavLM's"),
+    width=(1024, "of a branch's output"),
+    hidden_size=896,
+    num_layers=2,
+    units=1000,
+    large_units=128256,
+    packed_rows=12,
+    packed_frames=(80, "of the longest row"),
+    packed_width=128,
+    packed_hidden_size=96,
+    device=bench.DEVICE,
+    rounds=15,
+)
 
 
 def loop_of_cells(lstm: Any) -> Callable[[Any], Any]:
@@ -107,12 +103,12 @@ def with_loop(separator: Any, loop: Callable[[Any], Any]) -> Callable[..., List[
 
 
 def check_same(name: str, ours: List[Any], theirs: List[Any]) -> None:
-    """Raise `UserError` unless the log probabilities of all streams agree."""
+    """Raise `UserError` unless two lists of tensors agree."""
     gap = max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
     if not gap <= TOLERANCE:
         raise UserError(
-            f"{name}: log probabilities differ from ours by up to {gap:.1e}; only "
-            f"LSTMs with one output can be compared"
+            f"{name}: outputs differ from ours by up to {gap:.1e}; only LSTMs with one "
+            f"output can be compared"
         )
 
 
@@ -137,56 +133,102 @@ def runs_of(count: int, args: argparse.Namespace) -> Dict[str, Callable[[], Any]
     separators: Dict[str, Callable[..., List[Any]]] = {OURS: separator}
     for name, make in LOOPS.items():
         separators[name] = with_loop(separator, make(separator.lstm))
-    with torch.inference_mode():
-        wanted = heads.log_probs(separator(hidden, lengths))
+    with torch.no_grad():
+        streams = separator(hidden, lengths)
+        wanted = heads.log_probs(streams)
         for name, run in separators.items():
             check_same(name, wanted, heads.log_probs(run(hidden, lengths)))
-        streams = separator(hidden, lengths)
 
-    @torch.inference_mode()
     def search(heads: SerializedCTC, streams: List[Any]) -> None:
         for head, stream in zip(heads.heads, streams):
             head.argmax(stream)
-        if args.device == "cuda":
-            torch.cuda.synchronize()
 
-    def decode(run: Callable[..., List[Any]]) -> None:
-        with torch.inference_mode():
-            separated = run(hidden, lengths)
-        search(heads, separated)
-
-    return {
-        **{name: lambda run=run: decode(run) for name, run in separators.items()},
-        f"heads, {args.units} units": lambda: search(heads, streams),
-        f"heads, {args.large_units} units": lambda: search(large, streams),
+    runs = {
+        name: lambda run=run: search(heads, run(hidden, lengths))
+        for name, run in separators.items()
     }
+    runs[f"heads, {args.units} units"] = lambda: search(heads, streams)
+    runs[f"heads, {args.large_units} units"] = lambda: search(large, streams)
+    return {name: bench.inference(run, args.device) for name, run in runs.items()}
 
 
-def main(cmd=None) -> None:
-    """Time and print."""
-    args = get_parser().parse_args(cmd)
-    check_positive(args, "rows", "frames", "width", "hidden_size", "num_layers")
-    check_positive(args, "units", "large_units", "rounds")
-    for count in args.talker_counts:
-        if count < 1:
-            raise UserError(f"--talker_counts {count}: give counts from 1")
+def packed_and_padded(args: argparse.Namespace) -> Dict[str, Callable[[], Any]]:
+    """Bidirectional LSTMs with the same weights: `packed`, torch's, and `padded`."""
+    import torch
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+    from espnet_mtasr.asr.separator.padded_blstm import PaddedBLSTM
+
+    torch.manual_seed(0)
+    size = (args.packed_width, args.packed_hidden_size, args.num_layers)
+    padded = PaddedBLSTM(*size).to(args.device)
+    packed = torch.nn.LSTM(*size, batch_first=True, bidirectional=True).to(args.device)
+    packed.load_state_dict(packed_weights(padded))
+    rows, frames = args.packed_rows, args.packed_frames
+    xs = torch.randn(rows, frames, args.packed_width, device=args.device)
+    lengths = torch.randint(max(1, frames // 2), frames + 1, (rows,))
+    lengths[0] = frames
+    on_device = lengths.to(args.device)
+
+    def run_packed() -> torch.Tensor:
+        sequence = pack_padded_sequence(
+            xs, lengths, batch_first=True, enforce_sorted=False
+        )
+        output, _ = pad_packed_sequence(packed(sequence)[0], batch_first=True)
+        return output
+
+    def run_padded() -> torch.Tensor:
+        return padded(xs, on_device)
+
+    # Frames beyond a row's length mean nothing.
+    there = (torch.arange(frames) < lengths[:, None])[..., None].to(args.device)
+    with torch.no_grad():
+        check_same("packed", [run_padded() * there], [run_packed() * there])
+    return {"packed": run_packed, "padded": run_padded}
+
+
+def packed_weights(padded: Any) -> Dict[str, Any]:
+    """Weights of a `PaddedBLSTM` as a bidirectional `torch.nn.LSTM` names them."""
+    weights = {}
+    for suffix, layers in (("", padded.from_start), ("_reverse", padded.from_end)):
+        for k, layer in enumerate(layers):
+            for name, value in layer.state_dict().items():
+                weights[name.replace("_l0", f"_l{k}") + suffix] = value
+    return weights
+
+
+def training(run: Callable[[], Any], device: str) -> Callable[[], None]:
+    """`run` and its backward pass."""
+
+    def call() -> None:
+        run().sum().backward()
+        bench.wait_for(device)
+
+    return call
+
+
+@OPTIONS.benchmark
+def main(args: argparse.Namespace, results: bench.Results) -> None:
+    """Compare outputs and times."""
     if args.large_units <= args.units:
         raise UserError(
             f"--large_units {args.large_units}: give more than --units {args.units}"
         )
-    check_device(args.device)
-    seconds, figures = {}, {}
     for count in args.talker_counts:
         runs = runs_of(count, args)
-        times = measure(runs, args.rounds)
+        times = results.measure(runs, f"{count} talkers, ")
         *_, small, large = runs
         for name, other in [(loop, OURS) for loop in LOOPS] + [(large, small)]:
             figure = f"{count} talkers, {name} / {other}"
-            figures[figure] = ratios(times[name], times[other])
-            print(f"{figure}: {format_ratio(figures[figure])} as long")
-        seconds.update({f"{count} talkers, {name}": t for name, t in times.items()})
-    if args.json is not None:
-        write_figures(args.json, vars(args), seconds, figures)
+            results.figures[figure] = bench.Ratio(times[name], times[other])
+            print(f"{figure}: {results.figures[figure]} as long")
+    runs = packed_and_padded(args)
+    for what, timed in (("training", training), ("inference", bench.inference)):
+        times = results.measure(
+            {name: timed(run, args.device) for name, run in runs.items()}, f"{what}, "
+        )
+        results.figures[what] = bench.Ratio(times["packed"], times["padded"])
+        print(f"{what}: padded is {results.figures[what]} as fast as packed")
 
 
 if __name__ == "__main__":

@@ -1,31 +1,178 @@
-"""Time things side by side in one run, compare them, keep the figures.
+"""What all benchmarks share: options, rounds side by side, ratios, figures as JSON.
 
-A round runs all of them, in an order that rotates; a ratio compares the times of one
-round. What else the machine does for a while then slows all of them alike, so that
-ratios can be trusted where times can't.
+A round runs all that is compared, in an order that rotates; a ratio compares the times
+of one round. What else the machine does for a while then slows all of them alike, so
+that ratios can be trusted where times can't.
 """
 
 import argparse
+import functools
 import json
 import platform
 import statistics
+import tempfile
 import time
 from datetime import date
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Sequence,
+    Tuple,
+)
 
 from espnet_mtasr.errors import UserError
-from tools.bench.devices import describe
 
 Seconds = Dict[str, List[float]]
 ROOT = Path(__file__).resolve().parents[2]
+SAMPLING_RATE = 16000
+DEVICES = ("cpu", "cuda")
+DTYPES = ("float32", "bfloat16")
+# Options that are no settings: files that are written, and what a process is told.
+NO_SETTINGS = ("json", "folder", "variant")
 
 
-def check_positive(args: argparse.Namespace, *options: str) -> None:
-    """Raise `UserError` for an option that is not above 0."""
-    for option in options:
-        if getattr(args, option) <= 0:
-            raise UserError(f"--{option} {getattr(args, option)}: give more than 0")
+class Option(NamedTuple):
+    """An option of a benchmark.
+
+    Attributes:
+        default: A list takes several values.
+        help: What it is.
+        choices: All values, if they are few.
+        on_gpu: Default with `--device cuda`, if it is another.
+    """
+
+    default: Any
+    help: str = ""
+    choices: Any = None
+    on_gpu: Any = None
+
+
+DEVICE = Option("cpu", choices=DEVICES)
+DTYPE = Option("float32", choices=DTYPES)
+SCRATCH = Option(Path(tempfile.gettempdir()), "for scratch files")
+
+
+class Options(argparse.ArgumentParser):
+    """Options of a benchmark, with `--json`; wrong ones are a `UserError`.
+
+    Numbers must be above 0, or 0 where that is the default. Files must exist, and so
+    must the GPU.
+
+    Args:
+        doc: Docstring of the benchmark. Its first line describes it.
+        options: By name, each as `Option`, as a tuple of its first attributes, or as
+            its default alone.
+    """
+
+    def __init__(self, doc: str, **options: Any):
+        super().__init__(description=doc.splitlines()[0])
+        self.defaults: Dict[str, Option] = {}
+        self.add_argument("--json", type=Path, help="gets the figures")
+        for name, option in options.items():
+            if not isinstance(option, Option):
+                option = Option(*option if isinstance(option, tuple) else (option,))
+            self.defaults[name] = option
+            several = isinstance(option.default, list)
+            gpu = "" if option.on_gpu is None else f", on a GPU {option.on_gpu}"
+            self.add_argument(
+                f"--{name}",
+                type=type(option.default[0] if several else option.default),
+                nargs="+" if several else None,
+                choices=option.choices,
+                help=f"{option.help} [{option.default}{gpu}]".strip(),
+            )
+
+    def parse_args(self, args=None, namespace=None) -> argparse.Namespace:
+        """Read the command line, fill in the defaults, and check.
+
+        Raises:
+            UserError: a number, a file or the device can't be used.
+        """
+        found = super().parse_args(args, namespace)
+        on_gpu = getattr(found, "device", None) == "cuda"
+        for name, option in self.defaults.items():
+            if getattr(found, name) is None:
+                gpu = on_gpu and option.on_gpu is not None
+                setattr(found, name, option.on_gpu if gpu else option.default)
+        for action in self._actions:
+            value = getattr(found, action.dest, None)
+            zero = action.dest in self.defaults and not self.defaults[action.dest][0]
+            for each in value if isinstance(value, list) else [value]:
+                _check(action, each, zero)
+        check_device("cuda" if on_gpu else "cpu")
+        return found
+
+    def benchmark(self, compare: Callable) -> Callable:
+        """Make `main(cmd)` of `compare(args, results)`: options first, JSON last."""
+
+        @functools.wraps(compare)
+        def main(cmd=None) -> None:
+            args = self.parse_args(cmd)
+            results = Results(args)
+            compare(args, results)
+            results.write()
+
+        return main
+
+
+def _check(action: argparse.Action, value: Any, zero: bool) -> None:
+    given = f"{action.option_strings[0]} {value}"
+    if isinstance(value, Path) and action.dest != "json" and not value.exists():
+        raise UserError(f"{given}: no such file; name another")
+    if isinstance(value, (int, float)) and not (value > 0 or zero and value == 0):
+        least = "0 or more" if zero else "more than 0"
+        raise UserError(f"{given}: give {least}")
+
+
+def check_device(device: str) -> None:
+    """Raise `UserError` for a GPU that torch can't use."""
+    if device == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"--device {device}: torch finds no GPU; needed are an NVIDIA GPU, its "
+            f"driver and a build of torch with CUDA; use --device cpu without"
+        )
+
+
+def wait_for(device: str) -> None:
+    """Wait until all that was given to the device is done."""
+    import torch
+
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+
+
+def inference(run: Callable[[], Any], device: str) -> Callable[[], Any]:
+    """`run` without gradients; it ends when the device is done."""
+    import torch
+
+    def call() -> Any:
+        with torch.no_grad():
+            result = run()
+        wait_for(device)
+        return result
+
+    return call
+
+
+def rotate(names: Sequence[str], rounds: int) -> Iterator[Tuple[int, str]]:
+    """Number of a round, and what runs in it, in an order that rotates.
+
+    >>> list(rotate("ab", 2))
+    [(0, 'a'), (0, 'b'), (1, 'b'), (1, 'a')]
+    """
+    for number in range(rounds):
+        for place in range(len(names)):
+            yield number, names[(number + place) % len(names)]
 
 
 def measure(runs: Mapping[str, Callable[[], Any]], rounds: int) -> Seconds:
@@ -33,65 +180,81 @@ def measure(runs: Mapping[str, Callable[[], Any]], rounds: int) -> Seconds:
 
     One more round comes first, to warm up, and is left out.
     """
-    names = list(runs)
-    seconds: Seconds = {name: [] for name in names}
-    for number in range(rounds + 1):
-        for place in range(len(names)):
-            name = names[(number + place) % len(names)]
-            start = time.perf_counter()
-            runs[name]()
-            if number > 0:
-                seconds[name].append(time.perf_counter() - start)
+    seconds: Seconds = {name: [] for name in runs}
+    for number, name in rotate(list(runs), rounds + 1):
+        start = time.perf_counter()
+        runs[name]()
+        if number > 0:
+            seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
-def ratios(dividends: Sequence[float], divisors: Sequence[float]) -> Dict[str, float]:
-    """Return median, lowest and highest of the rounds' ratios.
+class Ratio(Dict[str, float]):
+    """Median, lowest and highest of the rounds' ratios; prints as one reads them.
 
-    >>> ratios([4, 4, 6], [2, 4, 2])
+    >>> Ratio([4, 4, 6], [2, 4, 2])
     {'median': 2.0, 'min': 1.0, 'max': 3.0}
+    >>> print(Ratio([4, 4, 6], [2, 4, 2]))
+    2.00 x (1.00 to 3.00)
     """
-    each = [a / b for a, b in zip(dividends, divisors)]
-    return {"median": statistics.median(each), "min": min(each), "max": max(each)}
+
+    def __init__(self, dividends: Sequence[float], divisors: Sequence[float]):
+        each = [a / b for a, b in zip(dividends, divisors)]
+        super().__init__(median=statistics.median(each), min=min(each), max=max(each))
+
+    def __str__(self) -> str:
+        return f"{self['median']:.2f} x ({self['min']:.2f} to {self['max']:.2f})"
 
 
-def format_ratio(ratio: Mapping[str, float]) -> str:
-    """Write what `ratios` returned.
+class Results:
+    """Times and figures of a run.
 
-    >>> format_ratio({'median': 2.0, 'min': 1.0, 'max': 3.0})
-    '2.00 x (1.00 to 3.00)'
+    Args:
+        args: Options of the run.
+
+    Attributes:
+        seconds: Of all rounds, by name.
+        figures: What is told of them.
     """
-    return f"{ratio['median']:.2f} x ({ratio['min']:.2f} to {ratio['max']:.2f})"
 
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.seconds: Seconds = {}
+        self.figures: Dict[str, Any] = {}
 
-def write_figures(
-    path: Path,
-    settings: Mapping[str, Any],
-    seconds: Seconds,
-    figures: Mapping[str, Any],
-) -> None:
-    """Write a run's figures as JSON, with date, machine and versions.
+    def measure(
+        self, runs: Mapping[str, Callable[[], Any]], where: str = ""
+    ) -> Seconds:
+        """`measure` with `--rounds`; the times are kept, their names after `where`."""
+        times = measure(runs, self.args.rounds)
+        self.seconds.update({where + name: each for name, each in times.items()})
+        return times
 
-    The setting `device`, if there is one, says which machine: `cpu` or `cuda`. Of paths
-    is written what they are called in any clone: below the repository, or by name.
-    """
-    import torch
+    def write(self) -> None:
+        """Write JSON to `--json`, if given, with date, machine and versions.
 
-    from espnet_mtasr.files import write_whole
+        The settings are the options. Of paths is written what they are called in any
+        clone: below the repository, or by name.
+        """
+        if self.args.json is None:
+            return
+        import torch
 
-    results = {
-        "date": date.today().isoformat(),
-        "machine": describe(settings.get("device", "cpu")),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "settings": {
-            name: _portable(value)
-            for name, value in settings.items()
-            if name not in ("json", "folder", "plot")
-        },
-        "seconds": seconds,
-        "figures": figures,
-    }
-    write_whole(path, json.dumps(results, indent=2) + "\n")
+        from espnet_mtasr.files import write_whole
+
+        settings = {k: v for k, v in vars(self.args).items() if k not in NO_SETTINGS}
+        results = {
+            "date": date.today().isoformat(),
+            "machine": describe(settings.get("device", "cpu")),
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+            },
+            "settings": {name: _portable(value) for name, value in settings.items()},
+            "seconds": self.seconds,
+            "figures": self.figures,
+        }
+        write_whole(self.args.json, json.dumps(results, indent=2) + "\n")
 
 
 def _portable(value: Any) -> Any:
@@ -101,3 +264,22 @@ def _portable(value: Any) -> Any:
         return value
     path = value.resolve()
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+
+
+def describe(device: str) -> str:
+    """Name the processor or the GPU."""
+    import torch
+
+    if device != "cpu":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    for line in lines:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

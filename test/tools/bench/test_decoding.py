@@ -12,6 +12,8 @@ from tools import published_models
 from tools.bench import decoding, decoding_pieces
 from tools.bench.floors import Limits, Work
 
+TINY = "--seconds 1 --limit_size 16 --limit_megabytes 1"
+
 
 @pytest.fixture
 def config(monkeypatch, tmp_path):
@@ -21,15 +23,15 @@ def config(monkeypatch, tmp_path):
 
 def make(config, *words):
     options = ["--config", config, "--seconds", 1, "--llm_tokens", 4, 6, *words]
-    args = decoding.get_parser().parse_args([str(option) for option in options])
+    args = decoding.OPTIONS.parse_args([str(option) for option in options])
     decoding.check_options(args)
     return decoding.FullSizeDecoding(args)
 
 
 def test_main(config, tmp_path, capsys):
     out = tmp_path / "out.json"
-    words = f"--config {config} --seconds 1 --limit_size 16 --batch_sizes 1 2"
-    words += f" --llm_tokens 4 6 --rounds 2 --json {out}"
+    words = f"{TINY} --config {config} --batch_sizes 1 2 --llm_tokens 4 6 --rounds 2"
+    words += f" --json {out}"
     decoding.main(words.split())
     printed = capsys.readouterr().out
     results = json.loads(out.read_text())
@@ -48,7 +50,7 @@ def test_main(config, tmp_path, capsys):
             assert figure["times_the_floor"] == pytest.approx(median / largest)
             assert name.split(",")[0] in shown
         compared = batch["language_model_over_encoder_only"]
-        # Only at --llm_batch_sizes, by default 1.
+        # Only at the first.
         assert list(compared) == (["2", "3"] if rows == 1 else [])
         for count, figure in compared.items():
             llm, ours = (
@@ -61,7 +63,7 @@ def test_main(config, tmp_path, capsys):
 
 
 def test_bfloat16_without_language_model(config, capsys):
-    words = f"--config {config} --seconds 1 --limit_size 16 --rounds 1 --llm_tokens"
+    words = f"{TINY} --config {config} --rounds 1 --llm_tokens"
     decoding.main([*words.split(), "--dtype", "bfloat16", "--talker_counts", "3"])
     printed = capsys.readouterr().out
     assert "3 talkers, encoder-only" in printed and "2 talkers" not in printed
@@ -69,7 +71,7 @@ def test_bfloat16_without_language_model(config, capsys):
 
 
 def test_bfloat16_with_language_model(config, capsys):
-    words = f"--config {config} --seconds 1 --limit_size 16 --rounds 1"
+    words = f"{TINY} --config {config} --rounds 1"
     words += " --talker_counts 2 --llm_tokens 4 --dtype bfloat16"
     decoding.main(words.split())
     assert "2 talkers, language model / encoder-only" in capsys.readouterr().out
@@ -161,6 +163,30 @@ def test_work_of_a_branch_by_hand(config):
     assert part.work.operations == 2 * (linear + gate + attention)
 
 
+def test_work_of_a_language_model(config):
+    """Two tokens more read all weights twice more, and attend to what came before."""
+    few, more = (
+        make(config, "--talker_counts", 2, "--llm_tokens", tokens) for tokens in (4, 6)
+    )
+    one, two = (made.pieces(1)[decoding.by_llm(2)].work for made in (few, more))
+    teacher = few.model.teacher
+    output = teacher.llm.get_output_embeddings().weight.numel()
+    layers = [p.numel() for p in teacher.llm.model.layers.parameters() if p.dim() > 1]
+    norms = [p.numel() for p in teacher.llm.model.layers.parameters() if p.dim() == 1]
+    assert two.bytes - one.bytes == 2 * 4 * (sum(layers) + sum(norms) + output)
+    frames = few.model.encoder.output_lengths(torch.tensor([16000]))
+    hidden = torch.zeros(1, int(frames[0]), few.model.encoder.output_size())
+    _, shortened = teacher.adaptor(hidden, frames)
+    # The begin of sentence comes first; the fifth token attends to itself too.
+    attended = sum(int(shortened[0]) + 1 + written for written in (4, 5))
+    size = teacher.llm.config
+    heads = size.num_attention_heads
+    head_dim = getattr(size, "head_dim", None) or size.hidden_size // heads
+    attention = 4 * size.num_hidden_layers * heads * head_dim * attended
+    linear = 2 * 2 * (sum(layers) + output)
+    assert two.operations - one.operations == linear + attention
+
+
 def test_figures_by_hand():
     pieces = {"x": decoding.Piece(lambda: None, Work(100.0, 10.0, 1))}
     limits = Limits(100.0, 100.0, 0.5)
@@ -174,10 +200,9 @@ def test_figures_by_hand():
     "words, message",
     [
         ("--rounds 0", "--rounds 0: give more than 0"),
-        ("--batch_sizes 1 0", "--batch_sizes 0: give 1 or more"),
+        ("--batch_sizes 1 0", "--batch_sizes 0: give more than 0"),
         ("--llm_tokens 45", "--llm_tokens: 1 numbers for 2 of --talker_counts"),
         ("--llm_tokens 45 1", "--llm_tokens 1: give 2 or more"),
-        ("--llm_batch_sizes 8", "--llm_batch_sizes 8: is none of --batch_sizes"),
         ("--config no.yaml", "--config no.yaml: no such file"),
         ("--device cuda", "--device cuda: torch finds no GPU"),
     ],
