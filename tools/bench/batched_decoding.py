@@ -11,7 +11,6 @@ Example, on one core:
 """
 
 import argparse
-from pathlib import Path
 from statistics import median
 from typing import Any, Callable, Dict, List, Sequence
 
@@ -26,7 +25,7 @@ SAMPLES = bench.ROOT / "egs2" / "mini_librimix" / "samples"
 OPTIONS = bench.Options(
     __doc__,
     model=("mini", "name, zip, folder or .pth"),
-    recordings=(SAMPLES, "wav.scp or folder"),
+    recordings=(SAMPLES, "a folder, or one of them"),
     mixtures=(96, "in a round; more than there are: copies, cut at the end"),
     batch_sizes=[8, 32],
     batch_seconds=[60.0],
@@ -37,40 +36,12 @@ OPTIONS = bench.Options(
 Texts = List[List[str]]
 
 
-def read_waves(recordings: Path, rate: int, most: int) -> List[np.ndarray]:
-    """Read the first recordings, `most` at most, as `(N,)` float32.
-
-    Args:
-        recordings: A wav.scp, a folder of recordings or a recording.
-        rate: Hz wanted.
-        most: As many at most.
-
-    Raises:
-        UserError: there are none, or one can't be read.
-    """
-    from espnet_mtasr.mixture.data_dir import read_table
-    from espnet_mtasr.transcription.recordings import (
-        Source,
-        find_recordings,
-        read_recording,
-    )
-
-    if recordings.suffix == ".scp":
-        sources = [Source(*row) for row in read_table(recordings).items()]
-    else:
-        sources = find_recordings([str(recordings)])
-    return [read_recording(source, rate).samples for source in sources[:most]]
-
-
 def repeat_with_cuts(
     waves: Sequence[np.ndarray], number: int, most: int
 ) -> List[np.ndarray]:
-    """Return `number` waves, those given and then copies with another length each.
+    """Return `number` waves `(N,)`, those given and then copies.
 
-    Args:
-        waves: `(N,)` each.
-        number: As many.
-        most: Samples that a copy may lack at its end, at most half of it.
+    Each copy lacks other samples at its end: up to `most`, and at most half of it.
     """
     rng = np.random.default_rng(0)
     repeated = list(waves[:number])
@@ -151,9 +122,11 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
 
     files = fetch_model(args.model)
     from espnet_mtasr.transcription.mtasr import MTASR
+    from espnet_mtasr.transcription.recordings import find_recordings, read_recording
 
     model = MTASR.from_files(files, args.device)
-    found = read_waves(args.recordings, model.rate, args.mixtures)
+    sources = find_recordings([str(args.recordings)])[: args.mixtures]
+    found = [read_recording(source, model.rate).samples for source in sources]
     waves = repeat_with_cuts(found, args.mixtures, round(MAX_CUT_SECONDS * model.rate))
     lengths = [len(wave) / model.rate for wave in waves]
     runs = decoders(model, waves, args)

@@ -12,9 +12,9 @@ recipe:
 
 import argparse
 import contextlib
-import importlib.util
 import io
 import random
+import runpy
 import statistics
 import tempfile
 import time
@@ -52,15 +52,6 @@ OPTIONS = bench.Options(
 )
 
 
-def load_grammar() -> Any:
-    """The mini recipe's local/grammar.py, which is no part of a package."""
-    path = MINI_RECIPE / "local" / "grammar.py"
-    spec = importlib.util.spec_from_file_location("mini_grammar", path)
-    grammar = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(grammar)
-    return grammar
-
-
 def make_lists(root: Path, args: argparse.Namespace) -> None:
     """Write recordings and `lists/*` as stage 10 leaves them, and CTC units.
 
@@ -73,8 +64,10 @@ def make_lists(root: Path, args: argparse.Namespace) -> None:
     from espnet_mtasr.mixture.data_dir import write_table
     from espnet_mtasr.text.sot import join_sot
 
-    grammar, rng = load_grammar(), random.Random(0)
-    draw = grammar.clause if args.seconds < SHORT_SECONDS else grammar.sentence
+    # No part of a package.
+    grammar = runpy.run_path(str(MINI_RECIPE / "local" / "grammar.py"))
+    draw = grammar["clause" if args.seconds < SHORT_SECONDS else "sentence"]
+    rng = random.Random(0)
     noise = np.random.default_rng(0)
     (root / "audio").mkdir()
     for part, size in zip(PARTS, (args.mixtures, args.valid_mixtures)):

@@ -74,14 +74,7 @@ def summarize(
     audio_seconds: float,
     limits: Limits,
 ) -> Dict[str, Dict[str, Any]]:
-    """Figures of each piece.
-
-    Args:
-        pieces: What was timed.
-        seconds: Of each in each round.
-        audio_seconds: That a batch holds.
-        limits: Of the device.
-    """
+    """Figures of each piece; a batch holds `audio_seconds`."""
     figures = {}
     for name, piece in pieces.items():
         floors = floors_of(piece.work, limits)

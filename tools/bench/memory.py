@@ -3,7 +3,7 @@
 import ctypes
 import resource
 from pathlib import Path
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, Optional
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -37,8 +37,8 @@ def peak_memory(device: str, reserved: bool = False) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
 
 
-def measure_peak(run: Callable[[], Any], device: str) -> Tuple[Any, Optional[int]]:
-    """Run something; return what it returned, and its peak in bytes.
+def measure_peak(run: Callable[[], Any], device: str) -> Optional[int]:
+    """Run something; return its peak in bytes.
 
     On the CPU that is the process's resident memory, which only Linux tells (elsewhere:
     None). Measure one thing in a process of its own, for memory that it frees may stay
@@ -47,33 +47,26 @@ def measure_peak(run: Callable[[], Any], device: str) -> Tuple[Any, Optional[int
     import torch
 
     if device != "cpu":
-        torch.cuda.synchronize(device)
         before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        result = run()
+        reset_peak_memory(device)
+        run()
         torch.cuda.synchronize(device)
-        return result, torch.cuda.max_memory_allocated(device) - before
-    _give_back_freed_memory()
-    try:
-        CLEAR_REFS.write_text(RESET_PEAK)
-    except OSError:
-        return run(), None
-    before = _status("VmRSS")
-    result = run()
-    return result, max(0, _status("VmHWM") - before)
-
-
-def _give_back_freed_memory() -> None:
-    """Or what `run` takes of it would not count. Other C libraries than glibc can't."""
+        return torch.cuda.max_memory_allocated(device) - before
+    # Or what `run` takes of freed memory would not count. Other C libraries can't.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+    try:
+        CLEAR_REFS.write_text(RESET_PEAK)
+    except OSError:
+        run()
+        return None
+    before = _status("VmRSS")
+    run()
+    return max(0, _status("VmHWM") - before)
 
 
 def _status(name: str) -> int:
     """An entry of /proc/self/status in bytes."""
-    for line in STATUS.read_text().splitlines():
-        key, _, value = line.partition(":")
-        if key == name:
-            return int(value.split()[0]) * 1024
-    raise KeyError(name)
+    entries = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return int(entries[name].split()[0]) * 1024

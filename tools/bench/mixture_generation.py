@@ -106,18 +106,9 @@ def plain_loop(root: Path, csv: Path, out: Path, share: slice = slice(None)) -> 
 
 def plain_loops(root: Path, csv: Path, out: Path, nj: int) -> None:
     """Make the mixtures by plain loops in processes of their own."""
-    loops = [
-        multiprocessing.Process(
-            target=plain_loop, args=(root, csv, out, slice(k, None, nj))
-        )
-        for k in range(nj)
-    ]
-    for loop in loops:
-        loop.start()
-    for loop in loops:
-        loop.join()
-    if any(loop.exitcode for loop in loops):
-        raise RuntimeError("a plain loop failed")
+    shares = [(root, csv, out, slice(k, None, nj)) for k in range(nj)]
+    with multiprocessing.Pool(nj) as pool:
+        pool.starmap(plain_loop, shares, chunksize=1)
 
 
 def generator(root: Path, csv: Path, out: Path, nj: int = 1) -> Path:

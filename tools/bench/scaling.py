@@ -13,10 +13,7 @@ Measurements with more audio than --max_audio_seconds are left out, and listed a
 """
 
 import argparse
-import multiprocessing
 import statistics
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Dict, List, Optional, Sequence
 
 from espnet_mtasr.errors import run_command_line
@@ -77,7 +74,7 @@ def measure_cell(decoder: Any, args: argparse.Namespace, cell: Cell) -> Cell:
     waves = noise(cell["batch"], cell["length"])
     decode = bench.inference(lambda: decoder(waves), args.device)
     try:
-        _, peak = measure_peak(decode, args.device)
+        peak = measure_peak(decode, args.device)
         times = bench.measure({"decode": decode}, args.rounds)["decode"]
     except (MemoryError, RuntimeError) as e:
         kinds = (MemoryError, torch.cuda.OutOfMemoryError)
@@ -107,11 +104,9 @@ def load_and_measure(args: argparse.Namespace, cell: Cell) -> Cell:
 
 def measure_apart(args: argparse.Namespace, cell: Cell) -> Cell:
     """Measure in a new process; one that is killed had too little memory."""
-    context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            return pool.submit(load_and_measure, args, cell).result()
-    except BrokenProcessPool:
+        return bench.in_own_process(load_and_measure, args, cell)
+    except MemoryError:
         return {**cell, "status": NO_MEMORY}
 
 

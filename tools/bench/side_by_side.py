@@ -8,33 +8,25 @@ that ratios can be trusted where times can't.
 import argparse
 import functools
 import json
+import multiprocessing
 import platform
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from datetime import date
 from pathlib import Path
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterator,
-    List,
-    Mapping,
-    NamedTuple,
-    Sequence,
-    Tuple,
-)
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError
 
-Seconds = Dict[str, List[float]]
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLING_RATE = 16000
 DEVICES = ("cpu", "cuda")
 DTYPES = ("float32", "bfloat16")
-# Options that are no settings: files that are written, and what a process is told.
-NO_SETTINGS = ("json", "folder", "variant")
+Seconds = Dict[str, List[float]]
+Runs = Dict[str, Callable[[], Any]]
 
 
 class Option(NamedTuple):
@@ -105,7 +97,8 @@ class Options(argparse.ArgumentParser):
             zero = action.dest in self.defaults and not self.defaults[action.dest][0]
             for each in value if isinstance(value, list) else [value]:
                 _check(action, each, zero)
-        check_device("cuda" if on_gpu else "cpu")
+        if on_gpu:
+            check_gpu()
         return found
 
     def benchmark(self, compare: Callable) -> Callable:
@@ -130,16 +123,14 @@ def _check(action: argparse.Action, value: Any, zero: bool) -> None:
         raise UserError(f"{given}: give {least}")
 
 
-def check_device(device: str) -> None:
-    """Raise `UserError` for a GPU that torch can't use."""
-    if device == "cpu":
-        return
+def check_gpu() -> None:
+    """Raise `UserError` where torch can't use a GPU."""
     import torch
 
     if not torch.cuda.is_available():
         raise UserError(
-            f"--device {device}: torch finds no GPU; needed are an NVIDIA GPU, its "
-            f"driver and a build of torch with CUDA; use --device cpu without"
+            "--device cuda: torch finds no GPU; needed are an NVIDIA GPU, its driver "
+            "and a build of torch with CUDA; use --device cpu without"
         )
 
 
@@ -175,7 +166,7 @@ def rotate(names: Sequence[str], rounds: int) -> Iterator[Tuple[int, str]]:
             yield number, names[(number + place) % len(names)]
 
 
-def measure(runs: Mapping[str, Callable[[], Any]], rounds: int) -> Seconds:
+def measure(runs: Runs, rounds: int) -> Seconds:
     """Return the seconds of each run in each round.
 
     One more round comes first, to warm up, and is left out.
@@ -187,6 +178,20 @@ def measure(runs: Mapping[str, Callable[[], Any]], rounds: int) -> Seconds:
         if number > 0:
             seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def in_own_process(run: Callable, *args: Any) -> Any:
+    """Return what `run(*args)` returns in a new process, or raise what it raises.
+
+    Raises:
+        MemoryError: the process was killed.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(run, *args).result()
+        except BrokenProcessPool:
+            raise MemoryError("killed: too little memory?") from None
 
 
 class Ratio(Dict[str, float]):
@@ -222,9 +227,7 @@ class Results:
         self.seconds: Seconds = {}
         self.figures: Dict[str, Any] = {}
 
-    def measure(
-        self, runs: Mapping[str, Callable[[], Any]], where: str = ""
-    ) -> Seconds:
+    def measure(self, runs: Runs, where: str = "") -> Seconds:
         """`measure` with `--rounds`; the times are kept, their names after `where`."""
         times = measure(runs, self.args.rounds)
         self.seconds.update({where + name: each for name, each in times.items()})
@@ -242,7 +245,9 @@ class Results:
 
         from espnet_mtasr.files import write_whole
 
-        settings = {k: v for k, v in vars(self.args).items() if k not in NO_SETTINGS}
+        settings = {**vars(self.args)}
+        del settings["json"]
+        settings.pop("folder", None)
         results = {
             "date": date.today().isoformat(),
             "machine": describe(settings.get("device", "cpu")),
@@ -272,14 +277,9 @@ def describe(device: str) -> str:
 
     if device != "cpu":
         return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    for line in lines:
+    cpuinfo, name = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []:
         if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+            name = line.split(":", 1)[1].strip()
+    threads = torch.get_num_threads()
+    return f"{name}, {threads} thread{'s' if threads > 1 else ''}"

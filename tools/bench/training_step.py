@@ -23,12 +23,8 @@ something: a profiled step takes longer.
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from espnet_mtasr.errors import UserError, run_command_line
@@ -83,8 +79,6 @@ OPTIONS = bench.Options(
     ),
     phase=bench.Option(2, "of --profile mini", (1, 2)),
 )
-# What this program calls itself with.
-OPTIONS.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
 
 
 def our_step(args: argparse.Namespace, units: int) -> TrainingStep:
@@ -121,11 +115,11 @@ def record_trunk(step: TrainingStep) -> List[Any]:
     return gradients
 
 
-def run_variant(args: argparse.Namespace) -> Dict[str, Any]:
-    """Seconds of each step, peak memory in GiB and losses of `--variant`."""
+def run_variant(name: str, args: argparse.Namespace) -> Dict[str, Any]:
+    """Seconds of each step, peak memory in GiB and losses of one of `VARIANTS`."""
     import torch
 
-    autograd, large = VARIANTS[args.variant]
+    autograd, large = VARIANTS[name]
     step = our_step(args, args.large_units if large else args.units)
     gradients = record_trunk(step) if autograd else []
     # For the same dropout, whatever the weights of more units have drawn.
@@ -136,26 +130,6 @@ def run_variant(args: argparse.Namespace) -> Dict[str, Any]:
     if autograd and not gradients:
         raise UserError("the trunk got no gradient: nothing would be compared")
     return dict(seconds=seconds, peak_gib=peak_memory(args.device), losses=step.losses)
-
-
-def run_in_own_process(cmd: List[str], variant: str, folder: Path) -> Dict[str, Any]:
-    """Run a variant and return what it measured.
-
-    Raises:
-        UserError: it failed; with the last line of its messages.
-    """
-    out = folder / "variant.json"
-    words = [*cmd, "--variant", variant, "--json", str(out)]
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.bench.training_step", *words],
-        cwd=bench.ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["killed: too little memory?"]
-        raise UserError(f"{variant}: {lines[-1].split('error: ')[-1]}")
-    return json.loads(out.read_text())
 
 
 def check_same(runs: Dict[str, List[Dict[str, Any]]], tolerance: float) -> None:
@@ -170,13 +144,16 @@ def check_same(runs: Dict[str, List[Dict[str, Any]]], tolerance: float) -> None:
             )
 
 
-def compare(args: argparse.Namespace, cmd: List[str], results: bench.Results) -> None:
+def compare(args: argparse.Namespace, results: bench.Results) -> None:
     """Run all variants in turn, and print the ratios."""
     runs: Dict[str, List[Dict[str, Any]]] = {name: [] for name in args.variants}
-    with tempfile.TemporaryDirectory() as folder:
-        for number, name in bench.rotate(args.variants, args.rounds):
-            runs[name].append(run_in_own_process(cmd, name, Path(folder)))
-            print(f"round {number + 1}, {name}: done", file=sys.stderr, flush=True)
+    for number, name in bench.rotate(args.variants, args.rounds):
+        try:
+            runs[name].append(bench.in_own_process(run_variant, name, args))
+        # RuntimeError: a GPU has too little memory.
+        except (UserError, MemoryError, RuntimeError) as e:
+            raise UserError(f"{name}: {e}") from e
+        print(f"round {number + 1}, {name}: done", file=sys.stderr, flush=True)
     check_same(runs, TOLERANCE[args.dtype])
     results.seconds = {
         name: [statistics.median(run["seconds"]) for run in own]
@@ -282,22 +259,15 @@ def print_profile(args: argparse.Namespace, results: bench.Results) -> None:
         print(f"{share:7.1%}  {name}")
 
 
-def main(cmd=None) -> None:
-    """Compare, profile, or be one of those that are compared."""
-    cmd = sys.argv[1:] if cmd is None else cmd
-    args = OPTIONS.parse_args(cmd)
+@OPTIONS.benchmark
+def main(args: argparse.Namespace, results: bench.Results) -> None:
+    """Compare, or profile."""
     if OURS not in args.variants:
         raise UserError(f"--variants: lacks {OURS}, with which others are compared")
-    if args.variant is not None:
-        args.json.write_text(json.dumps(run_variant(args)))
-        return
-    results = bench.Results(args)
-    if args.profile != "none":
-        print_profile(args, results)
+    if args.profile == "none":
+        compare(args, results)
     else:
-        # The processes run elsewhere: in the folder that `tools` lies in.
-        compare(args, [*cmd, "--config", str(args.config.resolve())], results)
-    results.write()
+        print_profile(args, results)
 
 
 if __name__ == "__main__":

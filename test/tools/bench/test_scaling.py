@@ -139,9 +139,8 @@ def peaks(code, keep):
 def test_peak_memory():
     take = f"len(torch.ones({SIZE} // 4)), len(torch.ones({SIZE} // 4))"
     code = (
-        f"result, peak = measure_peak(lambda: ({take}), 'cpu')\n"
-        f"assert result == ({SIZE} // 4, {SIZE} // 4)\n"
-        f"print(peak, measure_peak(lambda: None, 'cpu')[1])"
+        f"peak = measure_peak(lambda: ({take}), 'cpu')\n"
+        f"print(peak, measure_peak(lambda: None, 'cpu'))"
     )
     peak, after = peaks(code, keep=False)
     # One after the other is freed.
@@ -155,7 +154,7 @@ def test_peak_counts_memory_that_was_freed_before_and_kept():
     code = (
         f"take = lambda: len([bytearray(2**20) for _ in range({SIZE} // 2**20)])\n"
         f"take()\n"
-        f"print(measure_peak(take, 'cpu')[1])"
+        f"print(measure_peak(take, 'cpu'))"
     )
     (peak,) = peaks(code, keep=True)
     assert peak > 0.9 * SIZE

@@ -92,8 +92,11 @@ class TestTrainingStep:
         assert "autograd" in capsys.readouterr().out
 
     def test_an_error_of_a_process_is_one_line(self, tmp_path):
-        with pytest.raises(UserError, match="^ours: --config no.yaml: no such file"):
-            training_step.run_in_own_process(["--config", "no.yaml"], "ours", tmp_path)
+        config = tmp_path / "odd.yaml"
+        config.write_text("encoder_conf: {no_such_option: 1}\n")
+        with pytest.raises(UserError, match="^ours: .*no_such_option") as caught:
+            training_step.main(["--config", str(config)])
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
