@@ -12,7 +12,7 @@ Example, on one core:
 
 import argparse
 from statistics import median
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, List, Sequence
 
 import numpy as np
 
@@ -52,9 +52,7 @@ def repeat_with_cuts(
     return repeated
 
 
-def decoders(
-    model: Any, waves: Sequence, args: argparse.Namespace
-) -> Dict[str, Callable[[], Texts]]:
+def decoders(model: Any, waves: Sequence, args: argparse.Namespace) -> bench.Runs:
     """Return what is timed; each gives the texts of all talkers of all `waves`."""
     from espnet_mtasr.transcription.recordings import Recording
 
@@ -70,13 +68,14 @@ def decoders(
         return run
 
     def words(seconds: float, window: int) -> Callable[[], Texts]:
+        parts = [recordings[k : k + window] for k in range(0, len(waves), window)]
+
         def run() -> Texts:
             speech2text.align = True
-            found = []
-            for first in range(0, len(recordings), window):
-                part = recordings[first : first + window]
-                found += model.transcribe_read(part, [None] * len(part), seconds)
-            return [[talker.text for talker in t.talkers] for t in found]
+            found = [model.transcribe_read(p, [None] * len(p), seconds) for p in parts]
+            return [
+                [talker.text for talker in t.talkers] for part in found for t in part
+            ]
 
         return run
 
@@ -102,7 +101,7 @@ def baseline(name: str) -> str:
     return ALONE_WITH_WORDS if name.endswith("with words") else ALONE
 
 
-def check_same_texts(runs: Dict[str, Callable[[], Texts]]) -> None:
+def check_same_texts(runs: bench.Runs) -> None:
     """Raise `UserError` unless each decodes all mixtures as one by one does."""
     found = {name: run() for name, run in runs.items()}
     for name, texts in found.items():

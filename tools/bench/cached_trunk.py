@@ -23,13 +23,7 @@ from typing import Any, Dict, List
 
 from espnet_mtasr.errors import UserError, run_command_line
 from tools.bench import side_by_side as bench
-from tools.bench.training import (
-    MINI_MODELS,
-    MINI_RECIPE,
-    MINI_SECONDS,
-    MINI_VOCABULARY,
-    TRAINING_OPTIONS,
-)
+from tools.bench import training
 
 WITHOUT, CACHED = "without", "cached"
 SPEECH = {WITHOUT: "wav.scp,speech,sound", CACHED: "trunk.scp,speech,text"}
@@ -39,15 +33,15 @@ TOLERANCE = 1e-3
 SHORT_SECONDS = 3.0
 OPTIONS = bench.Options(
     __doc__,
-    config=MINI_RECIPE / "conf" / "train_phase2.yaml",
+    config=training.MINI_RECIPE / "conf" / "train_phase2.yaml",
     mixtures=(480, "a training epoch"),
     valid_mixtures=24,
-    seconds=(MINI_SECONDS, "of each"),
+    seconds=(training.MINI_SECONDS, "of each"),
     epochs=(4, "of a training, from 2"),
     rounds=3,
     cache_dtype=bench.Option("float16", choices=("float16", "float32")),
     device=bench.DEVICE,
-    training_options=TRAINING_OPTIONS,
+    training_options=training.TRAINING_OPTIONS,
     folder=bench.SCRATCH,
 )
 
@@ -65,7 +59,7 @@ def make_lists(root: Path, args: argparse.Namespace) -> None:
     from espnet_mtasr.text.sot import join_sot
 
     # No part of a package.
-    grammar = runpy.run_path(str(MINI_RECIPE / "local" / "grammar.py"))
+    grammar = runpy.run_path(str(training.MINI_RECIPE / "local" / "grammar.py"))
     draw = grammar["clause" if args.seconds < SHORT_SECONDS else "sentence"]
     rng = random.Random(0)
     noise = np.random.default_rng(0)
@@ -90,7 +84,7 @@ def make_lists(root: Path, args: argparse.Namespace) -> None:
     text = root / "stats" / "lists" / "train" / "text"
     make_token_list.main(
         ["--text", str(text), "--output_dir", str(root / "units")]
-        + ["--nbpe", str(MINI_VOCABULARY)]
+        + ["--nbpe", str(training.MINI_VOCABULARY)]
     )
 
 
@@ -98,7 +92,7 @@ def options_of(root: Path, args: argparse.Namespace) -> List[str]:
     """Options that training and caching share."""
     units = root / "units"
     return [
-        *("--config", str(args.config), *MINI_MODELS),
+        *("--config", str(args.config), *training.MINI_MODELS),
         *("--token_type", "bpe", "--bpemodel", f"{units}/bpe.model"),
         *("--token_list", f"{units}/tokens.txt"),
         # It needs recipes of the mixtures, which noise has not.

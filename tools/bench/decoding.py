@@ -19,31 +19,23 @@ import statistics
 from typing import Any, Dict
 
 from espnet_mtasr.errors import UserError, run_command_line
+from tools.bench import floors
+from tools.bench import full_size_models as models
 from tools.bench import side_by_side as bench
-from tools.bench.decoding_pieces import FullSizeDecoding, Piece, by_llm, parts_of, whole
-from tools.bench.floors import (
-    COPY_MEGABYTES,
-    MATRIX_SIZE,
-    Limits,
-    floors_of,
-    lstm_size_of,
-    measure_limits,
-)
-from tools.bench.full_size_models import CONFIG
 
 # Real-time factors on one H100 at batch 1: encoder-only, LLaMA-1B decoder.
 REPORTED = {2: (0.0043, 0.1150), 3: (0.0106, 0.0981)}
 OPTIONS = bench.Options(
     __doc__,
-    config=(CONFIG, "training configuration, phase 2"),
+    config=(models.CONFIG, "training configuration, phase 2"),
     device=bench.DEVICE,
     dtype=bench.DTYPE,
     seconds=(10.0, "of a mixture"),
     talker_counts=[2, 3],
     batch_sizes=bench.Option([1], "at the first the LLM decodes too", on_gpu=[1, 32]),
     rounds=bench.Option(3, on_gpu=20),
-    limit_size=MATRIX_SIZE,
-    limit_megabytes=COPY_MEGABYTES,
+    limit_size=floors.MATRIX_SIZE,
+    limit_megabytes=floors.COPY_MEGABYTES,
 )
 OPTIONS.add_argument(
     "--llm_tokens",
@@ -56,37 +48,37 @@ OPTIONS.add_argument(
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Raise `UserError` for options that don't fit each other."""
-    if 1 in args.llm_tokens:
+    """Raise `UserError` for numbers of tokens that can't be.
+
+    The last token of each transcript ends the sentence.
+    """
+    counts, tokens = args.talker_counts, args.llm_tokens
+    if tokens and (len(tokens) != len(counts) or min(tokens) < 2):
         raise UserError(
-            "--llm_tokens 1: give 2 or more, for the last ends the sentence"
-        )
-    if args.llm_tokens and len(args.llm_tokens) != len(args.talker_counts):
-        raise UserError(
-            f"--llm_tokens: {len(args.llm_tokens)} numbers for "
-            f"{len(args.talker_counts)} of --talker_counts; give as many"
+            f"--llm_tokens {tokens}: give a number from 2 for each of --talker_counts "
+            f"{counts}, or none"
         )
 
 
 def summarize(
-    pieces: Dict[str, Piece],
+    pieces: Dict[str, models.Piece],
     seconds: bench.Seconds,
     audio_seconds: float,
-    limits: Limits,
+    limits: floors.Limits,
 ) -> Dict[str, Dict[str, Any]]:
     """Figures of each piece; a batch holds `audio_seconds`."""
     figures = {}
     for name, piece in pieces.items():
-        floors = floors_of(piece.work, limits)
-        bound = max(floors, key=lambda limit: floors[limit])
+        least = floors.floors_of(piece.work, limits)
+        bound = max(least, key=lambda limit: least[limit])
         median = statistics.median(seconds[name])
         figures[name] = {
             "seconds": bench.Ratio(seconds[name], [1.0] * len(seconds[name])),
             "rtf": median / audio_seconds,
             "work": piece.work._asdict(),
-            "floors": floors,
+            "floors": least,
             "largest_floor": bound,
-            "times_the_floor": median / floors[bound],
+            "times_the_floor": median / least[bound],
         }
     return figures
 
@@ -97,13 +89,15 @@ def compare(
     """Language model / encoder-only of each talker count, and seconds a token."""
     compared = {}
     for count in tokens:
-        if by_llm(count) not in seconds:
+        if models.by_llm(count) not in seconds:
             continue
         before = ("trunk", "talker-count head", f"branch, {count} talkers")
         encoder = sum(figures[name]["seconds"]["median"] for name in before)
-        llm = figures[by_llm(count)]["seconds"]["median"] - encoder
+        llm = figures[models.by_llm(count)]["seconds"]["median"] - encoder
         compared[count] = {
-            "times_as_long": bench.Ratio(seconds[by_llm(count)], seconds[whole(count)]),
+            "times_as_long": bench.Ratio(
+                seconds[models.by_llm(count)], seconds[models.whole(count)]
+            ),
             "seconds_per_token": llm / tokens[count],
         }
     return compared
@@ -119,14 +113,14 @@ def print_batch(
     columns = f"{'ms':>11} {'(min to max)':>24}{'RTF':>10}   times its floor"
     print(f"{f'batch of {rows}':28}{columns}")
     for count in args.talker_counts:
-        print_row(whole(count), figures[whole(count)])
-        rest = figures[whole(count)]["seconds"]["median"]
-        for name, part in parts_of(count).items():
+        print_row(models.whole(count), figures[models.whole(count)])
+        rest = figures[models.whole(count)]["seconds"]["median"]
+        for name, part in models.parts_of(count).items():
             print_row(f"  {part}", figures[name])
             rest -= figures[name]["seconds"]["median"]
         print(f"{'  rest':28}{1e3 * rest:11.3f}")
         if count in compared:
-            print_row(by_llm(count), figures[by_llm(count)])
+            print_row(models.by_llm(count), figures[models.by_llm(count)])
             token = compared[count]["seconds_per_token"]
             print(f"{'  a token':28}{1e3 * token:11.3f}")
             ratio = compared[count]["times_as_long"]
@@ -148,13 +142,13 @@ def print_row(name: str, figure: Dict[str, Any]) -> None:
 def main(args: argparse.Namespace, results: bench.Results) -> None:
     """Time all pieces, and compare them with their floors."""
     check_options(args)
-    decoding = FullSizeDecoding(args)
-    limits, limit_seconds = measure_limits(
+    decoding = models.FullSizeDecoding(args)
+    limits, limit_seconds = floors.measure_limits(
         args.device,
         args.dtype,
         args.limit_size,
         args.limit_megabytes,
-        lstm_size_of(decoding.model.separator),
+        floors.lstm_size_of(decoding.model.separator),
     )
     print(f"{args.config.stem}, {args.dtype}, {bench.describe(args.device)}")
     print(f"limits: {limits}", flush=True)

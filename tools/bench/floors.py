@@ -116,7 +116,12 @@ def count_work(run: Callable[[], Any], *modules: Any) -> Work:
     def forward(lstm: torch.nn.LSTM, xs: torch.Tensor, *state: Any):
         nonlocal lstms
         assert lstm.batch_first
-        lstms = lstms.plus(lstm_work(lstm, *xs.shape[:2]))
+        rows, frames, _ = xs.shape
+        matrices = [p for name, p in lstm.named_parameters() if "weight" in name]
+        operations = 2.0 * rows * frames * sum(m.numel() for m in matrices)
+        # Both directions of a bidirectional one count as going on at once.
+        steps = frames * lstm.num_layers
+        lstms = lstms.plus(Work(operations=operations, lstm_steps=steps))
         width = lstm.hidden_size * (2 if lstm.bidirectional else 1)
         return xs.new_zeros(*xs.shape[:-1], width), None
 
@@ -130,16 +135,6 @@ def count_work(run: Callable[[], Any], *modules: Any) -> Work:
     ):
         run()
     return lstms.plus(Work(counter.get_total_flops(), weight_bytes(*modules)))
-
-
-def lstm_work(lstm: Any, rows: int, frames: int) -> Work:
-    """Operations and steps of a `torch.nn.LSTM` on `(rows, frames, D)`.
-
-    Both directions of a bidirectional one count as going on at once.
-    """
-    matrices = [p for name, p in lstm.named_parameters() if "weight" in name]
-    operations = 2.0 * rows * frames * sum(m.numel() for m in matrices)
-    return Work(operations=operations, lstm_steps=frames * lstm.num_layers)
 
 
 def weight_bytes(*modules: Any) -> float:
@@ -168,13 +163,8 @@ def measure_limits(
 ) -> Tuple[Limits, bench.Seconds]:
     """Return the limits, of the fastest rounds, and all that was measured.
 
-    Args:
-        device: `cpu`, `cuda`.
-        dtype: Name of a floating-point type.
-        matrix_size: Rows and columns of the matrices.
-        copy_megabytes: MiB that are copied.
-        lstm_size: Input, units and layers.
-        rounds: Besides those that warm up.
+    The matrices have `matrix_size` rows and columns, the LSTM has the sizes input,
+    units and layers, and some rounds more warm up.
     """
     import torch
 

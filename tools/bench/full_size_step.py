@@ -17,7 +17,6 @@ from typing import Any, Dict
 
 from espnet_mtasr.errors import run_command_line
 from tools.bench import side_by_side as bench
-from tools.bench.memory import peak_memory, reset_peak_memory
 from tools.bench.training import FULL_SIZE_CONF, TRAINING_OPTIONS, TrainingStep
 
 OPTIONS = bench.Options(
@@ -49,14 +48,13 @@ def run(config: Path, args: argparse.Namespace) -> Dict[str, Any]:
         options=args.training_options.split(),
         seed=args.seed,
     )
-    reset_peak_memory(args.device)
+    bench.reset_peak_memory(args.device)
     step.measure(args.warmup_steps)
     seconds = sum(step.measure(args.steps))
     audio = args.steps * rows * args.utterance_seconds
-    cuda = args.device == "cuda"
     return dict(
         config=config.resolve().stem,
-        device=torch.cuda.get_device_name() if cuda else "cpu",
+        device="cpu" if args.device == "cpu" else bench.describe(args.device),
         threads=torch.get_num_threads(),
         dtype=args.dtype,
         steps=args.steps,
@@ -65,7 +63,7 @@ def run(config: Path, args: argparse.Namespace) -> Dict[str, Any]:
         trained=sum(p.numel() for p in step.trained),
         seconds_per_step=round(seconds / args.steps, 4),
         audio_seconds_per_second=round(audio / seconds, 3),
-        peak_memory_gib=round(peak_memory(args.device, reserved=True), 2),
+        peak_memory_gib=round(bench.peak_memory(args.device, reserved=True), 2),
         first_loss=round(step.losses[0], 4),
         last_loss=round(step.losses[-1], 4),
         torch=torch.__version__,
@@ -74,6 +72,8 @@ def run(config: Path, args: argparse.Namespace) -> Dict[str, Any]:
 
 def main(cmd=None) -> None:
     """Run every configuration and print a JSON line for each."""
+    import torch
+
     from espnet_mtasr.files import write_whole
 
     args = OPTIONS.parse_args(cmd)
@@ -81,10 +81,7 @@ def main(cmd=None) -> None:
     for config in args.configs:
         results.append(run(config, args))
         print(json.dumps(results[-1]), flush=True)
-        if args.device == "cuda":
-            import torch
-
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()
     if args.json is not None:
         write_whole(args.json, json.dumps(results, indent=2) + "\n")
 

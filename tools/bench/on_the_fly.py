@@ -18,7 +18,7 @@ import itertools
 import statistics
 import tempfile
 from pathlib import Path
-from typing import Callable, Dict, Mapping, Sequence
+from typing import Callable, Dict, Mapping
 
 from typeguard import suppress_type_checks
 
@@ -54,11 +54,8 @@ def loading(
 ) -> Callable[[], None]:
     """Return a function that loads all examples of a set once, as in an epoch.
 
-    Args:
-        folder: Data directory.
-        speech: File and data type, for instance `wav.scp,sound`.
-        num_workers: Of torch's data loader.
-        options: Of the preprocessor.
+    `speech` is file and data type, for instance `wav.scp,sound`; options are those of
+    the preprocessor.
     """
     import torch
     from espnet2.train.dataset import ESPnetDataset
@@ -77,8 +74,9 @@ def loading(
 
     def load() -> None:
         preprocess.set_epoch(next(epochs))
+        # Dynamic mixing gives a text too, which nothing tokenizes here.
         dataset = ESPnetDataset(
-            entries, lambda utt, data: _speech(preprocess, utt, data)
+            entries, lambda utt, data: {"speech": preprocess(utt, data)["speech"]}
         )
         loader = torch.utils.data.DataLoader(
             dataset, None, sampler=keys, num_workers=num_workers
@@ -87,11 +85,6 @@ def loading(
             assert len(data["speech"]) > 0
 
     return load
-
-
-def _speech(preprocess: Callable, utt: str, data: dict) -> dict:
-    # Dynamic mixing gives a text too, which nothing tokenizes here.
-    return {"speech": preprocess(utt, data)["speech"]}
 
 
 def training_step(data: Path, args: argparse.Namespace) -> TrainingStep:
@@ -106,21 +99,6 @@ def training_step(data: Path, args: argparse.Namespace) -> TrainingStep:
         return mini_step(2, args.rows, mean, args.device)
     config = FULL_SIZE_CONF / "train_phase2.yaml"
     return TrainingStep(config, args.rows, mean, device=args.device, dtype="bfloat16")
-
-
-def shares_of_step(
-    times: bench.Seconds, steps: Sequence[float], args: argparse.Namespace
-) -> Dict[str, Dict[str, bench.Ratio]]:
-    """Percent of a step's time that loading its mixtures takes, by way of loading."""
-    percent = 100 * args.rows * args.steps / args.mixtures
-    shares = {}
-    for name, seconds in times.items():
-        more = [a - b for a, b in zip(seconds, times[STORED])]
-        shares[name] = {
-            "percent_of_a_step": bench.Ratio([percent * s for s in seconds], steps),
-            "percent_more_than_stored": bench.Ratio([percent * s for s in more], steps),
-        }
-    return shares
 
 
 def format_percent(percent: Mapping[str, float]) -> str:
@@ -162,26 +140,24 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
             times = dict(results.measure(runs))
     print(
         f"{args.mixtures} mixtures of {args.talkers} talkers and noise, utterances of "
-        f"about {args.seconds:g} s, {args.num_workers} workers, {args.rounds} rounds"
+        f"about {args.seconds:g} s, {args.num_workers} workers, {args.rounds} rounds; "
+        f"a step ({args.step}) of {args.rows} mixtures on {args.device}"
     )
     steps = times.pop(STEP, None)
+    percent = 100 * args.rows * args.steps / args.mixtures
     for name, seconds in times.items():
         each = statistics.median(seconds) / args.mixtures
         ratio = bench.Ratio(seconds, times[STORED])
-        results.figures[name] = {
-            "seconds_per_example": each,
-            "times_as_long_as_stored": ratio,
-        }
-        print(f"{name:22} {1e3 * each:8.2f} ms an example   {ratio} as long as stored")
-    if steps is None:
-        return
-    print(f"Of a training step ({args.step}, {args.rows} mixtures, {args.device}):")
-    for name, share in shares_of_step(times, steps, args).items():
-        results.figures[name].update(share)
-        print(
-            f"{name:22} {format_percent(share['percent_of_a_step'])}; more than stored "
-            f"ones: {format_percent(share['percent_more_than_stored'])}"
-        )
+        figure = {"seconds_per_example": each, "times_as_long_as_stored": ratio}
+        line = f"{name:22} {1e3 * each:8.2f} ms an example, {ratio} as long as stored"
+        if steps is not None:
+            more = [a - b for a, b in zip(seconds, times[STORED])]
+            share = bench.Ratio([percent * s for s in seconds], steps)
+            rest = bench.Ratio([percent * s for s in more], steps)
+            figure.update(percent_of_a_step=share, percent_more_than_stored=rest)
+            line += f", {format_percent(share)} of a step, {format_percent(rest)} more"
+        results.figures[name] = figure
+        print(line)
 
 
 if __name__ == "__main__":

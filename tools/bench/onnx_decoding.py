@@ -34,10 +34,8 @@ OPTIONS.add_argument(
     default="mini",
     help="checkpoint of phase 2, packed model, folder or name [mini]",
 )
-OPTIONS.add_argument(
-    "--onnx", type=Path, help="its onnx.json, float32; default: export it"
-)
-OPTIONS.add_argument("--int8", type=Path, help="likewise, int8; default: export it")
+OPTIONS.add_argument("--onnx", type=Path, help="onnx.json, float32 [export it]")
+OPTIONS.add_argument("--int8", type=Path, help="likewise, int8 [export it]")
 OPTIONS.add_argument(
     "--data",
     dest="sets",
@@ -48,12 +46,10 @@ OPTIONS.add_argument(
 )
 
 
-def load_all(
-    args: argparse.Namespace, scratch: Path, megabytes: Dict[str, Dict[str, float]]
-) -> Dict[str, Any]:
-    """Return the decoders by name, after an export where it is needed.
+def load_all(args: argparse.Namespace, scratch: Path) -> Tuple[Dict[str, Any], Dict]:
+    """Return the decoders and the megabytes of their graphs, both by name.
 
-    The sizes of the graphs are added to `megabytes`.
+    What is not named is exported first.
     """
     from espnet_mtasr.inference import Speech2Text
     from espnet_mtasr.model_zoo.model_files import fetch_model
@@ -64,7 +60,7 @@ def load_all(
             f"--mtasr_model_file {args.model}: is exported; name the model that it was "
             f"made of"
         )
-    found = {TORCH: Speech2Text(**files)}
+    decoders, megabytes = {TORCH: Speech2Text(**files)}, {}
     for name, path, kind in ((FLOAT32, args.onnx, "none"), (INT8, args.int8, "int8")):
         if path is None:
             from espnet_mtasr.onnx_model.export import export_model
@@ -72,19 +68,13 @@ def load_all(
             model = Path(files["mtasr_train_config"]), Path(files["mtasr_model_file"])
             export_model(*model, scratch / kind, kind)
             path = scratch / kind / FILE_NAME
-        found[name] = Speech2Text(mtasr_model_file=path)
-        megabytes[name] = tell_size(name, path)
-    return found
-
-
-def tell_size(name: str, path: Path) -> Dict[str, float]:
-    """Print and return the megabytes of a model's graphs."""
-    if not is_onnx(path):
-        return {}
-    sizes = {graph: size / 1e6 for graph, size in Manifest.read(path).sizes.items()}
-    each = ", ".join(f"{graph} {size:.2f}" for graph, size in sizes.items())
-    print(f"{name}: {sum(sizes.values()):.2f} MB ({each})")
-    return sizes
+        decoders[name] = Speech2Text(mtasr_model_file=path)
+        if is_onnx(path):
+            sizes = Manifest.read(path).sizes.items()
+            megabytes[name] = each = {graph: size / 1e6 for graph, size in sizes}
+            listed = ", ".join(f"{graph} {size:.2f}" for graph, size in each.items())
+            print(f"{name}: {sum(each.values()):.2f} MB ({listed})")
+    return decoders, megabytes
 
 
 def read_set(folder: Path) -> Tuple[List, List[List[str]]]:
@@ -168,24 +158,22 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
 
         check_installed(("onnx", "onnxscript", "onnxruntime"))
     with tempfile.TemporaryDirectory() as scratch:
-        megabytes: Dict[str, Dict[str, float]] = {}
-        decoders = load_all(args, Path(scratch), megabytes)
+        decoders, megabytes = load_all(args, Path(scratch))
         if args.sets:
             waves = read_set(args.sets[0])[0][: args.mixtures]
         else:
             waves = noise(args.mixtures, args.seconds)
         check_same_texts(decoders, waves)
         sets = score(decoders, args)
-        times = results.measure(
-            {
-                name: lambda decode=decode: [decode([wave]) for wave in waves]
-                for name, decode in decoders.items()
-            }
-        )
+        runs = {
+            name: lambda decode=decode: [decode([wave]) for wave in waves]
+            for name, decode in decoders.items()
+        }
+        times = results.measure(runs)
     for name in decoders:
         ratio = results.figures[name] = bench.Ratio(times[TORCH], times[name])
         print(f"{name}: {ratio} as fast as {TORCH}")
-        if megabytes.get(name):
+        if name in megabytes:
             ratio["megabytes"] = megabytes[name]
     if sets:
         results.figures["sets"] = sets

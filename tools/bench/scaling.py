@@ -13,19 +13,13 @@ Measurements with more audio than --max_audio_seconds are left out, and listed a
 """
 
 import argparse
+import functools
 import statistics
 from typing import Any, Dict, List, Optional, Sequence
 
 from espnet_mtasr.errors import run_command_line
+from tools.bench import full_size_models as models
 from tools.bench import side_by_side as bench
-from tools.bench.full_size_models import (
-    CONFIG,
-    build_model,
-    make_decoder,
-    noise,
-    quietly,
-)
-from tools.bench.memory import measure_peak
 
 MEASURED, LEFT_OUT, NO_MEMORY = "measured", "left out", "out of memory"
 # Share of the least cost that still counts as linear.
@@ -33,7 +27,7 @@ TOLERANCE = 0.25
 MIB = 2**20
 OPTIONS = bench.Options(
     __doc__,
-    config=(CONFIG, "training configuration, phase 2, for random weights"),
+    config=(models.CONFIG, "training configuration, phase 2, for random weights"),
     device=bench.DEVICE,
     dtype=bench.DTYPE,
     num_talkers=(2, "whose branch decodes"),
@@ -47,7 +41,7 @@ OPTIONS.add_argument("--model", help="a trained one instead: mini, .zip, folder,
 Cell = Dict[str, Any]
 
 
-@quietly()
+@models.quietly()
 def load_decoder(args: argparse.Namespace) -> Any:
     """The model, ready to decode.
 
@@ -60,21 +54,25 @@ def load_decoder(args: argparse.Namespace) -> Any:
     options = dict(device=args.device, dtype=args.dtype, num_talkers=args.num_talkers)
     if args.model is not None:
         return Speech2Text(**fetch_model(args.model), **options)
-    model, train_args = build_model(
+    model, train_args = models.build_model(
         args.config, args.device, args.dtype, with_llm=False
     )
-    return make_decoder(Speech2Text, model, train_args, **options)
+    return models.make_decoder(Speech2Text, model, train_args, **options)
 
 
-@quietly()
-def measure_cell(decoder: Any, args: argparse.Namespace, cell: Cell) -> Cell:
-    """Decode a batch some times; add `times` in seconds, and `peak_bytes`."""
+@models.quietly()
+def measure_cell(args: argparse.Namespace, cell: Cell, decoder: Any = None) -> Cell:
+    """Decode a batch some times; add `times` in seconds, and `peak_bytes`.
+
+    The decoder is loaded if there is none yet.
+    """
     import torch
 
-    waves = noise(cell["batch"], cell["length"])
+    decoder = decoder or load_decoder(args)
+    waves = models.noise(cell["batch"], cell["length"])
     decode = bench.inference(lambda: decoder(waves), args.device)
     try:
-        peak = measure_peak(decode, args.device)
+        peak = bench.measure_peak(decode, args.device)
         times = bench.measure({"decode": decode}, args.rounds)["decode"]
     except (MemoryError, RuntimeError) as e:
         kinds = (MemoryError, torch.cuda.OutOfMemoryError)
@@ -97,15 +95,10 @@ def audio_of(cell: Cell) -> float:
     return cell["batch"] * cell["length"]
 
 
-def load_and_measure(args: argparse.Namespace, cell: Cell) -> Cell:
-    """What a process of its own does."""
-    return measure_cell(load_decoder(args), args, cell)
-
-
 def measure_apart(args: argparse.Namespace, cell: Cell) -> Cell:
     """Measure in a new process; one that is killed had too little memory."""
     try:
-        return bench.in_own_process(load_and_measure, args, cell)
+        return bench.in_own_process(measure_cell, args, cell)
     except MemoryError:
         return {**cell, "status": NO_MEMORY}
 
@@ -113,15 +106,10 @@ def measure_apart(args: argparse.Namespace, cell: Cell) -> Cell:
 def stops_being_linear(
     lengths: Sequence[float], costs: Sequence[float], tolerance: float
 ) -> Optional[float]:
-    """First length whose cost per second is too far above the least.
+    """First length whose cost per second is above the least by more than its share.
 
     Shorter ones than that of the least cost are left aside: what they pay more is what
     a batch costs however short it is.
-
-    Args:
-        lengths: Ascending.
-        costs: Per second of audio.
-        tolerance: Share of the least cost.
 
     >>> stops_being_linear([2, 5, 10, 20], [3.0, 1.0, 1.2, 1.3], 0.25)
     20
@@ -177,7 +165,9 @@ def print_cell(cell: Cell) -> None:
 @OPTIONS.benchmark
 def main(args: argparse.Namespace, results: bench.Results) -> None:
     """Measure all batches, and see where the cost stops being linear."""
-    decoder = None if args.device == "cpu" else load_decoder(args)
+    measured_by = measure_apart
+    if args.device != "cpu":
+        measured_by = functools.partial(measure_cell, decoder=load_decoder(args))
     name = args.model or args.config.stem
     machine = bench.describe(args.device)
     print(f"{name}, {args.num_talkers} talkers, {args.dtype}, {machine}")
@@ -188,10 +178,7 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
         for length in sorted(set(args.lengths)):
             cell = {"batch": batch, "length": length, "status": LEFT_OUT}
             if audio_of(cell) <= args.max_audio_seconds:
-                if decoder is None:
-                    cell = measure_apart(args, cell)
-                else:
-                    cell = measure_cell(decoder, args, cell)
+                cell = measured_by(args, cell)
             print_cell(cell)
             cells.append(cell)
     growth = describe_growth(cells)

@@ -1,4 +1,4 @@
-"""What all benchmarks share: options, rounds side by side, ratios, figures as JSON.
+"""What all benchmarks share: options, rounds side by side, peak memory, JSON.
 
 A round runs all that is compared, in an order that rotates; a ratio compares the times
 of one round. What else the machine does for a while then slows all of them alike, so
@@ -6,18 +6,21 @@ that ratios can be trusted where times can't.
 """
 
 import argparse
+import ctypes
 import functools
 import json
 import multiprocessing
 import platform
+import resource
 import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from espnet_mtasr.errors import UserError
 
@@ -25,8 +28,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLING_RATE = 16000
 DEVICES = ("cpu", "cuda")
 DTYPES = ("float32", "bfloat16")
+STATUS = Path("/proc/self/status")
+CLEAR_REFS = Path("/proc/self/clear_refs")
+# Linux: the peak begins anew at what is taken now.
+RESET_PEAK = "5"
+GIB = 2.0**30
 Seconds = Dict[str, List[float]]
-Runs = Dict[str, Callable[[], Any]]
+Runs = Dict[str, Callable[..., Any]]
 
 
 class Option(NamedTuple):
@@ -155,7 +163,7 @@ def inference(run: Callable[[], Any], device: str) -> Callable[[], Any]:
     return call
 
 
-def rotate(names: Sequence[str], rounds: int) -> Iterator[Tuple[int, str]]:
+def rotate(names: Sequence[str], rounds: int) -> Iterator[tuple]:
     """Number of a round, and what runs in it, in an order that rotates.
 
     >>> list(rotate("ab", 2))
@@ -211,21 +219,13 @@ class Ratio(Dict[str, float]):
         return f"{self['median']:.2f} x ({self['min']:.2f} to {self['max']:.2f})"
 
 
+@dataclass
 class Results:
-    """Times and figures of a run.
+    """Options of a run, seconds of all rounds by name, and what is told of them."""
 
-    Args:
-        args: Options of the run.
-
-    Attributes:
-        seconds: Of all rounds, by name.
-        figures: What is told of them.
-    """
-
-    def __init__(self, args: argparse.Namespace):
-        self.args = args
-        self.seconds: Seconds = {}
-        self.figures: Dict[str, Any] = {}
+    args: argparse.Namespace
+    seconds: Seconds = field(default_factory=dict)
+    figures: Dict[str, Any] = field(default_factory=dict)
 
     def measure(self, runs: Runs, where: str = "") -> Seconds:
         """`measure` with `--rounds`; the times are kept, their names after `where`."""
@@ -251,10 +251,7 @@ class Results:
         results = {
             "date": date.today().isoformat(),
             "machine": describe(settings.get("device", "cpu")),
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-            },
+            "versions": dict(python=platform.python_version(), torch=torch.__version__),
             "settings": {name: _portable(value) for name, value in settings.items()},
             "seconds": self.seconds,
             "figures": self.figures,
@@ -283,3 +280,61 @@ def describe(device: str) -> str:
             name = line.split(":", 1)[1].strip()
     threads = torch.get_num_threads()
     return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def reset_peak_memory(device: str) -> None:
+    """Let `peak_memory` count from now on; a process's own is that of all its life."""
+    import torch
+
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: str, reserved: bool = False) -> float:
+    """GiB: the most that tensors took on the GPU, or the process so far.
+
+    With `reserved`, of a GPU, what its allocator holds back counts too.
+    """
+    import torch
+
+    if device != "cpu":
+        cuda = torch.cuda
+        most = cuda.max_memory_reserved if reserved else cuda.max_memory_allocated
+        return most(device) / GIB
+    # Linux counts in KiB.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+
+
+def measure_peak(run: Callable[[], Any], device: str) -> Optional[int]:
+    """Run something; return its peak in bytes.
+
+    On the CPU that is the process's resident memory, which only Linux tells (elsewhere:
+    None). Measure one thing in a process of its own, for memory that it frees may stay
+    with the process. On a GPU it is what torch's allocator gave out.
+    """
+    import torch
+
+    if device != "cpu":
+        before = torch.cuda.memory_allocated(device)
+        reset_peak_memory(device)
+        run()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    # Or what `run` takes of freed memory would not count. Other C libraries can't.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    try:
+        CLEAR_REFS.write_text(RESET_PEAK)
+    except OSError:
+        run()
+        return None
+    before = _status("VmRSS")
+    run()
+    return max(0, _status("VmHWM") - before)
+
+
+def _status(name: str) -> int:
+    """An entry of /proc/self/status in bytes."""
+    entries = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return int(entries[name].split()[0]) * 1024

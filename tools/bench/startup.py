@@ -78,7 +78,7 @@ OPTIONS = bench.Options(
     __doc__,
     model=("mini", "of the first text"),
     recording=SAMPLE,
-    commands=(list(commands("", "")), f"these, and {PYTHON}", commands("", "")),
+    commands=(list(commands("", "")), f"these, {PYTHON} and {TORCH}", commands("", "")),
     rounds=7,
 )
 
@@ -126,15 +126,14 @@ def count_modules(command: Command) -> int:
 @OPTIONS.benchmark
 def main(args: argparse.Namespace, results: bench.Results) -> None:
     """Run the commands and compare their times."""
-    measured = commands(args.model, str(args.recording))
-    measured = {n: c for n, c in measured.items() if n in (PYTHON, *args.commands)}
-
+    known = commands(args.model, str(args.recording)).items()
+    chosen = (PYTHON, TORCH, *args.commands)
+    measured = {name: command for name, command in known if name in chosen}
     starts: Dict[str, List[Start]] = {name: [] for name in measured}
-
-    def run(name: str) -> None:
-        starts[name].append(start(measured[name]))
-
-    runs = {name: lambda n=name: run(n) for name in measured}
+    runs = {
+        name: lambda own=starts[name], command=command: own.append(start(command))
+        for name, command in measured.items()
+    }
     # Of the whole process, which may go on after its answer.
     seconds = bench.measure(runs, args.rounds)
     kept = results.seconds
@@ -152,10 +151,8 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
             "modules": count_modules(command),
             "goal_seconds": command.goal,
             "times_as_long_as_python": bench.Ratio(answers, kept[f"{PYTHON}, answer"]),
+            "times_as_long_as_torch": bench.Ratio(answers, kept[f"{TORCH}, answer"]),
         }
-        if TORCH in measured:
-            torch = kept[f"{TORCH}, answer"]
-            figure["times_as_long_as_torch"] = bench.Ratio(answers, torch)
         print(describe(name, figure, answers))
 
 
@@ -165,9 +162,8 @@ def describe(name: str, figure: dict, answers: Sequence[float]) -> str:
         f"{name}: {figure['seconds']:.2f} s ({min(answers):.2f} to {max(answers):.2f})",
         f"processor {figure['cpu_seconds']:.2f} s, {figure['modules']} modules",
         f"{figure['times_as_long_as_python']} as long as {PYTHON}",
+        f"{figure['times_as_long_as_torch']} as long as {TORCH}",
     ]
-    if "times_as_long_as_torch" in figure:
-        said.append(f"{figure['times_as_long_as_torch']} as long as {TORCH}")
     goal = figure["goal_seconds"]
     if goal is not None:
         reached = "met" if max(answers) <= goal else "missed"

@@ -42,10 +42,10 @@ def make_batch(
     """A batch of noise and random tokens as the collate function makes it.
 
     Args:
-        counts: Talkers of each mixture.
-        seconds: Of each.
+        counts: Talkers of each mixture of so many seconds.
+        seconds: Likewise.
         max_count: Talkers that the model knows.
-        teacher: Whose ids the SOT transcript has; None: there is none.
+        teacher: Whose ids the SOT transcript has, if there is one.
         generator: Of the random numbers.
         vocabulary: CTC tokens.
     """
@@ -85,13 +85,7 @@ def build(
 ) -> Tuple[Any, argparse.Namespace]:
     """A configuration's `MTASRModel` on a device, and the options of its training.
 
-    Args:
-        config: Training configuration.
-        options: Further words of mtasr_train's command line.
-        device: `cpu` or `cuda`.
-        dtype: Of the teacher's language model, `float32` or `bfloat16`.
-        seed: Of the weights.
-        units: CTC tokens.
+    `TrainingStep` says what the arguments are.
     """
     import torch
 
@@ -111,13 +105,13 @@ class TrainingStep:
     """Steps of a configuration's training, on batches that take turns.
 
     Args:
-        config: See `build`.
+        config: Training configuration.
         rows: Mixtures in a batch.
         seconds: Of each.
         mixed_counts: Talker counts in turn in one batch; else a batch for each.
-        device: See `build`.
-        dtype: Likewise; `bfloat16` is mixed precision as well, on CUDA.
-        options: See `build`.
+        device: `cpu` or `cuda`.
+        dtype: Of the language model; `bfloat16` is mixed precision as well, on CUDA.
+        options: Further words of mtasr_train's command line.
         seed: Of weights and batches.
         units: CTC tokens that the model knows.
         vocabulary: Those that the batches have.

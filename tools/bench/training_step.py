@@ -15,9 +15,8 @@ By default a GPU takes egs2/librimix's phase 2 as it is, mixed precision include
 AdamW on the 128k units of both talker counts' heads would need 9 GB alone, and the
 teacher's part is the same in all four.
 
-`--profile` tells where such a step's time goes instead, or a step of the mini recipe:
-shares of its parts and of torch's operations, by torch.profiler. Shares alone mean
-something: a profiled step takes longer.
+Where such a step's time goes, or a step's of the mini recipe, tells torch.profiler, as
+shares of its parts and of torch's operations; a profiled step as such takes longer:
 
     python -m tools.bench.training_step --profile mini --steps 10
 """
@@ -29,7 +28,6 @@ from typing import Any, Dict, List, Tuple
 
 from espnet_mtasr.errors import UserError, run_command_line
 from tools.bench import side_by_side as bench
-from tools.bench.memory import peak_memory, reset_peak_memory
 from tools.bench.training import (
     FULL_SIZE_CONF,
     TRAINING_OPTIONS,
@@ -75,7 +73,9 @@ OPTIONS = bench.Options(
     seed=0,
     training_options=TRAINING_OPTIONS,
     profile=bench.Option(
-        "none", "a step of the mini recipe, or ours", ("none", "mini", "full_size")
+        "none",
+        "shares of a step's time instead, of the mini recipe's or of ours",
+        ("none", "mini", "full_size"),
     ),
     phase=bench.Option(2, "of --profile mini", (1, 2)),
 )
@@ -125,11 +125,13 @@ def run_variant(name: str, args: argparse.Namespace) -> Dict[str, Any]:
     # For the same dropout, whatever the weights of more units have drawn.
     torch.manual_seed(args.seed)
     step.measure(args.warmup_steps)
-    reset_peak_memory(args.device)
+    bench.reset_peak_memory(args.device)
     seconds = step.measure(args.steps)
     if autograd and not gradients:
         raise UserError("the trunk got no gradient: nothing would be compared")
-    return dict(seconds=seconds, peak_gib=peak_memory(args.device), losses=step.losses)
+    return dict(
+        seconds=seconds, peak_gib=bench.peak_memory(args.device), losses=step.losses
+    )
 
 
 def check_same(runs: Dict[str, List[Dict[str, Any]]], tolerance: float) -> None:
@@ -181,16 +183,17 @@ def compare(args: argparse.Namespace, results: bench.Results) -> None:
 
 def name_parts(step: TrainingStep) -> None:
     """Let the profiler tell the step's parts: modules, backward pass, update."""
-    model = step.model
-    for name in ("encoder.trunk", "encoder.branches", "separator", "ctc"):
-        if getattr(model, name.split(".")[0]) is None:
-            continue
-        part = model.get_submodule(name)
-        for module in part.values() if hasattr(part, "values") else [part]:
-            _record(module, "forward", name)
+    encoder, model = step.model.encoder, step.model
+    modules = [("encoder.trunk", encoder.trunk)]
+    modules += [("encoder.branches", branch) for branch in encoder.branches.values()]
+    for name in ("separator", "ctc"):
+        by_count = getattr(model, name) or {}
+        modules += [(name, module) for module in by_count.values()]
     for name in ("count_head", "teacher"):
         if getattr(model, name) is not None:
-            _record(getattr(model, name), "forward", name)
+            modules.append((name, getattr(model, name)))
+    for name, module in modules:
+        _record(module, "forward", name)
     _record(step, "forward", "forward, all")
     _record(step, "backward", "backward")
     _record(step, "update", "clipping and update")

@@ -9,7 +9,7 @@ from helpers.shrunken_facts import shrunken_config, shrunken_facts
 
 from espnet_mtasr.errors import UserError
 from tools import published_models
-from tools.bench import decoding, decoding_pieces
+from tools.bench import decoding, full_size_models
 from tools.bench.floors import Limits, Work
 
 TINY = "--seconds 1 --limit_size 16 --limit_megabytes 1"
@@ -25,7 +25,7 @@ def make(config, *words):
     options = ["--config", config, "--seconds", 1, "--llm_tokens", 4, 6, *words]
     args = decoding.OPTIONS.parse_args([str(option) for option in options])
     decoding.check_options(args)
-    return decoding.FullSizeDecoding(args)
+    return full_size_models.FullSizeDecoding(args)
 
 
 def test_main(config, tmp_path, capsys):
@@ -85,7 +85,7 @@ def test_exactly_as_many_tokens_as_asked_for(config):
     pieces = made.pieces(1)
     for count, tokens in ((2, 4), (3, 6)):
         steps.clear()
-        pieces[decoding.by_llm(count)].run()
+        pieces[full_size_models.by_llm(count)].run()
         assert len(steps) == tokens
     made.tokens[2] = 5
     with pytest.raises(RuntimeError, match="wrote 4 tokens, not 5"):
@@ -97,9 +97,9 @@ def test_merging_lora_changes_no_token(config, monkeypatch):
     written = {}
     for merged in (True, False):
         if not merged:
-            monkeypatch.setattr(decoding_pieces, "merge_adapters", lambda model: None)
+            monkeypatch.setattr(full_size_models, "merge_adapters", lambda model: None)
         seed = torch.Generator().manual_seed(1)
-        build = decoding_pieces.build_model
+        build = full_size_models.build_model
 
         def build_with_lora(*args, **options):
             model, train_args = build(*args, **options)
@@ -110,10 +110,10 @@ def test_merging_lora_changes_no_token(config, monkeypatch):
             return model, train_args
 
         with monkeypatch.context() as patch:
-            patch.setattr(decoding_pieces, "build_model", build_with_lora)
+            patch.setattr(full_size_models, "build_model", build_with_lora)
             made = make(config)
         assert any("lora" in n for n, _ in made.model.named_parameters()) != merged
-        waves = decoding_pieces.noise(1, 1.0)
+        waves = full_size_models.noise(1, 1.0)
         (mixture,) = made._decode(made.llms[3], waves, 3)()
         written[merged] = [talker.token_ids for talker in mixture.talkers]
     assert written[True] == written[False]
@@ -139,14 +139,14 @@ def test_parts_that_give_other_tokens_are_refused(config, monkeypatch):
 def test_work_grows_with_the_batch(config):
     made = make(config)
     one, two = made.pieces(1), made.pieces(2)
-    for name in decoding.parts_of(3):
+    for name in full_size_models.parts_of(3):
         assert one[name].work.operations > 0
         assert two[name].work.operations == 2 * one[name].work.operations
         assert two[name].work[1:] == one[name].work[1:]
     frames = int(made.model.encoder.output_lengths(torch.tensor([16000]))[0])
     assert one["separator, 3 talkers"].work.lstm_steps == frames * 2
-    total = sum(one[name].work.operations for name in decoding.parts_of(3))
-    assert one[decoding.whole(3)].work.operations == total
+    total = sum(one[name].work.operations for name in full_size_models.parts_of(3))
+    assert one[full_size_models.whole(3)].work.operations == total
 
 
 def test_work_of_a_branch_by_hand(config):
@@ -168,7 +168,7 @@ def test_work_of_a_language_model(config):
     few, more = (
         make(config, "--talker_counts", 2, "--llm_tokens", tokens) for tokens in (4, 6)
     )
-    one, two = (made.pieces(1)[decoding.by_llm(2)].work for made in (few, more))
+    one, two = (made.pieces(1)[full_size_models.by_llm(2)].work for made in (few, more))
     teacher = few.model.teacher
     output = teacher.llm.get_output_embeddings().weight.numel()
     layers = [p.numel() for p in teacher.llm.model.layers.parameters() if p.dim() > 1]
@@ -188,7 +188,7 @@ def test_work_of_a_language_model(config):
 
 
 def test_figures_by_hand():
-    pieces = {"x": decoding.Piece(lambda: None, Work(100.0, 10.0, 1))}
+    pieces = {"x": full_size_models.Piece(lambda: None, Work(100.0, 10.0, 1))}
     limits = Limits(100.0, 100.0, 0.5)
     figure = decoding.summarize(pieces, {"x": [4.0, 2.0, 3.0]}, 20.0, limits)["x"]
     assert figure["seconds"] == {"median": 3.0, "min": 2.0, "max": 4.0}
@@ -201,8 +201,8 @@ def test_figures_by_hand():
     [
         ("--rounds 0", "--rounds 0: give more than 0"),
         ("--batch_sizes 1 0", "--batch_sizes 0: give more than 0"),
-        ("--llm_tokens 45", "--llm_tokens: 1 numbers for 2 of --talker_counts"),
-        ("--llm_tokens 45 1", "--llm_tokens 1: give 2 or more"),
+        ("--llm_tokens 45", "--llm_tokens .45.: give a number from 2 for each of"),
+        ("--llm_tokens 45 1", "--llm_tokens .45, 1.: give a number from 2 for each"),
         ("--config no.yaml", "--config no.yaml: no such file"),
         ("--device cuda", "--device cuda: torch finds no GPU"),
     ],
@@ -217,7 +217,7 @@ def test_configurations_that_can_not_decode(config, monkeypatch, tmp_path):
     with pytest.raises(UserError, match="--talker_counts 4: .* has .2, 3."):
         make(config, "--talker_counts", 2, 4)
     phase_1 = shrunken_config(1, tmp_path)
-    with pytest.raises(UserError, match="trains no CTC heads; name one of phase 2"):
+    with pytest.raises(UserError, match="trains no CTC heads or no talker-count"):
         make(phase_1)
     text = config.read_text().replace("teacher: llm", "teacher: null")
     config.write_text(text.replace("ctc_weight: 0.7", "ctc_weight: 1.0"))

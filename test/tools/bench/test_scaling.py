@@ -12,7 +12,7 @@ from helpers.tiny_inference import save_tiny_model
 from helpers.tiny_models import WAVLM_CONF
 
 from espnet_mtasr.errors import UserError
-from tools.bench import memory, scaling
+from tools.bench import scaling, side_by_side
 
 ROOT = Path(__file__).resolve().parents[3]
 SIZE = 64 * 2**20
@@ -35,7 +35,7 @@ def config(tmp_path):
 
 
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(scaling, "measure_apart", scaling.load_and_measure)
+    monkeypatch.setattr(scaling, "measure_apart", scaling.measure_cell)
 
 
 def test_main(config, tmp_path, capsys):
@@ -116,7 +116,9 @@ def test_where_it_stops_being_linear(capsys):
     ]
 
 
-needs_linux = pytest.mark.skipif(not memory.CLEAR_REFS.exists(), reason="Linux tells")
+needs_linux = pytest.mark.skipif(
+    not side_by_side.CLEAR_REFS.exists(), reason="Linux tells"
+)
 
 
 def peaks(code, keep):
@@ -124,7 +126,7 @@ def peaks(code, keep):
     env = {name: value for name, value in os.environ.items() if name not in KEEP}
     # As path.sh has it.
     env.update(dict.fromkeys(KEEP, "4294967296") if keep else {})
-    begin = "import torch\nfrom tools.bench.memory import measure_peak\n"
+    begin = "import torch\nfrom tools.bench.side_by_side import measure_peak\n"
     done = subprocess.run(
         [sys.executable, "-c", begin + code],
         env=env,
