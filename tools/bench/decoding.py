@@ -22,12 +22,13 @@ from espnet_mtasr.errors import UserError, run_command_line
 from tools.bench import floors
 from tools.bench import full_size_models as models
 from tools.bench import side_by_side as bench
+from tools.bench.training import FULL_SIZE_CONFIG
 
 # Real-time factors on one H100 at batch 1: encoder-only, LLaMA-1B decoder.
 REPORTED = {2: (0.0043, 0.1150), 3: (0.0106, 0.0981)}
 OPTIONS = bench.Options(
     __doc__,
-    config=(models.CONFIG, "training configuration, phase 2"),
+    config=(FULL_SIZE_CONFIG, "training configuration, phase 2"),
     device=bench.DEVICE,
     dtype=bench.DTYPE,
     seconds=(10.0, "of a mixture"),
@@ -89,16 +90,15 @@ def compare(
     """Language model / encoder-only of each talker count, and seconds a token."""
     compared = {}
     for count in tokens:
-        if models.by_llm(count) not in seconds:
+        llm, ours = models.by_llm(count), models.whole(count)
+        if llm not in seconds:
             continue
         before = ("trunk", "talker-count head", f"branch, {count} talkers")
         encoder = sum(figures[name]["seconds"]["median"] for name in before)
-        llm = figures[models.by_llm(count)]["seconds"]["median"] - encoder
+        alone = figures[llm]["seconds"]["median"] - encoder
         compared[count] = {
-            "times_as_long": bench.Ratio(
-                seconds[models.by_llm(count)], seconds[models.whole(count)]
-            ),
-            "seconds_per_token": llm / tokens[count],
+            "times_as_long": bench.Ratio(seconds[llm], seconds[ours]),
+            "seconds_per_token": alone / tokens[count],
         }
     return compared
 

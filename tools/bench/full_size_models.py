@@ -11,16 +11,13 @@ import contextlib
 import io
 import logging
 import warnings
-from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 from unittest import mock
 
 from espnet_mtasr.errors import UserError
 from tools.bench import side_by_side as bench
 from tools.bench.floors import Work, count_work, weight_bytes
-from tools.bench.training import FULL_SIZE_CONF, build
-
-CONFIG = FULL_SIZE_CONF / "train_phase2.yaml"
+from tools.bench.training import build
 
 
 @contextlib.contextmanager
@@ -36,13 +33,11 @@ def quietly() -> Iterator[None]:
         logging.disable(before)
 
 
-def build_model(
-    config: Path, device: str, dtype: str, with_llm: bool
-) -> Tuple[Any, argparse.Namespace]:
-    """Build a configuration's `MTASRModel`, with or without its language model.
+def build_model(args: argparse.Namespace, with_llm: bool) -> Tuple[Any, Any]:
+    """Build the `MTASRModel` of `--config`, with or without its language model.
 
     Returns:
-        Model in float32 (the language model in `dtype`) and options of the training.
+        Model in float32 (the language model in `--dtype`) and options of the training.
 
     Raises:
         UserError: the configuration is wrong, not of phase 2, or has no language model
@@ -50,21 +45,21 @@ def build_model(
     """
     from espnet_mtasr.bin.check_config import has_teacher
 
-    if with_llm and not has_teacher(str(config)):
+    if with_llm and not has_teacher(str(args.config)):
         raise UserError(
-            f"--config {config}: has no teacher; name one that has, or leave the "
+            f"--config {args.config}: has no teacher; name one that has, or leave the "
             f"language model out (--llm_tokens without numbers)"
         )
     options = [] if with_llm else ["--model_conf", "ctc_weight=1.0"]
-    model, args = build(config, options, device, dtype)
+    model, train_args = build(args.config, options, args.device, args.dtype)
     if model.ctc is None or model.count_head is None:
         raise UserError(
-            f"--config {config}: trains no CTC heads or no talker-count head; name one "
-            f"of phase 2"
+            f"--config {args.config}: trains no CTC heads or no talker-count head; "
+            f"name one of phase 2"
         )
     # ESPnet's converter wants to know which token stands for unknown ones.
     model.token_list[1] = "<unk>"
-    return model, args
+    return model, train_args
 
 
 def make_decoder(decoder: Any, model: Any, args: argparse.Namespace, **options: Any):
@@ -158,9 +153,7 @@ class FullSizeDecoding:
 
         self.args = args
         self.tokens = dict(zip(args.talker_counts, args.llm_tokens))
-        self.model, train_args = build_model(
-            args.config, args.device, args.dtype, with_llm=bool(self.tokens)
-        )
+        self.model, train_args = build_model(args, with_llm=bool(self.tokens))
         for count in args.talker_counts:
             if count not in self.model.talker_counts:
                 raise UserError(

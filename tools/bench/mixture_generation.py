@@ -62,20 +62,13 @@ def make_corpus(root: Path, n_mixtures: int, n_talkers: int, seconds: float) -> 
         (chapter / f"{talker}-0.trans.txt").write_text("".join(lines))
     for k in range(-(-n_mixtures // 10)):
         write(root / "wham_noise" / "tt" / f"{k}.wav", 2 * seconds)
-    rows = [
-        MixtureRow(
-            f"m{m}",
-            tuple(
-                f"test-clean/{t}/0/{t}-0-{(m + 3 * t) % 10:04d}.flac"
-                for t in range(n_talkers)
-            ),
-            (0.5,) * n_talkers,
-            tuple(1.5 * t for t in range(n_talkers)),
-            f"tt/{m // 10}.wav",
-            0.2,
-        )
-        for m in range(n_mixtures)
-    ]
+    talkers, rows = range(n_talkers), []
+    for m in range(n_mixtures):
+        names = (f"{t}/0/{t}-0-{(m + 3 * t) % 10:04d}.flac" for t in talkers)
+        sources = tuple(f"test-clean/{name}" for name in names)
+        onsets, gains = tuple(1.5 * t for t in talkers), (0.5,) * n_talkers
+        noise = f"tt/{m // 10}.wav"
+        rows.append(MixtureRow(f"m{m}", sources, gains, onsets, noise, 0.2))
     write_metadata(root / "mixtures.csv", rows)
     return root / "mixtures.csv"
 

@@ -25,7 +25,7 @@ from typeguard import suppress_type_checks
 from espnet_mtasr.errors import run_command_line
 from tools.bench import side_by_side as bench
 from tools.bench.mixture_generation import generator, make_corpus
-from tools.bench.training import FULL_SIZE_CONF, TrainingStep, mini_step
+from tools.bench.training import FULL_SIZE_CONFIG, TrainingStep, mini_step
 
 STORED = "stored recordings"
 STEP = "training step"
@@ -97,8 +97,9 @@ def training_step(data: Path, args: argparse.Namespace) -> TrainingStep:
     mean = statistics.mean(soundfile.info(path).duration for path in recordings)
     if args.step == "mini":
         return mini_step(2, args.rows, mean, args.device)
-    config = FULL_SIZE_CONF / "train_phase2.yaml"
-    return TrainingStep(config, args.rows, mean, device=args.device, dtype="bfloat16")
+    return TrainingStep(
+        FULL_SIZE_CONFIG, args.rows, mean, device=args.device, dtype="bfloat16"
+    )
 
 
 def format_percent(percent: Mapping[str, float]) -> str:

@@ -20,6 +20,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from espnet_mtasr.errors import run_command_line
 from tools.bench import full_size_models as models
 from tools.bench import side_by_side as bench
+from tools.bench.training import FULL_SIZE_CONFIG
 
 MEASURED, LEFT_OUT, NO_MEMORY = "measured", "left out", "out of memory"
 # Share of the least cost that still counts as linear.
@@ -27,7 +28,7 @@ TOLERANCE = 0.25
 MIB = 2**20
 OPTIONS = bench.Options(
     __doc__,
-    config=(models.CONFIG, "training configuration, phase 2, for random weights"),
+    config=(FULL_SIZE_CONFIG, "training configuration, phase 2, for random weights"),
     device=bench.DEVICE,
     dtype=bench.DTYPE,
     num_talkers=(2, "whose branch decodes"),
@@ -54,9 +55,7 @@ def load_decoder(args: argparse.Namespace) -> Any:
     options = dict(device=args.device, dtype=args.dtype, num_talkers=args.num_talkers)
     if args.model is not None:
         return Speech2Text(**fetch_model(args.model), **options)
-    model, train_args = models.build_model(
-        args.config, args.device, args.dtype, with_llm=False
-    )
+    model, train_args = models.build_model(args, with_llm=False)
     return models.make_decoder(Speech2Text, model, train_args, **options)
 
 
@@ -139,11 +138,9 @@ def describe_growth(cells: List[Cell]) -> Dict[int, Dict[str, Any]]:
         for what, each in costs.items():
             stop = stops_being_linear(lengths, each, TOLERANCE)
             growth[batch][what] = stop
-            where = (
-                f"stops being linear at {stop:g} s"
-                if stop
-                else (f"linear up to {lengths[-1]:g} s, the longest measured")
-            )
+            where = f"linear up to {lengths[-1]:g} s, the longest measured"
+            if stop is not None:
+                where = f"stops being linear at {stop:g} s"
             print(f"batch of {batch}: {what} {where} (within {TOLERANCE:.0%})")
     return growth
 
@@ -171,8 +168,7 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
     name = args.model or args.config.stem
     machine = bench.describe(args.device)
     print(f"{name}, {args.num_talkers} talkers, {args.dtype}, {machine}")
-    print(f"{'batch':>5}{'length s':>10}{'s per s':>12} {'(min to max)':>22}", end="")
-    print(f"{'peak MiB':>12}", flush=True)
+    print("batch  length s     s per s           (min to max)    peak MiB", flush=True)
     cells = []
     for batch in sorted(set(args.batch_sizes)):
         for length in sorted(set(args.lengths)):

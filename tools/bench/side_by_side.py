@@ -131,6 +131,16 @@ def _check(action: argparse.Action, value: Any, zero: bool) -> None:
         raise UserError(f"{given}: give {least}")
 
 
+def check_same_texts(name: str, found: Sequence, other: str, wanted: Sequence) -> None:
+    """Raise `UserError` unless the texts found are those wanted, which `other` has."""
+    different = sum(a != b for a, b in zip(found, wanted, strict=True))
+    if different:
+        raise UserError(
+            f"{name}: {different} of {len(wanted)} mixtures have other texts than "
+            f"{other}; the times of different results aren't compared"
+        )
+
+
 def check_gpu() -> None:
     """Raise `UserError` where torch can't use a GPU."""
     import torch

@@ -15,6 +15,7 @@ from espnet_mtasr.errors import UserError
 from tools.bench import side_by_side as bench
 
 FULL_SIZE_CONF = bench.ROOT / "egs2" / "librimix" / "mtasr1" / "conf"
+FULL_SIZE_CONFIG = FULL_SIZE_CONF / "train_phase2.yaml"
 MINI_RECIPE = bench.ROOT / "egs2" / "mini_librimix" / "mtasr1"
 MINI_MODELS = (
     *("--encoder_conf", f"model={MINI_RECIPE}/pretrained/encoder"),
@@ -41,13 +42,9 @@ def make_batch(
 ) -> Dict[str, Any]:
     """A batch of noise and random tokens as the collate function makes it.
 
-    Args:
-        counts: Talkers of each mixture of so many seconds.
-        seconds: Likewise.
-        max_count: Talkers that the model knows.
-        teacher: Whose ids the SOT transcript has, if there is one.
-        generator: Of the random numbers.
-        vocabulary: CTC tokens.
+    `counts` are the talkers of each mixture, `max_count` those that the model knows.
+    CTC tokens are below `vocabulary`; the SOT transcript's are the teacher's, if there
+    is one.
     """
     import torch
 

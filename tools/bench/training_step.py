@@ -29,7 +29,7 @@ from typing import Any, Dict, List, Tuple
 from espnet_mtasr.errors import UserError, run_command_line
 from tools.bench import side_by_side as bench
 from tools.bench.training import (
-    FULL_SIZE_CONF,
+    FULL_SIZE_CONFIG,
     TRAINING_OPTIONS,
     TrainingStep,
     mini_step,
@@ -50,7 +50,7 @@ BACKWARD = "autograd::engine::evaluate_function: "
 SHOWN_OPERATIONS = 12
 OPTIONS = bench.Options(
     __doc__,
-    config=FULL_SIZE_CONF / "train_phase2.yaml",
+    config=FULL_SIZE_CONFIG,
     device=bench.DEVICE,
     talker_counts=bench.Option([2], on_gpu=[2, 3]),
     teacher=bench.Option("false", "its loss too", ("true", "false"), on_gpu="true"),
@@ -103,8 +103,7 @@ def our_step(args: argparse.Namespace, units: int) -> TrainingStep:
 def record_trunk(step: TrainingStep) -> List[Any]:
     """Put the trunk of a step under autograd; nothing else changes.
 
-    Returns:
-        A list that grows with each gradient that a parameter of the trunk gets.
+    The list returned grows with each gradient that one of its parameters gets.
     """
     gradients: List[Any] = []
     # After the optimizer was made, so that it doesn't know them; and the trunk stays
