@@ -11,66 +11,48 @@ Example, on one core:
 """
 
 import argparse
-from pathlib import Path
 from statistics import median
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, List, Sequence
 
-from espnet_mtasr.errors import UserError, run_command_line
-from tools.bench.side_by_side import (
-    check_positive,
-    format_ratio,
-    measure,
-    ratios,
-    write_figures,
-)
+import numpy as np
+
+from espnet_mtasr.errors import run_command_line
+from tools.bench import side_by_side as bench
 
 ALONE, ALONE_WITH_WORDS = "one by one", "one by one, with words"
+MAX_CUT_SECONDS = 1.0
+SAMPLES = bench.ROOT / "egs2" / "mini_librimix" / "samples"
+OPTIONS = bench.Options(
+    __doc__,
+    model=("mini", "name, zip, folder or .pth"),
+    recordings=(SAMPLES, "a folder, or one of them"),
+    mixtures=(96, "in a round; more than there are: copies, cut at the end"),
+    batch_sizes=[8, 32],
+    batch_seconds=[60.0],
+    device=bench.DEVICE,
+    rounds=7,
+)
 
 Texts = List[List[str]]
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of this command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="mini", help="name, zip, folder or .pth")
-    parser.add_argument(
-        "--recordings", type=Path, help="wav.scp or folder; default: the samples"
-    )
-    parser.add_argument(
-        "--mixtures",
-        type=int,
-        default=96,
-        help="decoded in a round; more than there are: copies, cut at the end",
-    )
-    parser.add_argument(
-        "--max_cut", type=float, default=1.0, help="seconds that a copy may lack"
-    )
-    parser.add_argument("--batch_sizes", type=int, nargs="*", default=[8, 32])
-    parser.add_argument("--batch_seconds", type=float, nargs="*", default=[60.0])
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="gets the figures")
-    return parser
+def repeat_with_cuts(
+    waves: Sequence[np.ndarray], number: int, most: int
+) -> List[np.ndarray]:
+    """Return `number` waves `(N,)`, those given and then copies.
+
+    Each copy lacks other samples at its end: up to `most`, and at most half of it.
+    """
+    rng = np.random.default_rng(0)
+    repeated = list(waves[:number])
+    while len(repeated) < number:
+        wave = waves[len(repeated) % len(waves)]
+        cut = int(rng.integers(0, min(most, len(wave) // 2) + 1))
+        repeated.append(wave[: len(wave) - cut])
+    return repeated
 
 
-def check_options(args: argparse.Namespace) -> None:
-    """Raise `UserError` for an option that can't be."""
-    check_positive(args, "mixtures", "rounds")
-    if args.max_cut < 0:
-        raise UserError(f"--max_cut {args.max_cut}: give 0 or more")
-    for option in ("batch_sizes", "batch_seconds"):
-        for value in getattr(args, option):
-            if not value > 0:
-                raise UserError(f"--{option} {value}: give more than 0")
-    if not args.batch_sizes and not args.batch_seconds:
-        raise UserError("--batch_sizes, --batch_seconds: both empty; give one of them")
-    if args.recordings is not None and not args.recordings.exists():
-        raise UserError(f"--recordings {args.recordings}: no such file; name another")
-
-
-def decoders(
-    model: Any, waves: Sequence, args: argparse.Namespace
-) -> Dict[str, Callable[[], Texts]]:
+def decoders(model: Any, waves: Sequence, args: argparse.Namespace) -> bench.Runs:
     """Return what is timed; each gives the texts of all talkers of all `waves`."""
     from espnet_mtasr.transcription.recordings import Recording
 
@@ -86,13 +68,14 @@ def decoders(
         return run
 
     def words(seconds: float, window: int) -> Callable[[], Texts]:
+        parts = [recordings[k : k + window] for k in range(0, len(waves), window)]
+
         def run() -> Texts:
             speech2text.align = True
-            found = []
-            for first in range(0, len(recordings), window):
-                part = recordings[first : first + window]
-                found += model.transcribe_read(part, [None] * len(part), seconds)
-            return [[talker.text for talker in t.talkers] for t in found]
+            found = [model.transcribe_read(p, [None] * len(p), seconds) for p in parts]
+            return [
+                [talker.text for talker in t.talkers] for part in found for t in part
+            ]
 
         return run
 
@@ -100,19 +83,16 @@ def decoders(
         firsts = range(0, len(waves), size)
         return lambda: [h for k in firsts for h in speech2text(waves[k : k + size])]
 
-    runs = {}
-    if args.batch_sizes:
-        runs[ALONE] = texts(as_they_come(1))
-        for size in args.batch_sizes:
-            runs[f"batches of {size}"] = texts(
-                lambda size=size: speech2text.in_batches(waves, size)
-            )
-            runs[f"batches of {size}, as they come"] = texts(as_they_come(size))
-    if args.batch_seconds:
-        runs[ALONE_WITH_WORDS] = words(1.0, 1)
-        for seconds in args.batch_seconds:
-            name = f"batches of {seconds:g} s, with words"
-            runs[name] = words(seconds, len(recordings))
+    runs = {ALONE: texts(as_they_come(1))}
+    for size in args.batch_sizes:
+        runs[f"batches of {size}"] = texts(
+            lambda size=size: speech2text.in_batches(waves, size)
+        )
+        runs[f"batches of {size}, as they come"] = texts(as_they_come(size))
+    runs[ALONE_WITH_WORDS] = words(1.0, 1)
+    for seconds in args.batch_seconds:
+        name = f"batches of {seconds:g} s, with words"
+        runs[name] = words(seconds, len(recordings))
     return runs
 
 
@@ -121,56 +101,40 @@ def baseline(name: str) -> str:
     return ALONE_WITH_WORDS if name.endswith("with words") else ALONE
 
 
-def check_same_texts(runs: Dict[str, Callable[[], Texts]]) -> None:
+def check_same_texts(runs: bench.Runs) -> None:
     """Raise `UserError` unless each decodes all mixtures as one by one does."""
     found = {name: run() for name, run in runs.items()}
     for name, texts in found.items():
-        pairs = list(zip(texts, found[baseline(name)]))
-        different = sum(a != b for a, b in pairs)
-        if different:
-            raise UserError(
-                f"{name}: {different} of {len(pairs)} mixtures have other texts than "
-                f"{baseline(name)}; the times of different results aren't compared"
-            )
+        alone = baseline(name)
+        bench.check_same_texts(name, texts, alone, found[alone])
 
 
-def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Check, time and print."""
-    args = get_parser().parse_args(cmd)
-    check_options(args)
+@OPTIONS.benchmark
+def main(args: argparse.Namespace, results: bench.Results) -> None:
+    """Compare texts and times."""
     from espnet_mtasr.model_zoo.model_files import fetch_model
-    from tools.bench.recordings import SAMPLES, read_waves, repeat_with_cuts
 
     files = fetch_model(args.model)
     from espnet_mtasr.transcription.mtasr import MTASR
+    from espnet_mtasr.transcription.recordings import find_recordings, read_recording
 
     model = MTASR.from_files(files, args.device)
-    found = list(
-        read_waves(args.recordings or SAMPLES, model.rate, args.mixtures).values()
-    )
-    cut = round(args.max_cut * model.rate)
-    waves = repeat_with_cuts(found, args.mixtures, cut)
-    audio = sum(map(len, waves)) / model.rate
+    sources = find_recordings([str(args.recordings)])[: args.mixtures]
+    found = [read_recording(source, model.rate).samples for source in sources]
+    waves = repeat_with_cuts(found, args.mixtures, round(MAX_CUT_SECONDS * model.rate))
+    lengths = [len(wave) / model.rate for wave in waves]
     runs = decoders(model, waves, args)
     check_same_texts(runs)
     print(
-        f"{len(waves)} mixtures of {min(map(len, waves)) / model.rate:.1f} to "
-        f"{max(map(len, waves)) / model.rate:.1f} s; all texts are equal"
+        f"{len(waves)} mixtures of {min(lengths):.1f} to {max(lengths):.1f} s; all "
+        f"texts are equal"
     )
-    seconds = measure(runs, args.rounds)
-    figures = {}
+    times = results.measure(runs)
     for name in runs:
-        figures[name] = {
-            "real_time_factor": median(seconds[name]) / audio,
-            "times_as_fast": ratios(seconds[baseline(name)], seconds[name]),
-        }
-        print(
-            f"{name}: RTF {figures[name]['real_time_factor']:.5f}, "
-            f"{format_ratio(figures[name]['times_as_fast'])} as fast as "
-            f"{baseline(name)}"
-        )
-    if args.json is not None:
-        write_figures(args.json, vars(args), seconds, figures)
+        rtf = median(times[name]) / sum(lengths)
+        ratio = bench.Ratio(times[baseline(name)], times[name])
+        results.figures[name] = {"real_time_factor": rtf, "times_as_fast": ratio}
+        print(f"{name}: RTF {rtf:.5f}, {ratio} as fast as {baseline(name)}")
 
 
 if __name__ == "__main__":

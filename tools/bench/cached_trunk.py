@@ -12,31 +12,18 @@ recipe:
 
 import argparse
 import contextlib
-import importlib.util
 import io
 import random
+import runpy
 import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List
 
 from espnet_mtasr.errors import UserError, run_command_line
-from tools.bench.devices import DEVICES, check_device
-from tools.bench.side_by_side import (
-    check_positive,
-    format_ratio,
-    ratios,
-    write_figures,
-)
-from tools.bench.training import (
-    MINI_MODELS,
-    MINI_RECIPE,
-    MINI_SECONDS,
-    MINI_VOCABULARY,
-    SAMPLING_RATE,
-    check_file,
-)
+from tools.bench import side_by_side as bench
+from tools.bench import training
 
 WITHOUT, CACHED = "without", "cached"
 SPEECH = {WITHOUT: "wav.scp,speech,sound", CACHED: "trunk.scp,speech,text"}
@@ -44,41 +31,19 @@ PARTS = ("train", "valid")
 TOLERANCE = 1e-3
 # Below this a mixture's text is one clause of the grammar: two may not fit.
 SHORT_SECONDS = 3.0
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of this command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--config", type=Path, default=MINI_RECIPE / "conf" / "train_phase2.yaml"
-    )
-    parser.add_argument("--mixtures", type=int, default=480, help="a training epoch")
-    parser.add_argument("--valid_mixtures", type=int, default=24)
-    parser.add_argument("--seconds", type=float, default=MINI_SECONDS, help="of each")
-    parser.add_argument("--epochs", type=int, default=4, help="of a training, from 2")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--cache_dtype", default="float16", choices=("float16", "float32")
-    )
-    parser.add_argument("--device", default="cpu", choices=DEVICES)
-    parser.add_argument(
-        "--training_options",
-        default="",
-        help="further options of mtasr_train, quoted, for instance "
-        "'--model_conf ctc_weight=1.0' for a training without teacher",
-    )
-    parser.add_argument("--folder", type=Path, help="for scratch files (default: /tmp)")
-    parser.add_argument("--json", type=Path, help="gets the figures")
-    return parser
-
-
-def load_grammar() -> Any:
-    """The mini recipe's local/grammar.py, which is no part of a package."""
-    path = MINI_RECIPE / "local" / "grammar.py"
-    spec = importlib.util.spec_from_file_location("mini_grammar", path)
-    grammar = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(grammar)
-    return grammar
+OPTIONS = bench.Options(
+    __doc__,
+    config=training.MINI_RECIPE / "conf" / "train_phase2.yaml",
+    mixtures=(480, "a training epoch"),
+    valid_mixtures=24,
+    seconds=(training.MINI_SECONDS, "of each"),
+    epochs=(4, "of a training, from 2"),
+    rounds=3,
+    cache_dtype=bench.Option("float16", choices=("float16", "float32")),
+    device=bench.DEVICE,
+    training_options=training.TRAINING_OPTIONS,
+    folder=bench.SCRATCH,
+)
 
 
 def make_lists(root: Path, args: argparse.Namespace) -> None:
@@ -93,8 +58,12 @@ def make_lists(root: Path, args: argparse.Namespace) -> None:
     from espnet_mtasr.data.tables import write_table
     from espnet_mtasr.text.sot import join_sot
 
-    grammar, rng = load_grammar(), random.Random(0)
-    draw = grammar.clause if args.seconds < SHORT_SECONDS else grammar.sentence
+    # No part of a package.
+    grammar = runpy.run_path(
+        str(training.MINI_RECIPE / "local" / "corpus" / "grammar.py")
+    )
+    draw = grammar["clause" if args.seconds < SHORT_SECONDS else "sentence"]
+    rng = random.Random(0)
     noise = np.random.default_rng(0)
     (root / "audio").mkdir()
     for part, size in zip(PARTS, (args.mixtures, args.valid_mixtures)):
@@ -104,9 +73,9 @@ def make_lists(root: Path, args: argparse.Namespace) -> None:
         for k in range(size):
             utt, count = f"{part}{k:05d}", 2 + k % 2
             length = args.seconds * rng.uniform(0.85, 1.15)
-            samples = 0.1 * noise.standard_normal(int(length * SAMPLING_RATE))
+            samples = 0.1 * noise.standard_normal(int(length * bench.SAMPLING_RATE))
             path = root / "audio" / f"{utt}.wav"
-            soundfile.write(path, samples, SAMPLING_RATE, "PCM_16")
+            soundfile.write(path, samples, bench.SAMPLING_RATE, "PCM_16")
             text = join_sot([draw(rng).lower() for _ in range(count)])
             # The shape of a text weighs a batch, and here batches have a fixed size.
             row = (path, text, len(samples), len(text.split()))
@@ -117,7 +86,7 @@ def make_lists(root: Path, args: argparse.Namespace) -> None:
     text = root / "stats" / "lists" / "train" / "text"
     make_token_list.main(
         ["--text", str(text), "--output_dir", str(root / "units")]
-        + ["--nbpe", str(MINI_VOCABULARY)]
+        + ["--nbpe", str(training.MINI_VOCABULARY)]
     )
 
 
@@ -125,7 +94,7 @@ def options_of(root: Path, args: argparse.Namespace) -> List[str]:
     """Options that training and caching share."""
     units = root / "units"
     return [
-        *("--config", str(args.config), *MINI_MODELS),
+        *("--config", str(args.config), *training.MINI_MODELS),
         *("--token_type", "bpe", "--bpemodel", f"{units}/bpe.model"),
         *("--token_list", f"{units}/tokens.txt"),
         # It needs recipes of the mixtures, which noise has not.
@@ -208,51 +177,38 @@ def check_same(without: Dict[int, Any], cached: Dict[int, Any]) -> float:
     return largest
 
 
-def compare(root: Path, args: argparse.Namespace) -> Tuple[Dict, Dict[str, Any]]:
-    """Seconds per epoch of each training, and the figures."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        make_lists(root, args)
-        filling = fill_cache(root, args)
-    seconds: Dict[str, List[float]] = {WITHOUT: [], CACHED: []}
-    gaps = []
-    for number in range(args.rounds):
-        order = (WITHOUT, CACHED) if number % 2 == 0 else (CACHED, WITHOUT)
-        with contextlib.redirect_stdout(io.StringIO()):
-            stats = {how: train(root, how, args) for how in order}
-        gaps.append(check_same(stats[WITHOUT], stats[CACHED]))
-        for how in order:
-            seconds[how].append(seconds_per_epoch(stats[how]))
-    return seconds, {
-        "times_as_fast": ratios(seconds[WITHOUT], seconds[CACHED]),
-        "filling_in_epochs_without": filling / statistics.median(seconds[WITHOUT]),
-        "largest_difference_of_losses": max(gaps),
-    }
-
-
-def main(cmd=None) -> None:
-    """Time and print."""
-    args = get_parser().parse_args(cmd)
-    check_positive(args, "mixtures", "valid_mixtures", "seconds", "rounds")
+@OPTIONS.benchmark
+def main(args: argparse.Namespace, results: bench.Results) -> None:
+    """Train in turn, compare losses and times."""
     if args.epochs < 2:
         raise UserError(f"--epochs {args.epochs}: the first one doesn't count; give 2")
-    check_file("config", args.config)
-    check_device(args.device)
+    stats: Dict[str, List[Dict]] = {WITHOUT: [], CACHED: []}
     with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
-        seconds, figures = compare(Path(scratch), args)
+        with contextlib.redirect_stdout(io.StringIO()):
+            make_lists(Path(scratch), args)
+            filling = fill_cache(Path(scratch), args)
+            for _, how in bench.rotate(list(stats), args.rounds):
+                stats[how].append(train(Path(scratch), how, args))
+    gap = max(map(check_same, stats[WITHOUT], stats[CACHED]))
     print(
         f"{args.mixtures} mixtures of about {args.seconds:g} s, {args.device}, "
         f"{args.rounds} rounds of {args.epochs} epochs"
     )
-    for how, each in seconds.items():
-        print(f"{how:8} {statistics.median(each):8.2f} s an epoch")
+    for how, each in stats.items():
+        results.seconds[how] = [seconds_per_epoch(epochs) for epochs in each]
+        median = statistics.median(results.seconds[how])
+        print(f"{how:8} {median:8.2f} s an epoch")
+    ratio = bench.Ratio(results.seconds[WITHOUT], results.seconds[CACHED])
+    filling /= statistics.median(results.seconds[WITHOUT])
+    results.figures = {
+        "times_as_fast": ratio,
+        "filling_in_epochs_without": filling,
+        "largest_difference_of_losses": gap,
+    }
     print(
-        f"cached: {format_ratio(figures['times_as_fast'])} as fast from the second "
-        f"epoch on; filling the cache took as long as "
-        f"{figures['filling_in_epochs_without']:.2f} epochs without; losses differ by "
-        f"up to {figures['largest_difference_of_losses']:.0e}"
+        f"cached: {ratio} as fast from the second epoch on; filling the cache took as "
+        f"long as {filling:.2f} epochs without; losses differ by up to {gap:.0e}"
     )
-    if args.json is not None:
-        write_figures(args.json, vars(args), seconds, figures)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ The model of a phase-2 configuration (default: WavLM-Large and Llama-3.2-1B) wit
 weights writes down mixtures of noise: by branch, separator and CTC, part by part and as
 a whole, and by its language model, greedily, with a key-value cache, LoRA merged, and a
 fixed number of tokens. Printed are real-time factors, language model / encoder-only,
-and how many times the floor of its work (floors.py, work.py) each takes. From anywhere,
+and how many times the floor of its work (floors.py) each takes. From anywhere,
 after `. ./path.sh` of a recipe:
 
     python -m tools.bench.decoding --device cuda --dtype bfloat16 --json out.json
@@ -16,166 +16,89 @@ the figures that Shi et al., Interspeech 2026 (arXiv 2603.10587), reported.
 
 import argparse
 import statistics
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Dict
 
 from espnet_mtasr.errors import UserError, run_command_line
-from tools.bench.decoding_pieces import (
-    FullSizeDecoding,
-    Piece,
-    by_llm,
-    parts_of,
-    whole,
-)
-from tools.bench.devices import DEVICES, DTYPES, check_device, describe, wait_for
-from tools.bench.floors import (
-    Limits,
-    floors_of,
-    measure_limits,
-    sizes_for,
-    with_lstm_of,
-)
-from tools.bench.full_size_models import CONFIG
-from tools.bench.side_by_side import (
-    Seconds,
-    check_positive,
-    format_ratio,
-    measure,
-    ratios,
-    write_figures,
-)
-from tools.bench.training import check_file
+from tools.bench import floors
+from tools.bench import full_size_models as models
+from tools.bench import side_by_side as bench
+from tools.bench.training import FULL_SIZE_CONFIG
 
 # Real-time factors on one H100 at batch 1: encoder-only, LLaMA-1B decoder.
 REPORTED = {2: (0.0043, 0.1150), 3: (0.0106, 0.0981)}
-BATCH_SIZES = {"cpu": [1], "cuda": [1, 32]}
-ROUNDS = {"cpu": 3, "cuda": 20}
-WARM_UP_ROUNDS = {"cpu": 0, "cuda": 3}
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of this command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--config", type=Path, default=CONFIG, help="training configuration, phase 2")
-    add("--device", default="cpu", choices=DEVICES)
-    add("--dtype", default="float32", choices=DTYPES, help="of all models")
-    add("--seconds", type=float, default=10.0, help="of a mixture")
-    add("--talker_counts", type=int, nargs="+", default=[2, 3])
-    add(
-        "--llm_tokens",
-        type=int,
-        nargs="*",
-        default=[45, 70],
-        help="that the language model writes for each of --talker_counts, end of "
-        "sentence included; without numbers: no language model",
-    )
-    add("--batch_sizes", type=int, nargs="+", help="default: 1, on a GPU 1 32")
-    add(
-        "--llm_batch_sizes",
-        type=int,
-        nargs="+",
-        default=[1],
-        help="those of --batch_sizes at which the language model decodes too",
-    )
-    add("--rounds", type=int, help="default: 3, on a GPU 20")
-    add("--limit_size", type=int, help="of the matrices that floors are measured with")
-    add("--json", type=Path, help="gets the figures")
-    return parser
+OPTIONS = bench.Options(
+    __doc__,
+    config=(FULL_SIZE_CONFIG, "training configuration, phase 2"),
+    device=bench.DEVICE,
+    dtype=bench.DTYPE,
+    seconds=(10.0, "of a mixture"),
+    talker_counts=[2, 3],
+    batch_sizes=bench.Option([1], "at the first the LLM decodes too", on_gpu=[1, 32]),
+    rounds=bench.Option(3, on_gpu=20),
+    limit_size=floors.MATRIX_SIZE,
+    limit_megabytes=floors.COPY_MEGABYTES,
+)
+OPTIONS.add_argument(
+    "--llm_tokens",
+    type=int,
+    nargs="*",
+    default=[45, 70],
+    help="that the language model writes for each of --talker_counts, end of sentence "
+    "included; without numbers: no language model",
+)
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Fill in what depends on the device; raise `UserError` for what can't be."""
-    args.batch_sizes = args.batch_sizes or BATCH_SIZES[args.device]
-    args.rounds = ROUNDS[args.device] if args.rounds is None else args.rounds
-    check_positive(args, "rounds", "seconds")
-    if args.limit_size is not None:
-        check_positive(args, "limit_size")
-    for option in ("talker_counts", "llm_tokens", "batch_sizes", "llm_batch_sizes"):
-        for n in getattr(args, option):
-            if n < 1:
-                raise UserError(f"--{option} {n}: give 1 or more")
-    if 1 in args.llm_tokens:
+    """Raise `UserError` for numbers of tokens that can't be.
+
+    The last token of each transcript ends the sentence.
+    """
+    counts, tokens = args.talker_counts, args.llm_tokens
+    if tokens and (len(tokens) != len(counts) or min(tokens) < 2):
         raise UserError(
-            "--llm_tokens 1: give 2 or more, for the last ends the sentence"
+            f"--llm_tokens {tokens}: give a number from 2 for each of --talker_counts "
+            f"{counts}, or none"
         )
-    if args.llm_tokens and len(args.llm_tokens) != len(args.talker_counts):
-        raise UserError(
-            f"--llm_tokens: {len(args.llm_tokens)} numbers for "
-            f"{len(args.talker_counts)} of --talker_counts; give as many"
-        )
-    unknown = set(args.llm_batch_sizes) - set(args.batch_sizes)
-    if args.llm_tokens and unknown:
-        raise UserError(
-            f"--llm_batch_sizes {min(unknown)}: is none of --batch_sizes "
-            f"{args.batch_sizes}; choose from these"
-        )
-    check_file("config", args.config)
-    check_device(args.device)
-
-
-def time_all(
-    pieces: Dict[str, Piece], device: str, rounds: int, warm_up_rounds: int
-) -> Seconds:
-    """Seconds of all pieces, side by side."""
-    import torch
-
-    def finished(run: Callable[[], Any]) -> Callable[[], None]:
-        def call() -> None:
-            with torch.no_grad():
-                run()
-            wait_for(device)
-
-        return call
-
-    runs = {name: finished(piece.run) for name, piece in pieces.items()}
-    if warm_up_rounds > 0:
-        measure(runs, warm_up_rounds)
-    return measure(runs, rounds)
 
 
 def summarize(
-    pieces: Dict[str, Piece], seconds: Seconds, audio_seconds: float, limits: Limits
+    pieces: Dict[str, models.Piece],
+    seconds: bench.Seconds,
+    audio_seconds: float,
+    limits: floors.Limits,
 ) -> Dict[str, Dict[str, Any]]:
-    """Figures of each piece.
-
-    Args:
-        pieces: What was timed.
-        seconds: Of each in each round.
-        audio_seconds: That a batch holds.
-        limits: Of the device.
-    """
+    """Figures of each piece; a batch holds `audio_seconds`."""
     figures = {}
     for name, piece in pieces.items():
-        floors = floors_of(piece.work, limits)
-        bound, floor = floors.largest
+        least = floors.floors_of(piece.work, limits)
+        bound = max(least, key=lambda limit: least[limit])
         median = statistics.median(seconds[name])
         figures[name] = {
-            "seconds": ratios(seconds[name], [1.0] * len(seconds[name])),
+            "seconds": bench.Ratio(seconds[name], [1.0] * len(seconds[name])),
             "rtf": median / audio_seconds,
             "work": piece.work._asdict(),
-            "floors": asdict(floors),
+            "floors": least,
             "largest_floor": bound,
-            "times_the_floor": median / floor,
+            "times_the_floor": median / least[bound],
         }
     return figures
 
 
 def compare(
-    seconds: Seconds, figures: Dict[str, Dict[str, Any]], tokens: Dict[int, int]
+    seconds: bench.Seconds, figures: Dict[str, Dict[str, Any]], tokens: Dict[int, int]
 ) -> Dict[int, Dict[str, Any]]:
     """Language model / encoder-only of each talker count, and seconds a token."""
     compared = {}
     for count in tokens:
-        if by_llm(count) not in seconds:
+        llm, ours = models.by_llm(count), models.whole(count)
+        if llm not in seconds:
             continue
         before = ("trunk", "talker-count head", f"branch, {count} talkers")
         encoder = sum(figures[name]["seconds"]["median"] for name in before)
-        llm = figures[by_llm(count)]["seconds"]["median"] - encoder
+        alone = figures[llm]["seconds"]["median"] - encoder
         compared[count] = {
-            "times_as_long": ratios(seconds[by_llm(count)], seconds[whole(count)]),
-            "seconds_per_token": llm / tokens[count],
+            "times_as_long": bench.Ratio(seconds[llm], seconds[ours]),
+            "seconds_per_token": alone / tokens[count],
         }
     return compared
 
@@ -190,17 +113,17 @@ def print_batch(
     columns = f"{'ms':>11} {'(min to max)':>24}{'RTF':>10}   times its floor"
     print(f"{f'batch of {rows}':28}{columns}")
     for count in args.talker_counts:
-        print_row(whole(count), figures[whole(count)])
-        rest = figures[whole(count)]["seconds"]["median"]
-        for name, part in parts_of(count).items():
+        print_row(models.whole(count), figures[models.whole(count)])
+        rest = figures[models.whole(count)]["seconds"]["median"]
+        for name, part in models.parts_of(count).items():
             print_row(f"  {part}", figures[name])
             rest -= figures[name]["seconds"]["median"]
         print(f"{'  rest':28}{1e3 * rest:11.3f}")
         if count in compared:
-            print_row(by_llm(count), figures[by_llm(count)])
+            print_row(models.by_llm(count), figures[models.by_llm(count)])
             token = compared[count]["seconds_per_token"]
             print(f"{'  a token':28}{1e3 * token:11.3f}")
-            ratio = format_ratio(compared[count]["times_as_long"])
+            ratio = compared[count]["times_as_long"]
             print(f"{count} talkers, language model / encoder-only: {ratio}")
 
 
@@ -215,33 +138,23 @@ def print_row(name: str, figure: Dict[str, Any]) -> None:
     )
 
 
-def print_reported(counts: List[int]) -> None:
-    """Print the paper's figures."""
-    print("\nreported by Shi et al. (one H100, batch 1), not measured here:")
-    for count in counts:
-        if count in REPORTED:
-            ours, llm = REPORTED[count]
-            print(
-                f"{count} talkers: RTF {ours:.4f} encoder-only, {llm:.4f} by a "
-                f"LLaMA-1B decoder, {llm / ours:.1f} x"
-            )
-
-
-def main(cmd=None) -> None:
-    """Time and print."""
-    args = get_parser().parse_args(cmd)
+@OPTIONS.benchmark
+def main(args: argparse.Namespace, results: bench.Results) -> None:
+    """Time all pieces, and compare them with their floors."""
     check_options(args)
-    decoding = FullSizeDecoding(args)
-    sizes = with_lstm_of(sizes_for(args.device), decoding.model.separator)
-    if args.limit_size is not None:
-        copied = 4 * args.limit_size**2
-        sizes = sizes._replace(matrix=args.limit_size, copy_bytes=copied)
-    limits, limit_seconds = measure_limits(args.device, args.dtype, sizes)
-    print(f"{args.config.stem}, {args.dtype}, {describe(args.device)}")
+    decoding = models.FullSizeDecoding(args)
+    limits, limit_seconds = floors.measure_limits(
+        args.device,
+        args.dtype,
+        args.limit_size,
+        args.limit_megabytes,
+        floors.lstm_size_of(decoding.model.separator),
+    )
+    print(f"{args.config.stem}, {args.dtype}, {bench.describe(args.device)}")
     print(f"limits: {limits}", flush=True)
-    seconds: Seconds = {f"limits, {k}": v for k, v in limit_seconds.items()}
-    figures: Dict[str, Any] = {
-        "limits": asdict(limits),
+    results.seconds = {f"limits, {k}": v for k, v in limit_seconds.items()}
+    results.figures = {
+        "limits": limits._asdict(),
         "reported": {"source": "arXiv 2603.10587, one H100, batch 1", "rtf": REPORTED},
         "batches": {},
     }
@@ -251,18 +164,24 @@ def main(cmd=None) -> None:
             flush=True,
         )
         pieces = decoding.pieces(rows)
-        times = time_all(pieces, args.device, args.rounds, WARM_UP_ROUNDS[args.device])
+        runs = {name: bench.inference(p.run, args.device) for name, p in pieces.items()}
+        if args.device != "cpu":
+            bench.measure(runs, 3)  # clocks rise under load
+        times = results.measure(runs, f"batch of {rows}, ")
         of_batch = summarize(pieces, times, rows * args.seconds, limits)
         compared = compare(times, of_batch, decoding.tokens)
         print_batch(rows, of_batch, compared, args)
-        figures["batches"][rows] = {
+        results.figures["batches"][rows] = {
             "pieces": of_batch,
             "language_model_over_encoder_only": compared,
         }
-        seconds.update({f"batch of {rows}, {k}": v for k, v in times.items()})
-    print_reported(args.talker_counts)
-    if args.json is not None:
-        write_figures(args.json, vars(args), seconds, figures)
+    print("\nreported by Shi et al. (one H100, batch 1), not measured here:")
+    for count in set(args.talker_counts) & set(REPORTED):
+        ours, llm = REPORTED[count]
+        print(
+            f"{count} talkers: RTF {ours:.4f} encoder-only, {llm:.4f} by a LLaMA-1B "
+            f"decoder, {llm / ours:.1f} x"
+        )
 
 
 if __name__ == "__main__":

@@ -3,26 +3,43 @@
 Measured for a device and a floating-point type: operations per second of a large matrix
 product, bytes per second of a large copy, and seconds per step of an LSTM of the
 separator's size (a step waits for the one before it, however fast the device). A piece
-of work, given as `Work`, has a floor for each; the largest is what no implementation of
-this work can undercut. From anywhere, after `. ./path.sh` of a recipe:
+of work has a floor for each; the largest is what no implementation of this work can
+undercut. From anywhere, after `. ./path.sh` of a recipe:
 
     python -m tools.bench.floors --device cuda --dtypes float32 bfloat16 --json out.json
 
 On a GPU, float32 is what torch makes of it by default: convolutions and LSTMs may use
 TF32, whose rate is above that of the matrix product measured here.
+
+Of a piece of work, operations are counted by torch.utils.flop_counter (matrix products
+and convolutions, attention included), for LSTMs by a closed form, since the counter
+knows none. Bytes are the weights, once per pass: what lies between the layers could
+stay in a cache, and is left out.
 """
 
 import argparse
 import functools
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Tuple
+from unittest import mock
 
 from espnet_mtasr.errors import run_command_line
-from tools.bench.devices import DEVICES, DTYPES, check_device, describe, wait_for
-from tools.bench.side_by_side import Seconds, check_positive, measure, write_figures
+from tools.bench import side_by_side as bench
 
 MIB = 2**20
+COLUMNS = 4096
+FRAMES = 500
+# Width of the input, units and layers of the separator's LSTM, by default.
+LSTM_SIZE = (1024, 896, 2)
+MATRIX_SIZE = bench.Option(2048, "rows and columns of the matrices", on_gpu=8192)
+COPY_MEGABYTES = bench.Option(1024, "MiB; more than caches hold", on_gpu=4096)
+OPTIONS = bench.Options(
+    __doc__,
+    device=bench.DEVICE,
+    dtypes=bench.Option(["float32"], choices=bench.DTYPES),
+    matrix_size=MATRIX_SIZE,
+    copy_megabytes=COPY_MEGABYTES,
+    rounds=10,
+)
 
 
 class Work(NamedTuple):
@@ -42,9 +59,12 @@ class Work(NamedTuple):
         """Both, one after the other."""
         return Work(*(a + b for a, b in zip(self, other)))
 
+    def of_batch(self, rows: int) -> "Work":
+        """That of so many rows at once: each weight is read and each step made once."""
+        return self._replace(operations=rows * self.operations)
 
-@dataclass(frozen=True)
-class Limits:
+
+class Limits(NamedTuple):
     """What a device does at best in one floating-point type.
 
     Attributes:
@@ -66,189 +86,135 @@ class Limits:
         )
 
 
-@dataclass(frozen=True)
-class Floors:
+def floors_of(work: Work, limits: Limits) -> Dict[str, float]:
     """Least seconds of a piece of work, by each limit.
 
-    >>> Floors(operations=0.2, bytes=0.1, lstm_steps=0.0).largest
-    ('operations', 0.2)
-    """
-
-    operations: float
-    bytes: float
-    lstm_steps: float
-
-    @property
-    def largest(self) -> Tuple[str, float]:
-        """Name and seconds of the one that bounds the work."""
-        return max(asdict(self).items(), key=lambda item: item[1])
-
-
-def floors_of(work: Work, limits: Limits) -> Floors:
-    """Turn a piece of work into its floors.
-
     >>> floors_of(Work(2e9, 3e6, 500), Limits(1e9, 1e6, 0.004))
-    Floors(operations=2.0, bytes=3.0, lstm_steps=2.0)
+    {'operations': 2.0, 'bytes': 3.0, 'lstm_steps': 2.0}
     """
-    return Floors(
-        operations=work.operations / limits.operations_per_second,
-        bytes=work.bytes / limits.bytes_per_second,
-        lstm_steps=work.lstm_steps * limits.seconds_per_lstm_step,
-    )
+    return {
+        "operations": work.operations / limits.operations_per_second,
+        "bytes": work.bytes / limits.bytes_per_second,
+        "lstm_steps": work.lstm_steps * limits.seconds_per_lstm_step,
+    }
 
 
-class Sizes(NamedTuple):
-    """What the limits are measured with.
+def count_work(run: Callable[[], Any], *modules: Any) -> Work:
+    """Run something once and count it.
 
-    Attributes:
-        matrix: Rows and columns of the matrices.
-        copy_bytes: Of what is copied; more than the caches hold.
-        frames: Of the LSTM's input.
-        layers: Of the LSTM.
-        input_size: Of the LSTM: WavLM-Large's width.
-        hidden_size: Of the LSTM.
+    Args:
+        run: Forward pass, of whatever implementation: compiled parts run plainly here,
+            and attention as matrix products, for the counter to see them.
+        modules: Those whose weights it reads.
     """
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
 
-    matrix: int
-    copy_bytes: int
-    frames: int = 500
-    layers: int = 2
-    input_size: int = 1024
-    hidden_size: int = 896
+    lstms = Work()
+
+    def forward(lstm: torch.nn.LSTM, xs: torch.Tensor, *state: Any):
+        nonlocal lstms
+        assert lstm.batch_first
+        rows, frames, _ = xs.shape
+        matrices = [p for name, p in lstm.named_parameters() if "weight" in name]
+        operations = 2.0 * rows * frames * sum(m.numel() for m in matrices)
+        # Both directions of a bidirectional one count as going on at once.
+        steps = frames * lstm.num_layers
+        lstms = lstms.plus(Work(operations=operations, lstm_steps=steps))
+        width = lstm.hidden_size * (2 if lstm.bidirectional else 1)
+        return xs.new_zeros(*xs.shape[:-1], width), None
+
+    counter = FlopCounterMode(display=False)
+    with (
+        torch.no_grad(),
+        mock.patch.object(torch.nn.LSTM, "forward", forward),
+        torch.compiler.set_stance("force_eager"),
+        sdpa_kernel(SDPBackend.MATH),
+        counter,
+    ):
+        run()
+    return lstms.plus(Work(counter.get_total_flops(), weight_bytes(*modules)))
 
 
-CPU_SIZES = Sizes(matrix=2048, copy_bytes=1024 * MIB)
-CUDA_SIZES = Sizes(matrix=8192, copy_bytes=4096 * MIB)
-COLUMNS = 4096
+def weight_bytes(*modules: Any) -> float:
+    """Bytes of the parameters of modules, each once."""
+    parameters = {id(p): p for module in modules for p in module.parameters()}
+    return float(sum(p.numel() * p.element_size() for p in parameters.values()))
 
 
-def sizes_for(device: str) -> Sizes:
-    """Large enough for the device, and done in seconds."""
-    return CPU_SIZES if device == "cpu" else CUDA_SIZES
-
-
-def with_lstm_of(sizes: Sizes, module: Any) -> Sizes:
-    """The sizes, with those of the first `torch.nn.LSTM` in a module."""
+def lstm_size_of(module: Any) -> Tuple[int, int, int]:
+    """Input, units and layers of the first `torch.nn.LSTM` in a module."""
     import torch
 
     for lstm in module.modules():
         if isinstance(lstm, torch.nn.LSTM):
-            return sizes._replace(
-                layers=lstm.num_layers,
-                input_size=lstm.input_size,
-                hidden_size=lstm.hidden_size,
-            )
-    return sizes
+            return lstm.input_size, lstm.hidden_size, lstm.num_layers
+    return LSTM_SIZE
 
 
 def measure_limits(
-    device: str, dtype: str, sizes: Sizes, rounds: int = 10
-) -> Tuple[Limits, Seconds]:
+    device: str,
+    dtype: str,
+    matrix_size: int,
+    copy_megabytes: int,
+    lstm_size: Tuple[int, int, int] = LSTM_SIZE,
+    rounds: int = 10,
+) -> Tuple[Limits, bench.Seconds]:
     """Return the limits, of the fastest rounds, and all that was measured.
 
-    Args:
-        device: `cpu`, `cuda`.
-        dtype: Name of a floating-point type.
-        sizes: What to measure with.
-        rounds: Besides those that warm up.
+    The matrices have `matrix_size` rows and columns, the LSTM has the sizes input,
+    units and layers, and some rounds more warm up.
     """
     import torch
 
     options: Dict[str, Any] = dict(device=device, dtype=getattr(torch, dtype))
     torch.manual_seed(0)
-    left, right, product = torch.randn(3, sizes.matrix, sizes.matrix, **options)
+    left, right, product = torch.randn(3, matrix_size, matrix_size, **options)
     itemsize = product.element_size()
-    rows = max(1, sizes.copy_bytes // itemsize // COLUMNS)
+    rows = max(1, copy_megabytes * MIB // itemsize // COLUMNS)
     source = torch.randn(COLUMNS, **options).repeat(rows, 1)
     target = torch.empty_like(source)
     vector = torch.randn(COLUMNS, **options)
-    lstm = torch.nn.LSTM(
-        sizes.input_size, sizes.hidden_size, sizes.layers, batch_first=True
-    ).to(**options)
-    frames = torch.randn(1, sizes.frames, sizes.input_size, **options)
-
-    @torch.no_grad()
-    def finished(call, *arguments) -> None:
-        call(*arguments)
-        wait_for(device)
-
-    runs = {
-        "matrix product": lambda: finished(
-            functools.partial(torch.mm, left, right, out=product)
-        ),
-        "copy": lambda: finished(target.copy_, source),
-        "matrix-vector product": lambda: finished(torch.mv, source, vector),
-        "LSTM": lambda: finished(lstm, frames),
+    lstm = torch.nn.LSTM(*lstm_size, batch_first=True).to(**options)
+    frames = torch.randn(1, FRAMES, lstm_size[0], **options)
+    calls = {
+        "matrix product": functools.partial(torch.mm, left, right, out=product),
+        "copy": functools.partial(target.copy_, source),
+        "matrix-vector product": functools.partial(torch.mv, source, vector),
+        "LSTM": functools.partial(lstm, frames),
     }
+    runs = {name: bench.inference(call, device) for name, call in calls.items()}
     if device != "cpu":
-        measure(runs, 3)  # clocks rise under load
-    seconds = measure(runs, rounds)
+        bench.measure(runs, 3)  # clocks rise under load
+    seconds = bench.measure(runs, rounds)
     best = {name: min(times) for name, times in seconds.items()}
     size = float(source.numel() * itemsize)
     limits = Limits(
-        operations_per_second=2.0 * sizes.matrix**3 / best["matrix product"],
+        operations_per_second=2.0 * matrix_size**3 / best["matrix product"],
         bytes_per_second=max(
             2.0 * size / best["copy"], size / best["matrix-vector product"]
         ),
-        seconds_per_lstm_step=best["LSTM"] / (sizes.frames * sizes.layers),
+        seconds_per_lstm_step=best["LSTM"] / (FRAMES * lstm_size[-1]),
     )
     return limits, seconds
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of this command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu", choices=DEVICES)
-    parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=DTYPES)
-    parser.add_argument("--matrix_size", type=int, help="rows and columns")
-    parser.add_argument("--copy_megabytes", type=int, help="MiB; more than caches hold")
-    parser.add_argument("--frames", type=int, default=CPU_SIZES.frames)
-    parser.add_argument("--num_layers", type=int, default=CPU_SIZES.layers)
-    parser.add_argument("--width", type=int, default=CPU_SIZES.input_size)
-    parser.add_argument("--hidden_size", type=int, default=CPU_SIZES.hidden_size)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--json", type=Path, help="gets the figures")
-    return parser
-
-
-def sizes_of(args: argparse.Namespace) -> Sizes:
-    """The sizes that the options ask for.
-
-    Raises:
-        UserError: one is not above 0.
-    """
-    usual = sizes_for(args.device)
-    if args.matrix_size is None:
-        args.matrix_size = usual.matrix
-    if args.copy_megabytes is None:
-        args.copy_megabytes = usual.copy_bytes // MIB
-    check_positive(args, "matrix_size", "copy_megabytes", "frames", "num_layers")
-    check_positive(args, "width", "hidden_size", "rounds")
-    return Sizes(
-        matrix=args.matrix_size,
-        copy_bytes=args.copy_megabytes * MIB,
-        frames=args.frames,
-        layers=args.num_layers,
-        input_size=args.width,
-        hidden_size=args.hidden_size,
-    )
-
-
-def main(cmd=None) -> None:
-    """Measure and print."""
-    args = get_parser().parse_args(cmd)
-    sizes = sizes_of(args)
-    check_device(args.device)
-    seconds: Seconds = {}
-    figures: Dict[str, Any] = {}
-    print(describe(args.device))
+@OPTIONS.benchmark
+def main(args: argparse.Namespace, results: bench.Results) -> None:
+    """Measure limits of each type."""
+    print(bench.describe(args.device))
     for dtype in args.dtypes:
-        limits, measured = measure_limits(args.device, dtype, sizes, args.rounds)
+        limits, seconds = measure_limits(
+            args.device,
+            dtype,
+            args.matrix_size,
+            args.copy_megabytes,
+            rounds=args.rounds,
+        )
         print(f"{dtype}: {limits}")
-        seconds.update({f"{dtype}, {name}": t for name, t in measured.items()})
-        figures[dtype] = asdict(limits)
-    if args.json is not None:
-        write_figures(args.json, vars(args), seconds, figures)
+        results.seconds.update({f"{dtype}, {k}": v for k, v in seconds.items()})
+        results.figures[dtype] = limits._asdict()
 
 
 if __name__ == "__main__":

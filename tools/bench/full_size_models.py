@@ -3,7 +3,7 @@
 The model of a training configuration is built with the published shapes
 (tools/published_models.py), so that nothing is downloaded, and put into the classes
 that decode trained models. What it writes means nothing; how long that takes doesn't
-depend on the weights' values.
+depend on the weights' values. `FullSizeDecoding` takes it apart for decoding.py.
 """
 
 import argparse
@@ -11,14 +11,13 @@ import contextlib
 import io
 import logging
 import warnings
-from pathlib import Path
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 from unittest import mock
 
 from espnet_mtasr.errors import UserError
-from tools.bench.training import FULL_SIZE_CONF, SAMPLING_RATE
-
-CONFIG = FULL_SIZE_CONF / "train_phase2.yaml"
+from tools.bench import side_by_side as bench
+from tools.bench.floors import Work, count_work, weight_bytes
+from tools.bench.training import build
 
 
 @contextlib.contextmanager
@@ -34,49 +33,39 @@ def quietly() -> Iterator[None]:
         logging.disable(before)
 
 
-def build_model(
-    config: Path, device: str, dtype: str, with_llm: bool, seed: int = 0
-) -> Tuple[Any, argparse.Namespace]:
-    """Build a configuration's `MTASRModel`, with or without its language model.
+def build_model(args: argparse.Namespace, with_llm: bool) -> Tuple[Any, Any]:
+    """Build the `MTASRModel` of `--config`, with or without its language model.
 
     Returns:
-        Model in float32 (the language model in `dtype`) and options of the training.
+        Model in float32 (the language model in `--dtype`) and options of the training.
 
     Raises:
-        UserError: the configuration is wrong, trains no CTC, or has no language model
+        UserError: the configuration is wrong, not of phase 2, or has no language model
             though one is asked for.
     """
-    import torch
-
     from espnet_mtasr.tasks.mtasr import MTASRTask
-    from tools.published_models import build_from_config
 
-    options = ["--model_conf", "ctc_weight=1.0"]
-    if with_llm:
-        if not MTASRTask.has_teacher(MTASRTask.parse_config(config)):
-            raise UserError(
-                f"--config {config}: has no teacher; name one that has, or leave the "
-                f"language model out (--llm_tokens without numbers)"
-            )
-        options = ["--teacher_conf", f"llm_dtype={dtype}"]
-    torch.manual_seed(seed)
-    with torch.device(device):
-        model, args = build_from_config(str(config), *options)
-    if model.ctc is None:
-        raise UserError(f"--config {config}: trains no CTC heads; name one of phase 2")
+    if with_llm and not MTASRTask.has_teacher(MTASRTask.parse_config(args.config)):
+        raise UserError(
+            f"--config {args.config}: has no teacher; name one that has, or leave the "
+            f"language model out (--llm_tokens without numbers)"
+        )
+    options = [] if with_llm else ["--model_conf", "ctc_weight=1.0"]
+    model, train_args = build(args.config, options, args.device, args.dtype)
+    if model.ctc is None or model.count_head is None:
+        raise UserError(
+            f"--config {args.config}: trains no CTC heads or no talker-count head; "
+            f"name one of phase 2"
+        )
     # ESPnet's converter wants to know which token stands for unknown ones.
     model.token_list[1] = "<unk>"
-    return model, args
+    return model, train_args
 
 
 def make_decoder(decoder: Any, model: Any, args: argparse.Namespace, **options: Any):
-    """Put a model in memory into a class that loads one from files.
+    """Put what `build_model` returns into a class that loads a model from files.
 
-    Args:
-        decoder: `Speech2Text` or `Speech2TextLLM`.
-        model: See `build_model`.
-        args: Likewise.
-        options: Of the class: `device`, `dtype`, ...
+    The class is `Speech2Text` or `Speech2TextLLM`, and the options are its own.
     """
     from espnet_mtasr.tasks.building import ModelBuilder
 
@@ -111,10 +100,169 @@ def never_end(model: Any) -> None:
         output.weight[teacher.tokenizer.eos_id] = 0.0
 
 
-def noise(rows: int, seconds: float, seed: int = 0) -> List[Any]:
+def noise(rows: int, seconds: float) -> List[Any]:
     """`rows` waveforms `(N,)` of noise, float32, at 16 kHz."""
     import numpy as np
 
-    size = (rows, round(seconds * SAMPLING_RATE))
-    rng = np.random.default_rng(seed)
+    size = (rows, round(seconds * bench.SAMPLING_RATE))
+    rng = np.random.default_rng(0)
     return list(np.float32(0.1) * rng.standard_normal(size, dtype=np.float32))
+
+
+class Piece(NamedTuple):
+    """Something to be timed, and how much work it is."""
+
+    run: Callable[[], Any]
+    work: Work
+
+
+# By name, what runs it and whose weights it reads.
+Parts = Dict[str, Tuple[Callable[[], Any], Any]]
+
+
+def whole(count: int) -> str:
+    """Name of encoder-only decoding of mixtures of so many talkers."""
+    return f"{count} talkers, encoder-only"
+
+
+def by_llm(count: int) -> str:
+    """Name of decoding by the language model."""
+    return f"{count} talkers, language model"
+
+
+def parts_of(count: int) -> Dict[str, str]:
+    """Name of each part that decodes `count` talkers, to what it is."""
+    names = {"trunk": "trunk", "talker-count head": "talker-count head"}
+    for part in ("branch", "separator", "CTC heads"):
+        names[f"{part}, {count} talkers"] = part
+    return names
+
+
+class FullSizeDecoding:
+    """The model that the options name, and what decodes with it.
+
+    Raises:
+        UserError: the configuration is wrong, lacks a part, or doesn't know one of
+            `--talker_counts`.
+    """
+
+    @quietly()
+    def __init__(self, args: argparse.Namespace):
+        from espnet_mtasr.inference import Speech2Text
+        from espnet_mtasr.inference_llm import Speech2TextLLM
+
+        self.args = args
+        self.tokens = dict(zip(args.talker_counts, args.llm_tokens))
+        self.model, train_args = build_model(args, with_llm=bool(self.tokens))
+        for count in args.talker_counts:
+            if count not in self.model.talker_counts:
+                raise UserError(
+                    f"--talker_counts {count}: {args.config} has "
+                    f"{list(self.model.talker_counts)}; choose from these"
+                )
+        options = dict(device=args.device, dtype=args.dtype)
+        self.ours = make_decoder(Speech2Text, self.model, train_args, **options)
+        self.llms = {}
+        if self.tokens:
+            merge_adapters(self.model)
+            never_end(self.model)
+        for count, tokens in self.tokens.items():
+            self.llms[count] = make_decoder(
+                Speech2TextLLM,
+                self.model,
+                train_args,
+                # The end of sentence comes when the limit is reached, and is the last.
+                maxlen_ratio=(tokens - 0.5) / args.seconds,
+                **options,
+            )
+
+    @quietly()
+    def pieces(self, rows: int) -> Dict[str, Piece]:
+        """All that is timed for batches of `rows` mixtures, by name."""
+        waves = noise(rows, self.args.seconds)
+        pieces: Dict[str, Piece] = {}
+        for count in self.args.talker_counts:
+            parts, total = self._parts(waves, count), Work()
+            self._check_same(parts, waves, count)
+            for name, (run, module) in self._parts(waves[:1], count).items():
+                work = count_work(run, module).of_batch(rows)
+                pieces[name] = Piece(parts[name][0], work)
+                total = total.plus(work)
+            pieces[whole(count)] = Piece(self._decode(self.ours, waves, count), total)
+            if count in self.llms and rows == self.args.batch_sizes[0]:
+                self._check_tokens(waves, count)
+                pieces[by_llm(count)] = Piece(
+                    self._decode(self.llms[count], waves, count),
+                    self._llm_work(waves, count),
+                )
+        return pieces
+
+    def _decode(self, decoder: Any, waves: Sequence[Any], count: int):
+        return lambda: decoder(waves, [count] * len(waves))
+
+    def _parts(self, waves: Sequence[Any], count: int) -> Parts:
+        """Each part of decoding, given what those before it give, and its module."""
+        import torch
+
+        args, model, encoder = self.args, self.model, self.model.encoder
+        speech = torch.stack([torch.as_tensor(wave) for wave in waves])
+        speech = speech.to(args.device, getattr(torch, args.dtype))
+        lengths = torch.full((len(waves),), speech.size(1), device=args.device)
+        rows = torch.arange(len(waves), device=args.device)
+        ctc, separator = model.ctc[str(count)], model.separator[str(count)]
+        with torch.no_grad():
+            trunk = model.encode_trunk(speech, lengths)
+            hidden, frames = encoder.encode_branch(trunk, count, rows)
+            streams = separator(hidden, frames)
+        parts = (
+            (lambda: model.encode_trunk(speech, lengths), encoder.trunk),
+            (lambda: model.count_talkers(trunk).argmax(-1).tolist(), model.count_head),
+            (
+                lambda: encoder.encode_branch(trunk, count, rows),
+                encoder.branches[str(count)],
+            ),
+            (lambda: separator(hidden, frames), separator),
+            (lambda: ctc.greedy_search(streams, frames), ctc),
+        )
+        return dict(zip(parts_of(count), parts))
+
+    def _check_same(self, parts: Parts, waves: Sequence[Any], count: int) -> None:
+        """Raise `RuntimeError` if the parts don't give what decoding gives."""
+        import torch
+
+        with torch.no_grad():
+            *_, from_parts = (run() for run, _ in parts.values())
+        decoded = [
+            [talker.token_ids for talker in mixture.talkers]
+            for mixture in self._decode(self.ours, waves, count)()
+        ]
+        if from_parts != decoded:
+            raise RuntimeError(f"{count} talkers: the parts give other tokens")
+
+    def _check_tokens(self, waves: Sequence[Any], count: int) -> None:
+        """Raise `RuntimeError` if a transcript hasn't as many tokens as it should."""
+        for mixture in self._decode(self.llms[count], waves, count)():
+            # What comes after each talker, `<sc>` or the end of sentence, is none of
+            # its tokens.
+            written = sum(len(talker.token_ids) + 1 for talker in mixture.talkers)
+            if written != self.tokens[count]:
+                raise RuntimeError(
+                    f"{count} talkers: the language model wrote {written} tokens, not "
+                    f"{self.tokens[count]}"
+                )
+
+    def _llm_work(self, waves: Sequence[Any], count: int) -> Work:
+        """Trunk, count head, branch, adaptor, projection and language model."""
+        model, teacher = self.model, self.model.teacher
+        work = count_work(
+            self._decode(self.llms[count], waves[:1], count),
+            model.encoder.trunk,
+            model.count_head,
+            model.encoder.branches[str(count)],
+            teacher.adaptor,
+            teacher.projection,
+        )
+        # Each token reads them anew.
+        output = teacher.llm.get_output_embeddings()
+        read = self.tokens[count] * weight_bytes(teacher.llm.model.layers, output)
+        return work.of_batch(len(waves)).plus(Work(bytes=read))

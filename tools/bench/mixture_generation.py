@@ -16,30 +16,21 @@ import multiprocessing
 import statistics
 import tempfile
 from pathlib import Path
-from typing import Callable, Dict, Optional, Sequence
+from typing import Callable, Dict
 
 from espnet_mtasr.errors import run_command_line
-from tools.bench.side_by_side import (
-    check_positive,
-    format_ratio,
-    measure,
-    ratios,
-    write_figures,
+from tools.bench import side_by_side as bench
+
+RATE = bench.SAMPLING_RATE
+OPTIONS = bench.Options(
+    __doc__,
+    mixtures=(200, "in a round"),
+    talkers=(2, "in a mixture"),
+    seconds=(10.0, "of an utterance"),
+    nj=(2, "jobs of the parallel run"),
+    rounds=5,
+    folder=bench.SCRATCH,
 )
-
-RATE = 16000
-
-
-def get_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Throughput of the mixture generator.")
-    parser.add_argument("--mixtures", type=int, default=200, help="in a round")
-    parser.add_argument("--talkers", type=int, default=2, help="in a mixture")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of an utterance")
-    parser.add_argument("--nj", type=int, default=2, help="jobs of the parallel run")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="for scratch files (default: /tmp)")
-    parser.add_argument("--json", type=Path, help="gets the figures")
-    return parser
 
 
 def make_corpus(root: Path, n_mixtures: int, n_talkers: int, seconds: float) -> Path:
@@ -71,20 +62,13 @@ def make_corpus(root: Path, n_mixtures: int, n_talkers: int, seconds: float) -> 
         (chapter / f"{talker}-0.trans.txt").write_text("".join(lines))
     for k in range(-(-n_mixtures // 10)):
         write(root / "wham_noise" / "tt" / f"{k}.wav", 2 * seconds)
-    rows = [
-        MixtureRow(
-            f"m{m}",
-            tuple(
-                f"test-clean/{t}/0/{t}-0-{(m + 3 * t) % 10:04d}.flac"
-                for t in range(n_talkers)
-            ),
-            (0.5,) * n_talkers,
-            tuple(1.5 * t for t in range(n_talkers)),
-            f"tt/{m // 10}.wav",
-            0.2,
-        )
-        for m in range(n_mixtures)
-    ]
+    talkers, rows = range(n_talkers), []
+    for m in range(n_mixtures):
+        names = (f"{t}/0/{t}-0-{(m + 3 * t) % 10:04d}.flac" for t in talkers)
+        sources = tuple(f"test-clean/{name}" for name in names)
+        onsets, gains = tuple(1.5 * t for t in talkers), (0.5,) * n_talkers
+        noise = f"tt/{m // 10}.wav"
+        rows.append(MixtureRow(f"m{m}", sources, gains, onsets, noise, 0.2))
     write_metadata(root / "mixtures.csv", rows)
     return root / "mixtures.csv"
 
@@ -115,22 +99,13 @@ def plain_loop(root: Path, csv: Path, out: Path, share: slice = slice(None)) -> 
 
 def plain_loops(root: Path, csv: Path, out: Path, nj: int) -> None:
     """Make the mixtures by plain loops in processes of their own."""
-    loops = [
-        multiprocessing.Process(
-            target=plain_loop, args=(root, csv, out, slice(k, None, nj))
-        )
-        for k in range(nj)
-    ]
-    for loop in loops:
-        loop.start()
-    for loop in loops:
-        loop.join()
-    if any(loop.exitcode for loop in loops):
-        raise RuntimeError("a plain loop failed")
+    shares = [(root, csv, out, slice(k, None, nj)) for k in range(nj)]
+    with multiprocessing.Pool(nj) as pool:
+        pool.starmap(plain_loop, shares, chunksize=1)
 
 
-def generator(root: Path, csv: Path, out: Path, nj: int) -> None:
-    """Make the mixtures as bin/simulate.py does."""
+def generator(root: Path, csv: Path, out: Path, nj: int = 1) -> Path:
+    """Make the mixtures as bin/simulate.py does; return the data directory."""
     from espnet_mtasr.mixture.describe import Corpus
     from espnet_mtasr.mixture.generate import generate_sets
 
@@ -139,9 +114,10 @@ def generator(root: Path, csv: Path, out: Path, nj: int) -> None:
     sets = [("train_bench", str(csv), "noisy")]
     with contextlib.redirect_stdout(io.StringIO()):
         generate_sets(sets, {}, corpus, out / "audio", out / "data", nj)
+    return out / "data" / "train_bench_noisy"
 
 
-def in_new_folder(scratch: Path, run: Callable[[Path], None]) -> Callable[[], None]:
+def in_new_folder(scratch: Path, run: Callable[[Path], object]) -> Callable[[], None]:
     """Return `run` with a folder that isn't there yet, removed after it."""
 
     def call() -> None:
@@ -151,13 +127,13 @@ def in_new_folder(scratch: Path, run: Callable[[Path], None]) -> Callable[[], No
     return call
 
 
-def main(cmd: Optional[Sequence[str]] = None) -> None:
-    args = get_parser().parse_args(cmd)
-    check_positive(args, "mixtures", "talkers", "nj", "rounds", "seconds")
+@OPTIONS.benchmark
+def main(args: argparse.Namespace, results: bench.Results) -> None:
+    """Compare times."""
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         root = Path(folder)
         csv = make_corpus(root, args.mixtures, args.talkers, args.seconds)
-        runs: Dict[str, Callable[[Path], None]] = {
+        runs: Dict[str, Callable[[Path], object]] = {
             "plain loop": lambda out: plain_loop(root, csv, out)
         }
         for nj in sorted({1, args.nj}):
@@ -166,29 +142,21 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         if args.nj > 1:
             name = f"{args.nj} plain loops"
             runs[name] = lambda out: plain_loops(root, csv, out, args.nj)
-        times = measure(
-            {name: in_new_folder(root, run) for name, run in runs.items()}, args.rounds
+        times = results.measure(
+            {name: in_new_folder(root, run) for name, run in runs.items()}
         )
-    baseline = times["plain loop"]
-    figures = {
-        name: {
-            "mixtures_per_second": args.mixtures / statistics.median(seconds),
-            "times_as_fast_as_plain_loop": ratios(baseline, seconds),
-        }
-        for name, seconds in times.items()
-    }
     print(
         f"{args.mixtures} mixtures of {args.talkers} talkers, utterances of about "
         f"{args.seconds:g} s, {args.rounds} rounds"
     )
-    for name, figure in figures.items():
-        ratio = figure["times_as_fast_as_plain_loop"]
-        print(
-            f"{name:20} {figure['mixtures_per_second']:8.1f} mixtures/s   "
-            f"{format_ratio(ratio)} as fast as the plain loop"
-        )
-    if args.json is not None:
-        write_figures(args.json, vars(args), times, figures)
+    for name, seconds in times.items():
+        speed = args.mixtures / statistics.median(seconds)
+        ratio = bench.Ratio(times["plain loop"], seconds)
+        results.figures[name] = {
+            "mixtures_per_second": speed,
+            "times_as_fast_as_plain_loop": ratio,
+        }
+        print(f"{name:20} {speed:8.1f} mixtures/s   {ratio} as fast as the plain loop")
 
 
 if __name__ == "__main__":

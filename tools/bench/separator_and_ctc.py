@@ -1,47 +1,42 @@
-"""Separator and CTC heads of a branch beside the same with a Python-loop LSTM.
+"""The separator's LSTMs beside a Python loop and beside torch's packed sequences.
 
-Sizes of egs2/librimix's phase 2, random weights, inference up to each frame's most
-probable unit. The loops have the weights of our LSTM: one calls torch's LSTMCell for
-each frame, one writes its gates out. A second figure: the heads alone, over 1,000 units
-and over a language model's 128,256. After `. ./path.sh` of a recipe:
+Separator and CTC heads of a branch, by default of egs2/librimix's phase 2 with random
+weights, up to each frame's most probable unit; the loop has the weights of our LSTM and
+calls torch's LSTMCell for each frame. Then the heads alone, over 1,000 units and over a
+language model's 128,256. Last the bidirectional LSTM, by default of the mini recipe's
+size, beside torch's over packed sequences, in training and in inference; its sizes are
+the options that begin with `packed`. After `. ./path.sh` of a recipe:
 
     python -m tools.bench.separator_and_ctc --json out.json
     python -m tools.bench.separator_and_ctc --device cuda --json out.json
 """
 
 import argparse
-from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 from espnet_mtasr.errors import UserError, run_command_line
-from tools.bench.devices import DEVICES, check_device
-from tools.bench.side_by_side import (
-    check_positive,
-    format_ratio,
-    measure,
-    ratios,
-    write_figures,
+from tools.bench import side_by_side as bench
+
+OURS, LOOP = "ours", "loop of cells"
+# A GPU's LSTMs may use TF32.
+TOLERANCE = {"cpu": 1e-4, "cuda": 1e-2}
+OPTIONS = bench.Options(
+    __doc__,
+    talker_counts=[2, 3],
+    rows=1,
+    frames=(500, "10 s of WavLM's"),
+    width=(1024, "of a branch's output"),
+    hidden_size=896,
+    num_layers=2,
+    units=1000,
+    large_units=128256,
+    packed_rows=12,
+    packed_frames=(80, "of the longest row"),
+    packed_width=128,
+    packed_hidden_size=96,
+    device=bench.DEVICE,
+    rounds=15,
 )
-
-OURS = "ours"
-TOLERANCE = 1e-4
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of this command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--talker_counts", type=int, nargs="+", default=[2, 3])
-    parser.add_argument("--rows", type=int, default=1)
-    parser.add_argument("--frames", type=int, default=500, help="10 s of WavLM's")
-    parser.add_argument("--width", type=int, default=1024, help="of a branch's output")
-    parser.add_argument("--hidden_size", type=int, default=896)
-    parser.add_argument("--num_layers", type=int, default=2)
-    parser.add_argument("--units", type=int, default=1000)
-    parser.add_argument("--large_units", type=int, default=128256)
-    parser.add_argument("--device", default="cpu", choices=DEVICES)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="gets the figures")
-    return parser
 
 
 def loop_of_cells(lstm: Any) -> Callable[[Any], Any]:
@@ -68,36 +63,9 @@ def loop_of_cells(lstm: Any) -> Callable[[Any], Any]:
     return run
 
 
-def loop_of_gates(lstm: Any) -> Callable[[Any], Any]:
-    """The same, with the equations of torch.nn.LSTM written out."""
-    import torch
-    from torch.nn.functional import linear
-
-    def run(xs: torch.Tensor) -> torch.Tensor:
-        for k in range(lstm.num_layers):
-            w_ih, w_hh, b_ih, b_hh = (
-                getattr(lstm, f"{name}_l{k}")
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            )
-            h = c = xs.new_zeros(len(xs), lstm.hidden_size)
-            outputs = []
-            for x in xs.unbind(1):
-                gates = linear(x, w_ih, b_ih) + linear(h, w_hh, b_hh)
-                i, f, g, o = gates.chunk(4, dim=-1)
-                c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-                h = o.sigmoid() * c.tanh()
-                outputs.append(h)
-            xs = torch.stack(outputs, 1)
-        return xs
-
-    return run
-
-
-LOOPS = {"loop of cells": loop_of_cells, "loop of gates": loop_of_gates}
-
-
-def with_loop(separator: Any, loop: Callable[[Any], Any]) -> Callable[..., List[Any]]:
-    """A function like an `LSTMSeparator` whose LSTM is `loop`."""
+def with_loop(separator: Any) -> Callable[..., List[Any]]:
+    """A function like an `LSTMSeparator` whose LSTM is a loop."""
+    loop = loop_of_cells(separator.lstm)
 
     def run(hidden: Any, lengths: Any) -> List[Any]:
         output = separator.layer_norm(loop(hidden))
@@ -106,17 +74,17 @@ def with_loop(separator: Any, loop: Callable[[Any], Any]) -> Callable[..., List[
     return run
 
 
-def check_same(name: str, ours: List[Any], theirs: List[Any]) -> None:
-    """Raise `UserError` unless the log probabilities of all streams agree."""
+def check_same(name: str, ours: List[Any], theirs: List[Any], device: str) -> None:
+    """Raise `UserError` unless two lists of tensors agree."""
     gap = max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
-    if not gap <= TOLERANCE:
+    if not gap <= TOLERANCE[device]:
         raise UserError(
-            f"{name}: log probabilities differ from ours by up to {gap:.1e}; only "
-            f"LSTMs with one output can be compared"
+            f"{name}: outputs differ from ours by up to {gap:.1e}; only LSTMs with one "
+            f"output can be compared"
         )
 
 
-def runs_of(count: int, args: argparse.Namespace) -> Dict[str, Callable[[], Any]]:
+def runs_of(count: int, args: argparse.Namespace) -> bench.Runs:
     """What is timed for a talker count: separators with heads, and heads alone."""
     import torch
 
@@ -134,59 +102,102 @@ def runs_of(count: int, args: argparse.Namespace) -> Dict[str, Callable[[], Any]
         )
         hidden = torch.randn(args.rows, args.frames, args.width)
         lengths = torch.full((args.rows,), args.frames)
-    separators: Dict[str, Callable[..., List[Any]]] = {OURS: separator}
-    for name, make in LOOPS.items():
-        separators[name] = with_loop(separator, make(separator.lstm))
-    with torch.inference_mode():
-        wanted = heads.log_probs(separator(hidden, lengths))
-        for name, run in separators.items():
-            check_same(name, wanted, heads.log_probs(run(hidden, lengths)))
-        streams = separator(hidden, lengths)
+    separators: bench.Runs = {OURS: separator, LOOP: with_loop(separator)}
+    with torch.no_grad():
+        streams, looped = (run(hidden, lengths) for run in separators.values())
+        check_same(LOOP, heads.log_probs(streams), heads.log_probs(looped), args.device)
 
-    @torch.inference_mode()
     def search(heads: SerializedCTC, streams: List[Any]) -> None:
         for head, stream in zip(heads.heads, streams):
             head.argmax(stream)
-        if args.device == "cuda":
-            torch.cuda.synchronize()
 
-    def decode(run: Callable[..., List[Any]]) -> None:
-        with torch.inference_mode():
-            separated = run(hidden, lengths)
-        search(heads, separated)
-
-    return {
-        **{name: lambda run=run: decode(run) for name, run in separators.items()},
-        f"heads, {args.units} units": lambda: search(heads, streams),
-        f"heads, {args.large_units} units": lambda: search(large, streams),
+    runs = {
+        name: lambda run=run: search(heads, run(hidden, lengths))
+        for name, run in separators.items()
     }
+    runs[f"heads, {args.units} units"] = lambda: search(heads, streams)
+    runs[f"heads, {args.large_units} units"] = lambda: search(large, streams)
+    return {name: bench.inference(run, args.device) for name, run in runs.items()}
 
 
-def main(cmd=None) -> None:
-    """Time and print."""
-    args = get_parser().parse_args(cmd)
-    check_positive(args, "rows", "frames", "width", "hidden_size", "num_layers")
-    check_positive(args, "units", "large_units", "rounds")
-    for count in args.talker_counts:
-        if count < 1:
-            raise UserError(f"--talker_counts {count}: give counts from 1")
+def packed_and_padded(args: argparse.Namespace) -> bench.Runs:
+    """Bidirectional LSTMs with the same weights: `packed`, torch's, and `padded`."""
+    import torch
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+    from espnet_mtasr.asr.separator.padded_blstm import PaddedBLSTM
+
+    torch.manual_seed(0)
+    size = (args.packed_width, args.packed_hidden_size, args.num_layers)
+    padded = PaddedBLSTM(*size).to(args.device)
+    packed = torch.nn.LSTM(*size, batch_first=True, bidirectional=True).to(args.device)
+    packed.load_state_dict(packed_weights(padded))
+    rows, frames = args.packed_rows, args.packed_frames
+    xs = torch.randn(rows, frames, args.packed_width, device=args.device)
+    lengths = torch.randint(max(1, frames // 2), frames + 1, (rows,))
+    lengths[0] = frames
+    on_device = lengths.to(args.device)
+
+    def run_packed() -> torch.Tensor:
+        sequence = pack_padded_sequence(
+            xs, lengths, batch_first=True, enforce_sorted=False
+        )
+        output, _ = pad_packed_sequence(packed(sequence)[0], batch_first=True)
+        return output
+
+    def run_padded() -> torch.Tensor:
+        return padded(xs, on_device)
+
+    # Frames beyond a row's length mean nothing.
+    there = (torch.arange(frames) < lengths[:, None])[..., None].to(args.device)
+    with torch.no_grad():
+        outputs = ([run() * there] for run in (run_padded, run_packed))
+        check_same("packed", *outputs, args.device)
+    return {"packed": run_packed, "padded": run_padded}
+
+
+def packed_weights(padded: Any) -> Dict[str, Any]:
+    """Weights of a `PaddedBLSTM` as a bidirectional `torch.nn.LSTM` names them."""
+    weights = {}
+    for suffix, layers in (("", padded.from_start), ("_reverse", padded.from_end)):
+        for k, layer in enumerate(layers):
+            for name, value in layer.state_dict().items():
+                weights[name.replace("_l0", f"_l{k}") + suffix] = value
+    return weights
+
+
+def training(run: Callable[[], Any], device: str) -> Callable[[], None]:
+    """`run` and its backward pass."""
+
+    def call() -> None:
+        run().sum().backward()
+        bench.wait_for(device)
+
+    return call
+
+
+@OPTIONS.benchmark
+def main(args: argparse.Namespace, results: bench.Results) -> None:
+    """Compare outputs and times."""
     if args.large_units <= args.units:
         raise UserError(
             f"--large_units {args.large_units}: give more than --units {args.units}"
         )
-    check_device(args.device)
-    seconds, figures = {}, {}
     for count in args.talker_counts:
         runs = runs_of(count, args)
-        times = measure(runs, args.rounds)
+        times = results.measure(runs, f"{count} talkers, ")
         *_, small, large = runs
-        for name, other in [(loop, OURS) for loop in LOOPS] + [(large, small)]:
+        for name, other in ((LOOP, OURS), (large, small)):
             figure = f"{count} talkers, {name} / {other}"
-            figures[figure] = ratios(times[name], times[other])
-            print(f"{figure}: {format_ratio(figures[figure])} as long")
-        seconds.update({f"{count} talkers, {name}": t for name, t in times.items()})
-    if args.json is not None:
-        write_figures(args.json, vars(args), seconds, figures)
+            results.figures[figure] = bench.Ratio(times[name], times[other])
+            print(f"{figure}: {results.figures[figure]} as long")
+    runs = packed_and_padded(args)
+    for what, timed in (("training", training), ("inference", bench.inference)):
+        times = results.measure(
+            {name: timed(run, args.device) for name, run in runs.items()}, f"{what}, "
+        )
+        results.figures[what] = bench.Ratio(times["packed"], times["padded"])
+        print(f"{what}: padded is {results.figures[what]} as fast as packed")
 
 
 if __name__ == "__main__":

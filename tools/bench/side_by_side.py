@@ -1,97 +1,272 @@
-"""Time things side by side in one run, compare them, keep the figures.
+"""What all benchmarks share: options, rounds side by side, peak memory, JSON.
 
-A round runs all of them, in an order that rotates; a ratio compares the times of one
-round. What else the machine does for a while then slows all of them alike, so that
-ratios can be trusted where times can't.
+A round runs all that is compared, in an order that rotates; a ratio compares the times
+of one round. What else the machine does for a while then slows all of them alike, so
+that ratios can be trusted where times can't.
 """
 
 import argparse
+import ctypes
+import functools
 import json
+import multiprocessing
 import platform
+import resource
 import statistics
+import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from espnet_mtasr.errors import UserError
-from tools.bench.devices import describe
 
-Seconds = Dict[str, List[float]]
 ROOT = Path(__file__).resolve().parents[2]
+SAMPLING_RATE = 16000
+DEVICES = ("cpu", "cuda")
+DTYPES = ("float32", "bfloat16")
+STATUS = Path("/proc/self/status")
+CLEAR_REFS = Path("/proc/self/clear_refs")
+# Linux: the peak begins anew at what is taken now.
+RESET_PEAK = "5"
+GIB = 2.0**30
+Seconds = Dict[str, List[float]]
+Runs = Dict[str, Callable[..., Any]]
 
 
-def check_positive(args: argparse.Namespace, *options: str) -> None:
-    """Raise `UserError` for an option that is not above 0."""
-    for option in options:
-        if getattr(args, option) <= 0:
-            raise UserError(f"--{option} {getattr(args, option)}: give more than 0")
+class Option(NamedTuple):
+    """An option of a benchmark.
+
+    Attributes:
+        default: A list takes several values.
+        help: What it is.
+        choices: All values, if they are few.
+        on_gpu: Default with `--device cuda`, if it is another.
+    """
+
+    default: Any
+    help: str = ""
+    choices: Any = None
+    on_gpu: Any = None
 
 
-def measure(runs: Mapping[str, Callable[[], Any]], rounds: int) -> Seconds:
+DEVICE = Option("cpu", choices=DEVICES)
+DTYPE = Option("float32", choices=DTYPES)
+SCRATCH = Option(Path(tempfile.gettempdir()), "for scratch files")
+
+
+class Options(argparse.ArgumentParser):
+    """Options of a benchmark, with `--json`; wrong ones are a `UserError`.
+
+    Numbers must be above 0, or 0 where that is the default. Files must exist, and so
+    must the GPU.
+
+    Args:
+        doc: Docstring of the benchmark. Its first line describes it.
+        options: By name, each as `Option`, as a tuple of its first attributes, or as
+            its default alone.
+    """
+
+    def __init__(self, doc: str, **options: Any):
+        super().__init__(description=doc.splitlines()[0])
+        self.defaults: Dict[str, Option] = {}
+        self.add_argument("--json", type=Path, help="gets the figures")
+        for name, option in options.items():
+            if not isinstance(option, Option):
+                option = Option(*option if isinstance(option, tuple) else (option,))
+            self.defaults[name] = option
+            several = isinstance(option.default, list)
+            gpu = "" if option.on_gpu is None else f", on a GPU {option.on_gpu}"
+            self.add_argument(
+                f"--{name}",
+                type=type(option.default[0] if several else option.default),
+                nargs="+" if several else None,
+                choices=option.choices,
+                help=f"{option.help} [{option.default}{gpu}]".strip(),
+            )
+
+    def parse_args(self, args=None, namespace=None) -> argparse.Namespace:
+        """Read the command line, fill in the defaults, and check.
+
+        Raises:
+            UserError: a number, a file or the device can't be used.
+        """
+        found = super().parse_args(args, namespace)
+        on_gpu = getattr(found, "device", None) == "cuda"
+        for name, option in self.defaults.items():
+            if getattr(found, name) is None:
+                gpu = on_gpu and option.on_gpu is not None
+                setattr(found, name, option.on_gpu if gpu else option.default)
+        for action in self._actions:
+            value = getattr(found, action.dest, None)
+            zero = action.dest in self.defaults and not self.defaults[action.dest][0]
+            for each in value if isinstance(value, list) else [value]:
+                _check(action, each, zero)
+        if on_gpu:
+            check_gpu()
+        return found
+
+    def benchmark(self, compare: Callable) -> Callable:
+        """Make `main(cmd)` of `compare(args, results)`: options first, JSON last."""
+
+        @functools.wraps(compare)
+        def main(cmd=None) -> None:
+            args = self.parse_args(cmd)
+            results = Results(args)
+            compare(args, results)
+            results.write()
+
+        return main
+
+
+def _check(action: argparse.Action, value: Any, zero: bool) -> None:
+    given = f"{action.option_strings[0]} {value}"
+    if isinstance(value, Path) and action.dest != "json" and not value.exists():
+        raise UserError(f"{given}: no such file; name another")
+    if isinstance(value, (int, float)) and not (value > 0 or zero and value == 0):
+        least = "0 or more" if zero else "more than 0"
+        raise UserError(f"{given}: give {least}")
+
+
+def check_same_texts(name: str, found: Sequence, other: str, wanted: Sequence) -> None:
+    """Raise `UserError` unless the texts found are those wanted, which `other` has."""
+    different = sum(a != b for a, b in zip(found, wanted, strict=True))
+    if different:
+        raise UserError(
+            f"{name}: {different} of {len(wanted)} mixtures have other texts than "
+            f"{other}; the times of different results aren't compared"
+        )
+
+
+def check_gpu() -> None:
+    """Raise `UserError` where torch can't use a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(
+            "--device cuda: torch finds no GPU; needed are an NVIDIA GPU, its driver "
+            "and a build of torch with CUDA; use --device cpu without"
+        )
+
+
+def wait_for(device: str) -> None:
+    """Wait until all that was given to the device is done."""
+    import torch
+
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+
+
+def inference(run: Callable[[], Any], device: str) -> Callable[[], Any]:
+    """`run` without gradients; it ends when the device is done."""
+    import torch
+
+    def call() -> Any:
+        with torch.no_grad():
+            result = run()
+        wait_for(device)
+        return result
+
+    return call
+
+
+def rotate(names: Sequence[str], rounds: int) -> Iterator[tuple]:
+    """Number of a round, and what runs in it, in an order that rotates.
+
+    >>> list(rotate("ab", 2))
+    [(0, 'a'), (0, 'b'), (1, 'b'), (1, 'a')]
+    """
+    for number in range(rounds):
+        for place in range(len(names)):
+            yield number, names[(number + place) % len(names)]
+
+
+def measure(runs: Runs, rounds: int) -> Seconds:
     """Return the seconds of each run in each round.
 
     One more round comes first, to warm up, and is left out.
     """
-    names = list(runs)
-    seconds: Seconds = {name: [] for name in names}
-    for number in range(rounds + 1):
-        for place in range(len(names)):
-            name = names[(number + place) % len(names)]
-            start = time.perf_counter()
-            runs[name]()
-            if number > 0:
-                seconds[name].append(time.perf_counter() - start)
+    seconds: Seconds = {name: [] for name in runs}
+    for number, name in rotate(list(runs), rounds + 1):
+        start = time.perf_counter()
+        runs[name]()
+        if number > 0:
+            seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
-def ratios(dividends: Sequence[float], divisors: Sequence[float]) -> Dict[str, float]:
-    """Return median, lowest and highest of the rounds' ratios.
+def in_own_process(run: Callable, *args: Any) -> Any:
+    """Return what `run(*args)` returns in a new process, or raise what it raises.
 
-    >>> ratios([4, 4, 6], [2, 4, 2])
+    Raises:
+        MemoryError: the process was killed.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(run, *args).result()
+        except BrokenProcessPool:
+            raise MemoryError("killed: too little memory?") from None
+
+
+class Ratio(Dict[str, float]):
+    """Median, lowest and highest of the rounds' ratios; prints as one reads them.
+
+    >>> Ratio([4, 4, 6], [2, 4, 2])
     {'median': 2.0, 'min': 1.0, 'max': 3.0}
+    >>> print(Ratio([4, 4, 6], [2, 4, 2]))
+    2.00 x (1.00 to 3.00)
     """
-    each = [a / b for a, b in zip(dividends, divisors)]
-    return {"median": statistics.median(each), "min": min(each), "max": max(each)}
+
+    def __init__(self, dividends: Sequence[float], divisors: Sequence[float]):
+        each = [a / b for a, b in zip(dividends, divisors)]
+        super().__init__(median=statistics.median(each), min=min(each), max=max(each))
+
+    def __str__(self) -> str:
+        return f"{self['median']:.2f} x ({self['min']:.2f} to {self['max']:.2f})"
 
 
-def format_ratio(ratio: Mapping[str, float]) -> str:
-    """Write what `ratios` returned.
+@dataclass
+class Results:
+    """Options of a run, seconds of all rounds by name, and what is told of them."""
 
-    >>> format_ratio({'median': 2.0, 'min': 1.0, 'max': 3.0})
-    '2.00 x (1.00 to 3.00)'
-    """
-    return f"{ratio['median']:.2f} x ({ratio['min']:.2f} to {ratio['max']:.2f})"
+    args: argparse.Namespace
+    seconds: Seconds = field(default_factory=dict)
+    figures: Dict[str, Any] = field(default_factory=dict)
 
+    def measure(self, runs: Runs, where: str = "") -> Seconds:
+        """`measure` with `--rounds`; the times are kept, their names after `where`."""
+        times = measure(runs, self.args.rounds)
+        self.seconds.update({where + name: each for name, each in times.items()})
+        return times
 
-def write_figures(
-    path: Path,
-    settings: Mapping[str, Any],
-    seconds: Seconds,
-    figures: Mapping[str, Any],
-) -> None:
-    """Write a run's figures as JSON, with date, machine and versions.
+    def write(self) -> None:
+        """Write JSON to `--json`, if given, with date, machine and versions.
 
-    The setting `device`, if there is one, says which machine: `cpu` or `cuda`. Of paths
-    is written what they are called in any clone: below the repository, or by name.
-    """
-    import torch
+        The settings are the options. Of paths is written what they are called in any
+        clone: below the repository, or by name.
+        """
+        if self.args.json is None:
+            return
+        import torch
 
-    from espnet_mtasr.files import write_whole
+        from espnet_mtasr.files import write_whole
 
-    results = {
-        "date": date.today().isoformat(),
-        "machine": describe(settings.get("device", "cpu")),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "settings": {
-            name: _portable(value)
-            for name, value in settings.items()
-            if name not in ("json", "folder", "plot")
-        },
-        "seconds": seconds,
-        "figures": figures,
-    }
-    write_whole(path, json.dumps(results, indent=2) + "\n")
+        settings = {**vars(self.args)}
+        del settings["json"]
+        settings.pop("folder", None)
+        results = {
+            "date": date.today().isoformat(),
+            "machine": describe(settings.get("device", "cpu")),
+            "versions": dict(python=platform.python_version(), torch=torch.__version__),
+            "settings": {name: _portable(value) for name, value in settings.items()},
+            "seconds": self.seconds,
+            "figures": self.figures,
+        }
+        write_whole(self.args.json, json.dumps(results, indent=2) + "\n")
 
 
 def _portable(value: Any) -> Any:
@@ -101,3 +276,75 @@ def _portable(value: Any) -> Any:
         return value
     path = value.resolve()
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+
+
+def describe(device: str) -> str:
+    """Name the processor or the GPU."""
+    import torch
+
+    if device != "cpu":
+        return torch.cuda.get_device_name(device)
+    cpuinfo, name = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []:
+        if line.startswith("model name"):
+            name = line.split(":", 1)[1].strip()
+    threads = torch.get_num_threads()
+    return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def reset_peak_memory(device: str) -> None:
+    """Let `peak_memory` count from now on; a process's own is that of all its life."""
+    import torch
+
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: str, reserved: bool = False) -> float:
+    """GiB: the most that tensors took on the GPU, or the process so far.
+
+    With `reserved`, of a GPU, what its allocator holds back counts too.
+    """
+    import torch
+
+    if device != "cpu":
+        cuda = torch.cuda
+        most = cuda.max_memory_reserved if reserved else cuda.max_memory_allocated
+        return most(device) / GIB
+    # Linux counts in KiB.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+
+
+def measure_peak(run: Callable[[], Any], device: str) -> Optional[int]:
+    """Run something; return its peak in bytes.
+
+    On the CPU that is the process's resident memory, which only Linux tells (elsewhere:
+    None). Measure one thing in a process of its own, for memory that it frees may stay
+    with the process. On a GPU it is what torch's allocator gave out.
+    """
+    import torch
+
+    if device != "cpu":
+        before = torch.cuda.memory_allocated(device)
+        reset_peak_memory(device)
+        run()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    # Or what `run` takes of freed memory would not count. Other C libraries can't.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    try:
+        CLEAR_REFS.write_text(RESET_PEAK)
+    except OSError:
+        run()
+        return None
+    before = _status("VmRSS")
+    run()
+    return max(0, _status("VmHWM") - before)
+
+
+def _status(name: str) -> int:
+    """An entry of /proc/self/status in bytes."""
+    entries = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return int(entries[name].split()[0]) * 1024

@@ -17,21 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from statistics import median
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
-from espnet_mtasr.errors import UserError, run_command_line
-from tools.bench.side_by_side import (
-    check_positive,
-    format_ratio,
-    measure,
-    ratios,
-    write_figures,
-)
+from espnet_mtasr.errors import run_command_line
+from tools.bench import side_by_side as bench
 
-ROOT = Path(__file__).resolve().parents[2]
-SAMPLE = ROOT / "egs2" / "mini_librimix" / "samples" / "two_talkers_1_clean.flac"
+SAMPLE = bench.ROOT / "egs2" / "mini_librimix" / "samples" / "two_talkers_1_clean.flac"
 MAIN = ("-m", "espnet_mtasr.bin.main")
 PYTHON, TORCH = "python -c pass", "import torch"
 
@@ -82,19 +74,13 @@ def commands(model: str, recording: str) -> Dict[str, Command]:
     }
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of this command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--commands",
-        nargs="+",
-        help=f"these only, beside {PYTHON!r}; default: {', '.join(commands('', ''))}",
-    )
-    parser.add_argument("--model", default="mini", help="of the first text")
-    parser.add_argument("--recording", type=Path, default=SAMPLE)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="gets the figures")
-    return parser
+OPTIONS = bench.Options(
+    __doc__,
+    model=("mini", "of the first text"),
+    recording=SAMPLE,
+    commands=(list(commands("", "")), f"these, {PYTHON} and {TORCH}", commands("", "")),
+    rounds=7,
+)
 
 
 def start(command: Command) -> Start:
@@ -137,67 +123,52 @@ def count_modules(command: Command) -> int:
     return sum(line.startswith(b"import time:") for line in lines) - 1
 
 
-def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Run, print and keep."""
-    args = get_parser().parse_args(cmd)
-    check_positive(args, "rounds")
-    if not args.recording.is_file():
-        raise UserError(f"--recording {args.recording}: no such file; name another")
-    measured = commands(args.model, str(args.recording))
-    for name in args.commands or ():
-        if name not in measured:
-            raise UserError(
-                f"--commands {name!r}: choose from {', '.join(map(repr, measured))}"
-            )
-    if args.commands is not None:
-        measured = {n: c for n, c in measured.items() if n in (PYTHON, *args.commands)}
-
+@OPTIONS.benchmark
+def main(args: argparse.Namespace, results: bench.Results) -> None:
+    """Run the commands and compare their times."""
+    known = commands(args.model, str(args.recording)).items()
+    chosen = (PYTHON, TORCH, *args.commands)
+    measured = {name: command for name, command in known if name in chosen}
     starts: Dict[str, List[Start]] = {name: [] for name in measured}
-
-    def run(name: str) -> None:
-        starts[name].append(start(measured[name]))
-
+    runs = {
+        name: lambda own=starts[name], command=command: own.append(start(command))
+        for name, command in measured.items()
+    }
     # Of the whole process, which may go on after its answer.
-    seconds = measure({name: lambda n=name: run(n) for name in measured}, args.rounds)
-    answers, cpu = {}, {}
+    seconds = bench.measure(runs, args.rounds)
+    kept = results.seconds
     for name, found in starts.items():
         if len({s.text for s in found}) != 1:
             raise RuntimeError(f"{name}: two processes wrote different texts")
-        answers[name] = [s.answer for s in found[1:]]
-        cpu[name] = [s.cpu for s in found[1:]]
-    figures = {}
+        kept[f"{name}, answer"] = [s.answer for s in found[1:]]
+        kept[f"{name}, processor"] = [s.cpu for s in found[1:]]
+        kept[f"{name}, process"] = seconds[name]
     for name, command in measured.items():
-        figures[name] = figure = {
-            "seconds": median(answers[name]),
-            "cpu_seconds": median(cpu[name]),
+        answers = kept[f"{name}, answer"]
+        results.figures[name] = figure = {
+            "seconds": median(answers),
+            "cpu_seconds": median(kept[f"{name}, processor"]),
             "modules": count_modules(command),
             "goal_seconds": command.goal,
-            "times_as_long_as_python": ratios(answers[name], answers[PYTHON]),
+            "times_as_long_as_python": bench.Ratio(answers, kept[f"{PYTHON}, answer"]),
+            "times_as_long_as_torch": bench.Ratio(answers, kept[f"{TORCH}, answer"]),
         }
-        if TORCH in measured:
-            figure["times_as_long_as_torch"] = ratios(answers[name], answers[TORCH])
-        print(describe(name, figure, answers[name]))
-    if args.json is not None:
-        kept = {"answer": answers, "processor": cpu, "process": seconds}
-        flat = {f"{n}, {what}": t for what, s in kept.items() for n, t in s.items()}
-        write_figures(args.json, vars(args), flat, figures)
+        print(describe(name, figure, answers))
 
 
 def describe(name: str, figure: dict, answers: Sequence[float]) -> str:
     """Return one line of a command's figures."""
+    said = [
+        f"{name}: {figure['seconds']:.2f} s ({min(answers):.2f} to {max(answers):.2f})",
+        f"processor {figure['cpu_seconds']:.2f} s, {figure['modules']} modules",
+        f"{figure['times_as_long_as_python']} as long as {PYTHON}",
+        f"{figure['times_as_long_as_torch']} as long as {TORCH}",
+    ]
     goal = figure["goal_seconds"]
-    if goal is None:
-        reached = ""
-    else:
-        reached = f"; goal {goal:g} s: " + ("met" if max(answers) <= goal else "missed")
-    torch = figure.get("times_as_long_as_torch")
-    beside = "" if torch is None else f", {format_ratio(torch)} as long as {TORCH}"
-    return (
-        f"{name}: {figure['seconds']:.2f} s ({min(answers):.2f} to {max(answers):.2f}),"
-        f" processor {figure['cpu_seconds']:.2f} s, {figure['modules']} modules, "
-        f"{format_ratio(figure['times_as_long_as_python'])} as long as {PYTHON}"
-        f"{beside}{reached}"
-    )
+    if goal is not None:
+        reached = "met" if max(answers) <= goal else "missed"
+        said.append(f"goal {goal:g} s: {reached}")
+    return ", ".join(said)
 
 
 if __name__ == "__main__":

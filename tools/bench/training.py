@@ -7,15 +7,16 @@ forward, backward, clipping, AdamW.
 """
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError
-from tools.bench.devices import wait_for
+from tools.bench import side_by_side as bench
 
-ROOT = Path(__file__).resolve().parents[2]
-FULL_SIZE_CONF = ROOT / "egs2" / "librimix" / "mtasr1" / "conf"
-MINI_RECIPE = ROOT / "egs2" / "mini_librimix" / "mtasr1"
+FULL_SIZE_CONF = bench.ROOT / "egs2" / "librimix" / "mtasr1" / "conf"
+FULL_SIZE_CONFIG = FULL_SIZE_CONF / "train_phase2.yaml"
+MINI_RECIPE = bench.ROOT / "egs2" / "mini_librimix" / "mtasr1"
 MINI_MODELS = (
     *("--encoder_conf", f"model={MINI_RECIPE}/pretrained/encoder"),
     *("--teacher_conf", f"llm={MINI_RECIPE}/pretrained/lm"),
@@ -25,13 +26,10 @@ MINI_VOCABULARY = 120
 MINI_ROWS = 24
 MINI_SECONDS = 4.5
 CTC_TOKENS_PER_SECOND = 3.5
-SAMPLING_RATE = 16000
-
-
-def check_file(option: str, path: Path) -> None:
-    """Raise `UserError` where the configuration that `option` names is not there."""
-    if not path.is_file():
-        raise UserError(f"--{option} {path}: no such file; name a configuration")
+TRAINING_OPTIONS = bench.Option(
+    "",
+    "further ones of mtasr_train, quoted, for instance '--model_conf ctc_weight=1.0'",
+)
 
 
 def make_batch(
@@ -44,19 +42,15 @@ def make_batch(
 ) -> Dict[str, Any]:
     """A batch of noise and random tokens as the collate function makes it.
 
-    Args:
-        counts: Talkers of each mixture.
-        seconds: Of each.
-        max_count: Talkers that the model knows.
-        teacher: Whose ids the SOT transcript has; None: there is none.
-        generator: Of the random numbers.
-        vocabulary: CTC tokens.
+    `counts` are the talkers of each mixture, `max_count` those that the model knows.
+    CTC tokens are below `vocabulary`; the SOT transcript's are the teacher's, if there
+    is one.
     """
     import torch
 
     rows = len(counts)
     length = max(1, round(CTC_TOKENS_PER_SECOND * seconds))
-    samples = round(seconds * SAMPLING_RATE)
+    samples = round(seconds * bench.SAMPLING_RATE)
     # No token twice in a row: as many frames as tokens are enough.
     tokens = torch.arange(length) % (vocabulary - 1) + 1
     batch = {"speech": 0.1 * torch.randn(rows, samples, generator=generator)}
@@ -84,17 +78,11 @@ def build(
     device: str = "cpu",
     dtype: str = "float32",
     seed: int = 0,
-    vocabulary: int = 1000,
-) -> Tuple[Any, Any, argparse.Namespace]:
-    """Model on its device in training mode, optimizer and options of the training.
+    units: int = 1000,
+) -> Tuple[Any, argparse.Namespace]:
+    """A configuration's `MTASRModel` on a device, and the options of its training.
 
-    Args:
-        config: Training configuration.
-        options: Further words of mtasr_train's command line.
-        device: `cpu` or `cuda`.
-        dtype: Of the teacher's language model, `float32` or `bfloat16`.
-        seed: Of the weights.
-        vocabulary: CTC tokens.
+    `TrainingStep` says what the arguments are.
     """
     import torch
 
@@ -106,23 +94,24 @@ def build(
         words += ["--teacher_conf", f"llm_dtype={dtype}"]
     torch.manual_seed(seed)
     with torch.device(device):
-        model, train_args = build_from_config(
-            str(config), *words, vocabulary=vocabulary
-        )
-    model = model.to(device=device, dtype=torch.float32).train()
-    (optimizer,) = MTASRTask.build_optimizers(train_args, model)
-    return model, optimizer, train_args
+        model, args = build_from_config(str(config), *words, vocabulary=units)
+    return model.to(device), args
 
 
 class TrainingStep:
-    """One step after the other on batches that take turns.
+    """Steps of a configuration's training, on batches that take turns.
 
     Args:
-        model: In training mode.
-        optimizer: Of its trained parameters; what else gets a gradient stays as it is.
-        grad_clip: Largest norm of the trained parameters' gradient.
-        batches: On any device.
-        mixed: Mixed precision in bfloat16; on CUDA alone.
+        config: Training configuration.
+        rows: Mixtures in a batch.
+        seconds: Of each.
+        mixed_counts: Talker counts in turn in one batch; else a batch for each.
+        device: `cpu` or `cuda`.
+        dtype: Of the language model; `bfloat16` is mixed precision as well, on CUDA.
+        options: Further words of mtasr_train's command line.
+        seed: Of weights and batches.
+        units: CTC tokens that the model knows.
+        vocabulary: Those that the batches have.
 
     Attributes:
         losses: Of the steps so far.
@@ -130,20 +119,38 @@ class TrainingStep:
 
     def __init__(
         self,
-        model: Any,
-        optimizer: Any,
-        grad_clip: float,
-        batches: List[Dict[str, Any]],
-        mixed: bool = False,
+        config: Path,
+        rows: int,
+        seconds: float,
+        mixed_counts: bool = False,
+        device: str = "cpu",
+        dtype: str = "float32",
+        options: Sequence[str] = (),
+        seed: int = 0,
+        units: int = 1000,
+        vocabulary: int = 1000,
     ):
-        self.model = model
-        self.optimizer = optimizer
-        self.grad_clip = grad_clip
-        self.batches = batches
-        self.trained = [p for g in optimizer.param_groups for p in g["params"]]
-        self.device = self.trained[0].device.type
-        self.mixed = mixed and self.device == "cuda"
+        import torch
+
+        from espnet_mtasr.tasks.mtasr import MTASRTask
+
+        model, args = build(config, options, device, dtype, seed, units)
+        self.model = model.to(dtype=torch.float32).train()
+        (self.optimizer,) = MTASRTask.build_optimizers(args, self.model)
+        self.trained = [p for g in self.optimizer.param_groups for p in g["params"]]
+        self.grad_clip = args.grad_clip
+        self.device = device
+        self.mixed = dtype == "bfloat16" and device == "cuda"
         self.losses: List[float] = []
+        known = model.talker_counts
+        counts = [[n] * rows for n in known]
+        if mixed_counts:
+            counts = [[known[row % len(known)] for row in range(rows)]]
+        generator = torch.Generator().manual_seed(seed)
+        self.batches = [
+            make_batch(c, seconds, max(known), model.teacher, generator, vocabulary)
+            for c in counts
+        ]
 
     def forward(self, batch: Dict[str, Any]) -> Any:
         """Loss of a batch, of which gradients can be taken."""
@@ -168,23 +175,26 @@ class TrainingStep:
 
     def __call__(self) -> None:
         """Take a step, and wait until it is done."""
-        batch = self.batches[len(self.losses) % len(self.batches)]
-        loss = self.forward(batch)
+        loss = self.forward(self.batches[len(self.losses) % len(self.batches)])
         self.backward(loss)
         self.update()
         self.losses.append(float(loss.detach()))
-        self.wait()
+        bench.wait_for(self.device)
 
-    def wait(self) -> None:
-        """Wait for the GPU, where there is one."""
-        wait_for(self.device)
+    def measure(self, steps: int) -> List[float]:
+        """Take steps; return the seconds of each.
 
-    def check_losses(self, name: str) -> None:
-        """Raise `UserError` for a loss that is not finite."""
+        Raises:
+            UserError: a loss is not finite.
+        """
+        seconds = []
+        for _ in range(steps):
+            start = time.perf_counter()
+            self()
+            seconds.append(time.perf_counter() - start)
         if not all(abs(loss) < float("inf") for loss in self.losses):
-            raise UserError(
-                f"{name}: a loss is not finite: {self.losses}; see its options"
-            )
+            raise UserError(f"a loss is not finite: {self.losses}; see the options")
+        return seconds
 
 
 def mini_step(
@@ -193,77 +203,14 @@ def mini_step(
     seconds: float = MINI_SECONDS,
     device: str = "cpu",
 ) -> TrainingStep:
-    """A step of the mini recipe: its configuration, its pretrained models.
-
-    Args:
-        phase: 1 or 2.
-        rows: Mixtures in the batch, of the talker counts in turn.
-        seconds: Of each.
-        device: `cpu` or `cuda`.
-    """
-    config = MINI_RECIPE / "conf" / f"train_phase{phase}.yaml"
-    built = build(config, MINI_MODELS, device, vocabulary=MINI_VOCABULARY)
-    known = built[0].talker_counts
-    mixed = [known[row % len(known)] for row in range(rows)]
-    return make_step(*built, [mixed], seconds, vocabulary=MINI_VOCABULARY)
-
-
-def full_size_step(
-    phase: int = 2,
-    rows: int = 4,
-    seconds: float = 15.0,
-    device: str = "cpu",
-    options: Sequence[str] = (),
-) -> TrainingStep:
-    """A step of egs2/librimix's configuration; batches of one talker count each.
-
-    Args:
-        phase: 1 or 2.
-        rows: Mixtures in a batch.
-        seconds: Of each.
-        device: `cpu`, or `cuda` with mixed precision.
-        options: Further words of mtasr_train's command line.
-    """
-    config = FULL_SIZE_CONF / f"train_phase{phase}.yaml"
-    built = build(config, options, device, dtype="bfloat16")
-    counts = [[n] * rows for n in built[0].talker_counts]
-    return make_step(*built, counts, seconds, mixed=True)
-
-
-def make_step(
-    model: Any,
-    optimizer: Any,
-    args: argparse.Namespace,
-    counts: Sequence[Sequence[int]],
-    seconds: float,
-    mixed: bool = False,
-    vocabulary: int = 1000,
-    seed: int = 0,
-) -> TrainingStep:
-    """A step of what `build` returns.
-
-    Args:
-        model: In training mode.
-        optimizer: Of its trained parameters.
-        args: Options of the training.
-        counts: Of each batch, the talkers of each mixture.
-        seconds: Of each mixture.
-        mixed: See `TrainingStep`.
-        vocabulary: CTC tokens.
-        seed: Of the batches.
-    """
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    batches = [
-        make_batch(
-            batch,
-            seconds,
-            max(model.talker_counts),
-            model.teacher,
-            generator,
-            vocabulary,
-        )
-        for batch in counts
-    ]
-    return TrainingStep(model, optimizer, args.grad_clip, batches, mixed)
+    """A step of the mini recipe: its configuration, its pretrained models."""
+    return TrainingStep(
+        MINI_RECIPE / "conf" / f"train_phase{phase}.yaml",
+        rows,
+        seconds,
+        mixed_counts=True,
+        device=device,
+        options=MINI_MODELS,
+        units=MINI_VOCABULARY,
+        vocabulary=MINI_VOCABULARY,
+    )

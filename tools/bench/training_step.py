@@ -14,34 +14,25 @@ By default a GPU takes egs2/librimix's phase 2 as it is, mixed precision include
 60 s a step. A CPU takes its encoder at full size, 2 talkers, 4 s a step and no teacher:
 AdamW on the 128k units of both talker counts' heads would need 9 GB alone, and the
 teacher's part is the same in all four.
+
+Where such a step's time goes, or a step's of the mini recipe, tells torch.profiler, as
+shares of its parts and of torch's operations; a profiled step as such takes longer:
+
+    python -m tools.bench.training_step --profile mini --steps 10
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from espnet_mtasr.errors import UserError, run_command_line
-from tools.bench.devices import DEVICES, check_device
-from tools.bench.memory import peak_memory, reset_peak_memory
-from tools.bench.side_by_side import (
-    check_positive,
-    format_ratio,
-    ratios,
-    write_figures,
-)
+from tools.bench import side_by_side as bench
 from tools.bench.training import (
-    FULL_SIZE_CONF,
-    ROOT,
+    FULL_SIZE_CONFIG,
+    TRAINING_OPTIONS,
     TrainingStep,
-    build,
-    check_file,
-    make_step,
+    mini_step,
 )
 
 OURS = "ours"
@@ -53,77 +44,41 @@ VARIANTS = {
     "both": (True, True),
 }
 TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
-# By device, where the command line leaves them open.
-DEFAULTS: Dict[str, Dict[str, Any]] = {
-    "cpu": dict(
-        talker_counts=[2],
-        teacher="false",
-        dtype="float32",
-        batch_seconds=4.0,
-        utterance_seconds=4.0,
-        rounds=2,
-        steps=2,
+PARTS = "part: "
+# Names that autograd gives to the backward pass of an operation.
+BACKWARD = "autograd::engine::evaluate_function: "
+SHOWN_OPERATIONS = 12
+OPTIONS = bench.Options(
+    __doc__,
+    config=FULL_SIZE_CONFIG,
+    device=bench.DEVICE,
+    talker_counts=bench.Option([2], on_gpu=[2, 3]),
+    teacher=bench.Option("false", "its loss too", ("true", "false"), on_gpu="true"),
+    dtype=bench.Option(
+        "float32",
+        "bfloat16: of the LLM, and on a GPU mixed precision",
+        bench.DTYPES,
+        on_gpu="bfloat16",
     ),
-    "cuda": dict(
-        talker_counts=[2, 3],
-        teacher="true",
-        dtype="bfloat16",
-        batch_seconds=60.0,
-        utterance_seconds=15.0,
-        rounds=3,
-        steps=20,
+    batch_seconds=bench.Option(4.0, on_gpu=60.0),
+    utterance_seconds=bench.Option(4.0, on_gpu=15.0),
+    units=1000,
+    large_units=128256,
+    variants=bench.Option(
+        list(VARIANTS), "which to compare; ours among them", VARIANTS
     ),
-}
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of this command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--config", type=Path, default=FULL_SIZE_CONF / "train_phase2.yaml"
-    )
-    parser.add_argument("--device", default="cpu", choices=DEVICES)
-    parser.add_argument("--talker_counts", type=int, nargs="+", help="[cpu: 2]")
-    parser.add_argument(
-        "--teacher", choices=("true", "false"), help="[cpu: false, cuda: true]"
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16"),
-        help="bfloat16: of the LLM, and mixed precision on CUDA [cuda: bfloat16]",
-    )
-    parser.add_argument("--batch_seconds", type=float, help="[cpu: 4, cuda: 60]")
-    parser.add_argument("--utterance_seconds", type=float, help="[cpu: 4, cuda: 15]")
-    parser.add_argument("--units", type=int, default=1000)
-    parser.add_argument("--large_units", type=int, default=128256)
-    parser.add_argument(
-        "--variants",
-        nargs="+",
-        choices=VARIANTS,
-        default=list(VARIANTS),
-        help="which to compare; ours among them (default: all four)",
-    )
-    parser.add_argument("--rounds", type=int, help="[cpu: 2, cuda: 3]")
-    parser.add_argument("--steps", type=int, help="timed in a round [cpu: 2, cuda: 20]")
-    parser.add_argument("--warmup_steps", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--training_options",
-        default="",
-        help="further options of mtasr_train, quoted, for instance "
-        "'--encoder_conf gradient_checkpointing=false'",
-    )
-    parser.add_argument("--json", type=Path, help="gets the figures")
-    # What this program calls itself with.
-    parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
-    return parser
-
-
-def fill_in(args: argparse.Namespace) -> None:
-    """Set what depends on the device and was left open."""
-    for name, value in DEFAULTS[args.device].items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
+    rounds=bench.Option(2, on_gpu=3),
+    steps=bench.Option(2, "timed in a round", on_gpu=20),
+    warmup_steps=2,
+    seed=0,
+    training_options=TRAINING_OPTIONS,
+    profile=bench.Option(
+        "none",
+        "shares of a step's time instead, of the mini recipe's or of ours",
+        ("none", "mini", "full_size"),
+    ),
+    phase=bench.Option(2, "of --profile mini", (1, 2)),
+)
 
 
 def our_step(args: argparse.Namespace, units: int) -> TrainingStep:
@@ -131,33 +86,24 @@ def our_step(args: argparse.Namespace, units: int) -> TrainingStep:
     options = ["--talker_counts", *map(str, args.talker_counts)]
     if args.teacher == "false":
         options += ["--model_conf", "ctc_weight=1.0"]
-    model, optimizer, train_args = build(
+    return TrainingStep(
         args.config,
-        [*options, *args.training_options.split()],
-        args.device,
-        args.dtype,
-        args.seed,
-        units,
-    )
-    rows = max(1, round(args.batch_seconds / args.utterance_seconds))
-    return make_step(
-        model,
-        optimizer,
-        train_args,
-        [[n] * rows for n in model.talker_counts],
+        max(1, round(args.batch_seconds / args.utterance_seconds)),
         args.utterance_seconds,
-        args.dtype == "bfloat16",
+        device=args.device,
+        dtype=args.dtype,
+        options=[*options, *args.training_options.split()],
+        seed=args.seed,
+        units=units,
         # The same targets for any number of units.
         vocabulary=args.units,
-        seed=args.seed,
     )
 
 
 def record_trunk(step: TrainingStep) -> List[Any]:
     """Put the trunk of a step under autograd; nothing else changes.
 
-    Returns:
-        A list that grows with each gradient that a parameter of the trunk gets.
+    The list returned grows with each gradient that one of its parameters gets.
     """
     gradients: List[Any] = []
     # After the optimizer was made, so that it doesn't know them; and the trunk stays
@@ -168,49 +114,23 @@ def record_trunk(step: TrainingStep) -> List[Any]:
     return gradients
 
 
-def run_variant(args: argparse.Namespace) -> Dict[str, Any]:
-    """Seconds of each step, peak memory in GiB and losses of `--variant`."""
+def run_variant(name: str, args: argparse.Namespace) -> Dict[str, Any]:
+    """Seconds of each step, peak memory in GiB and losses of one of `VARIANTS`."""
     import torch
 
-    autograd, large = VARIANTS[args.variant]
+    autograd, large = VARIANTS[name]
     step = our_step(args, args.large_units if large else args.units)
     gradients = record_trunk(step) if autograd else []
     # For the same dropout, whatever the weights of more units have drawn.
     torch.manual_seed(args.seed)
-    for _ in range(args.warmup_steps):
-        step()
-    reset_peak_memory(args.device)
-    seconds: List[float] = []
-    for _ in range(args.steps):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    step.check_losses(str(args.config))
+    step.measure(args.warmup_steps)
+    bench.reset_peak_memory(args.device)
+    seconds = step.measure(args.steps)
     if autograd and not gradients:
         raise UserError("the trunk got no gradient: nothing would be compared")
-    return dict(seconds=seconds, peak_gib=peak_memory(args.device), losses=step.losses)
-
-
-def run_in_own_process(cmd: List[str], variant: str, folder: Path) -> Dict[str, Any]:
-    """Run a variant and return what it measured.
-
-    Raises:
-        UserError: it failed; with the last line of its messages.
-    """
-    out = folder / "variant.json"
-    words = [*cmd, "--variant", variant, "--json", str(out)]
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.bench.training_step", *words],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
+    return dict(
+        seconds=seconds, peak_gib=bench.peak_memory(args.device), losses=step.losses
     )
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["killed: too little memory?"])[
-            -1
-        ]
-        raise UserError(f"{variant}: {reason.split('error: ')[-1]}")
-    return json.loads(out.read_text())
 
 
 def check_same(runs: Dict[str, List[Dict[str, Any]]], tolerance: float) -> None:
@@ -225,64 +145,131 @@ def check_same(runs: Dict[str, List[Dict[str, Any]]], tolerance: float) -> None:
             )
 
 
-def compare(args: argparse.Namespace, cmd: List[str]) -> None:
-    """Run all variants in turn, print the ratios and keep the figures."""
-    names = args.variants
-    runs: Dict[str, List[Dict[str, Any]]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(args.rounds):
-            for place in range(len(names)):
-                name = names[(number + place) % len(names)]
-                runs[name].append(run_in_own_process(cmd, name, Path(folder)))
-                print(f"round {number + 1}, {name}: done", file=sys.stderr, flush=True)
+def compare(args: argparse.Namespace, results: bench.Results) -> None:
+    """Run all variants in turn, and print the ratios."""
+    runs: Dict[str, List[Dict[str, Any]]] = {name: [] for name in args.variants}
+    for number, name in bench.rotate(args.variants, args.rounds):
+        try:
+            runs[name].append(bench.in_own_process(run_variant, name, args))
+        # RuntimeError: a GPU has too little memory.
+        except (UserError, MemoryError, RuntimeError) as e:
+            raise UserError(f"{name}: {e}") from e
+        print(f"round {number + 1}, {name}: done", file=sys.stderr, flush=True)
     check_same(runs, TOLERANCE[args.dtype])
-    seconds = {
+    results.seconds = {
         name: [statistics.median(run["seconds"]) for run in own]
         for name, own in runs.items()
     }
     memory = {name: [run["peak_gib"] for run in own] for name, own in runs.items()}
-    figures = {
-        name: {
-            "seconds_per_step": statistics.median(seconds[name]),
-            "peak_gib": max(memory[name]),
-            "times_as_slow": ratios(seconds[name], seconds[OURS]),
-            "times_the_memory": ratios(memory[name], memory[OURS]),
-        }
-        for name in names
-    }
     print(
         f"{args.config.stem}, {args.device}, {args.dtype}, {args.batch_seconds:g} s a "
         f"step, talker counts {args.talker_counts}, teacher {args.teacher}, "
         f"{args.units} or {args.large_units} units, {args.rounds} rounds"
     )
-    for name, figure in figures.items():
+    for name, seconds in results.seconds.items():
+        figure = results.figures[name] = {
+            "seconds_per_step": statistics.median(seconds),
+            "peak_gib": max(memory[name]),
+            "times_as_slow": bench.Ratio(seconds, results.seconds[OURS]),
+            "times_the_memory": bench.Ratio(memory[name], memory[OURS]),
+        }
         print(
             f"{name:9} {figure['seconds_per_step']:8.3f} s a step, "
-            f"{figure['peak_gib']:6.2f} GiB: {format_ratio(figure['times_as_slow'])} "
-            f"as long as ours, {format_ratio(figure['times_the_memory'])} its memory"
+            f"{figure['peak_gib']:6.2f} GiB: {figure['times_as_slow']} as long as "
+            f"ours, {figure['times_the_memory']} its memory"
         )
-    if args.json is not None:
-        settings = {k: v for k, v in vars(args).items() if k != "variant"}
-        write_figures(args.json, settings, seconds, figures)
 
 
-def main(cmd=None) -> None:
-    """Compare, or be one of those that are compared."""
-    cmd = sys.argv[1:] if cmd is None else cmd
-    args = get_parser().parse_args(cmd)
-    fill_in(args)
-    check_positive(args, "batch_seconds", "utterance_seconds", "rounds", "steps")
-    check_positive(args, "units", "large_units", "warmup_steps")
-    check_file("config", args.config)
+def name_parts(step: TrainingStep) -> None:
+    """Let the profiler tell the step's parts: modules, backward pass, update."""
+    encoder, model = step.model.encoder, step.model
+    modules = [("encoder.trunk", encoder.trunk)]
+    modules += [("encoder.branches", branch) for branch in encoder.branches.values()]
+    for name in ("separator", "ctc"):
+        by_count = getattr(model, name) or {}
+        modules += [(name, module) for module in by_count.values()]
+    for name in ("count_head", "teacher"):
+        if getattr(model, name) is not None:
+            modules.append((name, getattr(model, name)))
+    for name, module in modules:
+        _record(module, "forward", name)
+    _record(step, "forward", "forward, all")
+    _record(step, "backward", "backward")
+    _record(step, "update", "clipping and update")
+
+
+def _record(owner: Any, method: str, name: str) -> None:
+    import torch
+
+    named = torch.profiler.record_function(PARTS + name)
+    setattr(owner, method, named(getattr(owner, method)))
+
+
+def shares(step: TrainingStep, steps: int) -> Tuple[Dict[str, float], Dict[str, float]]:
+    """Shares of a step's time, largest first: of its parts, and of operations.
+
+    Parts lie within each other; an operation's time is its own, without those that it
+    calls, forward and backward.
+    """
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    name_parts(step)
+    on_gpu = step.device == "cuda"
+    activities = [ProfilerActivity.CPU]
+    if on_gpu:
+        activities.append(ProfilerActivity.CUDA)
+    step.measure(2)
+    with profile(activities=activities, record_shapes=False) as profiler:
+        for _ in range(steps):
+            with torch.profiler.record_function(PARTS + "step"):
+                step()
+    own_time = f"self_{'device' if on_gpu else 'cpu'}_time_total"
+    parts, operations = {}, {}
+    for event in profiler.key_averages():
+        if event.key.startswith(PARTS):
+            # Parts are told by the processor's clock: it waits for each step's end.
+            parts[event.key.removeprefix(PARTS)] = event.cpu_time_total
+        else:
+            key = event.key.removeprefix(BACKWARD)
+            operations[key] = operations.get(key, 0.0) + getattr(event, own_time)
+    whole = parts.pop("step")
+    total = sum(operations.values()) if on_gpu else whole
+    return _sorted(parts, whole), _sorted(operations, total)
+
+
+def _sorted(times: Dict[str, float], whole: float) -> Dict[str, float]:
+    order = sorted(times, key=lambda name: -times[name])
+    return {name: times[name] / whole for name in order}
+
+
+def print_profile(args: argparse.Namespace, results: bench.Results) -> None:
+    """Print where the time of a step goes."""
+    if args.profile == "mini":
+        step = mini_step(args.phase, device=args.device)
+    else:
+        step = our_step(args, args.units)
+    parts, operations = shares(step, args.steps)
+    results.figures = {"parts": parts, "operations": operations}
+    rows, samples = step.batches[0]["speech"].shape
+    print(f"{rows} mixtures of {samples / bench.SAMPLING_RATE:g} s, {args.device}")
+    print("Parts of a step:")
+    for name, share in parts.items():
+        print(f"{share:7.1%}  {name}")
+    print("Operations, forward and backward:")
+    for name, share in list(operations.items())[:SHOWN_OPERATIONS]:
+        print(f"{share:7.1%}  {name}")
+
+
+@OPTIONS.benchmark
+def main(args: argparse.Namespace, results: bench.Results) -> None:
+    """Compare, or profile."""
     if OURS not in args.variants:
         raise UserError(f"--variants: lacks {OURS}, with which others are compared")
-    if args.variant is not None:
-        result = run_variant(args)
-        args.json.write_text(json.dumps(result))
-        return
-    check_device(args.device)
-    # The processes run elsewhere: in the folder that `tools` lies in.
-    compare(args, [*cmd, "--config", str(args.config.resolve())])
+    if args.profile == "none":
+        compare(args, results)
+    else:
+        print_profile(args, results)
 
 
 if __name__ == "__main__":

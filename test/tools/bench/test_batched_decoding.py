@@ -20,7 +20,7 @@ def test_figures(tmp_path):
     model, out = save_tiny_model(tmp_path / "exp"), tmp_path / "out.json"
     for k, wave in enumerate(noises(9000, 4000, 7001)):
         soundfile.write(tmp_path / f"{k}.wav", wave, 16000)
-    words = ["--model", model, "--recordings", tmp_path, "--max_cut", 0.1]
+    words = ["--model", model, "--recordings", tmp_path]
     words += ["--mixtures", 5, "--rounds", 2, "--batch_sizes", 2, 3]
     words += ["--batch_seconds", 1, "--json", out]
     done = subprocess.run(
@@ -61,16 +61,14 @@ def test_other_texts_are_refused():
 
 
 def test_copies_have_other_lengths():
-    from tools.bench.recordings import repeat_with_cuts
-
     waves = [np.arange(100), np.arange(30)]
-    many = repeat_with_cuts(waves, 40, 20)
+    many = batched_decoding.repeat_with_cuts(waves, 40, 20)
     assert many[:2] == waves and len(many) == 40
     lengths = {n: [len(w) for w in many[n::2]] for n in (0, 1)}
     assert min(lengths[0]) >= 80 and min(lengths[1]) >= 15
     assert len(set(lengths[0])) > 5 and len(set(lengths[1])) > 5
     assert all(np.array_equal(wave, np.arange(len(wave))) for wave in many)
-    assert [len(w) for w in repeat_with_cuts(waves, 1, 20)] == [100]
+    assert [len(w) for w in batched_decoding.repeat_with_cuts(waves, 1, 20)] == [100]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +76,6 @@ def test_copies_have_other_lengths():
     [
         (["--recordings", "no_such"], "--recordings no_such: no such file"),
         (["--model", "no_such"], "model no_such: is no folder"),
-        (["--batch_sizes", "--batch_seconds"], "both empty; give one of them"),
     ],
 )
 def test_a_bad_option(words, message):

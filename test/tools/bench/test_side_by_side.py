@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
-from tools.bench.side_by_side import write_figures
+from espnet_mtasr.errors import UserError
+from tools.bench.side_by_side import DEVICE, Option, Options, Results, measure
 
 ROOT = Path(__file__).parents[3]
 SHORT = ("--seconds", 0.5, "--rounds", 2)
@@ -89,38 +91,24 @@ def test_mixing_as_a_share_of_a_step(tmp_path):
     assert set(stored.values()) == {0.0}
 
 
-def test_separator(tmp_path):
-    out = tmp_path / "out.json"
-    words = "--rows 2 --frames 3 --width 4 --hidden_size 2 --rounds 2".split()
-    done = run("separator", *words, "--json", out)
-    assert done.returncode == 0, done.stderr
-    results = json.loads(out.read_text())
-    assert set(results) > {"date", "machine", "versions", "settings"}
-    for what in ("training", "inference"):
-        packed, padded = (
-            results["seconds"][f"{what}, {name}"] for name in ("packed", "padded")
-        )
-        told = results["figures"][what]
-        each = sorted(a / b for a, b in zip(packed, padded))
-        assert [told["min"], told["max"]] == each
-        assert f"{what}: padded is" in done.stdout
-
-
 def test_onnx_decoding(tmp_path):
     """The graphs are not looked at: any model can be compared with itself."""
     from helpers.tiny_inference import save_tiny_model
 
     model, out = save_tiny_model(tmp_path / "exp"), tmp_path / "out.json"
-    words = ["--mtasr_model_file", model, "--onnx", model, "--json", out]
+    words = ["--mtasr_model_file", model, "--onnx", model, "--int8", model]
+    words += ["--json", out]
     done = run("onnx_decoding", *words, "--mixtures", 2, *SHORT)
     assert done.returncode == 0, done.stderr
     results = json.loads(out.read_text())
-    names = ["PyTorch, float32", "onnxruntime, float32"]
+    names = ["PyTorch, float32", "onnxruntime, float32", "onnxruntime, int8"]
     assert list(results["figures"]) == list(results["seconds"]) == names
-    torch, onnx = (results["seconds"][name] for name in names)
-    told = results["figures"][names[1]]
-    assert [told["min"], told["max"]] == sorted(a / b for a, b in zip(torch, onnx))
-    assert "onnxruntime, float32: " in done.stdout
+    torch, *others = (results["seconds"][name] for name in names)
+    for name, seconds in zip(names[1:], others):
+        told = results["figures"][name]
+        each = sorted(a / b for a, b in zip(torch, seconds))
+        assert [told["min"], told["max"]] == each
+        assert f"{name}: " in done.stdout
 
 
 def test_onnx_decoding_of_sets(tmp_path):
@@ -163,11 +151,11 @@ def test_onnx_decoding_of_sets(tmp_path):
     [
         ("mixture_generation", "--rounds 0", "give more than 0"),
         ("on_the_fly", "--num_workers -1", "give 0 or more"),
-        ("separator", "--frames 0", "give more than 0"),
+        ("separator_and_ctc", "--frames 0", "give more than 0"),
         ("startup", "--rounds 0", "give more than 0"),
         ("batched_decoding", "--batch_sizes 0", "give more than 0"),
-        ("batched_decoding", "--max_cut -1.0", "give 0 or more"),
-        ("onnx_decoding", "--scored 0", "give more than 0"),
+        ("onnx_decoding", "--mixtures 0", "give more than 0"),
+        ("onnx_decoding", "--data no", "no such file; name another"),
     ],
 )
 def test_a_bad_option(name, option, message):
@@ -178,8 +166,40 @@ def test_a_bad_option(name, option, message):
 
 def test_settings_name_files_as_any_clone_has_them(tmp_path):
     settings = dict(
-        config=ROOT / "egs2" / "x.yaml", data=[tmp_path / "test"], json=tmp_path
+        config=ROOT / "egs2" / "x.yaml", data=[tmp_path / "test"], folder=tmp_path
     )
-    write_figures(tmp_path / "out.json", settings, {}, {})
+    Results(Namespace(json=tmp_path / "out.json", **settings)).write()
     written = json.loads((tmp_path / "out.json").read_text())["settings"]
     assert written == dict(config="egs2/x.yaml", data=["test"])
+
+
+@pytest.mark.parametrize(
+    "device, rounds, sizes", [("cpu", 2, [1]), ("cuda", 3, [1, 32])]
+)
+def test_defaults_of_a_device(device, rounds, sizes, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    options = Options(
+        "A benchmark.",
+        device=DEVICE,
+        rounds=Option(2, on_gpu=3),
+        sizes=Option([1], on_gpu=[1, 32]),
+        seed=0,
+        seconds=(1.5, "of each"),
+    )
+    found = options.parse_args(["--device", device])
+    assert (found.rounds, found.sizes, found.seconds) == (rounds, sizes, 1.5)
+    found = options.parse_args(f"--device {device} --rounds 7 --sizes 8 9".split())
+    assert (found.rounds, found.sizes) == (7, [8, 9])
+    with pytest.raises(UserError, match="--seed -1: give 0 or more"):
+        options.parse_args(["--seed", "-1"])
+    with pytest.raises(UserError, match="--sizes 0: give more than 0"):
+        options.parse_args(["--sizes", "4", "0"])
+
+
+def test_each_round_begins_with_another():
+    order = []
+    runs = {name: lambda name=name: order.append(name) for name in "abc"}
+    seconds = measure(runs, 2)
+    assert "".join(order) == "abcbcacab"
+    # The first round warms up.
+    assert [len(each) for each in seconds.values()] == [2, 2, 2]

@@ -1,6 +1,7 @@
 """Benchmarks of training: they run, compare the same things, and refuse other ones."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,6 @@ from helpers.tiny_models import WAVLM_CONF
 from espnet_mtasr.errors import UserError
 from tools.bench import (
     cached_trunk,
-    profile_step,
     separator_and_ctc,
     training,
     training_step,
@@ -35,8 +35,7 @@ def tiny_step(tiny_config, units=20):
     """A step without teacher, of 1 mixture of 2 talkers."""
     words = ["--config", str(tiny_config), "--units", "20"]
     words += ["--batch_seconds", "0.5", "--utterance_seconds", "0.5"]
-    args = training_step.get_parser().parse_args(words)
-    training_step.fill_in(args)
+    args = training_step.OPTIONS.parse_args(words)
     return training_step.our_step(args, units)
 
 
@@ -93,8 +92,11 @@ class TestTrainingStep:
         assert "autograd" in capsys.readouterr().out
 
     def test_an_error_of_a_process_is_one_line(self, tmp_path):
-        with pytest.raises(UserError, match="^ours: --config no.yaml: no such file"):
-            training_step.run_in_own_process(["--config", "no.yaml"], "ours", tmp_path)
+        config = tmp_path / "odd.yaml"
+        config.write_text("encoder_conf: {no_such_option: 1}\n")
+        with pytest.raises(UserError, match="^ours: .*no_such_option") as caught:
+            training_step.main(["--config", str(config)])
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,8 @@ def test_a_batch_of_mixed_counts():
     assert tokens.max() == 4 and tokens.min() == 1 and (tokens[1:] != tokens[:-1]).all()
 
 
-TINY = "--frames 4 --width 6 --hidden_size 5 --units 3 --large_units 7 --rounds 1"
+TINY = "--frames 4 --width 6 --hidden_size 5 --units 3 --large_units 7 --rounds 1 "
+TINY += "--packed_rows 2 --packed_frames 3 --packed_width 4 --packed_hidden_size 2"
 
 
 class TestSeparatorAndCTC:
@@ -132,30 +135,51 @@ class TestSeparatorAndCTC:
         separator_and_ctc.main([*TINY.split(), "--json", str(out)])
         results = json.loads(out.read_text())
         printed = capsys.readouterr().out
+        assert set(results) > {"date", "machine", "versions", "settings"}
         assert len(results["figures"]) == 6
         for count in (2, 3):
             ours, loop = (
                 results["seconds"][f"{count} talkers, {name}"]
-                for name in ("ours", "loop of gates")
+                for name in ("ours", "loop of cells")
             )
-            name = f"{count} talkers, loop of gates / ours"
+            name = f"{count} talkers, loop of cells / ours"
             assert results["figures"][name]["median"] == loop[0] / ours[0]
             assert f"{name}: " in printed
             assert f"{count} talkers, heads, 7 units / heads, 3 units: " in printed
+        for what in ("training", "inference"):
+            (packed,), (padded,) = (
+                results["seconds"][f"{what}, {name}"] for name in ("packed", "padded")
+            )
+            assert results["figures"][what]["median"] == packed / padded
+            assert f"{what}: padded is" in printed
 
     def test_other_output_is_refused(self, monkeypatch):
+        loop = separator_and_ctc.loop_of_cells
+
         def turned(lstm):
-            right = separator_and_ctc.loop_of_cells(lstm)
+            right = loop(lstm)
             return lambda xs: right(xs).flip(-1)
 
-        monkeypatch.setitem(separator_and_ctc.LOOPS, "loop of cells", turned)
-        with pytest.raises(UserError, match="loop of cells: log probabilities differ"):
+        monkeypatch.setattr(separator_and_ctc, "loop_of_cells", turned)
+        with pytest.raises(UserError, match="loop of cells: outputs differ"):
+            separator_and_ctc.main(TINY.split())
+
+    def test_another_direction_is_refused(self, monkeypatch):
+        weights = separator_and_ctc.packed_weights
+
+        def turned(padded):
+            return weights(
+                SimpleNamespace(from_start=padded.from_end, from_end=padded.from_start)
+            )
+
+        monkeypatch.setattr(separator_and_ctc, "packed_weights", turned)
+        with pytest.raises(UserError, match="packed: outputs differ"):
             separator_and_ctc.main(TINY.split())
 
     def test_the_sizes_are_those_of_the_configuration(self):
         path = training.FULL_SIZE_CONF / "train_phase2.yaml"
         config = yaml.safe_load(path.read_text())
-        args = separator_and_ctc.get_parser().parse_args([])
+        args = separator_and_ctc.OPTIONS.parse_args([])
         for name, value in config["separator_conf"].items():
             assert getattr(args, name) == value
         assert args.talker_counts == config["talker_counts"]
@@ -164,7 +188,7 @@ class TestSeparatorAndCTC:
         "words, message",
         [
             ("--frames 0", "--frames 0: give more than 0"),
-            ("--talker_counts 0", "--talker_counts 0: give counts from 1"),
+            ("--talker_counts 0", "--talker_counts 0: give more than 0"),
             ("--large_units 9 --units 9", "--large_units 9: give more than --units 9"),
         ],
     )
@@ -215,7 +239,7 @@ class TestCachedTrunk:
 
 def test_shares_of_a_step(tiny_config):
     step = tiny_step(tiny_config)
-    parts, operations = profile_step.shares(step, 2)
+    parts, operations = training_step.shares(step, 2)
     assert len(step.losses) == 4
     inner = ("encoder.trunk", "encoder.branches", "separator", "ctc", "count_head")
     assert set(inner) < set(parts) and "teacher" not in parts
@@ -224,3 +248,16 @@ def test_shares_of_a_step(tiny_config):
     assert 0.5 < sum(parts[name] for name in outer) <= 1
     assert 0.1 < sum(operations.values()) <= 1
     assert list(operations.values()) == sorted(operations.values(), reverse=True)
+
+
+def test_profile(tiny_config, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    words = f"--config {tiny_config} --profile full_size --steps 1 --json {out}"
+    words += " --batch_seconds 1 --utterance_seconds 0.5"
+    training_step.main(words.split())
+    figures = json.loads(out.read_text())["figures"]
+    printed = capsys.readouterr().out
+    assert printed.startswith("2 mixtures of 0.5 s, cpu\nParts of a step:\n")
+    assert all(f"%  {name}\n" in printed for name in figures["parts"])
+    assert printed.count("%  aten::") > 5
+    assert len(figures["operations"]) > training_step.SHOWN_OPERATIONS

@@ -9,7 +9,7 @@ from helpers.shrunken_facts import shrunken_facts
 from espnet_mtasr.errors import UserError
 from tools import published_models
 from tools.bench import wavlm_forward
-from tools.bench.side_by_side import ratios
+from tools.bench.side_by_side import Ratio
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def test_ratio_is_that_of_the_rounds(model, tmp_path, capsys):
     seconds = results["seconds"]
     assert list(seconds) == ["transformers", "ours"]
     told = results["figures"]["forward"]
-    assert told == ratios(seconds["transformers"], seconds["ours"])
+    assert told == Ratio(seconds["transformers"], seconds["ours"])
     assert f"{told['median']:.2f} x" in capsys.readouterr().out
     assert 0 < results["figures"]["difference"] < 1e-4
 
@@ -50,7 +50,6 @@ def test_another_output_is_refused(monkeypatch):
 @pytest.mark.parametrize(
     "words, message",
     [
-        ("--layers 1", "--layers 1: trunk and branch need one each"),
         ("--rounds 0", "--rounds 0: give more than 0"),
         ("--model a/b", "a/b: its shape is not in tools/published_models.json"),
     ],
