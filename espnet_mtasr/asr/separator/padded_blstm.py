@@ -1,8 +1,9 @@
 """Bidirectional LSTM over padded batches, without packed sequences.
 
 PyTorch runs a packed sequence frame by frame on a CPU, and a padded one in oneDNN's
-fused kernel (tools/bench/separator_and_ctc.py measures both). The direction that reads from the
-end gets each row turned round within its own length, so padding comes last for both.
+fused kernel (tools/bench/separator_and_ctc.py measures both). The direction that reads
+from the end gets each row turned round within its own length, so padding comes last for
+both.
 """
 
 import torch
