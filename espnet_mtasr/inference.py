@@ -76,18 +76,7 @@ class MixtureHypothesis:
 class AbsSpeech2Text(ABC):
     """Base of what loads a trained model and transcribes waveforms.
 
-    Args:
-        mtasr_train_config: config.yaml of the training; None: beside the model file.
-        mtasr_model_file: Checkpoint, or onnx.json of an exported model, which
-            onnxruntime decodes with, on the CPU.
-        device: `cpu`, `cuda`, `cuda:N`.
-        dtype: float32, bfloat16 or float16.
-        num_talkers: Talker count of all mixtures; None predicts it.
-        with_teacher: Load the language model too.
-
-    Raises:
-        UserError: a file is missing or doesn't fit, or `num_talkers` is unknown to the
-            model.
+    Its arguments are those of `Speech2Text`; `with_teacher` loads the language model.
     """
 
     def __init__(

@@ -32,35 +32,17 @@ python=''
 venv=''
 torch_index=''
 no_system=false
-while [ $# -gt 0 ]; do
-    option=${1%%=*}
-    option=${option//-/_}
-    case ${option} in
-        __help | _h)
-            echo "${help_message}"
-            exit 0
-            ;;
-        __no_system)
-            no_system=true
-            shift
-            continue
-            ;;
-        __python | __venv | __torch_index) ;;
-        *) die "unknown option $1 (see tools/setup.sh --help)" ;;
-    esac
-    if [[ $1 == *=* ]]; then
-        value=${1#*=}
-    elif [ $# -ge 2 ]; then
-        value=$2
-        shift
-    else
-        value=
+own_options=(python venv torch_index no_system)
+# A flag here; Kaldi's options have values.
+set -- "${@/%--no[-_]system/--no_system=true}"
+# shellcheck source=../egs2/TEMPLATE/mtasr1/utils/parse_options.sh
+. "${root}/egs2/TEMPLATE/mtasr1/utils/parse_options.sh"
+[ ${#passed_options[@]} -eq 0 ] ||
+    die "unknown option ${passed_options[0]} (see tools/setup.sh --help)"
+for option in "${given_options[@]}"; do
+    if [ -z "${!option}" ] || [[ ${!option} == --* ]]; then
+        die "--${option} needs a value (see tools/setup.sh --help)"
     fi
-    shift
-    if [ -z "${value}" ] || [[ ${value} == --* ]]; then
-        die "${option/__/--} needs a value (see tools/setup.sh --help)"
-    fi
-    printf -v "${option#__}" '%s' "${value}"
 done
 
 # Prints what a Python lacks, or nothing if it will do. Each candidate is run, since a

@@ -69,9 +69,11 @@ class Sandbox:
         (self.root / "tools").mkdir(parents=True)
         self.home.mkdir()
         self.bin.mkdir()
-        for name in ("setup.sh", "check_environment.py", "constraints.txt"):
-            shutil.copy(ROOT / "tools" / name, self.root / "tools" / name)
-        shutil.copy(ROOT / "setup.py", self.root / "setup.py")
+        options = "egs2/TEMPLATE/mtasr1/utils/parse_options.sh"
+        (self.root / options).parent.mkdir(parents=True)
+        names = ("setup.sh", "check_environment.py", "constraints.txt")
+        for name in (*(f"tools/{name}" for name in names), options, "setup.py"):
+            shutil.copy(ROOT / name, self.root / name)
         for name in TOOLS:
             if found := shutil.which(name):
                 (self.bin / name).symlink_to(found)
