@@ -674,7 +674,7 @@ if runs 8; then
 fi
 
 if runs 9; then
-    begin 9 "SOT perplexity of the teacher on ${valid_set}"
+    begin 9 "does the teacher listen? SOT perplexity on ${valid_set}"
     with_progress "Perplexity" count --pattern ': ([0-9]+) mixtures$' \
         --total "$(wc -l <"${data_feats}/${valid_set}/text")" \
         "${phase1_exp}/perplexity.log" -- \
@@ -685,7 +685,7 @@ if runs 9; then
         --mtasr_model_file "${phase1_exp}/${phase1_model}" \
         --data_dir "${data_feats}/${valid_set}" --ngpu "$((ngpu > 0 ? 1 : 0))" \
         --output "${phase1_exp}/perplexity_${valid_set}.json"
-    grep 'SOT perplexity' "${phase1_exp}/perplexity.log"
+    cat "${phase1_exp}/perplexity_${valid_set}.md"
     finish 9
 fi
 

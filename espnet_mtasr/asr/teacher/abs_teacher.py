@@ -15,11 +15,16 @@ class TeacherOutput(NamedTuple):
         loss: `(B,)` cross entropy summed over text tokens / their number, in nats.
         num_tokens: `(B,)` text tokens including the end of sentence.
         num_correct: `(B,)` tokens whose most probable prediction was right.
+        word_loss: `(B,)` cross entropy summed over the tokens of words: without `<sc>`
+            and the end of sentence, which a teacher that hears nothing may know well.
+        num_word_tokens: `(B,)` their number.
     """
 
     loss: torch.Tensor
     num_tokens: torch.Tensor
     num_correct: torch.Tensor
+    word_loss: torch.Tensor
+    num_word_tokens: torch.Tensor
 
 
 class Transcript(NamedTuple):

@@ -116,10 +116,14 @@ class LLMTeacher(AbsTeacher):
             reduction="none",
         )
         num_tokens = text_lengths + 1
+        special = (self.tokenizer.sc_id, self.tokenizer.eos_id, IGNORE)
+        is_word = ~torch.isin(targets, targets.new_tensor(special))
         return TeacherOutput(
             loss=loss.sum(1) / num_tokens,
             num_tokens=num_tokens,
             num_correct=(logits.argmax(-1) == targets).sum(1),
+            word_loss=(loss.detach() * is_word).sum(1),
+            num_word_tokens=is_word.sum(1),
         )
 
     def train(self, mode: bool = True) -> "LLMTeacher":

@@ -12,6 +12,11 @@ from espnet_mtasr.bin.mtasr_perplexity import main
 from espnet_mtasr.data.tables import write_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.tasks.mtasr import MTASRTask
+from espnet_mtasr.tasks.teacher_check import (
+    TeacherCheck,
+    _no_single,
+    format_checks,
+)
 
 TEXTS = {
     "a": "had had <sc> over",
@@ -51,6 +56,21 @@ def measure(place, *more, model="model.pth"):
     return json.loads(out.read_text())
 
 
+def tokens_of_words(model, ids):
+    tokenizer = model.teacher.tokenizer
+    return [k for k, token in enumerate(ids.tolist()) if token != tokenizer.sc_id]
+
+
+@torch.no_grad()
+def words_loss(model, hidden, lengths, ids):
+    """Summed cross entropy of a text's words, from the logits."""
+    logits = model.teacher._text_logits(
+        hidden, lengths, ids[None], torch.tensor([len(ids)])
+    )
+    losses = torch.nn.functional.cross_entropy(logits[0, :-1], ids, reduction="none")
+    return float(losses[tokens_of_words(model, ids)].sum())
+
+
 def test_perplexity_is_over_all_tokens(place, capsys):
     import soundfile
 
@@ -58,7 +78,9 @@ def test_perplexity_is_over_all_tokens(place, capsys):
         place / "exp" / "config.yaml", place / "exp" / "model.pth", with_teacher=True
     )
     model.eval()
+    model.teacher.requires_grad_(False)
     expected = {2: [0, 0.0], 3: [0, 0.0]}
+    frames, ids_of = {}, {}
     for utt, text in TEXTS.items():
         samples = torch.from_numpy(soundfile.read(place / f"{utt}.flac", dtype="f4")[0])
         ids = torch.tensor(model.teacher.tokenizer.encode(text))
@@ -70,20 +92,35 @@ def test_perplexity_is_over_all_tokens(place, capsys):
         # End of sentence counts as a token.
         expected[count][0] += len(ids) + 1
         expected[count][1] += float(taught.loss) * (len(ids) + 1)
+        frames[utt], ids_of[utt] = (hidden, lengths), ids
     result = measure(place)
     assert [result[k]["n_utt"] for k in "23"] == [3, 2]
     for count, (tokens, loss) in expected.items():
         row = result[str(count)]
         assert row["n_tokens"] == tokens
         assert row["perplexity"] == pytest.approx(math.exp(loss / tokens), rel=1e-4)
-        assert row["perplexity_other_speech"] != pytest.approx(row["perplexity"])
         assert 0.0 <= row["accuracy"] <= 100.0
-    # In two batches: the same but for whose the other speech is.
-    split = measure(place, "--batch_size", "3")
-    for key in ("n_utt", "n_tokens", "perplexity", "accuracy"):
+    # Each hears the next longer one of as many talkers, and the longest the shortest.
+    neighbours = {"c": "e", "a": "c", "e": "a"}, {"d": "b", "b": "d"}
+    for count, other_of in zip("23", neighbours):
+        own = {utt: utt for utt in other_of}
+        for key, speech_of in (("right", own), ("other", other_of)):
+            loss, tokens = 0.0, 0
+            for utt, speech in speech_of.items():
+                loss += words_loss(model, *frames[speech], ids_of[utt])
+                tokens += len(tokens_of_words(model, ids_of[utt]))
+            wanted = math.exp(loss / tokens)
+            assert result[count][key] == pytest.approx(wanted, rel=1e-4), (count, key)
+        row = result[count]
+        assert row["ratio"] == pytest.approx(row["other"] / row["right"])
+    # In several batches: the same but for whose the other speech is.
+    split = measure(place, "--batch_size", "2")
+    for key in ("n_utt", "n_tokens", "perplexity", "accuracy", "right"):
         assert split["2"][key] == pytest.approx(result["2"][key], rel=1e-4)
     said = capsys.readouterr().out
-    assert f"2 talkers: SOT perplexity {result['2']['perplexity']:.2f} (another" in said
+    row = result["2"]
+    assert f"| 2 | 3 | {row['perplexity']:.2f} |" in said
+    assert (place / "new" / "perplexity.md").read_text() in said
 
 
 def test_what_is_missing_is_named(place, tmp_path):
@@ -98,3 +135,23 @@ def test_what_is_missing_is_named(place, tmp_path):
             *("--mtasr_train_config", str(phase_2.parent / "config.yaml")),
             *("--mtasr_model_file", str(phase_2)),
         )
+
+
+def check(ratio):
+    return TeacherCheck(9, 90, 3.0, 50.0, 2.0, 2.0 * ratio, ratio)
+
+
+def test_a_deaf_teacher_is_called_deaf():
+    said = format_checks({2: check(1.19), 3: check(1.1)})
+    assert "WARNING: the teacher is deaf (ratio below 1.2 for 2 and 3 talkers)" in said
+    assert "ratio below 1.2 for 3 talkers" in format_checks({2: check(4), 3: check(1)})
+    assert "WARNING" not in format_checks({2: check(1.2), 3: check(9.0)})
+    # Of a single mixture nothing can be told.
+    alone = TeacherCheck(1, 9, 3.0, 50.0, 2.0, None, None)
+    assert "| - | - |" in format_checks({2: alone})
+    assert "WARNING" not in format_checks({2: alone})
+
+
+def test_no_batch_of_one():
+    assert _no_single([[3, 1], [2, 0], [4]]) == [[3, 1], [2, 0, 4]]
+    assert _no_single([[0]]) == [[0]]
