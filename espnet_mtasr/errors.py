@@ -11,13 +11,12 @@ class UserError(ValueError):
 def run_command_line(
     main: Callable[[Optional[Sequence[str]]], None],
     cmd: Optional[Sequence[str]] = None,
-    name: Optional[str] = None,
 ) -> None:
     """Run `main(cmd)`; a `UserError` becomes one line on stderr and exit code 2."""
     try:
         main(cmd)
     except UserError as e:
-        name = name or sys.argv[0].rsplit("/", 1)[-1].removesuffix(".py")
+        name = sys.argv[0].rsplit("/", 1)[-1].removesuffix(".py")
         # A library's message that is quoted may have more lines than one.
         print(f"{name}: error: {' '.join(str(e).split())}", file=sys.stderr)
         sys.exit(2)

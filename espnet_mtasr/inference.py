@@ -77,6 +77,10 @@ class AbsSpeech2Text(ABC):
     """Base of what loads a trained model and transcribes waveforms.
 
     Its arguments are those of `Speech2Text`; `with_teacher` loads the language model.
+
+    Raises:
+        UserError: a file is missing or doesn't fit, or `num_talkers` is unknown to the
+            model.
     """
 
     def __init__(

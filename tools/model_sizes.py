@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 from espnet_mtasr.errors import UserError, run_command_line
+from tools.marked_text import put
 
-BEGIN, END = "<!-- model sizes: begin -->", "<!-- model sizes: end -->"
+MARK = "model sizes"
 # Of LibriSpeech read aloud: words per second of a talker times tokens per word times
 # talkers, over the length of the mixture; rounded up.
 TEXT_TOKENS_PER_SECOND = 8.0
@@ -272,22 +273,6 @@ def _table(header: List[str], rows: List[List[str]]) -> List[str]:
     return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
 
 
-def update(path: Path, content: str) -> None:
-    """Put `content` between the marks in a file.
-
-    Raises:
-        UserError: the file lacks the marks.
-    """
-    from espnet_mtasr.files import write_whole
-
-    old = path.read_text(encoding="utf-8")
-    if BEGIN not in old or END not in old:
-        raise UserError(f"{path}: lacks the lines {BEGIN} and {END}; add them")
-    head, rest = old.split(BEGIN, 1)
-    tail = rest.split(END, 1)[1]
-    write_whole(path, f"{head}{BEGIN}\n{content}\n{END}{tail}")
-
-
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -307,7 +292,7 @@ def main(cmd=None) -> None:
     rows = [measure(path, args.batch_seconds) for path in args.configs]
     content = to_markdown(rows, args.batch_seconds)
     if args.update is not None:
-        update(args.update, content)
+        put(args.update, MARK, content)
     else:
         print(content)
 

@@ -36,7 +36,10 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def check_training(
-    path: str, options: Sequence[str] = (), shared: Sequence[str] = ()
+    path: str,
+    options: Sequence[str] = (),
+    shared: Sequence[str] = (),
+    cached: bool = False,
 ) -> argparse.Namespace:
     """Return a training's options.
 
@@ -44,29 +47,23 @@ def check_training(
         path: Configuration.
         options: Of this training, which the message names.
         shared: Options that every training of the recipe gets.
+        cached: It is to read cached outputs of the trunk.
 
     Raises:
         UserError: an option or an option of a class doesn't exist or can't be so.
     """
+    from espnet_mtasr.tasks.cached_trunk import check_cacheable
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
     try:
         args = MTASRTask.parse_config(path, [*shared, *options])
         MTASRTask.check_args(args)
+        if cached:
+            check_cacheable(args)
     except UserError as e:
         given = f" with {' '.join(options)}" if options else ""
         raise UserError(f"{path}{given}: {e}") from e
     return args
-
-
-def check_cacheable(path: str, args: argparse.Namespace) -> None:
-    """Raise `UserError` if the trunk's outputs are not the same in every epoch."""
-    from espnet_mtasr.tasks import cached_trunk
-
-    try:
-        cached_trunk.check_cacheable(args)
-    except UserError as e:
-        raise UserError(f"{path}: {e}") from e
 
 
 def decoder_of(path: str, options: Sequence[str] = ()) -> str:
@@ -96,11 +93,12 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         from espnet_mtasr.tasks.mtasr import MTASRTask
 
         training = check_training(
-            args.phase2_config, args.phase2_args.split(), args.task_options
+            args.phase2_config,
+            args.phase2_args.split(),
+            args.task_options,
+            cached=args.cache_trunk == "true",
         )
         has_teacher = MTASRTask.has_teacher(training)
-        if args.cache_trunk == "true":
-            check_cacheable(args.phase2_config, training)
     print(f"decoder {decoder}")
     print(f"phase2_has_teacher {str(has_teacher).lower()}")
 

@@ -6,20 +6,13 @@ python -m espnet_mtasr.bin.mtasr_train --config conf/train.yaml ...
 from espnet_mtasr.errors import UserError, run_command_line
 
 
-def get_parser():
-    """Return the parser of the task; bad arguments raise `UserError`."""
-    from espnet_mtasr.tasks.mtasr import MTASRTask
-
-    return MTASRTask.get_parser()
-
-
 def main(cmd=None) -> None:
     """Train, or collect statistics with `--collect_stats true`."""
     from espnet_mtasr.tasks.mtasr import MTASRTask
     from espnet_mtasr.tasks.precision import flush_denormals
 
     flush_denormals()
-    args = get_parser().parse_args(cmd)
+    args = MTASRTask.get_parser().parse_args(cmd)
     if not args.print_config:
         for name in args.required:
             if getattr(args, name) is None:

@@ -1,8 +1,9 @@
-"""How a mixture was made, as one line of JSON: the table `utt2mixture`.
+"""What a mixture is made of, as one line of JSON: the table `utt2mixture`.
 
 With it a recording can be made again while training loads its data (render.py), or
-another one in its place (dynamic.py). ESPnet reads the table as data of type `json`.
-Lines of before a field was added stay readable: what they lack has its default value.
+another one in its place (dynamic.py); speech_list.py says how ESPnet reads the table.
+Length and speed of a mixture are worked out here too. Lines written before a field
+existed stay readable: the field has its default value.
 """
 
 import json

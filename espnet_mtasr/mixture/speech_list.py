@@ -142,12 +142,18 @@ def read_speech_list(directory: Union[str, Path]) -> Dict[str, Speech]:
 
 
 def kind_of_entry(path: Union[str, Path], espnet_type: str) -> Optional[Kind]:
-    """Say what a list and a data type given to ESPnet mean; None: none of ours."""
-    if espnet_type == "text" and Path(path).is_file():
-        with open(path, encoding="utf-8") as f:
-            return kind_of_loaded(f.readline().partition(" ")[2])
-    kinds = {kind.value[1]: kind for kind in Kind}
-    return kinds.get(espnet_type)
+    """Say what a list and a data type given to ESPnet mean; None: none of ours.
+
+    Raises:
+        UserError: a list of type `text` is missing, so that it can't be told.
+    """
+    if espnet_type != "text":
+        kinds = {kind.value[1]: kind for kind in Kind}
+        return kinds.get(espnet_type)
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; run the stage that makes it")
+    with open(path, encoding="utf-8") as f:
+        return kind_of_loaded(f.readline().partition(" ")[2])
 
 
 def kind_of_loaded(value: Any) -> Kind:

@@ -5,7 +5,8 @@
 
 import contextlib
 import re
-from typing import Iterator, Optional
+from types import MappingProxyType
+from typing import Iterator, Mapping, Optional
 
 from espnet_mtasr.errors import UserError
 
@@ -22,24 +23,27 @@ def is_repository_id(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def hub_errors(about: str, ungated: str = "") -> Iterator[None]:
+def hub_errors(
+    about: str, writing: bool = False, hints: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[None]:
     """Turn what the hub's client raises into `UserError`.
 
     Args:
         about: What the message begins with, for instance `--hf_repo owner/name`.
-        ungated: What to take instead of a gated model, if anything.
+        writing: Whether something is uploaded.
+        hints: Name of the client's error to what the message ends with; the name ""
+            stands for all others.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as e:
-        reason = _reason(e)
+        reason = _reason(e, writing)
         if reason is None:
             raise
-        if ungated and type(e).__name__ == "GatedRepoError":
-            reason += f", or take a model that needs none, {ungated}"
-        raise UserError(f"{about}: {reason}") from e
+        hint = hints.get(type(e).__name__, hints.get("", ""))
+        raise UserError(f"{about}: {reason}{hint}") from e
 
 
 def endpoint() -> str:
@@ -49,7 +53,7 @@ def endpoint() -> str:
     return constants.ENDPOINT
 
 
-def _reason(error: BaseException) -> Optional[str]:
+def _reason(error: BaseException, writing: bool) -> Optional[str]:
     """Reason and mend; None for what isn't about the hub."""
     from huggingface_hub import errors
 
@@ -70,7 +74,7 @@ def _reason(error: BaseException) -> Optional[str]:
         if isinstance(error, kind):
             return reason
     if isinstance(error, errors.HfHubHTTPError):
-        return _refusal(error)
+        return _refusal(error, writing)
     if isinstance(error, (_http_error(), ConnectionError, TimeoutError)):
         return (
             f"{endpoint()} can't be reached ({type(error).__name__}: {error}); check "
@@ -83,7 +87,7 @@ def _reason(error: BaseException) -> Optional[str]:
         return f"{error}; mend what this names and try again"
     if isinstance(error, RuntimeError):
         # So the client tells of a file whose transfer failed.
-        inner = error.__cause__ and _reason(error.__cause__)
+        inner = error.__cause__ and _reason(error.__cause__, writing)
         return inner or f"the transfer failed ({error}); try again"
     return None
 
@@ -96,7 +100,7 @@ def _http_error() -> type:
     return base
 
 
-def _refusal(error) -> str:
+def _refusal(error, writing: bool) -> str:
     """Reason and mend of an answer that is an HTTP error."""
     status = error.response.status_code
     said = error.server_message or error.response.headers.get("X-Error-Message") or ""
@@ -104,6 +108,11 @@ def _refusal(error) -> str:
         return (
             f"{endpoint()} refuses the token; run 'hf auth login', or set HF_TOKEN to "
             f"a valid one"
+        )
+    if status == 403 and not writing:
+        return (
+            f"the token may not read it ({said or 'forbidden'}); ask for access on its "
+            f"hub page, or take a token with read access"
         )
     if status == 403:
         return (

@@ -118,8 +118,12 @@ def get_source(name: str, source: str, revision: Optional[str], cache: Path) -> 
 
 
 def _asking_hub(name: str, source: str) -> ContextManager[None]:
-    about = f"--{name} {source} (no folder of this name is here)"
-    return hub_errors(about, UNGATED[name])
+    hints = {
+        "GatedRepoError": f", or take a model that needs none, {UNGATED[name]}",
+        "RevisionNotFoundError": f"; name another by --{name}_revision",
+        "": ", or give a folder (none of this name is here)",
+    }
+    return hub_errors(f"--{name} {source}", hints=hints)
 
 
 def check_access(name: str, source: str, revision: Optional[str]) -> None:

@@ -70,7 +70,7 @@ def check_access(repository: str) -> Dict[str, Any]:
             f"{about}: no token for {endpoint()}; run 'hf auth login' or set HF_TOKEN "
             f"to one with write access"
         )
-    with hub_errors(about):
+    with hub_errors(about, writing=True):
         me = _api().whoami()
     token = me.get("auth", {}).get("accessToken", {})
     if token.get("role") == "read":
@@ -106,7 +106,7 @@ def upload_folder(folder: Path, repository: str, private: bool) -> str:
             public and was to be private.
     """
     api = _api()
-    with hub_errors(f"--hf_repo {repository}"):
+    with hub_errors(f"--hf_repo {repository}", writing=True):
         api.create_repo(repository, private=private, exist_ok=True)
         is_private = bool(api.model_info(repository).private)
         if private and not is_private:

@@ -1,4 +1,4 @@
-"""Training on cached outputs of the trunk: is it allowed, are its lists up to date?
+"""Training on cached outputs of the trunk: is it allowed? Its lists, made and checked.
 
 `lists/train/trunk.scp` has a line `FOLDER AUDIO` per utterance (asr/trunk_cache.py),
 which a training reads as `speech` of data type `text`. `trunk.stat` beside it holds

@@ -2,16 +2,17 @@
 
 A teacher can be deaf while every loss falls and every stage ends: it then writes what
 is probable, whatever is said, and has nothing to teach. The control is the same
-transcript after the speech of another mixture, of as many talkers and about as long. Of
-a teacher that hears nothing the ratio of the two perplexities is 1.
+transcript after the speech of another mixture, of as many talkers and about as long. A
+teacher that hears nothing has the same perplexity with both.
 """
 
 import argparse
 import logging
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
 from espnet2.torch_utils.device_funcs import to_device
@@ -20,10 +21,11 @@ from espnet2.train.dataset import ESPnetDataset
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.data.tables import read_data_dir
+from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.speech_list import read_speech_list, speech_entry
 from espnet_mtasr.tasks.mtasr import MTASRTask
 
-# With another mixture's speech a teacher must do so many times worse, or it is deaf.
+# A teacher is deaf if another mixture's speech makes it less than so many times worse.
 DEAF_BELOW = 1.2
 
 
@@ -64,8 +66,8 @@ def check_teacher(
         model: With a teacher, in evaluation mode.
         train_args: Of its training.
         data_dir: In dump/.
-        batch_size: Mixtures of one count and like length that are computed together;
-            each is the other mixture of its neighbour.
+        batch_size: Mixtures of one count and like length that are computed together.
+            Each is scored with its neighbour's speech as well.
         device: Of the model.
         num_workers: Processes that load data.
 
@@ -84,15 +86,15 @@ def check_teacher(
         utts = [u for u, n in tables["utt2num_spk"].items() if n == str(count)]
         if not utts:
             continue
-        lengths = [speeches[utt].check(utt).num_samples for utt in utts]
+        lengths = {utt: speeches[utt].check(utt).num_samples for utt in utts}
+        batches = [
+            batch
+            for group in without_repeats({utt: tables["text"][utt] for utt in utts})
+            for batch in _batches(group, lengths, max(2, batch_size))
+        ]
         loader = torch.utils.data.DataLoader(
             dataset,
-            batch_sampler=[
-                [utts[place] for place in places]
-                for places in _no_single(
-                    batches_of_similar_length(lengths, max_items=max(2, batch_size))
-                )
-            ],
+            batch_sampler=batches,
             collate_fn=collate,
             num_workers=num_workers,
         )
@@ -104,10 +106,37 @@ def check_teacher(
     return results
 
 
-def _no_single(batches: List[List[int]]) -> List[List[int]]:
-    """Put a last mixture that is alone to those before it."""
+def without_repeats(texts: Mapping[str, str]) -> List[List[str]]:
+    """Group utterances so that no group has a text twice.
+
+    A set may hold a mixture twice, clean and noisy: one is no other mixture to the
+    other.
+
+    >>> without_repeats({"a_clean": "x", "a_noisy": "x", "b": "y"})
+    [['a_clean', 'b'], ['a_noisy']]
+    """
+    groups: List[List[str]] = []
+    seen: Counter = Counter()
+    for utt, text in texts.items():
+        if seen[text] == len(groups):
+            groups.append([])
+        groups[seen[text]].append(utt)
+        seen[text] += 1
+    return groups
+
+
+def _batches(
+    utts: Sequence[str], lengths: Mapping[str, int], size: int
+) -> List[List[str]]:
+    """Batch utterances of like length, the last one not alone if it can be helped."""
+    batches = [
+        [utts[place] for place in places]
+        for places in batches_of_similar_length(
+            [lengths[utt] for utt in utts], max_items=size
+        )
+    ]
     if len(batches) > 1 and len(batches[-1]) == 1:
-        return [*batches[:-2], batches[-2] + batches[-1]]
+        batches[-2:] = [batches[-2] + batches[-1]]
     return batches
 
 
@@ -146,6 +175,11 @@ def _add(
     hidden, lengths = model.encoder.encode_branch(trunk, count)
     texts = batch["text"], batch["text_lengths"]
     taught = model.teacher(hidden, lengths, *texts)
+    if taught.word_loss is None or taught.num_word_tokens is None:
+        raise UserError(
+            f"teacher: {type(model.teacher).__name__}.forward gives no word_loss and "
+            f"num_word_tokens, which the check of a teacher needs; add them"
+        )
     sums.n_utt += len(hidden)
     sums.tokens += int(taught.num_tokens.sum())
     sums.loss += float((taught.loss * taught.num_tokens).sum())

@@ -1,7 +1,8 @@
 """ESPnet's trainer, with statistics per talker count weighted by their own rows.
 
 ESPnet weighs all statistics of a batch by the batch's rows. A mean over the rows of one
-talker count would then count as much where they are few as where they are many.
+talker count must be weighed by those rows instead: a batch with one of them would count
+as much as a batch with twenty.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Transcribe many recordings: one that can't be read or decoded stops no other."""
+"""Transcribe many recordings: one that fails is reported, and the others go on."""
 
 import sys
 from typing import Callable, Iterable, Iterator, List, Optional, Sequence

@@ -142,8 +142,8 @@ def test_word_times_of_mixtures(placed, tmp_path):
         {"path": str(p), "gain": 1.0, "talker": p.stem, "seconds": 1.0}
         for p in (first, second)
     ]
-    recipe = {"sources": sources, "onsets": [0.0, 0.7], "rate": 16000}
-    (tmp_path / "utt2mixture").write_text(f"mix {json.dumps(recipe)}\n")
+    spec = {"sources": sources, "onsets": [0.0, 0.7], "rate": 16000}
+    (tmp_path / "utt2mixture").write_text(f"mix {json.dumps(spec)}\n")
     script = EXPERIMENTS / "mixture_word_times.py"
     done = run(sys.executable, script, "--words", root / "words.ctm", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -100,7 +100,8 @@ def test_all_stages_ran_and_results_were_printed(run):
     for name in SETS:
         row = next(x for x in run.done.stdout.splitlines() if x.startswith(f"| {name}"))
         assert row in markdown
-    assert "SOT perplexity" in run.done.stdout
+    checks = (run.phase1 / "perplexity_dev.md").read_text()
+    assert checks in run.done.stdout and "| ratio |" in checks
 
 
 def test_learning_curves_were_drawn(run):

@@ -1,6 +1,8 @@
 """The scripts that make the mini recipe's pretrained models, on next to nothing."""
 
+import itertools
 import math
+import random
 import shutil
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 import torch
 from helpers.recipe_copy import MINI
 from helpers.tiny_corpus import make_tiny_corpus
-from transformers import AutoModelForCausalLM, WavLMModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, WavLMModel
 
 from espnet_mtasr.errors import UserError
 
@@ -220,18 +222,110 @@ def test_sentences_held_out_of_another_corpus_are_left_out(corpus, tmp_path):
     assert len(seen) == len(texts) - 1
 
 
-def test_the_language_model_is_a_llama(corpus):
+def make_lm_options(corpus, steps=2):
+    return [
+        *("--librispeech", f"{corpus}/LibriSpeech", "--output_dir", f"{corpus}/lm"),
+        *("--steps", str(steps), "--hidden_size", "16", "--sentences", "200"),
+    ]
+
+
+def test_the_language_model_is_a_llama(corpus, capsys):
     import make_lm
 
-    make_lm.main(
-        [
-            *("--librispeech", f"{corpus}/LibriSpeech"),
-            *("--output_dir", f"{corpus}/lm", "--steps", "2", "--hidden_size", "16"),
-        ]
-    )
+    make_lm.main(make_lm_options(corpus))
     assert AutoModelForCausalLM.from_pretrained(corpus / "lm").config.model_type == (
         "llama"
     )
+    said = capsys.readouterr().out
+    assert "strange sentences, 3 talkers: right report" in said
+    tokenizer = AutoTokenizer.from_pretrained(corpus / "lm")
+    assert all(
+        len(tokenizer(word.lower()).input_ids) == 1 for word in make_lm.VOCABULARY
+    )
+    ids = tokenizer("peter kept zwei blue desks").input_ids
+    assert tokenizer.decode(ids) == "peter kept zwei blue desks"
+
+
+def test_the_shipped_language_model_is_small():
+    lm = MINI / "pretrained" / "lm"
+    assert sum(path.stat().st_size for path in lm.iterdir()) < 3e6
+    weights = AutoModelForCausalLM.from_pretrained(lm).state_dict()
+    assert all(torch.isfinite(weight).all() for weight in weights.values())
+
+
+def test_reports_tell_who_says_what_when(corpus, monkeypatch):
+    import noisy_reports
+
+    monkeypatch.setattr(noisy_reports, "LOST", 0.0)
+    monkeypatch.setattr(noisy_reports, "MISTAKEN", 0.0)
+    texts = ["peter kept nine large desks", "ready tiger go to blue four now"]
+    words = sorted({word for text in texts for word in text.split()})
+    ids = {word: 100 + k for k, word in enumerate(words)}
+    rng = random.Random(0)
+    for _ in range(20):
+        report = noisy_reports.tell(rng, texts, ids)
+        assert report.words.shape == report.levels.shape == (len(report.words), 3)
+        assert (report.words[:, 2] == -1).all()
+        silent = report.words == -1
+        assert (report.levels[silent] == 0).all() and (report.levels[~silent] > 0).all()
+        for talker, text in enumerate(texts):
+            told = [i for i in report.words[:, talker].tolist() if i >= 0]
+            in_order = [i for i, _ in itertools.groupby(told)]
+            # A word may be shorter than a frame; none comes out of its order.
+            spoken = iter([ids[word] for word in text.split()])
+            assert all(word in spoken for word in in_order)
+            assert len(in_order) >= len(text.split()) - 2
+        first, second = (int(np.argmax(~silent[:, k])) for k in (0, 1))
+        assert first <= 1 and 2 <= second <= 11  # 0.5 to 1.0 s of 0.1 to 0.2 s
+
+
+def test_no_sentence_of_the_corpus_is_drawn():
+    from noisy_reports import draw_texts
+
+    rng = random.Random(0)
+    drawn = [draw_texts(rng, ["a b"], ["c"], {"c c c"}, 0.5) for _ in range(500)]
+    assert {len(texts) for texts in drawn} == {1, 2, 3}
+    said = {text for texts in drawn for text in texts}
+    assert "a b" in said and "c c c c" in said and "c c c" not in said
+
+
+def test_a_language_model_learns_to_read(corpus):
+    """Perplexity after the right report falls below that after another one."""
+    import make_lm
+
+    torch.manual_seed(0)
+    words = ["red", "blue", "nine"]
+    tokenizer = make_lm.train_tokenizer(words)
+    config = make_lm.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        tie_word_embeddings=True,
+    )
+    lm = make_lm.LlamaForCausalLM(config)
+    model = make_lm.ReadingLM(lm, tokenizer.bos_token_id, tokenizer.eos_token_id)
+    ids = {word: tokenizer(word).input_ids[0] for word in words}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+
+    def frames(word):
+        told = np.full((4, 3), -1)
+        told[:, 0] = ids[word]
+        return make_lm.Report(told, np.where(told < 0, 0, 1).astype(np.float32))
+
+    reports = [frames(word) for word in words]
+    texts = [[ids[word]] for word in words]
+    for _ in range(60):
+        loss, tokens = model(reports, texts, [0.1] * 3)
+        optimizer.zero_grad()
+        (loss / tokens).backward()
+        optimizer.step()
+    with torch.no_grad():
+        right, _ = model(reports, texts, [0.1] * 3)
+        other, _ = model(reports[1:] + reports[:1], texts, [0.1] * 3)
+    assert float(other) > 3 * float(right)
 
 
 def test_the_training_split_alone_is_read(corpus):
@@ -258,7 +352,7 @@ def test_nothing_of_dev_and_test_may_be_seen(corpus, shared):
 
 def teardown_module():
     for name in (
-        *("pretrain_encoder", "make_lm", "train_split"),
+        *("pretrain_encoder", "make_lm", "noisy_reports", "grammar", "train_split"),
         "mixtures_for_pretraining",
         *("pseudo_units", "small_wavlm"),
     ):

@@ -3,11 +3,18 @@
 Each in a process of its own, for this one has imported everything.
 """
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from helpers.tiny_inference import save_tiny_model
+
+from espnet_mtasr.bin.main import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = ROOT / "espnet_mtasr" / "bin"
 
 # What only training, language models, scores and other models need.
 NEEDLESS = (
@@ -51,11 +58,41 @@ def test_the_package_alone():
     assert "numpy" not in done.stdout and "espnet_mtasr" in done.stdout.split()
 
 
-@pytest.mark.parametrize("words", [["--help"], ["transcribe", "--help"]])
-def test_help(words):
+# `train` asks ESPnet for its options.
+@pytest.mark.parametrize("command", [None, *sorted({*COMMANDS} - {"train"})])
+def test_help(command):
+    words = ["--help"] if command is None else [command, "--help"]
     done = run_python(COMMAND_WITHOUT_TORCH, *words)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "transcribe" in done.stdout
+    name = "espnet-mtasr" if command is None else f"espnet-mtasr {command}"
+    assert done.stdout.startswith(f"usage: {name} [-h]")
+    assert command is not None or all(f"  {name} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"train", "download-corpora"}))
+def test_a_command_without_options(command):
+    done = run_python(COMMAND_WITHOUT_TORCH, command)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"espnet-mtasr {command}: error: ")
+
+
+def test_what_pages_name_is_a_command():
+    """What only mtasr.sh calls need not be one."""
+    commands = {module for module, _ in COMMANDS.values()}
+    assert all((BIN / f"{module}.py").is_file() for module in commands)
+    pages = [path for path in ROOT.rglob("*.md") if ".venv" not in path.parts]
+    named = {
+        module
+        for page in pages
+        for module in re.findall(r"espnet_mtasr\.bin\.(\w+)", page.read_text("utf-8"))
+    }
+    assert named <= {*commands, "main"}
+
+
+def test_an_unknown_command():
+    done = run_python(COMMAND_WITHOUT_TORCH, "transcripe")
+    assert done.returncode == 2
+    assert "invalid choice: 'transcripe' (choose from" in done.stderr
 
 
 @pytest.mark.parametrize(

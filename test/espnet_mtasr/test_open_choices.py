@@ -1,7 +1,6 @@
 """Classes of a user's own modules, with no change in the package."""
 
 import argparse
-import doctest
 import sys
 
 import pytest
@@ -12,7 +11,6 @@ from espnet2.asr.encoder.linear_encoder import LinearEncoder
 from helpers.tiny_data import make_tiny_data, training_options, write_config
 from helpers.tiny_models import make_tiny_llm
 
-from espnet_mtasr import open_choices
 from espnet_mtasr.asr.encoder.espnet_halves import RoutedEspnetEncoder
 from espnet_mtasr.bin.check_config import check_training
 from espnet_mtasr.errors import UserError
@@ -142,10 +140,6 @@ def test_a_mistake_inside_the_module_comes_as_it_is(
     with pytest.raises(error) as raised:
         import_class(f"{name}:A", None, "separator")
     assert type(raised.value) is error
-
-
-def test_examples():
-    assert doctest.testmod(open_choices) == (0, 3)
 
 
 def test_an_encoder_of_ones_own_as_trunk(tmp_path, monkeypatch):

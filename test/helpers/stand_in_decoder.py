@@ -5,8 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What mtasr.sh asks for: the decoder of conf/llm.yaml is llm, ctc_weight tells whether
-# there is a teacher, and what the speech is says the real module.
+# What mtasr.sh asks for: the decoder of conf/llm.yaml is llm, and ctc_weight tells
+# whether there is a teacher. The real module says what the speech is.
 ANSWERS = f"""\
 case $* in
     *check_config*)

@@ -105,9 +105,6 @@ def test_wrong_arguments(tmp_path):
         model_sizes.main(["no.yaml"])
     with pytest.raises(UserError, match="--batch_seconds 0.0: give more"):
         model_sizes.main(["--batch_seconds", "0", "no.yaml"])
-    (tmp_path / "page.md").write_text("no marks\n")
-    with pytest.raises(UserError, match="page.md: lacks the lines <!-- model sizes"):
-        model_sizes.update(tmp_path / "page.md", "")
     text = (CONF / "train_phase2.yaml").read_text()
     (tmp_path / "odd.yaml").write_text(text.replace("microsoft/wavlm", "micro/wavlm"))
     with pytest.raises(UserError, match="micro/wavlm-large: its shape is not in"):

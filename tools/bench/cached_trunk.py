@@ -97,7 +97,7 @@ def options_of(root: Path, args: argparse.Namespace) -> List[str]:
         *("--config", str(args.config), *training.MINI_MODELS),
         *("--token_type", "bpe", "--bpemodel", f"{units}/bpe.model"),
         *("--token_list", f"{units}/tokens.txt"),
-        # It needs recipes of the mixtures, which noise has not.
+        # It needs specs of mixtures, which noise doesn't have.
         *("--preprocessor_conf", "flat_start_epochs=0"),
         *args.training_options.split(),
     ]

@@ -115,12 +115,12 @@ def ways_of_loading(data: Path, args: argparse.Namespace) -> Dict[str, Callable]
     """Return functions that load the mixtures of a data directory, by name."""
     cache = {"cache_megabytes": args.cache_megabytes}
     tables = (str(data / "utt2mixture"), str(data / "text"))
-    workers, recipes = args.num_workers, "utt2mixture,text"
+    workers, specs = args.num_workers, "utt2mixture,text"
     dynamic = {"mixtures": tables, "dynamic_mixing_conf": cache}
     return {
         STORED: loading(data, "wav.scp,sound", workers),
-        "on the fly": loading(data, recipes, workers, cache_megabytes=0),
-        "on the fly, cache": loading(data, recipes, workers, **cache),
+        "on the fly": loading(data, specs, workers, cache_megabytes=0),
+        "on the fly, cache": loading(data, specs, workers, **cache),
         "dynamic mixing, cache": loading(data, "utt2mixture,json", workers, **dynamic),
     }
 

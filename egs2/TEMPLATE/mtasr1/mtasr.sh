@@ -250,9 +250,15 @@ finish() { # finish STAGE
 # What the sets' speech is, as FILE,NAME,TYPE for ESPnet: find_speech SET... asks once.
 declare -A speech_of_set=()
 find_speech() {
-    local found
-    found=$("${python}" -m espnet_mtasr.bin.speech_entries "${@/#/${data_feats}/}")
-    while [ $# -gt 0 ] && read -r "speech_of_set[$1]"; do shift; done <<<"${found}"
+    local name found folders=() entries
+    for name in "$@"; do folders+=("${data_feats}/${name}"); done
+    found=$("${python}" -m espnet_mtasr.bin.speech_entries "${folders[@]}")
+    mapfile -t entries <<<"${found}"
+    [ "${#entries[@]}" -eq $# ] || die "speech_entries printed: ${found}"
+    for name in "$@"; do
+        speech_of_set[${name}]=${entries[0]}
+        entries=("${entries[@]:1}")
+    done
 }
 speech_list() { # speech_list SET [FOLDER]: FOLDER has a part of the set
     echo "${2:-${data_feats}/$1}/${speech_of_set[$1]%%,*}"
@@ -390,7 +396,9 @@ train() {
     local config=$1 stats=$2 exp=$3 inputs file
     local speech valid_speech
     shift 3
-    for file in "${token_dir}/tokens.txt" "${stats}/lists/train/text"; do
+    for file in "${token_dir}/tokens.txt" "${stats}/lists/train/text" \
+        "$(speech_list "${train_set}" "${stats}/lists/train")" \
+        "$(speech_list "${valid_set}" "${stats}/lists/valid")"; do
         [ -f "${file}" ] || die "${file}: no such file; run the stages before this one"
     done
     speech=${speech_of_set[${train_set}]}
@@ -547,7 +555,11 @@ if [ ${#checks[@]} -gt 0 ]; then
     log "Checking the configurations"
     found=$("${python}" -m espnet_mtasr.bin.check_config "${checks[@]}" \
         --task_options "${task_options[@]}")
-    { read -r _ decoder && read -r _ phase2_has_teacher; } <<<"${found}"
+    # A user's own module may print lines of its own.
+    decoder=$(sed -n 's/^decoder //p' <<<"${found}")
+    phase2_has_teacher=$(sed -n 's/^phase2_has_teacher //p' <<<"${found}")
+    [[ ${decoder} =~ ^(ctc|llm)$ && ${phase2_has_teacher} =~ ^(true|false)$ ]] ||
+        die "check_config printed: ${found}"
 fi
 if [ "${decoder}" = llm ] && [ "${skip_phase1}" = true ]; then
     die "--inference_config ${inference_config}: its decoder is phase 1's language" \

@@ -1,7 +1,7 @@
 """A teacher reads a branch's output and learns to write the SOT transcript."""
 
 from abc import ABC, abstractmethod
-from typing import List, NamedTuple, Sequence
+from typing import List, NamedTuple, Optional, Sequence
 
 import torch
 
@@ -17,14 +17,15 @@ class TeacherOutput(NamedTuple):
         num_correct: `(B,)` tokens whose most probable prediction was right.
         word_loss: `(B,)` cross entropy summed over the tokens of words: without `<sc>`
             and the end of sentence, which a teacher that hears nothing may know well.
+            Stage 9 needs it; training doesn't.
         num_word_tokens: `(B,)` their number.
     """
 
     loss: torch.Tensor
     num_tokens: torch.Tensor
     num_correct: torch.Tensor
-    word_loss: torch.Tensor
-    num_word_tokens: torch.Tensor
+    word_loss: Optional[torch.Tensor] = None
+    num_word_tokens: Optional[torch.Tensor] = None
 
 
 class Transcript(NamedTuple):

@@ -15,7 +15,7 @@ _po_die() {
     exit 2
 }
 
-# It must be an array: no variable of the environment is one.
+# An environment variable can't be an array, so it can't turn this mode on.
 _po_pass_through=false
 if [ -n "${own_options+set}" ] && [[ ${own_options@a} == *a* ]]; then
     _po_pass_through=true

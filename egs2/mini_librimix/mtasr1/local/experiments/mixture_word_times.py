@@ -55,8 +55,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     for folder in args.data_dirs:
         lines = []
         for utt, line in read_table(folder / "utt2mixture").items():
-            recipe = parse_spec(line, utt)
-            for k, (source, onset) in enumerate(zip(recipe.sources, recipe.onsets), 1):
+            spec = parse_spec(line, utt)
+            for k, (source, onset) in enumerate(zip(spec.sources, spec.onsets), 1):
                 name = Path(source.path).stem
                 if source.speed != 1.0:
                     raise UserError(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -9,12 +10,12 @@ from helpers.tiny_inference import noises, save_tiny_model
 from helpers.tiny_models import make_tiny_llm
 
 from espnet_mtasr.bin.mtasr_perplexity import main
-from espnet_mtasr.data.tables import write_table
+from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.tasks.teacher_check import (
     TeacherCheck,
-    _no_single,
+    _batches,
     format_checks,
 )
 
@@ -153,5 +154,21 @@ def test_a_deaf_teacher_is_called_deaf():
 
 
 def test_no_batch_of_one():
-    assert _no_single([[3, 1], [2, 0], [4]]) == [[3, 1], [2, 0, 4]]
-    assert _no_single([[0]]) == [[0]]
+    lengths = dict(a=3, b=9, c=4, d=5, e=1)
+    assert _batches("abcde", lengths, 2) == [["b", "d"], ["c", "a", "e"]]
+    assert _batches("a", lengths, 2) == [["a"]]
+
+
+def test_a_mixtures_noisy_version_is_no_other_mixture(place, tmp_path):
+    """Its words are the same: a teacher that listens would seem half deaf."""
+    alone = measure(place)
+    shutil.copytree(place / "dump", tmp_path / "dump")
+    for name in ("text", "wav.scp"):
+        table = read_table(tmp_path / "dump" / name)
+        twice = {f"{utt}_{kind}": v for utt, v in table.items() for kind in "cn"}
+        write_table(tmp_path / "dump" / name, twice)
+    both = measure(place, "--data_dir", str(tmp_path / "dump"))
+    for count in "23":
+        assert both[count]["n_utt"] == 2 * alone[count]["n_utt"]
+        for key in ("perplexity", "right", "other", "ratio"):
+            assert both[count][key] == pytest.approx(alone[count][key], rel=1e-4)

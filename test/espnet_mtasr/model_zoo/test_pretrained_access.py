@@ -57,7 +57,7 @@ def test_a_gated_model_without_access(tmp_path, status):
         done = check(tmp_path, endpoint)
     assert done.returncode == 2
     assert done.stderr == (
-        f"get_models: error: --llm {LLM} (no folder of this name is here): is gated; "
+        f"get_models: error: --llm {LLM}: is gated; "
         "ask for access on its hub page and run 'hf auth login', or take a model that "
         "needs none, for instance "
         "--llm HuggingFaceTB/SmolLM2-1.7B\n"
@@ -87,11 +87,12 @@ def test_a_wrong_name_or_revision(tmp_path):
     with stand_in_hub(LLM, FILES) as (endpoint, _):
         done = check(tmp_path, endpoint, llm="meta-llama/Lama")
         assert done.returncode == 2
-        assert "--llm meta-llama/Lama (no folder of this name is here): " in done.stderr
-        assert "the hub has no such repository for you; check the name" in done.stderr
+        about = "--llm meta-llama/Lama: the hub has no such repository for you; check"
+        assert about in done.stderr
+        assert done.stderr.endswith(", or give a folder (none of this name is here)\n")
         done = check(tmp_path, endpoint, revision="9" * 40)
         assert done.returncode == 2
-        assert "the hub has no such revision; its page lists" in done.stderr
+        assert "'History'; name another by --llm_revision\n" in done.stderr
 
 
 def test_a_cached_model_needs_no_network(tmp_path):
@@ -108,7 +109,7 @@ def test_a_half_cached_model_needs_it(tmp_path, environment):
     done = check(tmp_path, "http://127.0.0.1:9", revision=COMMIT, **environment)
     assert done.returncode == 2
     reason = "http://127.0.0.1:9 can't be reached|HF_HUB_OFFLINE forbids to ask"
-    assert re.search(f"--llm {LLM} .*: ({reason})", done.stderr)
+    assert re.search(f"--llm {LLM}: ({reason})", done.stderr)
     assert done.stderr.count("\n") == 1
 
 
@@ -116,3 +117,12 @@ def test_folders_need_no_check(tmp_path):
     (tmp_path / "llm").mkdir()
     done = check(tmp_path, "http://127.0.0.1:9", llm=str(tmp_path / "llm"))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_token_that_may_not_read(tmp_path):
+    """Advice for reading, not for an upload."""
+    with stand_in_hub(LLM, FILES, (403, "")) as (endpoint, _):
+        done = check(tmp_path, endpoint)
+    assert done.returncode == 2
+    assert f"--llm {LLM}: the token may not read it (" in done.stderr
+    assert done.stderr.count("\n") == 1 and "write" not in done.stderr
