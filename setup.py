@@ -59,6 +59,8 @@ setup(
         "smollm2": ["gguf"],
         # Export to ONNX, and decoding with it.
         "onnx": ["onnx", "onnxscript", "onnxruntime"],
+        # Whisper's text normalizers, for scores that compare with others'.
+        "normalizer": ["whisper-normalizer"],
         # The last four read transcripts back: parselmouth is Praat itself, simplejson
         # what meeteval reads SegLST with.
         "test": [
@@ -73,6 +75,6 @@ setup(
             "webvtt-py",
             "simplejson",
         ],
-        "all": ["espnet_mtasr[mini,smollm2,onnx,test]"],
+        "all": ["espnet_mtasr[mini,smollm2,onnx,normalizer,test]"],
     },
 )

@@ -10,14 +10,30 @@ import shlex
 import sys
 from itertools import zip_longest
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.scoring.text_normalizer import NORMALIZERS, make_normalizer
+
+if TYPE_CHECKING:
+    from espnet_mtasr.scoring.inputs import Hypotheses, References
+    from espnet_mtasr.scoring.segments import Timing
 
 
 def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Score decoded mixtures: cpWER, FIFO WER, talker counts",
+        description="Score decoded mixtures: cpWER, FIFO WER, ORC-WER, CER, talkers",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
 
@@ -35,7 +51,8 @@ def get_parser() -> argparse.ArgumentParser:
         "data_dir",
         type=Path,
         required=True,
-        help="References: SET/text, SET/utt2num_spk and, optionally, SET/utt2overlap",
+        help="References: SET/text, SET/utt2num_spk and, optionally, SET/utt2overlap, "
+        "SET/utt2conditions and, for times, SET/utt2mixture, SET/utt2num_samples",
     )
     option(
         "decode_dir",
@@ -57,6 +74,13 @@ def get_parser() -> argparse.ArgumentParser:
         default=["2", "3"],
         help="The talker counts that the model knows",
     )
+    option(
+        "text_normalizer",
+        choices=NORMALIZERS,
+        default="none",
+        help="What references and hypotheses go through before they are compared",
+    )
+    option("fs", type=int, default=16000, help="Rate of SET/utt2num_samples in Hz")
     option("mixtures", required=True, help="Which mixtures these are, in words")
     option("model", required=True, help="Which model this is, in words")
     option(
@@ -113,59 +137,122 @@ def _examples(
         yield from format_alignment(references[utt], hypotheses.get(utt, []), color)
 
 
+def _read_timing(directory: Path, fs: int) -> "Timing":
+    """Return when things are said, as far as a set's tables know it."""
+    from espnet_mtasr.data.tables import read_table
+    from espnet_mtasr.mixture.conditions import talking_times
+    from espnet_mtasr.mixture.spec import read_specs
+    from espnet_mtasr.scoring.segments import Timing
+
+    lengths, intervals = {}, {}
+    path = directory / "utt2num_samples"
+    if path.is_file():
+        for utt, number in read_table(path).items():
+            if not (number.isascii() and number.isdigit()):
+                raise UserError(f"{path}: {utt} {number}: is no number; run stage 4")
+            lengths[utt] = int(number) / fs
+    if (directory / "utt2mixture").is_file():
+        for utt, spec in read_specs(directory / "utt2mixture").items():
+            lengths[utt] = spec.seconds
+            intervals[utt] = talking_times(spec)
+    return Timing(lengths, intervals)
+
+
+def _warn_of_missing(path: Path, missing: int, of: int) -> None:
+    if missing:
+        logging.warning(
+            f"{path}: lacks {missing} of {of} utterances; scored as deletions"
+        )
+
+
+class _Set(NamedTuple):
+    """What is known of a set; texts are normalized."""
+
+    references: "References"
+    hypotheses: "Hypotheses"
+    oracle: Optional["Hypotheses"]
+    timing: "Timing"
+
+
+def _read_set(
+    args: argparse.Namespace,
+    name: str,
+    talker_counts: Sequence[int],
+    normalize: Callable[[str], str],
+) -> _Set:
+    from espnet_mtasr.scoring import inputs
+
+    references = inputs.read_references(args.data_dir / name, talker_counts)
+    number = len(references.texts)
+    directory = args.decode_dir / name
+    hypotheses = inputs.read_hypotheses(directory, references)
+    _warn_of_missing(directory / "text", number - len(hypotheses.texts), number)
+    oracle = None
+    if args.oracle_decode_dir is not None:
+        directory = args.oracle_decode_dir / name
+        oracle = inputs.read_oracle_hypotheses(directory, references)
+        _warn_of_missing(directory / "text", number - len(oracle.texts), number)
+    return _Set(
+        references.normalized(normalize),
+        hypotheses.normalized(normalize),
+        None if oracle is None else oracle.normalized(normalize),
+        _read_timing(args.data_dir / name, args.fs),
+    )
+
+
+def _segment_files(sets: Mapping[str, _Set]) -> Dict[str, str]:
+    """Return STM and SegLST files of all sets: path to content."""
+    from espnet_mtasr.scoring.segments import segment_files
+
+    return {
+        f"scoring/{name}/{file}": content
+        for name, read in sets.items()
+        for file, content in segment_files(
+            read.references.texts, read.hypotheses.texts, read.timing
+        ).items()
+    }
+
+
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Score; raises `UserError` where an option or a file must be mended."""
     args = get_parser().parse_args(cmd)
     names = _split_sets(args.sets)
     talker_counts = _split_counts(args.talker_counts)
+    if args.fs < 1:
+        raise UserError(f"--fs {args.fs}: give a rate in Hz, for instance 16000")
+    normalize = make_normalizer(args.text_normalizer)
     words = sys.argv[1:] if cmd is None else cmd
     command = args.command or shlex.join(
         ["python", "-m", "espnet_mtasr.bin.mtasr_score", *words]
     )
 
-    from espnet_mtasr.scoring import inputs
+    from espnet_mtasr.scoring import results as report
     from espnet_mtasr.scoring.breakdown import cpwer_by_talkers
-    from espnet_mtasr.scoring.results import (
-        assemble_results,
-        format_main_table,
-        score_set,
-        write_results,
-    )
+    from espnet_mtasr.scoring.markdown import format_main_table
 
     # Everything is read, and so checked, before the first set is scored.
-    loaded = {}
-    for name in names:
-        references = inputs.read_references(args.data_dir / name, talker_counts)
-        hypotheses = inputs.read_hypotheses(args.decode_dir / name, references)
-        oracle = None
-        if args.oracle_decode_dir is not None:
-            oracle = inputs.read_oracle_hypotheses(
-                args.oracle_decode_dir / name, references
-            )
-        for directory, hyps in (
-            (args.decode_dir, hypotheses),
-            (args.oracle_decode_dir, oracle),
-        ):
-            missing = len(references.texts) - len(hyps.texts) if hyps else 0
-            if missing:
-                logging.warning(
-                    f"{directory / name / 'text'}: lacks {missing} of "
-                    f"{len(references.texts)} utterances; scored as deletions"
-                )
-        loaded[name] = (references, hypotheses, oracle)
-
+    sets = {name: _read_set(args, name, talker_counts, normalize) for name in names}
     scores = {
-        name: score_set(*tables, talker_counts) for name, tables in loaded.items()
+        name: report.score_set(*read[:3], talker_counts) for name, read in sets.items()
     }
-    results = assemble_results(args.mixtures, args.model, scores)
+    results = report.assemble_results(
+        args.mixtures, args.model, scores, args.text_normalizer
+    )
     by_count = cpwer_by_talkers(
         {name: score.by_talkers for name, score in scores.items()}, talker_counts
     )
-    write_results(args.output_dir, results, by_count, command, args.machine)
+    report.write_results(
+        args.output_dir,
+        results,
+        by_count,
+        command,
+        args.machine,
+        _segment_files(sets),
+    )
     print(format_main_table(results))
     pairs = {
-        name: (references.texts, hypotheses.texts)
-        for name, (references, hypotheses, _) in loaded.items()
+        name: (read.references.texts, read.hypotheses.texts)
+        for name, read in sets.items()
     }
     for line in _examples(pairs, args.num_examples, sys.stdout.isatty()):
         print(line)

@@ -1,7 +1,7 @@
 """Read LibriSpeech-shaped corpora: SUBSET/TALKER/CHAPTER/ID.{flac,wav}, *.trans.txt.
 
-LibriSpeech: Panayotov et al., ICASSP 2015. SPEAKERS.TXT is not needed: the folder names
-tell the talkers.
+LibriSpeech: Panayotov et al., ICASSP 2015. The folder names tell the talkers;
+SPEAKERS.TXT tells their gender, and may be missing.
 """
 
 import re
@@ -49,6 +49,31 @@ def talker_of(path: str) -> str:
     '61'
     """
     return Path(path).parts[-3]
+
+
+@lru_cache(maxsize=None)
+def _genders_above(folder: Path) -> Dict[str, str]:
+    """Read the SPEAKERS.TXT of the folder or of the nearest above: talker to M or F."""
+    file = folder / "SPEAKERS.TXT"
+    if not file.is_file():
+        return {} if folder == folder.parent else _genders_above(folder.parent)
+    # Names come last, in encodings that differ between copies; they aren't needed.
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    rows = [[f.strip() for f in line.split("|")] for line in lines if line[:1] != ";"]
+    return {row[0]: row[1] for row in rows if row[1:] and row[1] in ("M", "F")}
+
+
+def gender_of(path: str, talker: str) -> Optional[str]:
+    """Return a talker's gender, M or F, by LibriSpeech's SPEAKERS.TXT.
+
+    Args:
+        path: A recording; the file lies in a folder above it.
+        talker: As `talker_of` names them.
+
+    Returns:
+        None where there is no such file, or it doesn't say.
+    """
+    return _genders_above(Path(path).absolute().parent).get(talker)
 
 
 def find_audio(path: Path) -> Path:

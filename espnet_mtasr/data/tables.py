@@ -3,7 +3,7 @@
 A data directory needs its speech and a SOT `text`; `utt2num_spk` holds the talker
 count. Optional: `onsets` (seconds, one per talker), `utt2overlap` (fraction of the
 speech time in which two or more talk), `utt2spk`. Sets whose recordings cut words
-(mode min) have no `text`.
+(mode min) have no `text`. Stage 13 adds `utt2conditions` (scoring/conditions.py).
 
 The speech is `wav.scp`: a recording per utterance or, with `segments` (`UTTERANCE
 RECORDING START END`, seconds), recordings out of which stage 3 cuts the utterances; it
@@ -28,6 +28,8 @@ OPTIONAL = (
     "utt2mixture",
     "segments",
 )
+# What is computed of the others: it goes when they are written, and isn't copied.
+DERIVED = ("utt2conditions",)
 
 
 def read_table(path: PathLike) -> Dict[str, str]:
@@ -217,7 +219,7 @@ def write_data_dir(
     are those of other data.
     """
     kept = None if keep is None else set(keep)
-    for name in ("wav.scp", "text", *OPTIONAL):
+    for name in ("wav.scp", "text", *OPTIONAL, *DERIVED):
         if name not in tables:
             (Path(directory) / name).unlink(missing_ok=True)
     for name, table in tables.items():

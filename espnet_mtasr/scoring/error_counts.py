@@ -6,12 +6,16 @@ Two ways to match the streams of a hypothesis with the talkers of a reference:
   wrong stream is wrong. Source: serialized CTC assigns streams in onset order.
 - cpWER, the concatenated minimum-permutation WER: the matching with the fewest errors.
   Source: Watanabe et al., "CHiME-6 Challenge", 2020, section 4; computed by meeteval.
+
+Characters are counted under cpWER's matching too, and so are talkers who are missed or
+made up. orc.py has a third way.
 """
 
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Optional, Sequence
 
+from kaldialign import edit_distance
 from meeteval.wer.wer.cp import CPErrorRate, cp_word_error_rate
 from meeteval.wer.wer.siso import siso_word_error_rate
 
@@ -98,3 +102,76 @@ def cp_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCount
     """
     rate = match_talkers(reference, hypothesis)
     return ErrorCounts(rate.length, rate.substitutions, rate.deletions, rate.insertions)
+
+
+def character_errors(
+    reference: Sequence[str], hypothesis: Sequence[str]
+) -> ErrorCounts:
+    """Compare characters under cpWER's matching of streams and talkers.
+
+    A blank between two words is a character. Streams without a talker are insertions,
+    talkers without a stream deletions.
+
+    Args: as for `fifo_errors`.
+
+    Returns:
+        Counts whose `words` are characters.
+
+    Raises:
+        RuntimeError: more than `MAX_STREAMS` talkers or streams.
+
+    >>> character_errors(["a cat", "dog"], ["a cats"])
+    ErrorCounts(words=8, substitutions=0, deletions=3, insertions=1)
+    """
+    total = ErrorCounts()
+    for talker, stream in match_talkers(reference, hypothesis).assignment:
+        said = "" if talker is None else " ".join(reference[talker].split())
+        written = "" if stream is None else " ".join(hypothesis[stream].split())
+        counts = edit_distance(list(said), list(written))
+        total += ErrorCounts(len(said), counts["sub"], counts["del"], counts["ins"])
+    return total
+
+
+@dataclass(frozen=True)
+class TalkerErrors:
+    """Talkers of the reference, and the errors made in finding them.
+
+    Attributes:
+        talkers: Who say something.
+        missed: Of them, those who are matched with no stream that has words.
+        false_alarms: Streams with words that are matched with none of them.
+    """
+
+    talkers: int = 0
+    missed: int = 0
+    false_alarms: int = 0
+
+    def __add__(self, other: "TalkerErrors") -> "TalkerErrors":
+        return TalkerErrors(
+            self.talkers + other.talkers,
+            self.missed + other.missed,
+            self.false_alarms + other.false_alarms,
+        )
+
+    def percent(self, count: int) -> Optional[float]:
+        """`count` per 100 talkers; None without talkers."""
+        return 100.0 * count / self.talkers if self.talkers else None
+
+
+def talker_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> TalkerErrors:
+    """Count missed talkers and false alarms under cpWER's matching.
+
+    A talker and a stream that have words cost fewer errors as a pair than apart. So the
+    matching with the fewest errors leaves some of the ones or some of the others over,
+    never of both, and how many there are decides.
+
+    Args: as for `fifo_errors`.
+
+    >>> talker_errors(["a b", "c", "d"], ["a b", ""])
+    TalkerErrors(talkers=3, missed=2, false_alarms=0)
+    >>> talker_errors(["a b"], ["a", "b"])
+    TalkerErrors(talkers=1, missed=0, false_alarms=1)
+    """
+    talkers = sum(bool(text.split()) for text in reference)
+    streams = sum(bool(text.split()) for text in hypothesis)
+    return TalkerErrors(talkers, max(0, talkers - streams), max(0, streams - talkers))

@@ -5,12 +5,13 @@ without a hypothesis stays, to be scored as deletions.
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Callable, Dict, List, Optional, Sequence, Union
 
 from espnet_mtasr.data.tables import check_same_ids, check_sot_text, read_table
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.scoring.conditions import TABLE, Conditions, read_conditions
 from espnet_mtasr.scoring.error_counts import MAX_STREAMS
 from espnet_mtasr.text.sot import SC, split_sot
 
@@ -23,10 +24,15 @@ class References:
 
     texts: Dict[str, List[str]]
     overlaps: Optional[Dict[str, float]] = None
+    conditions: Optional[Dict[str, Conditions]] = None
 
     @property
     def num_talkers(self) -> Dict[str, int]:
         return {utt: len(texts) for utt, texts in self.texts.items()}
+
+    def normalized(self, normalize: Callable[[str], str]) -> "References":
+        """The same with all texts normalized."""
+        return replace(self, texts=_normalized(self.texts, normalize))
 
 
 @dataclass(frozen=True)
@@ -37,18 +43,29 @@ class Hypotheses:
     num_talkers: Dict[str, int] = field(default_factory=dict)
     rtf: Optional[float] = None
 
+    def normalized(self, normalize: Callable[[str], str]) -> "Hypotheses":
+        """The same with all texts normalized."""
+        return replace(self, texts=_normalized(self.texts, normalize))
+
+
+def _normalized(
+    texts: Dict[str, List[str]], normalize: Callable[[str], str]
+) -> Dict[str, List[str]]:
+    return {utt: [normalize(text) for text in parts] for utt, parts in texts.items()}
+
 
 def read_references(directory: PathLike, talker_counts: Sequence[int]) -> References:
-    """Read `text`, `utt2num_spk` and, if it is there, `utt2overlap`.
+    """Read `text`, `utt2num_spk` and, if they are there, what tables tell beside them.
+
+    These are `utt2overlap` and `utt2conditions`.
 
     Raises:
-        UserError: see `read_table`, `check_same_ids` and `check_sot_text`; or an
-            overlap is no number in [0, 1].
+        UserError: see `read_table`, `check_same_ids`, `check_sot_text` and
+            `read_conditions`; or an overlap is no number in [0, 1].
     """
     directory = Path(directory)
-    names = ["text", "utt2num_spk"]
-    if (directory / "utt2overlap").exists():
-        names.append("utt2overlap")
+    optional = [n for n in ("utt2overlap", TABLE) if (directory / n).exists()]
+    names = ["text", "utt2num_spk", *optional]
     tables = {name: read_table(directory / name) for name in names}
     check_same_ids({str(directory / name): table for name, table in tables.items()})
     check_sot_text(
@@ -58,7 +75,11 @@ def read_references(directory: PathLike, talker_counts: Sequence[int]) -> Refere
     if "utt2overlap" in tables:
         path = directory / "utt2overlap"
         overlaps = {u: _parse_overlap(path, u, v) for u, v in tables[path.name].items()}
-    return References({u: split_sot(t) for u, t in tables["text"].items()}, overlaps)
+    return References(
+        {u: split_sot(t) for u, t in tables["text"].items()},
+        overlaps,
+        read_conditions(directory / TABLE) if TABLE in tables else None,
+    )
 
 
 def read_hypotheses(directory: PathLike, references: References) -> Hypotheses:

@@ -113,7 +113,7 @@ def test_learning_curves_were_drawn(run):
 
 def test_results_have_the_documented_form(run):
     results = run.results()
-    assert list(results) == ["mixtures", "model", "sets"]
+    assert list(results) == ["mixtures", "model", "text_normalizer", "sets"]
     # Whoever reads the table must see that it is not the recipe's own corpus.
     assert results["mixtures"] == (
         "mixtures of LibriSpeech, onsets 0.5-1.0 s apart, noise of wham_noise"
@@ -125,7 +125,9 @@ def test_results_have_the_documented_form(run):
         assert set(row) == set(
             "n_utt n_scored n_missing n_words fifo_wer cpwer cpwer_ci95 "
             "cpwer_oracle_count sub del ins count_accuracy count_confusion "
-            "by_overlap rtf".split()
+            "by_overlap rtf orc_wer cer n_talkers n_missed_talkers missed_talkers "
+            "n_false_alarm_talkers false_alarm_talkers by_onset_gap by_snr "
+            "by_level_difference by_gender".split()
         )
         assert (row["n_utt"], row["n_scored"], row["n_missing"]) == (N_TEST, N_TEST, 0)
         talkers = int(name[len("test_mini")])

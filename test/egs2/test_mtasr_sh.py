@@ -73,6 +73,10 @@ def call(recipe, *options, script="./mtasr.sh", cwd=None, environment=None):
             "can't be cached; add --dynamic_mixing false",
         ),
         ([*SETS, "--audio_format", "mp3"], "error: --audio_format mp3: choose flac"),
+        (
+            [*SETS, "--text_normalizer", "whisper"],
+            "error: --text_normalizer whisper: choose none, whisper_basic or",
+        ),
         ([*SETS, "--on_the_fly", "1"], "--on_the_fly takes true or false, not '1'"),
         ([*SETS, "--token_type", "phone"], "error: --token_type phone: choose bpe"),
         (
@@ -255,6 +259,36 @@ def test_ctc_is_phase_2s_and_bound_to_the_given_count(llm_recipe):
     assert value(got, "--output_dir") == "exp/mtasr_phase2"
     assert "language" not in " ".join(got)
     assert not exp.with_name("mtasr_phase1").exists()
+
+
+def test_scoring_measures_conditions_and_normalizes(llm_recipe):
+    options = [*LLM_OPTIONS[:4], "--test_sets", "t1 dev", *LLM_OPTIONS[6:]]
+    options += ["--stage", 13, "--stop_stage", 13, "--nj", 3, "--fs", 8000]
+    done, _ = call(llm_recipe, *options, "--text_normalizer", "whisper_basic")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (measured,) = calls(llm_recipe, "measure_conditions")
+    assert value(measured, "--nj") == "3"
+    assert measured[-2:] == ["dump/raw/t1", "dump/raw/dev"]
+    (got,) = calls(llm_recipe, "mtasr_score")
+    assert value(got, "--text_normalizer") == "whisper_basic"
+    assert value(got, "--fs") == "8000"
+
+
+def test_a_missing_normalizer_is_told_before_any_stage(llm_recipe):
+    """Not after days of training."""
+    python = llm_recipe / "without"
+    python.write_text(
+        "#!/usr/bin/env bash\n"
+        'case $* in *"import whisper"*) exit 1 ;; esac\n'
+        'exec ./llm_python "$@"\n'
+    )
+    python.chmod(0o755)
+    options = [*LLM_OPTIONS[:6], "--python", "./without", "--stage", 2]
+    done, _ = call(llm_recipe, *options, "--text_normalizer", "whisper_english")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "needs a package; run: ./without -m pip install whisper-" in done.stderr
+    assert "Stage" not in done.stdout
 
 
 def test_decoding_that_cannot_be(llm_recipe):

@@ -76,6 +76,9 @@ inference_tag=       # Name of the decoding folder (default: from the config's n
 phase1_model=valid.loss_sot.ave.pth         # Checkpoint that phase 2 starts from, and decoder llm's.
 inference_mtasr_model=valid.loss_ctc.ave.pth # Checkpoint to decode with.
 
+# Scoring
+text_normalizer=none # What texts go through first: none, whisper_basic or whisper_english.
+
 # Packing, upload, and models of others
 packed_model=        # Archive of stage 14 (default: in phase 2's folder, named by folder and checkpoint).
 packed_dtype=float32 # Its weights are stored as float32 or float16.
@@ -148,6 +151,10 @@ fi
 case ${audio_format} in
     flac | wav | flac.ark) ;;
     *) die "--audio_format ${audio_format}: choose flac, wav or flac.ark" ;;
+esac
+case ${text_normalizer} in
+    none | whisper_basic | whisper_english) ;;
+    *) die "--text_normalizer ${text_normalizer}: choose none, whisper_basic or whisper_english" ;;
 esac
 for n in cache_dtype packed_dtype; do
     [[ ${!n} =~ ^float(16|32)$ ]] || die "--${n} ${!n}: choose float16 or float32"
@@ -528,10 +535,13 @@ score() {
         model+=", decoded by its language model (talker count: as many as it writes; a"
         model+=" given count picks the branch that it reads)"
     fi
+    "${python}" -m espnet_mtasr.bin.measure_conditions --nj "${nj}" \
+        "${tests[@]/#/${data_feats}/}"
     "${python}" -m espnet_mtasr.bin.mtasr_score --sets "${test_sets}" \
         --data_dir "${data_feats}" --decode_dir "${decode_dir}" \
         --oracle_decode_dir "${decode_dir}_oracle" --output_dir "${test_exp}" \
         --talker_counts "${talker_counts}" --command "${command_line}" \
+        --text_normalizer "${text_normalizer}" --fs "${fs}" \
         --mixtures "$(mixtures_in_words)" \
         --model "${model}" --num_examples 5 \
         --machine "$(env -u OMP_NUM_THREADS nproc) cores,$(awk -F: '/^model name/ {print $2; exit}' /proc/cpuinfo)"
@@ -572,6 +582,12 @@ fi
 if [ "${skip_phase1}" = true ] && [ "${phase2_has_teacher}" = true ]; then
     die "--skip_phase1 true: phase 2 has a teacher, which phase 1 must adapt first; add" \
         "--phase2_args '--model_conf ctc_weight=1.0'"
+fi
+
+if runs 13 && [ "${text_normalizer}" != none ]; then
+    "${python}" -c 'import whisper_normalizer' 2>/dev/null ||
+        die "--text_normalizer ${text_normalizer}: needs a package; run: ${python} -m pip" \
+            "install whisper-normalizer"
 fi
 
 model_options=(

@@ -67,6 +67,11 @@ def load(root, name):
     return json.loads((root / "exp" / name).read_text())
 
 
+def written(root):
+    files = [path for path in (root / "exp").rglob("*") if path.is_file()]
+    return {str(path): path.read_bytes() for path in files}
+
+
 def test_weakness_7_all_utterances_and_talkers_are_scored(root, capsys, caplog):
     main(arguments(root) + ["--oracle-decode-dir", f"{root}/oracle"])
     assert sorted(p.name for p in (root / "exp").iterdir()) == [
@@ -74,11 +79,13 @@ def test_weakness_7_all_utterances_and_talkers_are_scored(root, capsys, caplog):
         "cpwer.json",
         "cpwer_by_num_speakers.json",
         "results.json",
+        "scoring",
         "speaker_count.json",
     ]
     results = load(root, "results.json")
     assert results["mixtures"] == "hand-made mixtures"
     assert results["model"] == "no model"
+    assert results["text_normalizer"] == "none"
     assert list(results["sets"]) == [DEV, TWO, THREE]
     two = results["sets"][TWO]
     low, high = two.pop("cpwer_ci95")
@@ -90,11 +97,19 @@ def test_weakness_7_all_utterances_and_talkers_are_scored(root, capsys, caplog):
         "n_missing": 1,
         "n_words": 18,
         "fifo_wer": 72.2222,
+        "orc_wer": 50.0,
         "cpwer": 50.0,
         "cpwer_oracle_count": 5.5556,
         "sub": 0,
         "del": 7,
         "ins": 2,
+        # Of 39 characters 12 are lost, and 3 too many.
+        "cer": 38.4615,
+        "n_talkers": 10,
+        "n_missed_talkers": 4,
+        "n_false_alarm_talkers": 1,
+        "missed_talkers": 40.0,
+        "false_alarm_talkers": 10.0,
         "count_accuracy": 60.0,
         "count_confusion": confusion,
         "by_overlap": [
@@ -104,6 +119,10 @@ def test_weakness_7_all_utterances_and_talkers_are_scored(root, capsys, caplog):
             {"lo": 0.6, "hi": 0.8, "n_words": 0, "cpwer": None},
             {"lo": 0.8, "hi": 1.0, "n_words": 3, "cpwer": 66.6667},
         ],
+        "by_onset_gap": [],
+        "by_snr": [],
+        "by_level_difference": [],
+        "by_gender": [],
         "rtf": 0.0123,
     }
     three = results["sets"][THREE]
@@ -127,15 +146,21 @@ def test_weakness_7_all_utterances_and_talkers_are_scored(root, capsys, caplog):
     assert f"| {TWO} | 5 | 1 | 18 | 50.00 | " in printed
     assert "| 0 / 7 / 2 | 5.56 | 72.22 | 60.00 | 0.0123 |" in printed
     assert "hand-made mixtures" in markdown and "./run.sh" in markdown
-    assert f"| {TWO} | 20.00 (5) | 0.00 (4) | 100.00 (6) | - (0) |" in markdown
+    # No set has words at an overlap of 0.6 to 0.8.
+    assert "| set | 0 to 0.2 | 0.2 to 0.4 | 0.4 to 0.6 | 0.8 to 1 |" in markdown
+    assert f"| {TWO} | 20.00 (5) | 0.00 (4) | 100.00 (6) | 66.67 (3) |" in markdown
+    assert f"| {TWO} | 50.00 | 38.46 | 10 | 4 (40.00) | 1 (10.00) |" in markdown
+    assert f"| {THREE} | 20.00 | 14.29 | 3 | 1 (33.33) | 0 (0.00) |" in markdown
+    assert "by gender" not in markdown
     assert "lacks 1 of 5 utterances; scored as deletions" in caplog.text
 
 
 def test_two_runs_write_the_same(root):
     main(arguments(root))
-    first = {p.name: p.read_bytes() for p in (root / "exp").iterdir()}
+    first = written(root)
+    assert len(first) == 5 + 3 * 4
     main(arguments(root))
-    assert first == {p.name: p.read_bytes() for p in (root / "exp").iterdir()}
+    assert first == written(root)
     assert load(root, "results.json")["sets"][TWO]["cpwer_oracle_count"] is None
 
 

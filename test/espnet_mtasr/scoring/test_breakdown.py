@@ -2,7 +2,16 @@
 
 import pytest
 
-from espnet_mtasr.scoring.breakdown import by_overlap, by_talkers, cpwer_by_talkers
+from espnet_mtasr.scoring.breakdown import (
+    EDGES,
+    by_condition,
+    by_gender,
+    by_overlap,
+    by_talkers,
+    by_value,
+    cpwer_by_talkers,
+)
+from espnet_mtasr.scoring.conditions import Conditions
 from espnet_mtasr.scoring.error_counts import ErrorCounts
 
 
@@ -25,7 +34,7 @@ def test_overlap_edges_and_empty_bins():
 
 @pytest.mark.parametrize("overlap", [-0.1, 1.1, float("nan")])
 def test_overlap_outside_its_range(overlap):
-    with pytest.raises(ValueError, match=r"u has overlap .* not in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"u has value .* not in \[0, 1\]"):
         by_overlap({"u": ErrorCounts(1)}, {"u": overlap})
 
 
@@ -42,3 +51,43 @@ def test_only_test_sets_count_where_there_are_any():
     sets = {"test_a": test, "test_b": more, "dev_a": dev}
     assert cpwer_by_talkers(sets, [2, 3]) == {"2": 10.0, "3": 50.0}
     assert cpwer_by_talkers({"dev_a": dev}, [2, 3]) == {"2": 100.0, "3": None}
+
+
+def test_open_ends_and_unknown_values():
+    errors = {u: ErrorCounts(2**k, 1) for k, u in enumerate("uvwxy")}
+    values = {"u": -40.0, "v": 0.0, "w": 4.99, "x": 5.0, "y": None}
+    bins = by_value(errors, values, (None, 0.0, 5.0, None))
+    assert bins == [
+        {"lo": None, "hi": 0.0, "n_words": 1, "cpwer": 100.0},
+        {"lo": 0.0, "hi": 5.0, "n_words": 6, "cpwer": pytest.approx(100 / 3)},
+        {"lo": 5.0, "hi": None, "n_words": 8, "cpwer": 12.5},
+    ]
+    with pytest.raises(ValueError, match=r"u has value nan, not in \[-inf, inf\]"):
+        by_value(errors, {**values, "u": float("nan")}, (None, 0.0, None))
+    with pytest.raises(ValueError, match=r"u has value -40.0, not in \[0, inf\]"):
+        by_value(errors, values, (0.0, None))
+
+
+def test_each_condition_has_its_bins():
+    errors = {"u": ErrorCounts(10, 1), "v": ErrorCounts(10)}
+    conditions = {
+        "u": Conditions(onset_gap=1.0, level_difference=0.0),
+        "v": Conditions(onset_gap=0.9999, level_difference=30.0),
+    }
+    for name, places in (("onset_gap", [2, 3]), ("level_difference", [0, 5])):
+        bins = by_condition(errors, conditions, name)
+        assert [b["lo"] for b in bins] == list(EDGES[name][:-1])
+        assert [b["hi"] for b in bins] == list(EDGES[name][1:])
+        assert [k for k, b in enumerate(bins) if b["n_words"]] == places
+    assert by_condition(errors, conditions, "snr") == []
+
+
+def test_genders():
+    errors = {u: ErrorCounts(10, k) for k, u in enumerate("uvw")}
+    kinds = {"u": "same", "v": "same", "w": None}
+    conditions = {u: Conditions(genders=kind) for u, kind in kinds.items()}
+    assert by_gender(errors, conditions) == [
+        {"genders": "same", "n_words": 20, "cpwer": 5.0},
+        {"genders": "mixed", "n_words": 0, "cpwer": None},
+    ]
+    assert by_gender(errors, {u: Conditions() for u in errors}) == []

@@ -4,9 +4,9 @@ import pytest
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.scoring.inputs import Hypotheses, References
+from espnet_mtasr.scoring.markdown import format_results
 from espnet_mtasr.scoring.results import (
     assemble_results,
-    format_results,
     round_floats,
     score_set,
     write_results,
@@ -23,15 +23,26 @@ def test_keys_are_those_of_the_design():
         "n_missing": 0,
         "n_words": 2,
         "fifo_wer": 0.0,
+        "orc_wer": 0.0,
         "cpwer": 0.0,
         "cpwer_ci95": [0.0, 0.0],
         "cpwer_oracle_count": None,
         "sub": 0,
         "del": 0,
         "ins": 0,
+        "cer": 0.0,
+        "n_talkers": 2,
+        "n_missed_talkers": 0,
+        "n_false_alarm_talkers": 0,
+        "missed_talkers": 0.0,
+        "false_alarm_talkers": 0.0,
         "count_accuracy": 100.0,
         "count_confusion": {"2": {"2": 1, "3": 0}, "3": {"2": 0, "3": 0}},
         "by_overlap": [],
+        "by_onset_gap": [],
+        "by_snr": [],
+        "by_level_difference": [],
+        "by_gender": [],
         "rtf": 0.25,
     }
 

@@ -1,0 +1,58 @@
+"""Stage 13: compute what makes mixtures hard, for cpWER by these conditions.
+
+Of each data directory with `utt2mixture` (what its mixtures are made of), it writes
+`utt2conditions`: onset gap, signal-to-noise ratio, level difference and genders. A
+directory whose table is newer than `utt2mixture` is left alone. Where a recording is
+missing, a warning is all: scores are had without these breakdowns.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Optional, Sequence
+
+from espnet_mtasr.errors import UserError, run_command_line
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "directories", nargs="+", type=Path, metavar="DIR", help="Data directories"
+    )
+    parser.add_argument("--nj", type=int, default=1, help="Processes")
+    return parser
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Measure; raises `UserError` where an option or a table must be mended."""
+    args = get_parser().parse_args(cmd)
+    if args.nj < 1:
+        raise UserError(f"--nj {args.nj}: give a number from 1")
+    for directory in args.directories:
+        if not directory.is_dir():
+            raise UserError(f"{directory}: no such folder; run the stages before")
+    from espnet_mtasr.mixture import conditions
+    from espnet_mtasr.mixture.spec import read_specs
+
+    for directory in args.directories:
+        if not (directory / "utt2mixture").is_file():
+            continue
+        if conditions.is_measured(directory):
+            continue
+        # A table of other mixtures must not be taken for that of these.
+        (directory / conditions.TABLE).unlink(missing_ok=True)
+        specs = read_specs(directory / "utt2mixture")
+        try:
+            conditions.measure_set(directory, specs, args.nj)
+        except UserError as e:
+            logging.warning(
+                f"{directory}: no breakdowns by onset gap, SNR, level difference and "
+                f"gender: {e}"
+            )
+        else:
+            print(f"{directory}/{conditions.TABLE}: {len(specs)} mixtures", flush=True)
+
+
+if __name__ == "__main__":
+    run_command_line(main)
