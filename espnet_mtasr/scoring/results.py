@@ -40,9 +40,6 @@ from espnet_mtasr.scoring.error_counts import (
     talker_errors,
 )
 from espnet_mtasr.scoring.inputs import Hypotheses, References
-
-# The main table is had from here too: model cards show it.
-from espnet_mtasr.scoring.markdown import format_main_table as format_main_table
 from espnet_mtasr.scoring.markdown import format_results
 from espnet_mtasr.scoring.orc import orc_errors
 from espnet_mtasr.scoring.talker_count import count_accuracy, count_confusion
