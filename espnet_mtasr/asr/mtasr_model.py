@@ -19,6 +19,8 @@ from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.asr.flat_start import flat_start_loss
 from espnet_mtasr.asr.frozen import keep_frozen_in_eval
+from espnet_mtasr.asr.padding import select_rows
+from espnet_mtasr.asr.row_losses import RowLosses
 from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
 from espnet_mtasr.asr.serialized_ctc import SerializedCTC
 from espnet_mtasr.asr.talker_count_head import TalkerCountHead
@@ -63,11 +65,14 @@ class MTASRModel(AbsESPnetModel):
         count_weight: Factor of the talker-count loss, from 0.
         count_input: What the talker-count head reads: `trunk`, its output, or
             `features`, what its first layer reads (an ablation).
+        teacher_every: While training, the teacher reads every so many-th row of a
+            talker count. 2 halves what it costs; the loss is still the mean over all
+            rows, estimated from those.
         extract_feats_in_collect_stats: False: statistics need no model.
 
     Raises:
-        ValueError: a weight out of range, a part that a weight needs is missing, or
-            an unknown `count_input`.
+        ValueError: a weight out of range, a part that a weight needs is missing,
+            an unknown `count_input`, or a `teacher_every` below 1.
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class MTASRModel(AbsESPnetModel):
         ctc_weight: float = 0.7,
         count_weight: float = 1.0,
         count_input: str = "trunk",
+        teacher_every: int = 1,
         extract_feats_in_collect_stats: bool = False,
     ):
         super().__init__()
@@ -94,6 +100,7 @@ class MTASRModel(AbsESPnetModel):
         self.ctc_weight = ctc_weight
         self.count_weight = count_weight
         self.count_input = count_input
+        self.teacher_every = teacher_every
         self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
         self.frontend = frontend
         self.specaug = specaug
@@ -113,6 +120,8 @@ class MTASRModel(AbsESPnetModel):
             raise ValueError(f"count_weight must not be negative: {self.count_weight}")
         if self.ctc_weight > 0.0 and (self.separator is None or self.ctc is None):
             raise ValueError(f"ctc_weight {self.ctc_weight} needs separator and ctc")
+        if self.teacher_every < 1:
+            raise ValueError(f"teacher_every {self.teacher_every}: give 1 or more")
         if self.count_input not in ("trunk", "features"):
             raise ValueError(
                 f"count_input {self.count_input}: choose trunk or features"
@@ -174,7 +183,7 @@ class MTASRModel(AbsESPnetModel):
             trunk = self.restore_trunk(speech, speech_lengths, streams["trunk_hash"])
         else:
             trunk = self.encode_trunk(speech, speech_lengths)
-        rows = _RowLosses(counts)
+        rows = RowLosses(counts)
         if self.count_weight > 0.0:
             logits = self._count_logits(trunk)
             labels = self._count_labels(counts)
@@ -213,10 +222,45 @@ class MTASRModel(AbsESPnetModel):
                     ctc = torch.lerp(ctc, placed, streams["flat_start"][at, 0])
                 rows.ctc_for_training = rows.ctc_for_training.index_copy(0, at, ctc)
             if self.ctc_weight < 1.0:
-                taught = self.teacher(hidden, lengths, text[at], text_lengths[at])
-                rows.sot = rows.sot.index_copy(0, at, taught.loss)
-                rows.sot_correct[at] = taught.num_correct / taught.num_tokens
-        return self._reduce(rows)
+                self._teach(rows, at, hidden, lengths, text[at], text_lengths[at])
+        loss, stats, weight = rows.reduce(
+            self.talker_counts, self.ctc_weight, self.count_weight
+        )
+        if weight == 0:
+            # Every rank must run a backward pass, also one with nothing to learn from.
+            loss = next(p for p in self.parameters() if p.requires_grad).sum() * 0.0
+        return force_gatherable((loss, stats, weight), loss.device)
+
+    def _teach(
+        self,
+        rows: RowLosses,
+        at: torch.Tensor,
+        hidden: torch.Tensor,
+        lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+    ) -> None:
+        """Put the teacher's losses into `rows` at the places `at` `(B')`.
+
+        Rows that it doesn't read get the mean of those that it reads: so the loss stays
+        the mean over all rows, and each talker count keeps its share.
+        """
+        read = torch.arange(len(at), device=at.device)
+        if self.training and self.teacher_every > 1:
+            kept = rows.kept[at].nonzero(as_tuple=True)[0]
+            # By the batch alone, so that a resumed training takes the same ones.
+            first = int(text_lengths.sum()) % self.teacher_every
+            read = kept[first % max(len(kept), 1) :: self.teacher_every]
+            if len(read) == 0:
+                read = torch.arange(1, device=at.device)
+        taught = self.teacher(
+            *select_rows(hidden, lengths, read), *select_rows(text, text_lengths, read)
+        )
+        mean = taught.loss.mean().expand(len(at))
+        rows.sot = rows.sot.index_copy(0, at, mean.index_copy(0, read, taught.loss))
+        right = taught.num_correct / taught.num_tokens
+        all_right = right.mean().expand(len(at)).index_copy(0, read, right)
+        rows.sot_correct[at] = all_right
 
     def _targets(
         self, streams: Dict[str, torch.Tensor]
@@ -247,52 +291,6 @@ class MTASRModel(AbsESPnetModel):
     def _count_labels(self, counts: torch.Tensor) -> torch.Tensor:
         known = torch.tensor(self.talker_counts, device=counts.device)
         return torch.searchsorted(known, counts)
-
-    def _reduce(self, rows: "_RowLosses"):
-        """Weigh the three losses and average over the kept rows."""
-        kept = rows.kept
-        weight = int(kept.sum())
-
-        def mean(values: torch.Tensor) -> torch.Tensor:
-            # `where` and not a product: a dropped row may hold inf or NaN.
-            total = torch.where(kept, values, torch.zeros_like(values)).sum()
-            return total / max(weight, 1)
-
-        loss_ctc, loss_sot, loss_count = (
-            mean(rows.ctc_for_training),
-            mean(rows.sot),
-            mean(rows.count),
-        )
-        loss = (
-            self.ctc_weight * loss_ctc
-            + (1.0 - self.ctc_weight) * loss_sot
-            + self.count_weight * loss_count
-        )
-        if weight == 0:
-            # Every rank must run a backward pass, also one with nothing to learn from.
-            loss = next(p for p in self.parameters() if p.requires_grad).sum() * 0.0
-        # The same keys on every rank, or DDP hangs. A copy of the loss, for the trainer
-        # divides the original in place by `accum_grad`.
-        stats = dict(loss=loss.detach().clone(), unalignable=1.0 - kept.float().mean())
-        # Parts of the means, which add up over ranks; train/trainer.py makes means of
-        # them over the rows of each talker count.
-        kept_of = {count: kept & (rows.counts == count) for count in self.talker_counts}
-        for count, mask in kept_of.items():
-            stats[f"share_{count}spk"] = mask.sum() / max(weight, 1)
-        for name, used, values in (
-            ("loss_ctc", self.ctc_weight > 0.0, rows.ctc),
-            ("loss_sot", self.ctc_weight < 1.0, rows.sot),
-            ("acc_sot", self.ctc_weight < 1.0, rows.sot_correct),
-            ("loss_count", self.count_weight > 0.0, rows.count),
-            ("acc_count", self.count_weight > 0.0, rows.count_correct),
-        ):
-            if not used:
-                continue
-            stats[name] = mean(values).detach()
-            for count, mask in kept_of.items():
-                of_count = torch.where(mask, values, torch.zeros_like(values))
-                stats[f"{name}_{count}spk_part"] = mean(of_count).detach()
-        return force_gatherable((loss, stats, weight), loss.device)
 
     def collect_feats(
         self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs
@@ -373,22 +371,6 @@ class MTASRModel(AbsESPnetModel):
             streams = self.separator[str(count)](hidden, lengths)
             result.append(Streams(count, rows, streams, lengths))
         return result
-
-
-class _RowLosses:
-    """Losses of each row of a batch, before they are averaged."""
-
-    def __init__(self, counts: torch.Tensor):
-        zeros = torch.zeros(len(counts), device=counts.device)
-        self.counts = counts
-        self.ctc = zeros
-        # The same, but while a flat start has its share.
-        self.ctc_for_training = zeros
-        self.sot = zeros
-        self.count = zeros
-        self.sot_correct = zeros.clone()
-        self.count_correct = zeros
-        self.kept = torch.zeros_like(counts, dtype=torch.bool)
 
 
 def _per_count(

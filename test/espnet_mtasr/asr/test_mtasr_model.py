@@ -252,6 +252,40 @@ def test_unalignable_rows_send_no_gradient(llm):
             )
 
 
+def test_a_teacher_may_read_every_second_row(llm, monkeypatch):
+    """The loss stays the mean over all rows, estimated for each talker count."""
+    counts, frames = (2, 3, 2, 2, 3, 2, 2), (12, 15, 9, 11, 14, 10, 3)
+    lengths = [(2, 3, 2)[:count] for count in counts[:6]] + [(9, 9)]
+    batch = make_batch(counts, frames, lengths)
+    model = make_model(llm, ctc_weight=0.0, count_weight=0.0).eval()
+    rows = [run(model, rows_of(batch, [k]))[1]["loss_sot"] for k in range(6)]
+    everything = run(model, batch)[1]
+    model.teacher_every = 2
+    assert run(model, batch)[1] == everything
+    read = []
+    forward = model.teacher.forward
+    monkeypatch.setattr(
+        model.teacher,
+        "forward",
+        lambda *args: read.append(len(args[0])) or forward(*args),
+    )
+    monkeypatch.setattr(model, "training", True)
+    loss, stats, weight = run(model, batch)
+    # Of two talkers rows 0, 2, 3 and 5 can be aligned, of three 1 and 4.
+    assert (read, weight) == ([2, 1], 6)
+    for talkers, members in ((2, (0, 2, 3, 5)), (3, (1, 4))):
+        chosen = [sum(rows[k] for k in members[n::2]) for n in (0, 1)]
+        means = [total / (len(members) / 2) for total in chosen]
+        got = stats[f"loss_sot_{talkers}spk"]
+        assert got == pytest.approx(min(means, key=lambda m: abs(m - got)), rel=1e-4)
+    wanted = (4 * stats["loss_sot_2spk"] + 2 * stats["loss_sot_3spk"]) / 6
+    assert float(loss) == stats["loss_sot"] == pytest.approx(wanted, rel=1e-4)
+    # The same rows again: a resumed training must not differ.
+    assert run(model, batch)[1] == stats
+    with pytest.raises(ValueError, match="teacher_every 0: give 1 or more"):
+        make_model(llm, teacher_every=0)
+
+
 @torch.no_grad()
 def test_statistics_have_the_same_keys_whatever_the_batch_holds(shared_model):
     two = run(shared_model, make_batch((2, 2), (12, 9)))[1]

@@ -1,0 +1,83 @@
+"""The losses of each row of a batch, and what a training gets of them.
+
+A batch's loss is the mean over the rows that can be aligned, and its weight is their
+number, so that two processes give what one gives.
+"""
+
+from typing import Dict, Sequence, Tuple
+
+import torch
+
+
+class RowLosses:
+    """Losses of each row, before they are averaged.
+
+    Args:
+        counts: `(B,)` talker counts.
+
+    Attributes:
+        kept: `(B,)` whether the row can be aligned.
+        ctc: `(B,)` serialized CTC's loss.
+        ctc_for_training: The same, but while a flat start has its share.
+        sot: `(B,)` the teacher's loss.
+        sot_correct: `(B,)` share of its tokens that are right.
+        count: `(B,)` the talker-count head's loss.
+        count_correct: `(B,)` 1 where its count is right.
+    """
+
+    def __init__(self, counts: torch.Tensor):
+        zeros = torch.zeros(len(counts), device=counts.device)
+        self.counts = counts
+        self.ctc = zeros
+        self.ctc_for_training = zeros
+        self.sot = zeros
+        self.count = zeros
+        self.sot_correct = zeros.clone()
+        self.count_correct = zeros
+        self.kept = torch.zeros_like(counts, dtype=torch.bool)
+
+    def reduce(
+        self, talker_counts: Sequence[int], ctc_weight: float, count_weight: float
+    ) -> Tuple[torch.Tensor, Dict[str, torch.Tensor], int]:
+        """Weigh the three losses and average over the kept rows.
+
+        Returns:
+            Loss, statistics and the number of kept rows, see `MTASRModel.forward`.
+        """
+        weight = int(self.kept.sum())
+
+        def mean(values: torch.Tensor) -> torch.Tensor:
+            # `where` and not a product: a dropped row may hold inf or NaN.
+            total = torch.where(self.kept, values, torch.zeros_like(values)).sum()
+            return total / max(weight, 1)
+
+        loss = (
+            ctc_weight * mean(self.ctc_for_training)
+            + (1.0 - ctc_weight) * mean(self.sot)
+            + count_weight * mean(self.count)
+        )
+        # The same keys on every rank, or DDP hangs. A copy of the loss, for the trainer
+        # divides the original in place by `accum_grad`.
+        stats = dict(
+            loss=loss.detach().clone() if weight else torch.zeros_like(loss),
+            unalignable=1.0 - self.kept.float().mean(),
+        )
+        # Parts of the means, which add up over ranks; train/trainer.py makes means of
+        # them over the rows of each talker count.
+        kept_of = {count: self.kept & (self.counts == count) for count in talker_counts}
+        for count, mask in kept_of.items():
+            stats[f"share_{count}spk"] = mask.sum() / max(weight, 1)
+        for name, used, values in (
+            ("loss_ctc", ctc_weight > 0.0, self.ctc),
+            ("loss_sot", ctc_weight < 1.0, self.sot),
+            ("acc_sot", ctc_weight < 1.0, self.sot_correct),
+            ("loss_count", count_weight > 0.0, self.count),
+            ("acc_count", count_weight > 0.0, self.count_correct),
+        ):
+            if not used:
+                continue
+            stats[name] = mean(values).detach()
+            for count, mask in kept_of.items():
+                of_count = torch.where(mask, values, torch.zeros_like(values))
+                stats[f"{name}_{count}spk_part"] = mean(of_count).detach()
+        return loss, stats, weight
