@@ -1,6 +1,7 @@
 """espnet-mtasr transcribe: what it writes where, and what it says when it can't."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,13 @@ from espnet_mtasr.transcription.many import windows
 from espnet_mtasr.transcription.mtasr import MTASR
 
 NAMES = ("one", "two", "three")
+
+
+@pytest.fixture(autouse=True)
+def logging_stays():
+    """The command silences libraries for its process, which here is all tests'."""
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")
