@@ -1,0 +1,64 @@
+"""The mini recipe's kept run: README shows its figures, and they are the run's own."""
+
+import json
+
+import pytest
+
+from espnet_mtasr.errors import UserError
+from tools import kept_results
+from tools.marked_text import put
+
+SETS = [f"test_mini{k}mix_{kind}" for k in (2, 3) for kind in ("clean", "noisy")]
+
+
+def test_readme_shows_the_kept_run(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text(kept_results.README.read_text())
+    kept_results.main(["show", "--page", str(page)])
+    assert (
+        page.read_text() == kept_results.README.read_text()
+    ), "run: python -m tools.kept_results show"
+
+
+def test_the_kept_run_is_whole():
+    kept = json.loads(kept_results.KEPT.read_text())
+    assert list(kept["sets"]) == list(kept["decode_llm"]) == SETS
+    assert {*kept["perplexity"]} == {"2", "3"} and kept["minutes"] > 0
+    for row in kept["sets"].values():
+        assert row["n_scored"] == row["n_utt"] == 200 and row["n_missing"] == 0
+
+
+def test_what_a_run_left_is_kept_as_it_is(tmp_path):
+    phase1, phase2 = (tmp_path / f"mtasr_phase{k}" for k in (1, 2))
+    files = {
+        phase2 / "results.json": {"mixtures": "m", "sets": {SETS[0]: {"cpwer": 13.3}}},
+        phase1 / "results.json": {"sets": {SETS[0]: {"cpwer": 33.25, "rtf": 0.1}}},
+        phase1
+        / "perplexity_dev.json": {
+            "2": {"n_utt": 9, "right": 2.0, "other": 30.00001, "ratio": 15.0}
+        },
+    }
+    for path, content in files.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content))
+    out = tmp_path / "kept.json"
+    words = ["keep", "--expdir", str(tmp_path), "--minutes", "33.5"]
+    kept_results.main([*words, "--output", str(out)])
+    kept = json.loads(out.read_text())
+    assert kept == {
+        **files[phase2 / "results.json"],
+        "minutes": 33.5,
+        "perplexity": {"2": {"right": 2.0, "other": 30.0}},
+        "decode_llm": {SETS[0]: 33.25},
+    }
+    assert "| 2 | 2.00 | 30.0 | 15.0 | 33.2 |" in kept_results.teacher_table(kept)
+    (phase1 / "results.json").unlink()
+    with pytest.raises(UserError, match="phase1/results.json: no such file; run the"):
+        kept_results.main([*words, "--output", str(out)])
+
+
+def test_a_page_without_marks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("no marks\n")
+    with pytest.raises(UserError, match="page.md: lacks the lines <!-- a table: begin"):
+        put(page, "a table", "| 1 |")
