@@ -5,7 +5,6 @@ and once with all talkers at gain 0, which leaves the noise as it is in the mixt
 """
 
 import math
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -14,6 +13,7 @@ import numpy as np
 
 from espnet_mtasr.corpora.librispeech import gender_of
 from espnet_mtasr.data.tables import write_table
+from espnet_mtasr.mixture.generate import worker_pool
 from espnet_mtasr.mixture.mixing import Interval, scale
 from espnet_mtasr.mixture.render import Reader, mix_spec
 from espnet_mtasr.mixture.source_cache import SourceCache
@@ -132,15 +132,10 @@ def _measure_all(
         for utt, spec in specs.items():
             yield utt, measure(spec).to_line()
         return
-    with ProcessPoolExecutor(min(nj, len(specs))) as pool:
-        try:
-            measured = pool.map(measure, specs.values(), chunksize=8)
-            for utt, conditions in zip(specs, measured):
-                yield utt, conditions.to_line()
-        except BaseException:
-            # Else the others would all be measured before an error is seen.
-            pool.shutdown(cancel_futures=True)
-            raise
+    with worker_pool(min(nj, len(specs))) as pool:
+        measured = pool.map(measure, specs.values(), chunksize=8)
+        for utt, conditions in zip(specs, measured):
+            yield utt, conditions.to_line()
 
 
 def _energy(samples: np.ndarray) -> float:

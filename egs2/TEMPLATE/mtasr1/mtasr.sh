@@ -530,13 +530,13 @@ mixtures_in_words() {
 
 # Writes RESULTS.md and its like into the folder of the training.
 score() {
-    local model=${model_in_words}
+    local model=${model_in_words} name folders=()
     if [ "${decoder}" = llm ]; then
         model+=", decoded by its language model (talker count: as many as it writes; a"
         model+=" given count picks the branch that it reads)"
     fi
-    "${python}" -m espnet_mtasr.bin.measure_conditions --nj "${nj}" \
-        "${tests[@]/#/${data_feats}/}"
+    for name in "${tests[@]}"; do folders+=("${data_feats}/${name}"); done
+    "${python}" -m espnet_mtasr.bin.measure_conditions --nj "${nj}" "${folders[@]}"
     "${python}" -m espnet_mtasr.bin.mtasr_score --sets "${test_sets}" \
         --data_dir "${data_feats}" --decode_dir "${decode_dir}" \
         --oracle_decode_dir "${decode_dir}_oracle" --output_dir "${test_exp}" \
