@@ -2,6 +2,8 @@
 
 ``loss = ctc_weight * L_ctc + (1 - ctc_weight) * L_sot + count_weight * L_count``
 
+In training the talker-count head may learn talker activity too (talker_activity.py).
+
 Source: Shi et al., Interspeech 2026 (arXiv 2603.10587), with serialized CTC and SOT
 cross entropy both normalized per token, so that `ctc_weight` means what it says.
 """
@@ -23,6 +25,7 @@ from espnet_mtasr.asr.padding import select_rows
 from espnet_mtasr.asr.row_losses import RowLosses
 from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
 from espnet_mtasr.asr.serialized_ctc import SerializedCTC
+from espnet_mtasr.asr.talker_activity import activity_loss
 from espnet_mtasr.asr.talker_count_head import TalkerCountHead
 from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher
 from espnet_mtasr.asr.trunk_cache import check_frozen, hash_to_ids, trunk_hash
@@ -63,6 +66,8 @@ class MTASRModel(AbsESPnetModel):
         ctc_weight: alpha in [0, 1], the share of the serialized CTC loss; the SOT loss
             gets the rest.
         count_weight: Factor of the talker-count loss, from 0.
+        activity_weight: Factor of the talker-activity loss, from 0; above 0 training
+            mixtures must be of known parts.
         count_input: What the talker-count head reads: `trunk`, its output, or
             `features`, what its first layer reads (an ablation).
         teacher_every: While training, the teacher reads every so many-th row of a
@@ -89,6 +94,7 @@ class MTASRModel(AbsESPnetModel):
         normalize: Optional[AbsNormalize] = None,
         ctc_weight: float = 0.7,
         count_weight: float = 1.0,
+        activity_weight: float = 0.0,
         count_input: str = "trunk",
         teacher_every: int = 1,
         extract_feats_in_collect_stats: bool = False,
@@ -99,6 +105,7 @@ class MTASRModel(AbsESPnetModel):
         self.talker_counts: Tuple[int, ...] = encoder.talker_counts
         self.ctc_weight = ctc_weight
         self.count_weight = count_weight
+        self.activity_weight = activity_weight
         self.count_input = count_input
         self.teacher_every = teacher_every
         self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
@@ -128,6 +135,13 @@ class MTASRModel(AbsESPnetModel):
             )
         if self.count_weight > 0.0 and self.count_head is None:
             raise ValueError(f"count_weight {self.count_weight} needs a count_head")
+        if self.activity_weight < 0.0:
+            raise ValueError(f"activity_weight {self.activity_weight}: give 0 or more")
+        if self.activity_weight > 0.0 and self.count_weight == 0.0:
+            raise ValueError(
+                f"activity_weight {self.activity_weight} is the talker-count head's, "
+                f"which count_weight 0 leaves out; set it to 0 too"
+            )
 
     def train(self, mode: bool = True) -> "MTASRModel":
         """Set the training mode; frozen parts stay in evaluation mode."""
@@ -155,7 +169,8 @@ class MTASRModel(AbsESPnetModel):
                 `text_spk1_lengths` ... `(B,)`, 0 for a talker who isn't there;
                 `trunk_hash` `(B, 2)`, see trunk_cache.py; and for a flat start its
                 share of the CTC loss `flat_start` `(B, 1)` and the tokens' times
-                `text_spk1_times` ... `(B, L_k, 2)`, see flat_start.py.
+                `text_spk1_times` ... `(B, L_k, 2)`, see flat_start.py; and for the
+                talker-activity loss `talker_times` `(B, N, 2)`, see talker_activity.py.
 
         Returns:
             Mean loss over the utterances that can be aligned, statistics, and the
@@ -185,7 +200,15 @@ class MTASRModel(AbsESPnetModel):
             trunk = self.encode_trunk(speech, speech_lengths)
         rows = RowLosses(counts)
         if self.count_weight > 0.0:
-            logits = self._count_logits(trunk)
+            if self.activity_weight > 0.0 and "talker_times" in streams:
+                logits, activity = self.count_head.with_activity(
+                    self._count_reads(trunk), trunk.lengths
+                )
+                rows.activity = activity_loss(
+                    activity, trunk.lengths, streams["talker_times"]
+                )
+            else:
+                logits = self._count_logits(trunk)
             labels = self._count_labels(counts)
             rows.count = torch.nn.functional.cross_entropy(
                 logits, labels, reduction="none"
@@ -224,7 +247,10 @@ class MTASRModel(AbsESPnetModel):
             if self.ctc_weight < 1.0:
                 self._teach(rows, at, hidden, lengths, text[at], text_lengths[at])
         loss, stats, weight = rows.reduce(
-            self.talker_counts, self.ctc_weight, self.count_weight
+            self.talker_counts,
+            self.ctc_weight,
+            self.count_weight,
+            self.activity_weight if "talker_times" in streams else 0.0,
         )
         if weight == 0:
             # Every rank must run a backward pass, also one with nothing to learn from.
@@ -351,8 +377,10 @@ class MTASRModel(AbsESPnetModel):
         return self._count_logits(trunk).log_softmax(-1)
 
     def _count_logits(self, trunk: TrunkOutput) -> torch.Tensor:
-        wanted = trunk.hidden if self.count_input == "trunk" else trunk.features
-        return self.count_head(wanted, trunk.lengths)
+        return self.count_head(self._count_reads(trunk), trunk.lengths)
+
+    def _count_reads(self, trunk: TrunkOutput) -> torch.Tensor:
+        return trunk.hidden if self.count_input == "trunk" else trunk.features
 
     def separate(self, trunk: TrunkOutput, counts: torch.Tensor) -> List[Streams]:
         """Run each row's branch and separator.

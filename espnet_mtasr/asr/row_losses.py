@@ -23,6 +23,7 @@ class RowLosses:
         sot_correct: `(B,)` share of its tokens that are right.
         count: `(B,)` the talker-count head's loss.
         count_correct: `(B,)` 1 where its count is right.
+        activity: `(B,)` its talker-activity loss.
     """
 
     def __init__(self, counts: torch.Tensor):
@@ -32,14 +33,19 @@ class RowLosses:
         self.ctc_for_training = zeros
         self.sot = zeros
         self.count = zeros
+        self.activity = zeros
         self.sot_correct = zeros.clone()
         self.count_correct = zeros
         self.kept = torch.zeros_like(counts, dtype=torch.bool)
 
     def reduce(
-        self, talker_counts: Sequence[int], ctc_weight: float, count_weight: float
+        self,
+        talker_counts: Sequence[int],
+        ctc_weight: float,
+        count_weight: float,
+        activity_weight: float = 0.0,
     ) -> Tuple[torch.Tensor, Dict[str, torch.Tensor], int]:
-        """Weigh the three losses and average over the kept rows.
+        """Weigh the losses and average over the kept rows.
 
         Returns:
             Loss, statistics and the number of kept rows, see `MTASRModel.forward`.
@@ -55,6 +61,7 @@ class RowLosses:
             ctc_weight * mean(self.ctc_for_training)
             + (1.0 - ctc_weight) * mean(self.sot)
             + count_weight * mean(self.count)
+            + activity_weight * mean(self.activity)
         )
         # The same keys on every rank, or DDP hangs. A copy of the loss, for the trainer
         # divides the original in place by `accum_grad`.
@@ -73,6 +80,7 @@ class RowLosses:
             ("acc_sot", ctc_weight < 1.0, self.sot_correct),
             ("loss_count", count_weight > 0.0, self.count),
             ("acc_count", count_weight > 0.0, self.count_correct),
+            ("loss_activity", activity_weight > 0.0, self.activity),
         ):
             if not used:
                 continue

@@ -181,6 +181,11 @@ class ModelBuilder:
             count_head = TalkerCountHead(
                 cls._count_input_size(args, encoder.trunk),
                 len(args.talker_counts),
+                num_activities=(
+                    max(args.talker_counts)
+                    if model_option(args, "activity_weight") > 0.0
+                    else 0
+                ),
                 **args.count_head_conf,
             )
         specaug = build(specaug_choices, args)

@@ -33,10 +33,10 @@ def specs_of_recordings(args: argparse.Namespace) -> Optional[str]:
     return None
 
 
-def check_flat_start(args: argparse.Namespace) -> None:
-    """Raise `UserError` if a flat start is wanted and can't be.
+def check_needs_of_specs(args: argparse.Namespace) -> None:
+    """Raise `UserError` if a flat start or talker activity is wanted and can't be.
 
-    It needs the specs of the training mixtures: a recording doesn't tell when which
+    They need the specs of the training mixtures: a recording doesn't tell when which
     talker speaks.
     """
     epochs = args.preprocessor_conf.get("flat_start_epochs", 0)
@@ -44,15 +44,22 @@ def check_flat_start(args: argparse.Namespace) -> None:
         raise UserError(
             f"preprocessor_conf flat_start_epochs: {epochs}: give a whole number from 0"
         )
-    if epochs == 0 or not args.train_data_path_and_name_and_type:
+    weight = args.model_conf.get("activity_weight", 0.0)
+    if not args.train_data_path_and_name_and_type:
         return
-    if specs_of_recordings(args) is None:
-        raise UserError(
-            f"preprocessor_conf flat_start_epochs: {epochs} needs utt2mixture beside "
-            f"the training transcripts (recordings at other speeds have none); set it "
-            f"to 0, or train with --on_the_fly true"
-        )
-    _check_epochs_are_told(args, "flat_start_epochs")
+    for option, value in (
+        ("preprocessor_conf flat_start_epochs", epochs),
+        ("model_conf activity_weight", weight),
+    ):
+        if value == 0:
+            continue
+        if specs_of_recordings(args) is None:
+            raise UserError(
+                f"{option}: {value} needs utt2mixture beside the training transcripts "
+                f"(recordings at other speeds have none); set it to 0, or train with "
+                f"--on_the_fly true"
+            )
+        _check_epochs_are_told(args, option.split()[1])
 
 
 def check_dynamic_mixing(args: argparse.Namespace) -> None:
@@ -77,8 +84,8 @@ def _check_epochs_are_told(args: argparse.Namespace, what: str) -> None:
         if getattr(args, option) != wanted:
             raise UserError(
                 f"{option}: {getattr(args, option)} does not go with {what}; set it to "
-                f"{wanted}, or train with --dynamic_mixing false and no "
-                f"flat_start_epochs"
+                f"{wanted}, or train with --dynamic_mixing false and without "
+                f"flat_start_epochs and activity_weight"
             )
     # ESPnet would keep the first epoch's examples.
     if args.max_cache_size not in (0, 0.0, "0"):

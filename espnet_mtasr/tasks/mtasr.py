@@ -37,7 +37,7 @@ from espnet_mtasr.tasks.building import (
 from espnet_mtasr.tasks.cached_trunk import check_cached_training
 from espnet_mtasr.tasks.dynamic_mixing import (
     check_dynamic_mixing,
-    check_flat_start,
+    check_needs_of_specs,
     specs_of_recordings,
     tables_to_mix,
 )
@@ -187,6 +187,7 @@ class MTASRTask(ModelBuilder, ASRTask):
             speech_volume_normalize=args.speech_volume_normalize,
             mixtures=tables_to_mix(args) if train else None,
             specs=specs_of_recordings(args) if train else None,
+            talker_times=model_option(args, "activity_weight") > 0.0,
             seed=args.seed,
         )
         preprocessor_class = preprocessor_choices.get_class(args.preprocessor)
@@ -245,7 +246,7 @@ class MTASRTask(ModelBuilder, ASRTask):
         check_resumable(args)
         check_cached_training(args)
         check_dynamic_mixing(args)
-        check_flat_start(args)
+        check_needs_of_specs(args)
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:

@@ -43,8 +43,11 @@ class MTASRPreprocessor(CommonPreprocessor):
         flat_start_epochs: So many epochs begin with a flat start (asr/flat_start.py)
             of the CTC: its share of the CTC loss is 1 in the first one and goes down
             linearly.
-        specs: Table `utt2mixture`, which tells a flat start when talkers speak in
-            mixtures that are recordings.
+        specs: Table `utt2mixture`, which tells when talkers speak in mixtures that are
+            recordings.
+        talker_times: In training, add `talker_times` `(N, 2)`: start and end of each
+            talker's speech as fractions of the mixture, 0 and 0 for one who isn't
+            there.
         kwargs: Options of ESPnet's `CommonPreprocessor`.
     """
 
@@ -59,6 +62,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         cache_megabytes: float = 100.0,
         flat_start_epochs: int = 0,
         specs: Optional[str] = None,
+        talker_times: bool = False,
         **kwargs,
     ):
         super().__init__(train=train, **kwargs)
@@ -71,6 +75,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         self._sources = SourceCache(cache_megabytes)
         self.flat_start_epochs = flat_start_epochs
         self.specs = specs
+        self.talker_times = talker_times
         self._spec_of: Dict[str, MixtureSpec] = {}
         self.epoch = 0
 
@@ -80,7 +85,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         if self.mixtures is not None and self._mixer is None:
             # Before data loading processes start, each of which would do it again.
             self._mixer = read_mixer(*self.mixtures, **self.dynamic_mixing_conf)
-        if not self._in_flat_start():
+        if not self._needs_specs():
             self._spec_of = {}
         elif self.specs is not None and self.mixtures is None and not self._spec_of:
             self._spec_of = read_specs(self.specs)
@@ -99,35 +104,39 @@ class MTASRPreprocessor(CommonPreprocessor):
             spec, texts = self._mixer.draw(uid, self.epoch)
             data[self.speech_name] = self._mixer.render(spec)
             data[self.text_name] = join_sot(texts)
-        flat_start = {}
-        if self._in_flat_start():
+        times = {}
+        if self._needs_specs():
             texts = split_sot(data[self.text_name])
             if spec is None or len(spec.sources) != len(texts):
                 raise UserError(
                     f"{self.specs}: tells of {uid} not what its {len(texts)} talkers "
-                    f"say; make the data again, or set flat_start_epochs to 0"
+                    f"say; make the data again, or set flat_start_epochs and "
+                    f"activity_weight to 0"
                 )
-            flat_start = self._flat_start(spec, texts)
-        return {**super().__call__(uid, data), **flat_start}
+            times = self._times(spec, texts)
+        return {**super().__call__(uid, data), **times}
 
     def _in_flat_start(self) -> bool:
-        # Before the first epoch, statistics are collected.
-        return self.train and 1 <= self.epoch <= self.flat_start_epochs
+        return 1 <= self.epoch <= self.flat_start_epochs
 
-    def _flat_start(
-        self, spec: MixtureSpec, texts: Sequence[str]
-    ) -> Dict[str, np.ndarray]:
-        """Return the share of the loss, and each talker's tokens' times."""
-        share = 1 - (self.epoch - 1) / self.flat_start_epochs
-        arrays = {"flat_start": np.array([share], dtype=np.float32)}
-        for k in range(self.max_num_talkers):
-            tokens, start, end = [], 0.0, 0.0
-            if k < len(texts):
-                tokens = self._tokens_of(texts[k])
-                source = spec.sources[k]
-                start = spec.onsets[k] / spec.seconds
-                end = start + source.seconds / source.speed / spec.seconds
-            arrays[f"text_spk{k + 1}_times"] = place_evenly(tokens, start, end)
+    def _needs_specs(self) -> bool:
+        # Before the first epoch, statistics are collected.
+        wanted = self._in_flat_start() or self.talker_times
+        return self.train and self.epoch >= 1 and wanted
+
+    def _times(self, spec: MixtureSpec, texts: Sequence[str]) -> Dict[str, np.ndarray]:
+        """Return when talkers speak; for a flat start its share, and tokens' times."""
+        spans = np.zeros((self.max_num_talkers, 2), dtype=np.float32)
+        for k, (onset, source) in enumerate(zip(spec.onsets, spec.sources)):
+            end = onset + source.seconds / source.speed
+            spans[k] = onset / spec.seconds, end / spec.seconds
+        arrays = {"talker_times": spans} if self.talker_times else {}
+        if self._in_flat_start():
+            share = 1 - (self.epoch - 1) / self.flat_start_epochs
+            arrays["flat_start"] = np.array([share], dtype=np.float32)
+            for k, (start, end) in enumerate(spans.tolist()):
+                tokens = self._tokens_of(texts[k]) if k < len(texts) else []
+                arrays[f"text_spk{k + 1}_times"] = place_evenly(tokens, start, end)
         return arrays
 
     def _speech_process(

@@ -126,7 +126,7 @@ def make_model(
         llm: Folder of the teacher's LM; None builds no teacher.
         talker_counts: One branch each.
         seed: Of all weights.
-        weights: `ctc_weight`, `count_weight`.
+        weights: `ctc_weight`, `count_weight`, `activity_weight`.
     """
     from espnet_mtasr.asr.encoder.wavlm import RoutedWavLMEncoder
     from espnet_mtasr.asr.mtasr_model import MTASRModel
@@ -157,7 +157,13 @@ def make_model(
         },
         ctc={n: SerializedCTC(8, 8, n) for n in talker_counts},
         teacher=None if llm is None else LLMTeacher(size, str(llm), 2, lora=LORA),
-        count_head=TalkerCountHead(size, len(talker_counts), 8, 8),
+        count_head=TalkerCountHead(
+            size,
+            len(talker_counts),
+            8,
+            8,
+            num_activities=max(talker_counts) if "activity_weight" in weights else 0,
+        ),
         **weights,
     )
 

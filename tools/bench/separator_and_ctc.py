@@ -125,7 +125,7 @@ def packed_and_padded(args: argparse.Namespace) -> bench.Runs:
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-    from espnet_mtasr.asr.separator.padded_blstm import PaddedBLSTM
+    from espnet_mtasr.asr.padded_blstm import PaddedBLSTM
 
     torch.manual_seed(0)
     size = (args.packed_width, args.packed_hidden_size, args.num_layers)

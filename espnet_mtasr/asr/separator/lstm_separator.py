@@ -8,8 +8,8 @@ from typing import List, Optional, Union
 
 import torch
 
+from espnet_mtasr.asr.padded_blstm import PaddedBLSTM
 from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
-from espnet_mtasr.asr.separator.padded_blstm import PaddedBLSTM
 
 
 class LSTMSeparator(AbsSeparator):

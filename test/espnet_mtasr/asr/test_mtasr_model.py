@@ -8,6 +8,7 @@ from helpers.tiny_models import make_batch, make_model, make_tiny_llm, rows_of
 
 from espnet_mtasr.asr.flat_start import flat_start_loss, place_evenly
 from espnet_mtasr.asr.mtasr_model import MTASRModel
+from espnet_mtasr.asr.talker_activity import activity_loss
 from espnet_mtasr.train.trainer import split_per_count
 
 # Two rows of two talkers, two of three; the rest of the arguments: frames.
@@ -128,6 +129,33 @@ def test_a_flat_start_has_its_share_of_the_ctc_loss(shared_model):
         ).tolist()
     change = sum(placed) / 4 - stats["loss_ctc"]
     assert float(losses[1.0] - plain) == pytest.approx(0.7 * change, rel=1e-3)
+
+
+@torch.no_grad()
+def test_activity_has_its_factor_where_times_are_known():
+    batch = make_batch(COUNTS, FRAMES)
+    times = torch.zeros(4, 3, 2)
+    times[:, :2, 1] = torch.tensor([0.5, 1.0])
+    model = make_model(ctc_weight=1.0, count_weight=0.5, activity_weight=0.25).eval()
+    plain, without, _ = run(model, batch)
+    assert "loss_activity" not in without
+    loss, stats, _ = run(model, {**batch, "talker_times": times})
+    rows = []
+    for row in range(4):
+        alone = rows_of(batch, [row])
+        trunk = model.encode_trunk(alone["speech"], alone["speech_lengths"])
+        _, logits = model.count_head.with_activity(trunk.hidden, trunk.lengths)
+        rows.append(activity_loss(logits, trunk.lengths, times[[row]]).item())
+    assert stats["loss_activity"] == pytest.approx(sum(rows) / 4, rel=1e-4)
+    assert float(loss - plain) == pytest.approx(0.25 * sum(rows) / 4, rel=1e-3)
+    for talkers, members in ((2, (0, 2)), (3, (1, 3))):
+        wanted = sum(rows[row] for row in members) / 2
+        assert stats[f"loss_activity_{talkers}spk"] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_activity_needs_the_count_head():
+    with pytest.raises(ValueError, match="activity_weight 1.0 is the talker-count"):
+        make_model(ctc_weight=1.0, count_weight=0.0, activity_weight=1.0)
 
 
 @torch.no_grad()

@@ -12,11 +12,18 @@ from espnet_mtasr.errors import UserError
 LENGTHS = torch.tensor([9, 4, 1])
 
 
-@pytest.fixture(params=[0, 2], ids=["paper", "context"])
+CONTEXTS = {
+    "paper": {},
+    "convolutions": dict(num_context_layers=2),
+    "lstm": dict(num_context_layers=2, context_lstm_size=4),
+}
+
+
+@pytest.fixture(params=CONTEXTS)
 def head(request):
     torch.manual_seed(0)
     return TalkerCountHead(
-        6, 3, hidden_size=8, attention_size=5, num_context_layers=request.param
+        6, 3, hidden_size=8, attention_size=5, **CONTEXTS[request.param]
     ).eval()
 
 

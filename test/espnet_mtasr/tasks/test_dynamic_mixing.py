@@ -1,6 +1,7 @@
 """Dynamic mixing in training: every epoch, and no other, has its own mixtures."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -144,7 +145,7 @@ def flat_starts(factory, epoch):
             found[utt] = {
                 name: values[k]
                 for name, values in batch.items()
-                if name == "flat_start" or name.endswith("_times")
+                if name == "flat_start" or re.fullmatch("text_spk._times", name)
             }
     return found
 
@@ -175,6 +176,29 @@ def test_flat_start(data, speech):
     assert shares == {1: {1.0}, 2: {0.5}, 3: set()}
 
 
+@pytest.mark.parametrize("speech", ["utt2mixture,speech,json", "wav.scp,speech,sound"])
+def test_talker_times(data, speech):
+    """In every epoch, in training alone; all sources last a second."""
+    args = parse(data, "--model_conf", "activity_weight=0.5")
+    args.train_data_path_and_name_and_type[0] = tuple(f"{data}/{speech}".split(","))
+    MTASRTask.check_args(args)
+    factory = MTASRTask.build_iter_factory(args, DistributedOption(), "train")
+    valid = MTASRTask.build_iter_factory(args, DistributedOption(), "valid")
+    specs = read_table(data / "utt2mixture")
+    for epoch in (1, 7):
+        for utts, batch in factory.build_iter(epoch, shuffle=False):
+            for utt, times in zip(utts, batch["talker_times"]):
+                (first, second), absent = times[:2].tolist(), times[2:]
+                assert first[0] == 0.0 and second[1] == pytest.approx(1.0)
+                assert first[1] - first[0] == pytest.approx(second[1] - second[0])
+                assert (absent == 0).all()
+                if speech.startswith("wav"):
+                    onset = json.loads(specs[utt])["onsets"][1]
+                    assert second[0] == pytest.approx(onset / (1 + onset), rel=1e-5)
+        for _, batch in valid.build_iter(epoch):
+            assert "talker_times" not in batch
+
+
 def test_flat_start_needs_specs(data, tmp_path):
     args = parse(data, "--preprocessor_conf", "flat_start_epochs=-1")
     with pytest.raises(UserError, match="flat_start_epochs: -1: give a whole number"):
@@ -186,6 +210,9 @@ def test_flat_start_needs_specs(data, tmp_path):
         (f"{tmp_path}/text", "text", "text"),
     ]
     with pytest.raises(UserError, match="flat_start_epochs: 1 needs utt2mixture"):
+        MTASRTask.check_args(args)
+    args.preprocessor_conf, args.model_conf = {}, {"activity_weight": 0.5}
+    with pytest.raises(UserError, match="activity_weight: 0.5 needs utt2mixture"):
         MTASRTask.check_args(args)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from espnet_mtasr.asr.separator.padded_blstm import PaddedBLSTM
+from espnet_mtasr.asr.padded_blstm import PaddedBLSTM
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])

@@ -1,0 +1,50 @@
+"""Talker activity: which talkers speak in a frame? A second task of the count head.
+
+A talker count is one label per mixture. Where it is known when each talker speaks
+(mixtures of known parts), every frame has labels too, and what tells them tells the
+count. Talkers are numbered by onset, so there is one right order of the outputs, as
+in serialized CTC. The outputs are those of end-to-end diarization (Fujita et al.,
+"End-to-end neural speaker diarization with permutation-free objectives", Interspeech
+2019); nothing reads them at inference.
+"""
+
+import torch
+
+from espnet_mtasr.asr.padding import valid_mask
+
+
+def active_frames(
+    times: torch.Tensor, lengths: torch.Tensor, num_frames: int
+) -> torch.Tensor:
+    """Say in which frames talkers speak.
+
+    Args:
+        times: `(B, N, 2)` start and end of each talker's speech, as fractions of the
+            mixture; 0 and 0 for a talker who isn't there.
+        lengths: `(B,)` frames.
+        num_frames: T.
+
+    Returns:
+        `(B, T, N)`, 1.0 where the middle of a frame lies within the talker's speech.
+    """
+    frames = torch.arange(num_frames, device=lengths.device)
+    middles = (frames + 0.5) / lengths.clamp(min=1)[:, None]
+    start, end = times[:, None, :, 0], times[:, None, :, 1]
+    return ((middles[..., None] >= start) & (middles[..., None] < end)).float()
+
+
+def activity_loss(
+    logits: torch.Tensor, lengths: torch.Tensor, times: torch.Tensor
+) -> torch.Tensor:
+    """Binary cross entropy `(B,)`, the mean over frames and talkers.
+
+    Args:
+        logits: `(B, T, N)`.
+        lengths: `(B,)` frames.
+        times: `(B, N, 2)`, see `active_frames`.
+    """
+    losses = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, active_frames(times, lengths, logits.size(1)), reduction="none"
+    ).mean(-1)
+    mask = valid_mask(lengths, logits.size(1))
+    return (losses * mask).sum(1) / lengths.clamp(min=1)
