@@ -1,8 +1,9 @@
-"""Confidence interval of a word error rate by the bootstrap over utterances.
+"""Confidence intervals of word error rates by the bootstrap over utterances.
 
 Source: Bisani and Ney, "Bootstrap Estimates for Confidence Intervals in ASR
 Performance Evaluation", ICASSP 2004: draw as many utterances as there are, with
-replacement, and take percentiles of the draws' rates.
+replacement, and take percentiles of the draws' rates. Two systems are compared on the
+same draws.
 """
 
 from typing import Sequence, Tuple
@@ -44,3 +45,38 @@ def bootstrap_interval(
     tail = 50.0 * (1.0 - confidence)
     low, high = np.percentile(rates, [tail, 100.0 - tail])
     return float(low), float(high)
+
+
+def paired_bootstrap_interval(
+    errors: np.ndarray,
+    baseline: np.ndarray,
+    words: np.ndarray,
+    draws: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Tuple[float, float, float]:
+    """Return the difference of two error rates and its interval's ends, in points.
+
+    Several trainings of a system are averaged; an utterance is drawn for all of them.
+
+    Args:
+        errors: `(S, N)` errors of S trainings on N utterances.
+        baseline: `(S', N)` errors of the system that is subtracted.
+        words: `(N,)` reference words.
+
+    Raises:
+        ValueError: the numbers of utterances differ, or there are no words.
+    """
+    if not errors.shape[1] == baseline.shape[1] == len(words) or not words.sum():
+        raise ValueError(
+            f"paired_bootstrap_interval: errors {errors.shape}, baseline "
+            f"{baseline.shape}, words {words.shape} with {words.sum()} words in all"
+        )
+    gain = errors.mean(axis=0) - baseline.mean(axis=0)
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(words), size=(draws, len(words)))
+    totals = words[drawn].sum(axis=1)
+    rates = 100.0 * gain[drawn].sum(axis=1)[totals > 0] / totals[totals > 0]
+    tail = 50.0 * (1.0 - confidence)
+    low, high = np.percentile(rates, [tail, 100.0 - tail])
+    return float(100.0 * gain.sum() / words.sum()), float(low), float(high)

@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Train, decode and measure the arms of arms.yaml; what is done stays as it is.
+
+run_experiments.sh calls it when the data are ready. Trainings are the recipe's own, on
+cached outputs of the trunk.
+"""
+
+import argparse
+import subprocess
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple
+
+from arms import Arm, FirstPhase, Table, read_arms
+from controls import make_random_lm
+
+from espnet_mtasr.errors import UserError, run_command_line
+
+HERE = Path(__file__).resolve().parent
+CONTROLS = "local.experiments.teacher.controls"
+MODELS = {1: "valid.loss_sot.ave.pth", 2: "valid.loss_ctc.ave.pth"}
+DONE = "arm.json"
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arms", type=Path, default=HERE / "arms.yaml")
+    parser.add_argument("--expdir", type=Path, default=Path("exp/teacher"))
+    parser.add_argument("--lists", type=Path, required=True, help="Of stage 10")
+    parser.add_argument("--only", nargs="+", help="Names of arms (default: all)")
+    parser.add_argument("--seeds", type=int, nargs="+", help="(default: all)")
+    parser.add_argument("--nj", type=int, default=1, help="Trainings side by side")
+    parser.add_argument("--sets", nargs="+", required=True, help="In dump/raw")
+    parser.add_argument("--tokens", type=Path, required=True, help="Folder of stage 5")
+    parser.add_argument("--models", type=Path, default=Path("exp/models"))
+    return parser
+
+
+class Runner:
+    """Commands of the arms, and the order in which they can run.
+
+    Args:
+        table: What there is to run.
+        args: Of the command line.
+    """
+
+    def __init__(self, table: Table, args: argparse.Namespace):
+        self.table = table
+        self.args = args
+
+    def first_phase_dir(self, name: str, seed: int) -> Path:
+        """Folder of a phase 1."""
+        return self.args.expdir / f"phase_1_{name}_seed_{seed}".replace(" ", "_")
+
+    def trainer_options(
+        self, phase: int, folder: Path, epochs: int, options: Sequence[str]
+    ) -> List[str]:
+        """All options of mtasr_train."""
+        lists, tokens = self.args.lists, self.args.tokens
+        words = ["--config", f"conf/train_phase{phase}.yaml"]
+        for part in ("train", "valid"):
+            for entry in ("trunk.scp,speech,text", "text,text,text"):
+                words += [f"--{part}_data_path_and_name_and_type"]
+                words += [f"{lists / part}/{entry}"]
+            for shape in ("speech_shape", "text_shape"):
+                words += [f"--{part}_shape_file", f"{lists / part / shape}"]
+        steps = self.table.epoch_steps
+        return [
+            *words,
+            *("--talker_counts", "2", "3", "--token_type", "bpe", "--resume", "true"),
+            *("--token_list", f"{tokens}/tokens.txt", "--ngpu", "0"),
+            *("--bpemodel", f"{tokens}/bpe.model", "--output_dir", str(folder)),
+            *("--encoder_conf", f"model={self.args.models}/encoder"),
+            *("--max_epoch", str(epochs), "--num_iters_per_epoch", str(steps)),
+            *("--scheduler_conf", f"max_steps={epochs * steps}", *options),
+        ]
+
+    def train(
+        self, phase: int, folder: Path, epochs: int, options: Sequence[str]
+    ) -> None:
+        """Train a phase, or go on with it."""
+        command = [sys.executable, "-m", "espnet_mtasr.bin.mtasr_train"]
+        command += self.trainer_options(phase, folder, epochs, options)
+        self.call(command, folder / "train.log")
+
+    def llm(self, phase: FirstPhase) -> List[str]:
+        """Options that name its language model."""
+        folder = self.args.models / "llm"
+        if phase.llm == "random":
+            folder = self.args.expdir / "random_lm"
+        return ["--teacher_conf", f"llm={folder}"]
+
+    def run_first_phase(self, name: str, seed: int) -> None:
+        """Train a phase 1, and ask if its teacher listens."""
+        phase = self.table.first_phases[name]
+        folder = self.first_phase_dir(name, seed)
+        if (folder / "perplexity.json").is_file():
+            return
+        options = [*self.llm(phase), "--seed", str(seed)]
+        self.train(1, folder, phase.epochs, options)
+        self.call(
+            [
+                *(sys.executable, "-m", "espnet_mtasr.bin.mtasr_perplexity"),
+                *("--mtasr_train_config", f"{folder}/config.yaml"),
+                *("--mtasr_model_file", f"{folder}/{MODELS[1]}"),
+                *("--data_dir", "dump/raw/dev", "--num_workers", "0"),
+                *("--output", f"{folder}/perplexity.json"),
+            ],
+            folder / "perplexity.log",
+        )
+
+    def run_arm(self, arm: Arm, seed: int) -> None:
+        """Train phase 2, decode and measure."""
+        folder = self.args.expdir / arm.folder(seed)
+        if (folder / DONE).is_file():
+            return
+        first = None
+        if arm.first_phase is not None:
+            first = self.first_phase_dir(arm.first_phase, seed)
+        if arm.epochs > 0:
+            self.train(2, folder, arm.epochs, self.phase2_options(arm, seed, first))
+        measure = [sys.executable, str(HERE / "measure_arm.py"), "--output"]
+        measure += [str(folder / DONE), "--arm", arm.arm, "--seed", str(seed)]
+        measure += ["--flat_start", str(arm.flat_start), "--sets", *self.args.sets]
+        measure += ["--epoch_steps", str(self.table.epoch_steps)]
+        if first is not None:
+            measure += ["--phase1_dir", str(first)]
+        if arm.epochs > 0:
+            measure += ["--phase2_dir", str(folder)]
+        self.call(measure, folder / "measure.log")
+
+    def phase2_options(self, arm: Arm, seed: int, first: Optional[Path]) -> List[str]:
+        """Options of phase 2 that make the arm what it is."""
+        options = ["--seed", str(seed)]
+        options += ["--preprocessor_conf", f"flat_start_epochs={arm.flat_start}"]
+        options += ["--model_conf", f"ctc_weight={arm.ctc_weight}"]
+        options += ["--model_conf", "teacher_every=1"]
+        if first is None:
+            return [*options, *arm.options]
+        options += ["--init_param", f"{first / MODELS[1]}:encoder:encoder"]
+        if arm.ctc_weight < 1.0:
+            options += [f"{first / MODELS[1]}:teacher:teacher"]
+            options += self.llm(self.table.first_phases[arm.first_phase])
+        if arm.teacher is not None:
+            options += ["--teacher", f"{CONTROLS}:{arm.teacher}"]
+        return [*options, *arm.options]
+
+    def call(self, command: Sequence[str], log: Path) -> None:
+        """Run a command, its output in a log.
+
+        Raises:
+            UserError: it fails.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as f:
+            code = subprocess.run(command, stdout=f, stderr=f).returncode
+        if code != 0:
+            raise UserError(f"{log}: ended with code {code}; see its last lines")
+
+    def run(self, rows: Sequence[Tuple[Arm, int]]) -> List[str]:
+        """Run arms with their seeds, `nj` at a time, and return what failed."""
+        if any(p.llm == "random" for p in self.table.first_phases.values()):
+            target = self.args.expdir / "random_lm"
+            if not (target / "config.json").is_file():
+                make_random_lm(self.args.models / "llm", target)
+        first: Dict[Path, "Future[None]"] = {}
+        jobs: "Dict[str, Future[None]]" = {}
+
+        def run_row(arm: Arm, seed: int) -> None:
+            if arm.first_phase is not None:
+                first[self.first_phase_dir(arm.first_phase, seed)].result()
+            self.run_arm(arm, seed)
+            print(f"{arm.folder(seed)}: done", flush=True)
+
+        with ThreadPoolExecutor(self.args.nj) as pool:
+            for arm, seed in rows:
+                if arm.first_phase is not None:
+                    key = self.first_phase_dir(arm.first_phase, seed)
+                    # Before all that waits for it, so that it has begun by then.
+                    if key not in first:
+                        first[key] = pool.submit(
+                            self.run_first_phase, arm.first_phase, seed
+                        )
+                jobs[arm.folder(seed)] = pool.submit(run_row, arm, seed)
+        errors = [(name, job.exception()) for name, job in jobs.items()]
+        return [f"{name}: {error}" for name, error in errors if error is not None]
+
+
+def choose(
+    table: Table, only: Optional[Sequence[str]], seeds: Optional[Sequence[int]]
+) -> List[Tuple[Arm, int]]:
+    """Return the rows that are asked for, seed by seed, flat starts last.
+
+    Raises:
+        UserError: an arm that is asked for isn't in the table.
+    """
+    names = {arm.arm for arm in table.arms}
+    for name in only or ():
+        if name not in names:
+            raise UserError(f"--only {name}: arms.yaml has {', '.join(sorted(names))}")
+    rows = [
+        (arm, seed)
+        for arm in table.arms
+        for seed in arm.seeds
+        if (only is None or arm.arm in only) and (seeds is None or seed in seeds)
+    ]
+    return sorted(rows, key=lambda row: (row[0].flat_start, row[1]))
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Run what is missing."""
+    args = get_parser().parse_args(cmd)
+    table = read_arms(args.arms)
+    failed = Runner(table, args).run(choose(table, args.only, args.seeds))
+    if failed:
+        raise UserError("; ".join(failed))
+
+
+if __name__ == "__main__":
+    run_command_line(main)

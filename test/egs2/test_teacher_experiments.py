@@ -1,0 +1,218 @@
+"""Experiments on the teacher: drawn epochs, controls, the table of arms, their order."""
+
+import argparse
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.recipe_copy import MINI
+from helpers.tiny_corpus import make_tiny_corpus
+from helpers.tiny_models import LORA, make_tiny_llm
+
+from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
+from espnet_mtasr.data.tables import read_table, write_table
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.dynamic import read_mixer
+from espnet_mtasr.mixture.spec import MixtureSpec, Source, parse_spec
+
+FOLDER = MINI / "local" / "experiments" / "teacher"
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+@pytest.fixture(scope="module")
+def mixtures(tmp_path_factory):
+    """A data directory of 8 mixtures of 2 talkers, out of 4."""
+    root = make_tiny_corpus(tmp_path_factory.mktemp("data"), n_talkers=4)
+    paths = sorted((root / "LibriSpeech").rglob("*.flac"))
+    specs, texts = {}, {}
+    for u in range(8):
+        pair = [paths[u], paths[(u + 4) % 12]]
+        sources = tuple(Source(str(p), 1.0, p.parts[-3], 1.0) for p in pair)
+        specs[f"u{u}"] = MixtureSpec(sources, (0.0, 0.1 + 0.01 * u)).to_line()
+        texts[f"u{u}"] = f"alpha{u} <sc> bravo{u}"
+    write_table(root / "set" / "utt2mixture", specs)
+    write_table(root / "set" / "text", texts)
+    return root / "set"
+
+
+def test_drawn_epochs_are_those_of_dynamic_mixing(mixtures, tmp_path):
+    import draw_epochs
+
+    words = ["--source", str(mixtures), "--target", str(tmp_path / "drawn")]
+    draw_epochs.main([*words, "--epochs", "3", "--speeds", "0.9", "1.1"])
+    specs = read_table(tmp_path / "drawn" / "utt2mixture")
+    texts = read_table(tmp_path / "drawn" / "text")
+    assert len(specs) == 24 and specs.keys() == texts.keys()
+    mixer = read_mixer(
+        mixtures / "utt2mixture", mixtures / "text", seed=0, speeds=[0.9, 1.1]
+    )
+    for epoch in (1, 3):
+        for utt in ("u0", "u7"):
+            spec, drawn = mixer.draw(utt, epoch)
+            key = f"e{epoch:03d}_{utt}"
+            assert parse_spec(specs[key], key) == spec
+            assert texts[key] == " <sc> ".join(drawn)
+    with pytest.raises(UserError, match="--epochs 0: give a number from 1"):
+        draw_epochs.main([*words, "--epochs", "0"])
+
+
+def test_other_transcript_shows_another_one_in_training_alone(tmp_path):
+    from controls import OtherTranscript
+
+    llm = make_tiny_llm(tmp_path / "llm")
+    torch.manual_seed(0)
+    control = OtherTranscript(8, str(llm), 2, lora=LORA).eval()
+    plain = LLMTeacher(8, str(llm), 2, lora=LORA).eval()
+    plain.load_state_dict(control.state_dict())
+    hidden, lengths = torch.randn(3, 9, 8), torch.tensor([9, 9, 7])
+    text, text_lengths = torch.randint(2, 9, (3, 4)), torch.tensor([4, 3, 2])
+    batch = (lengths, text, text_lengths)
+    with torch.no_grad():
+        right = plain(hidden, *batch).loss
+        torch.testing.assert_close(control(hidden, *batch).loss, right)
+        other = plain(hidden, lengths, text[[1, 2, 0]], text_lengths[[1, 2, 0]]).loss
+    found = control(hidden.requires_grad_(), *batch).loss
+    torch.testing.assert_close(found.detach(), other)
+    assert not torch.allclose(found, right)
+
+
+def test_random_lm_has_the_form_and_nothing_else(tmp_path):
+    from controls import make_random_lm
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    llm = make_tiny_llm(tmp_path / "llm")
+    make_random_lm(llm, tmp_path / "random")
+    old, new = (
+        AutoModelForCausalLM.from_pretrained(folder)
+        for folder in (llm, tmp_path / "random")
+    )
+    shapes = {name: p.shape for name, p in old.named_parameters()}
+    assert shapes == {name: p.shape for name, p in new.named_parameters()}
+    matrices = [
+        (p, q) for p, q in zip(old.parameters(), new.parameters()) if p.dim() > 1
+    ]
+    assert not any(torch.allclose(p, q) for p, q in matrices)
+    texts = [
+        AutoTokenizer.from_pretrained(folder)("a b").input_ids
+        for folder in (llm, tmp_path / "random")
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_the_table_compares_what_it_should():
+    from arms import read_arms
+
+    table = read_arms(FOLDER / "arms.yaml")
+    rows = {(arm.arm, arm.flat_start): arm for arm in table.arms}
+    paper = {name: arm for (name, flat), arm in rows.items() if flat == 0}
+    flat = {name: arm for (name, flat), arm in rows.items() if flat == 2}
+    compared = {"no teacher", "teacher", "random LM", "phase 1, then CTC"}
+    compared |= {"other transcript", "equal time"}
+    assert compared <= paper.keys() and compared == flat.keys()
+    for name in compared:
+        assert len(paper[name].seeds) >= 3
+        assert paper[name].epochs == flat[name].epochs
+        assert paper[name].first_phase == flat[name].first_phase
+    # In steps of phase 2 all are alike, but for the one of equal time.
+    same = {paper[name].epochs for name in compared - {"equal time"}}
+    assert len(same) == 1 and paper["equal time"].epochs > same.pop()
+
+
+ROW = "{arm: a, seeds: [0], epochs: 1, %s}"
+
+
+@pytest.mark.parametrize(
+    "row, message",
+    [
+        (ROW % "epoch: 3", "arms: a: unknown key epoch; remove it"),
+        ("{arm: a, seeds: [0]}", "arms: a: .*missing.*epochs"),
+        (ROW % "ctc_weight: 0.5", "arms: a: has a teacher; name its first_phase"),
+        ("{arm: a, seeds: [0], epochs: 0}", "arms: a: has a teacher; name its"),
+        (ROW % "first_phase: y", "arms: a: first_phases lacks y"),
+        (ROW % "" + "\n  - " + ROW % "", "arms: a: stands twice"),
+    ],
+)
+def test_faults_in_the_table(tmp_path, row, message):
+    from arms import read_arms
+
+    path = tmp_path / "arms.yaml"
+    head = (
+        "epoch_steps: 1\ndrawn_epochs: 1\nbaseline: a\nfirst_phases: {x: {epochs: 1}}"
+    )
+    path.write_text(f"{head}\narms:\n  - {row}\n")
+    with pytest.raises(UserError, match=message):
+        read_arms(path)
+
+
+@pytest.fixture
+def runner(tmp_path):
+    from arms import read_arms
+    from run_experiments import Runner
+
+    args = argparse.Namespace(
+        expdir=tmp_path / "exp",
+        models=make_tiny_llm(tmp_path / "models" / "llm").parent,
+        lists=Path("lists"),
+        tokens=Path("tokens"),
+        sets=["dev"],
+        nj=2,
+    )
+    return Runner(read_arms(FOLDER / "arms.yaml"), args)
+
+
+def test_options_make_an_arm_what_it_is(runner):
+    arms = {(a.arm, a.flat_start): a for a in runner.table.arms}
+
+    def options(name, flat_start=0):
+        arm, first = arms[name, flat_start], None
+        if arm.first_phase is not None:
+            first = runner.first_phase_dir(arm.first_phase, 1)
+        return " ".join(map(str, runner.phase2_options(arm, 1, first)))
+
+    assert "init_param" not in options("no teacher")
+    assert "ctc_weight=1.0" in options("no teacher")
+    assert ":teacher:teacher" not in options("phase 1, then CTC")
+    assert "phase_1_teacher_seed_1/" in options("phase 1, then CTC")
+    assert ":teacher:teacher" in options("teacher")
+    assert f"llm={runner.args.models}/llm" in options("teacher")
+    assert "controls:OtherTranscript" in options("other transcript")
+    assert "phase_1_random_LM_seed_1/" in options("random LM")
+    assert f"llm={runner.args.expdir}/random_lm" in options("random LM")
+    assert "flat_start_epochs=2" in options("teacher", 2)
+    assert "flat_start_epochs=0" in options("teacher")
+    assert "--seed 1" in options("teacher")
+
+
+def test_phases_come_first_and_a_failure_is_told(runner, monkeypatch):
+    from run_experiments import choose
+
+    done, lock = [], threading.Lock()
+
+    def first(name, seed):
+        with lock:
+            done.append(f"phase 1 {name} {seed}")
+
+    def arm(arm, seed):
+        with lock:
+            done.append(arm.folder(seed))
+        if arm.arm == "random LM":
+            raise UserError("log: ended with code 1")
+
+    monkeypatch.setattr(runner, "run_first_phase", first)
+    monkeypatch.setattr(runner, "run_arm", arm)
+    names = ["no teacher", "teacher", "random LM"]
+    failed = runner.run(choose(runner.table, names, [0, 1]))
+    assert len(failed) == 3 and all("random_LM" in line for line in failed)
+    for name in ("teacher", "random LM"):
+        for seed in (0, 1):
+            row = f"{name}, seed {seed}".replace(" ", "_")
+            assert done.index(f"phase 1 {name} {seed}") < done.index(row)
+    # A phase 1 is trained once for all that start from it.
+    assert sum(line.startswith("phase 1") for line in done) == 4
+    with pytest.raises(UserError, match="--only nothing: arms.yaml has LLM decoder"):
+        choose(runner.table, ["nothing"], None)

@@ -1,0 +1,201 @@
+"""The experiments on the teacher in the repository, and the tables of them.
+
+    python -m tools.teacher_results keep   # after local/experiments/run_experiments.sh
+    python -m tools.teacher_results show   # writes doc/results.md's tables
+
+`keep` changes no figure. `doc/results/teacher.json` has an entry per training;
+`teacher_errors.json` the errors of each mixture, from which intervals are computed.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.files import write_whole
+from espnet_mtasr.scoring.bootstrap import paired_bootstrap_interval
+from tools.kept_results import ROOT, read
+from tools.marked_text import put
+
+EXP = ROOT / "egs2" / "mini_librimix" / "mtasr1" / "exp" / "teacher"
+RESULTS = ROOT / "doc" / "results"
+PAGE = ROOT / "doc" / "results.md"
+BASELINE = "no teacher"
+PER_MIXTURE = ("errors", "oracle_errors", "words")
+SETS = tuple(f"test_mini{k}mix_{kind}" for k in (2, 3) for kind in ("clean", "noisy"))
+Entry = Dict[str, Any]
+
+
+def keep(exp: Path, output: Path) -> None:
+    """Collect all arms that are done.
+
+    Raises:
+        UserError: there are none.
+    """
+    entries: List[Entry] = []
+    words: Dict[str, List[int]] = {}
+    errors: Dict[str, Any] = {}
+    for path in sorted(exp.glob("*/arm.json")):
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        key = key_of(entry)
+        errors[key] = {}
+        for name, row in entry["sets"].items():
+            counts = {kind: row.pop(kind) for kind in PER_MIXTURE}
+            if words.setdefault(name, counts["words"]) != counts["words"]:
+                raise UserError(f"{path}: {name} has other mixtures than the others'")
+            errors[key][name] = [counts["errors"], counts["oracle_errors"]]
+        entries.append(entry)
+    if not entries:
+        raise UserError(
+            f"{exp}: no arm is done; run local/experiments/run_experiments.sh"
+        )
+    entries.sort(key=lambda e: (e["flat_start"], e["arm"], e["seed"]))
+    write_whole(output / "teacher.json", json.dumps(entries, indent=1) + "\n")
+    kept = {"words": words, "errors": errors}
+    write_whole(
+        output / "teacher_errors.json", json.dumps(kept, separators=(",", ":")) + "\n"
+    )
+
+
+def key_of(entry: Mapping[str, Any]) -> str:
+    """Name of a training in teacher_errors.json."""
+    return f"{entry['arm']}, flat start {entry['flat_start']}, seed {entry['seed']}"
+
+
+class Experiments:
+    """The kept experiments.
+
+    Args:
+        folder: With teacher.json and teacher_errors.json.
+    """
+
+    def __init__(self, folder: Path):
+        self.entries: List[Entry] = read(folder / "teacher.json")  # type: ignore
+        kept = read(folder / "teacher_errors.json")
+        self.words, self.errors = kept["words"], kept["errors"]
+
+    def of(self, arm: str, flat_start: int) -> List[Entry]:
+        """The trainings of an arm, by seed."""
+        return [
+            e for e in self.entries if (e["arm"], e["flat_start"]) == (arm, flat_start)
+        ]
+
+    def arms(self, flat_start: int) -> List[str]:
+        """Names of the arms with so long a flat start, the baseline first."""
+        names = {e["arm"] for e in self.entries if e["flat_start"] == flat_start}
+        return sorted(names, key=lambda name: (name != BASELINE, name))
+
+    def errors_of(
+        self, entries: Sequence[Entry], sets: Sequence[str], given: bool
+    ) -> np.ndarray:
+        """Errors `(trainings, mixtures)`, with the given or the predicted count."""
+        return np.array(
+            [
+                sum((self.errors[key_of(e)][name][given] for name in sets), [])
+                for e in entries
+            ]
+        )
+
+    def rate(self, entries: Sequence[Entry], sets: Sequence[str], given: bool) -> float:
+        """Mean cpWER in percent over trainings; sets are put together."""
+        total = sum(sum(self.words[name]) for name in sets)
+        return 100.0 * self.errors_of(entries, sets, given).mean(0).sum() / total
+
+    def difference(
+        self, arm: str, baseline: str, flat_start: int, sets: Sequence[str]
+    ) -> Optional[Tuple[float, float, float]]:
+        """Points that an arm has more than the baseline, of the seeds both have."""
+        seeds = {e["seed"] for e in self.of(arm, flat_start)}
+        seeds &= {e["seed"] for e in self.of(baseline, flat_start)}
+        if not seeds:
+            return None
+        mine, others = (
+            [e for e in self.of(name, flat_start) if e["seed"] in seeds]
+            for name in (arm, baseline)
+        )
+        return paired_bootstrap_interval(
+            self.errors_of(mine, sets, True),
+            self.errors_of(others, sets, True),
+            np.array(sum((self.words[name] for name in sets), [])),
+        )
+
+
+def arms_table(kept: Experiments, flat_start: int) -> str:
+    """cpWER of all arms with the given talker count, means over seeds."""
+    lines = [
+        "| arm | seeds | steps (phase 1 + 2) | minutes | dev loss | 2 talkers clean "
+        "| 2 noisy | 3 clean | 3 noisy | all |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for arm in kept.arms(flat_start):
+        entries = kept.of(arm, flat_start)
+        first = entries[0]
+        losses = [e["dev_loss_ctc"] for e in entries]
+        loss = "-" if None in losses else f"{np.mean(losses):.2f}"
+        rates = [f"{kept.rate(entries, [name], True):.1f}" for name in SETS]
+        minutes = np.mean([e["seconds"] for e in entries]) / 60
+        lines.append(
+            f"| {arm} | {len(entries)} | {first['phase1_steps']} + "
+            f"{first['phase2_steps']} | {minutes:.1f} | {loss} | {' | '.join(rates)} | "
+            f"{kept.rate(entries, SETS, True):.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def differences_table(kept: Experiments, flat_start: int) -> str:
+    """Differences from the baseline and from the teacher, with 95 % intervals."""
+    lines = [
+        "| compared | 2 talkers | 3 talkers | all |",
+        "|---|---:|---:|---:|",
+    ]
+    pairs = [(arm, BASELINE) for arm in kept.arms(flat_start) if arm != BASELINE]
+    pairs += [
+        ("teacher", arm)
+        for arm in ("random LM", "other transcript", "phase 1, then CTC", "equal time")
+    ]
+    for arm, baseline in pairs:
+        cells = []
+        for sets in (SETS[:2], SETS[2:], SETS):
+            found = kept.difference(arm, baseline, flat_start, sets)
+            if found is not None:
+                cells.append(f"{found[0]:+.1f} ({found[1]:+.1f} to {found[2]:+.1f})")
+        if cells:
+            lines.append(f"| {arm} less {baseline} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def show(folder: Path, page: Path) -> None:
+    """Write the tables into a page that has their marks."""
+    kept = Experiments(folder)
+    for flat_start, name in ((0, "no flat start"), (2, "flat start")):
+        put(page, f"teacher arms, {name}", arms_table(kept, flat_start))
+        put(page, f"teacher differences, {name}", differences_table(kept, flat_start))
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    keeping = commands.add_parser("keep", help="collect the arms that are done")
+    keeping.add_argument("--expdir", type=Path, default=EXP)
+    keeping.add_argument("--output", type=Path, default=RESULTS)
+    showing = commands.add_parser("show", help="write the tables")
+    showing.add_argument("--results", type=Path, default=RESULTS)
+    showing.add_argument("--page", type=Path, default=PAGE)
+    return parser
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Keep or show."""
+    args = get_parser().parse_args(cmd)
+    if args.command == "keep":
+        keep(args.expdir, args.output)
+    else:
+        show(args.results, args.page)
+
+
+if __name__ == "__main__":
+    run_command_line(main)
