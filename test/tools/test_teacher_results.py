@@ -49,10 +49,8 @@ def test_results_are_kept_as_they_are(kept):
     assert row["cpwer"] == 1.0 and "errors" not in row
     errors = json.loads((kept / "teacher_errors.json").read_text())
     key = "teacher, flat start 0, seed 1"
-    assert errors["errors"][key][teacher_results.SETS[0]] == [
-        [5, 5, 5, 6],
-        [4, 4, 4, 5],
-    ]
+    of_set = errors["errors"][key][teacher_results.SETS[0]]
+    assert of_set == [[5, 5, 5, 6], [4, 4, 4, 5]]
 
 
 def test_rates_and_differences_by_hand(kept):
@@ -73,8 +71,7 @@ def test_rates_and_differences_by_hand(kept):
     assert table.index("| no teacher") < table.index("| random LM")
     table = teacher_results.differences_table(found, 0)
     assert "| teacher less no teacher | -8.0 (" in table
-    assert "| teacher less random LM | -14.0 (" not in table
-    assert "| teacher less random LM | -6.0" not in table
+    assert "| teacher less random LM | -14.0 (" in table
 
 
 def test_other_mixtures_are_refused(tmp_path):

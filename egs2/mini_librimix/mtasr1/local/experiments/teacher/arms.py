@@ -55,7 +55,6 @@ class Table:
 
     epoch_steps: int
     drawn_epochs: int
-    baseline: str
     first_phases: Dict[str, FirstPhase]
     arms: List[Arm]
 
