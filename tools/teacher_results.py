@@ -10,7 +10,7 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -26,6 +26,15 @@ PAGE = ROOT / "doc" / "results.md"
 BASELINE = "no teacher"
 PER_MIXTURE = ("errors", "oracle_errors", "words")
 SETS = tuple(f"test_mini{k}mix_{kind}" for k in (2, 3) for kind in ("clean", "noisy"))
+# Arms of the paper's table, and what they are in it.
+MINIATURE = {
+    "LLM decoder": "the language model writes",
+    "equal time": "CTC without a teacher",
+    "teacher": "the method",
+}
+SEED = 0
+# What the teacher is compared with, besides the baseline.
+CONTROLS = ("random LM", "other transcript", "phase 1 then CTC", "equal time")
 Entry = Dict[str, Any]
 
 
@@ -107,7 +116,10 @@ class Experiments:
     def difference(
         self, arm: str, baseline: str, flat_start: int, sets: Sequence[str]
     ) -> Optional[Tuple[float, float, float]]:
-        """Points that an arm has more than the baseline, of the seeds both have."""
+        """Points that an arm has more than the baseline, of the seeds both have.
+
+        The clean and the noisy version of a mixture are drawn together.
+        """
         seeds = {e["seed"] for e in self.of(arm, flat_start)}
         seeds &= {e["seed"] for e in self.of(baseline, flat_start)}
         if not seeds:
@@ -116,10 +128,17 @@ class Experiments:
             [e for e in self.of(name, flat_start) if e["seed"] in seeds]
             for name in (arm, baseline)
         )
+        groups = [[name for name in sets if f"mini{k}mix" in name] for k in (2, 3)]
+
+        def per_mixture(count: Callable[[str], np.ndarray]) -> np.ndarray:
+            return np.concatenate(
+                [sum(map(count, group)) for group in groups if group], axis=-1
+            )
+
         return paired_bootstrap_interval(
-            self.errors_of(mine, sets, True),
-            self.errors_of(others, sets, True),
-            np.array(sum((self.words[name] for name in sets), [])),
+            per_mixture(lambda name: self.errors_of(mine, [name], True)),
+            per_mixture(lambda name: self.errors_of(others, [name], True)),
+            per_mixture(lambda name: np.array(self.words[name])),
         )
 
 
@@ -148,28 +167,65 @@ def arms_table(kept: Experiments, flat_start: int) -> str:
 def differences_table(kept: Experiments, flat_start: int) -> str:
     """Differences from the baseline and from the teacher, with 95 % intervals."""
     lines = [
-        "| compared | 2 talkers | 3 talkers | all |",
-        "|---|---:|---:|---:|",
+        "| compared | 2 talkers | 3 talkers | all | all, by seed |",
+        "|---|---:|---:|---:|---:|",
     ]
     pairs = [(arm, BASELINE) for arm in kept.arms(flat_start) if arm != BASELINE]
-    pairs += [
-        ("teacher", arm)
-        for arm in ("random LM", "other transcript", "phase 1, then CTC", "equal time")
-    ]
+    pairs += [("teacher", arm) for arm in CONTROLS]
     for arm, baseline in pairs:
-        cells = []
-        for sets in (SETS[:2], SETS[2:], SETS):
-            found = kept.difference(arm, baseline, flat_start, sets)
-            if found is not None:
-                cells.append(f"{found[0]:+.1f} ({found[1]:+.1f} to {found[2]:+.1f})")
-        if cells:
-            lines.append(f"| {arm} less {baseline} | {' | '.join(cells)} |")
+        found = [
+            kept.difference(arm, baseline, flat_start, sets)
+            for sets in (SETS[:2], SETS[2:], SETS)
+        ]
+        if None in found:
+            continue
+        cells = [f"{d:+.1f} ({low:+.1f} to {high:+.1f})" for d, low, high in found]
+        mine, others = (
+            {e["seed"]: kept.rate([e], SETS, True) for e in kept.of(name, flat_start)}
+            for name in (arm, baseline)
+        )
+        seeds = sorted(mine.keys() & others.keys())
+        cells.append(", ".join(f"{mine[s] - others[s]:+.1f}" for s in seeds))
+        lines.append(f"| {arm} less {baseline} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def miniature_table(kept: Experiments) -> str:
+    """The paper's comparison: systems that took about the same time, seed 0."""
+    lines = [
+        "| system | flat start | minutes | 2 talkers clean / noisy | 3 clean / noisy "
+        "| the same, count given | count right %, clean / noisy | RTF, 2 / 3 talkers |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for flat_start in (0, 2):
+        for arm, what in MINIATURE.items():
+            for entry in kept.of(arm, flat_start):
+                if entry["seed"] != SEED:
+                    continue
+                predicted, given = (
+                    [f"{kept.rate([entry], [name], how):.1f}" for name in SETS]
+                    for how in (False, True)
+                )
+                right = [entry["sets"][name]["count_accuracy"] for name in SETS]
+                rtf = [entry["sets"][name]["rtf"] for name in SETS]
+                cells = [
+                    what,
+                    f"{flat_start} epochs" if flat_start else "none",
+                    f"{entry['seconds'] / 60:.1f}",
+                    " / ".join(predicted[:2]),
+                    " / ".join(predicted[2:]),
+                    ", ".join(" / ".join(given[k : k + 2]) for k in (0, 2)),
+                    " / ".join(f"{(right[k] + right[k + 2]) / 2:.1f}" for k in (0, 1)),
+                    " / ".join(f"{(rtf[k] + rtf[k + 1]) / 2:.4f}" for k in (0, 2)),
+                ]
+                lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def show(folder: Path, page: Path) -> None:
     """Write the tables into a page that has their marks."""
     kept = Experiments(folder)
+    put(page, "miniature", miniature_table(kept))
     for flat_start, name in ((0, "no flat start"), (2, "flat start")):
         put(page, f"teacher arms, {name}", arms_table(kept, flat_start))
         put(page, f"teacher differences, {name}", differences_table(kept, flat_start))

@@ -34,7 +34,7 @@ class OnnxLSTM(torch.nn.Module):
     torch.export unrolls torch's own over the frames that it sees.
 
     Args:
-        lstm: One direction, batch first, as the separators have it.
+        lstm: One direction, batch first, as `PaddedBLSTM` has it.
 
     Raises:
         UserError: it is another one.
@@ -45,7 +45,7 @@ class OnnxLSTM(torch.nn.Module):
         plain = lstm.batch_first and lstm.bias and not lstm.proj_size
         if not plain or lstm.bidirectional:
             raise UserError(
-                f"separator: torch's {lstm} can't be exported to ONNX; "
+                f"torch's {lstm} can't be exported to ONNX; "
                 f"decode with the model itself"
             )
         self.hidden_size = lstm.hidden_size
@@ -80,6 +80,19 @@ def _in_onnx_order(weight: torch.Tensor) -> torch.Tensor:
     return torch.cat([into, out, forget, cell])
 
 
+def with_onnx_lstms(part: torch.nn.Module) -> torch.nn.Module:
+    """Return a copy of a model's part whose LSTMs can be exported.
+
+    Raises:
+        UserError: see `OnnxLSTM`.
+    """
+    part = copy.deepcopy(part)
+    for name, module in list(part.named_modules()):
+        if isinstance(module, torch.nn.LSTM):
+            part.set_submodule(name, OnnxLSTM(module))
+    return part
+
+
 class TrunkGraph(torch.nn.Module):
     """Waveforms to what the branches read, and to the talker counts' probabilities.
 
@@ -100,7 +113,7 @@ class TrunkGraph(torch.nn.Module):
         self.frontend = exportable_frontend(model.frontend)
         self.normalize = model.normalize
         self.trunk = exportable_trunk(model.encoder.trunk)
-        self.count_head = model.count_head
+        self.count_head = model.count_head and with_onnx_lstms(model.count_head)
         self.reads_features = model.count_input == "features"
         self.output_names = ["hidden", "frames"]
         if model.encoder.trunk.make_context(1) is not None:
@@ -152,10 +165,7 @@ class BranchGraph(torch.nn.Module):
             self.branch = with_exportable_attention(branch)
         elif isinstance(branch, EspnetBranch):
             self.branch = ExportableEncoder(branch)
-        self.separator = copy.deepcopy(model.separator[str(count)])
-        for name, module in list(self.separator.named_modules()):
-            if isinstance(module, torch.nn.LSTM):
-                self.separator.set_submodule(name, OnnxLSTM(module))
+        self.separator = with_onnx_lstms(model.separator[str(count)])
         self.ctc = model.ctc[str(count)]
         self.output_names = ["branch_frames"]
         self.output_names += [f"log_probs_{k + 1}" for k in range(count)]

@@ -7,7 +7,7 @@ decodes needs the parts of one model.
 import argparse
 import inspect
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
@@ -177,7 +177,7 @@ class ModelBuilder:
             teacher = build(teacher_choices, args, input_size=encoder.output_size())
         count_head = None
         if model_option(args, "count_weight") > 0.0:
-            check_options(TalkerCountHead, args.count_head_conf, "count_head_conf")
+            check_count_head(args.count_head_conf)
             count_head = TalkerCountHead(
                 cls._count_input_size(args, encoder.trunk),
                 len(args.talker_counts),
@@ -244,6 +244,12 @@ class ModelBuilder:
         if state is not None:
             load_exactly(model, state, model_file)
         return model.to(device), args
+
+
+def check_count_head(conf: Mapping[str, Any]) -> None:
+    """Raise `UserError` for an option that the talker-count head doesn't have."""
+    given = ("input_size", "num_counts", "num_activities")
+    check_options(TalkerCountHead, conf, "count_head_conf", given)
 
 
 def model_option(args: argparse.Namespace, name: str) -> Any:

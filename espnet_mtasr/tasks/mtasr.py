@@ -20,11 +20,11 @@ from espnet2.utils.types import str2bool
 from typeguard import suppress_type_checks, typechecked
 
 from espnet_mtasr.asr.encoder.span_masking import build_masking
-from espnet_mtasr.asr.talker_count_head import TalkerCountHead
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.open_choices import OpenChoices
 from espnet_mtasr.tasks.building import (
     ModelBuilder,
+    check_count_head,
     encoder_choices,
     frontend_choices,
     model_choices,
@@ -218,7 +218,7 @@ class MTASRTask(ModelBuilder, ASRTask):
             if class_obj is not None:
                 name = f"{choices.name}_conf"
                 check_options(class_obj, getattr(args, name), name)
-        check_options(TalkerCountHead, args.count_head_conf, "count_head_conf")
+        check_count_head(args.count_head_conf)
         for option, classes in (
             ("optim", optim_classes),
             ("scheduler", scheduler_classes),

@@ -127,7 +127,8 @@ class MTASRPreprocessor(CommonPreprocessor):
     def _times(self, spec: MixtureSpec, texts: Sequence[str]) -> Dict[str, np.ndarray]:
         """Return when talkers speak; for a flat start its share, and tokens' times."""
         spans = np.zeros((self.max_num_talkers, 2), dtype=np.float32)
-        for k, (onset, source) in enumerate(zip(spec.onsets, spec.sources)):
+        talkers = range(self.max_num_talkers)
+        for k, onset, source in zip(talkers, spec.onsets, spec.sources):
             end = onset + source.seconds / source.speed
             spans[k] = onset / spec.seconds, end / spec.seconds
         arrays = {"talker_times": spans} if self.talker_times else {}

@@ -75,10 +75,17 @@ def test_other_transcript_shows_another_one_in_training_alone(tmp_path):
     with torch.no_grad():
         right = plain(hidden, *batch).loss
         torch.testing.assert_close(control(hidden, *batch).loss, right)
-        other = plain(hidden, lengths, text[[1, 2, 0]], text_lengths[[1, 2, 0]]).loss
-    found = control(hidden.requires_grad_(), *batch).loss
-    torch.testing.assert_close(found.detach(), other)
-    assert not torch.allclose(found, right)
+    read = hidden.clone().requires_grad_()
+    found = control(read, *batch).loss
+    torch.testing.assert_close(found.detach(), right)
+    (gradient,) = torch.autograd.grad(found.sum(), read)
+    wanted = []
+    for order in ([0, 1, 2], [1, 2, 0]):
+        read = hidden.clone().requires_grad_()
+        loss = plain(read, lengths, text[order], text_lengths[order]).loss
+        wanted.append(torch.autograd.grad(loss.sum(), read)[0])
+    norms = [w.norm(dim=(1, 2), keepdim=True) for w in wanted]
+    torch.testing.assert_close(gradient, wanted[1] * norms[0] / norms[1])
 
 
 def test_random_lm_has_the_form_and_nothing_else(tmp_path):
@@ -94,8 +101,12 @@ def test_random_lm_has_the_form_and_nothing_else(tmp_path):
     shapes = {name: p.shape for name, p in old.named_parameters()}
     assert shapes == {name: p.shape for name, p in new.named_parameters()}
     for old_weight, new_weight in zip(old.parameters(), new.parameters()):
-        # Norms begin at 1 in both.
-        assert old_weight.dim() == 1 or not torch.allclose(old_weight, new_weight)
+        if old_weight.dim() > 1:
+            assert not torch.equal(old_weight, new_weight)
+            old_weight, new_weight = (
+                w.flatten().sort().values for w in (old_weight, new_weight)
+            )
+        assert torch.equal(old_weight, new_weight)
     texts = [
         AutoTokenizer.from_pretrained(folder)("a b").input_ids
         for folder in (llm, tmp_path / "random")
@@ -110,7 +121,7 @@ def test_the_table_compares_what_it_should():
     rows = {(arm.arm, arm.flat_start): arm for arm in table.arms}
     paper = {name: arm for (name, flat), arm in rows.items() if flat == 0}
     flat = {name: arm for (name, flat), arm in rows.items() if flat == 2}
-    compared = {"no teacher", "teacher", "random LM", "phase 1, then CTC"}
+    compared = {"no teacher", "teacher", "random LM", "phase 1 then CTC"}
     compared |= {"other transcript", "equal time"}
     assert compared <= paper.keys() and compared == flat.keys()
     for name in compared:
@@ -173,8 +184,8 @@ def test_options_make_an_arm_what_it_is(runner):
 
     assert "init_param" not in options("no teacher")
     assert "ctc_weight=1.0" in options("no teacher")
-    assert ":teacher:teacher" not in options("phase 1, then CTC")
-    assert "phase_1_teacher_seed_1/" in options("phase 1, then CTC")
+    assert ":teacher:teacher" not in options("phase 1 then CTC")
+    assert "phase_1_teacher_seed_1/" in options("phase 1 then CTC")
     assert ":teacher:teacher" in options("teacher")
     assert f"llm={runner.args.models}/llm" in options("teacher")
     assert "controls:OtherTranscript" in options("other transcript")
@@ -213,3 +224,44 @@ def test_phases_come_first_and_a_failure_is_told(runner, monkeypatch):
     assert sum(line.startswith("phase 1") for line in done) == 4
     with pytest.raises(UserError, match="--only nothing: arms.yaml has LLM decoder"):
         choose(runner.table, ["nothing"], None)
+
+
+def test_a_training_with_other_inputs_is_refused(tmp_path):
+    from run_experiments import check_same_inputs
+
+    config = tmp_path / "train.yaml"
+    config.write_text("lr: 1\n")
+    words, path = [
+        "--config",
+        str(config),
+        "--seed",
+        "1",
+    ], tmp_path / "a" / "inputs.txt"
+    check_same_inputs(path, words)
+    check_same_inputs(path, words)
+    with pytest.raises(UserError, match="began with other options or files; remove"):
+        check_same_inputs(path, [*words[:-1], "2"])
+    config.write_text("lr: 2\n")
+    with pytest.raises(UserError, match="began with other options or files; remove"):
+        check_same_inputs(path, words)
+
+
+def test_figures_of_a_training(tmp_path):
+    from espnet2.train.reporter import Reporter
+    from measure_arm import training_of
+
+    reporter = Reporter()
+    for epoch, loss in ((1, 2.0), (2, 1.5)):
+        reporter.set_epoch(epoch)
+        for part in ("train", "valid"):
+            with reporter.observe(part) as sub:
+                sub.register({"loss_ctc": loss}, 1)
+                sub.next()
+    state = reporter.state_dict()
+    for stats in state["stats"].values():
+        assert set(stats["train"]["time"]) == {"__timedelta_seconds__"}
+        stats["train"]["time"]["__timedelta_seconds__"] = 30.0
+    torch.save({"reporter": state}, tmp_path / "checkpoint.pth")
+    found = training_of(tmp_path, "loss_ctc")
+    assert found == {"epochs": 2, "seconds": 60.0, "best": 1.5}
+    assert training_of(None, "loss_ctc")["epochs"] == 0

@@ -44,7 +44,9 @@ def save_tiny_model(
             num_trunk_layers=1, wavlm_conf=WAVLM_CONF, load_pretrained=False
         ),
         separator_conf=dict(hidden_size=8, num_layers=1, bidirectional=True),
-        count_head_conf=dict(hidden_size=8, attention_size=4),
+        count_head_conf=dict(
+            hidden_size=8, attention_size=4, num_context_layers=1, context_lstm_size=4
+        ),
         teacher=None if llm is None else "llm",
         teacher_conf=(
             {} if llm is None else dict(llm=str(llm), downsample=2, lora=LORA)

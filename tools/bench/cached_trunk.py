@@ -97,8 +97,9 @@ def options_of(root: Path, args: argparse.Namespace) -> List[str]:
         *("--config", str(args.config), *training.MINI_MODELS),
         *("--token_type", "bpe", "--bpemodel", f"{units}/bpe.model"),
         *("--token_list", f"{units}/tokens.txt"),
-        # It needs specs of mixtures, which noise doesn't have.
+        # They need specs of mixtures, which noise doesn't have.
         *("--preprocessor_conf", "flat_start_epochs=0"),
+        *("--model_conf", "activity_weight=0"),
         *args.training_options.split(),
     ]
 

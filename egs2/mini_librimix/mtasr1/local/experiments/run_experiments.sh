@@ -43,7 +43,7 @@ if [ ! -f "dump/raw/${drawn}/text" ]; then
         --speeds 0.88 0.94 1.0 1.06 1.12
 fi
 stats=exp/mtasr_stats_${drawn}
-if [ ! -f "${stats}/lists/train/trunk.scp" ]; then
+if [ ! -f "${stats}/lists/valid/trunk.scp" ]; then
     call_run --stage 10 --stop_stage 10 --skip_phase1 true --cache_trunk true \
         --dynamic_mixing false --train_set "${drawn}" --phase2_tag "${drawn}" \
         --phase2_args "--model_conf ctc_weight=1.0"
@@ -57,7 +57,10 @@ if [ -n "${only}" ]; then
     IFS=, read -ra names <<<"${only}"
     options+=(--only "${names[@]}")
 fi
-if [ -n "${seeds}" ]; then options+=(--seeds ${seeds//,/ }); fi
+if [ -n "${seeds}" ]; then
+    IFS=, read -ra numbers <<<"${seeds}"
+    options+=(--seeds "${numbers[@]}")
+fi
 # As mtasr.sh's trainings.
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 export PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python OMP_NUM_THREADS=1

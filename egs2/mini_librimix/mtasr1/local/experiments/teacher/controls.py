@@ -1,24 +1,23 @@
-"""What stands in the teacher's place to show what the teacher does.
-
-A training names `OtherTranscript` as `teacher`; its checkpoint holds what an
-`LLMTeacher`'s does.
-"""
+"""What stands in the teacher's place to show what the teacher does."""
 
 from pathlib import Path
+from typing import Tuple
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from espnet_mtasr.asr.teacher.abs_teacher import TeacherOutput
 from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
 
 
 class OtherTranscript(LLMTeacher):
-    """A teacher that is shown another mixture's transcript while it trains.
+    """A frozen teacher that is shown another mixture's transcript in training.
 
-    Each row of a batch gets the next row's transcript: that of as many talkers, and,
-    where batches hold mixtures of like lengths, of about the same length. The gradient
-    is as large as a teacher's, and says nothing about the speech.
+    Each row of a batch gets the next row's: that of as many talkers and, where batches
+    hold mixtures of like lengths, of about the same length. (The only row of its count
+    keeps its own.) The loss of a wrong transcript is far larger; each row's gradient
+    is scaled to the norm that the right transcript would give. So CTC's share of a
+    step, which is clipped, stays what it is with the method.
     """
 
     def forward(
@@ -28,17 +27,45 @@ class OtherTranscript(LLMTeacher):
         text: torch.Tensor,
         text_lengths: torch.Tensor,
     ) -> TeacherOutput:
-        """See `AbsTeacher.forward`."""
-        # Validation, which builds no graph, is as always.
-        if hidden.requires_grad:
-            text, text_lengths = text.roll(-1, 0), text_lengths.roll(-1, 0)
-        return super().forward(hidden, lengths, text, text_lengths)
+        """See `AbsTeacher.forward`; the loss is the right transcript's."""
+        if not hidden.requires_grad:
+            # Validation.
+            return super().forward(hidden, lengths, text, text_lengths)
+        right, wanted = self._with_gradient(hidden, lengths, text, text_lengths)
+        _, other = self._with_gradient(
+            hidden, lengths, text.roll(-1, 0), text_lengths.roll(-1, 0)
+        )
+        scale = _norms(wanted) / _norms(other).clamp(min=1e-12)
+        # Its gradient is `other`, scaled; its value is 0.
+        pull = (hidden * (scale * other)).sum((1, 2))
+        return right._replace(loss=right.loss.detach() + pull - pull.detach())
+
+    def _with_gradient(
+        self, hidden: torch.Tensor, *batch: torch.Tensor
+    ) -> Tuple[TeacherOutput, torch.Tensor]:
+        """Return the output, and the gradient `(B, T, D)` of each row's loss."""
+        read = hidden.detach().requires_grad_()
+        output = super().forward(read, *batch)
+        return output, torch.autograd.grad(output.loss.sum(), read)[0]
+
+
+def _norms(gradient: torch.Tensor) -> torch.Tensor:
+    return gradient.norm(dim=(1, 2), keepdim=True)
 
 
 def make_random_lm(source: Path, target: Path, seed: int = 0) -> None:
-    """Write a language model of the same form and tokenizer, with random weights."""
-    torch.manual_seed(seed)
-    AutoModelForCausalLM.from_config(
-        AutoConfig.from_pretrained(source)
-    ).save_pretrained(target)
+    """Write a language model of the same form and tokenizer that knows nothing.
+
+    Every matrix has the entries of `source`'s in a random order. Weights as they are
+    drawn for a training would be far smaller, and an LM with them could write nothing,
+    whatever it heard.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    lm = AutoModelForCausalLM.from_pretrained(source)
+    with torch.no_grad():
+        for weight in lm.parameters():
+            if weight.dim() > 1:
+                order = torch.randperm(weight.numel(), generator=generator)
+                weight.copy_(weight.flatten()[order].view_as(weight))
     AutoTokenizer.from_pretrained(source).save_pretrained(target)
+    lm.save_pretrained(target)

@@ -87,7 +87,9 @@ def training_of(folder: Optional[Path], criterion: str) -> Dict[str, Any]:
     stats = state["reporter"]["stats"]
     return {
         "epochs": len(stats),
-        "seconds": sum(e["train"]["time"].total_seconds() for e in stats.values()),
+        "seconds": sum(
+            epoch["train"]["time"]["__timedelta_seconds__"] for epoch in stats.values()
+        ),
         "best": min(e["valid"][criterion] for e in stats.values()),
     }
 

@@ -6,6 +6,7 @@ cached outputs of the trunk.
 """
 
 import argparse
+import hashlib
 import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,11 +17,13 @@ from arms import Arm, FirstPhase, Table, read_arms
 from controls import make_random_lm
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.files import write_whole
 
 HERE = Path(__file__).resolve().parent
 CONTROLS = "local.experiments.teacher.controls"
 MODELS = {1: "valid.loss_sot.ave.pth", 2: "valid.loss_ctc.ave.pth"}
 DONE = "arm.json"
+PHASE_1_SEED = 100
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -81,8 +84,9 @@ class Runner:
         self, phase: int, folder: Path, epochs: int, options: Sequence[str]
     ) -> None:
         """Train a phase, or go on with it."""
-        command = [sys.executable, "-m", "espnet_mtasr.bin.mtasr_train"]
-        command += self.trainer_options(phase, folder, epochs, options)
+        words = self.trainer_options(phase, folder, epochs, options)
+        check_same_inputs(folder / "inputs.txt", words)
+        command = [sys.executable, "-m", "espnet_mtasr.bin.mtasr_train", *words]
         self.call(command, folder / "train.log")
 
     def llm(self, phase: FirstPhase) -> List[str]:
@@ -98,7 +102,8 @@ class Runner:
         folder = self.first_phase_dir(name, seed)
         if (folder / "perplexity.json").is_file():
             return
-        options = [*self.llm(phase), "--seed", str(seed)]
+        # Another order of the mixtures than phase 2's.
+        options = [*self.llm(phase), "--seed", str(seed + PHASE_1_SEED)]
         self.train(1, folder, phase.epochs, options)
         self.call(
             [
@@ -163,7 +168,7 @@ class Runner:
         """Run arms with their seeds, `nj` at a time, and return what failed."""
         if any(p.llm == "random" for p in self.table.first_phases.values()):
             target = self.args.expdir / "random_lm"
-            if not (target / "config.json").is_file():
+            if not (target / "model.safetensors").is_file():
                 make_random_lm(self.args.models / "llm", target)
         first: Dict[Path, "Future[None]"] = {}
         jobs: "Dict[str, Future[None]]" = {}
@@ -186,6 +191,28 @@ class Runner:
                 jobs[arm.folder(seed)] = pool.submit(run_row, arm, seed)
         errors = [(name, job.exception()) for name, job in jobs.items()]
         return [f"{name}: {error}" for name, error in errors if error is not None]
+
+
+def check_same_inputs(path: Path, words: Sequence[str]) -> None:
+    """Raise `UserError` if a training in this folder began with other options or files.
+
+    The learning rate's schedule, for one, would go on as it was.
+    """
+    files = [word.partition(",")[0].partition(":")[0] for word in words]
+    files += [f"{word[4:]}/model.safetensors" for word in words if word[:4] == "llm="]
+    lines = [
+        f"{file} {hashlib.sha256(Path(file).read_bytes()).hexdigest()}"
+        for file in files
+        if Path(file).is_file()
+    ]
+    inputs = "\n".join([" ".join(words), *lines]) + "\n"
+    if path.is_file() and path.read_text(encoding="utf-8") != inputs:
+        raise UserError(
+            f"{path}: the training there began with other options or files; remove "
+            f"{path.parent}"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, inputs)
 
 
 def choose(

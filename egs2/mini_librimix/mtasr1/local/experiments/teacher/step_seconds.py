@@ -58,12 +58,14 @@ def main(cmd=None) -> None:
     args = parser.parse_args(cmd)
     runner = Runner(read_arms(args.arms), args)
     llm = ["--teacher_conf", f"llm={args.models}/llm"]
+    llm += ["--preprocessor_conf", "flat_start_epochs=0"]
     kinds = {
         "phase 1": (1, llm),
         "phase 2 with teacher": (2, [*llm, "--model_conf", "teacher_every=1"]),
-        "phase 2 without": (2, ["--model_conf", "ctc_weight=1.0"]),
+        "phase 2 without": (2, [*llm, "--model_conf", "ctc_weight=1.0"]),
     }
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     seconds: Dict[str, List[float]] = {name: [] for name in kinds}
     with suppress_type_checks():
         steps = {}
