@@ -1,7 +1,8 @@
 """Transcribe mixtures with a trained model: encoder, separator, CTC; no language model.
 
 The talker count that the talker-count head predicts picks the branch, unless it is
-given (Shi et al., Interspeech 2026, arXiv 2603.10587).
+given (Shi et al., Interspeech 2026, arXiv 2603.10587); where the head is unsure, the
+branches may have a say (asr/routing.py).
 """
 
 from abc import ABC, abstractmethod
@@ -17,9 +18,12 @@ from espnet_mtasr.asr.ctc_alignment import TokenSpan, align_tokens
 from espnet_mtasr.asr.ctc_beam_search import prefix_beam_search
 from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
 from espnet_mtasr.asr.mtasr_model import Streams
+from espnet_mtasr.asr.padding import select_rows
+from espnet_mtasr.asr.routing import Routing, branch_entropies
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
+from espnet_mtasr.model_zoo.model_files import ROUTING
 from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.onnx_model.model import load_onnx
 from espnet_mtasr.tasks.building import ModelBuilder
@@ -52,8 +56,8 @@ class MixtureHypothesis:
 
     Attributes:
         talkers: One entry per talker; words may be missing, entries not.
-        count_log_probs: Log probability of each talker count; None if the model has no
-            talker-count head.
+        count_log_probs: Log probability of each talker count, rescored where the
+            branches had a say; None if the model has no talker-count head.
         num_frames: Frames that the CTC saw, over the whole mixture; None if there is no
             CTC.
     """
@@ -243,6 +247,8 @@ class Speech2Text(AbsSpeech2Text):
         beam_size: 1: greedy search; more: prefix beam search.
         num_talkers: Talker count of all mixtures; None predicts it.
         align: Tell of each token where it was heard.
+        rescore: Where a routing.json lies beside the model file, let it pick the branch
+            for mixtures of whose talker count the head is unsure.
 
     Raises:
         UserError: a file is missing or doesn't fit, the model has no CTC, or
@@ -258,6 +264,7 @@ class Speech2Text(AbsSpeech2Text):
         beam_size: int = 1,
         num_talkers: Optional[int] = None,
         align: bool = False,
+        rescore: bool = True,
     ):
         super().__init__(
             mtasr_train_config, mtasr_model_file, device, dtype, num_talkers, False
@@ -269,12 +276,28 @@ class Speech2Text(AbsSpeech2Text):
             )
         self.beam_size = beam_size
         self.align = align
+        self.routing = self._read_routing(mtasr_model_file) if rescore else None
         args = self.train_args
         if args.bpemodel is not None:
             folder = Path(mtasr_train_config or mtasr_model_file).absolute().parent
             args.bpemodel = find_beside(args.bpemodel, folder)
         self.tokenizer = build_tokenizer(args.token_type, bpemodel=args.bpemodel)
         self.converter = TokenIDConverter(token_list=self.model.token_list)
+
+    def _read_routing(self, model_file: Union[Path, str, None]) -> Optional[Routing]:
+        """What was fitted with this very checkpoint, if it is of use."""
+        path = model_file and Path(model_file).with_name(ROUTING)
+        if not path or not path.is_file() or self.model.count_head is None:
+            return None
+        routing = Routing.read(path)
+        known = self.model.talker_counts
+        if routing.talker_counts != tuple(known):
+            raise UserError(
+                f"{path}: is for {list(routing.talker_counts)} talkers, the model for "
+                f"{list(known)}; write it anew, or remove it"
+            )
+        its_own = is_onnx(model_file) or routing.model == Path(model_file).name
+        return routing if its_own and routing.unsure_below > 0.0 else None
 
     def check_predicts(self) -> None:
         """Raise `UserError` if the model can't tell how many talkers there are."""
@@ -315,8 +338,38 @@ class Speech2Text(AbsSpeech2Text):
             predicted, log_probs = [known[0]] * len(wanted), [None] * len(wanted)
         else:
             predicted, log_probs = self._predict_counts(trunk)
+            if self.routing is not None:
+                self._rescore(self.routing, trunk, wanted, predicted, log_probs)
         picked = [p if n is None else n for p, n in zip(predicted, wanted)]
         return torch.tensor(picked, device=self.device), log_probs
+
+    def _rescore(
+        self,
+        routing: Routing,
+        trunk: TrunkOutput,
+        wanted: Sequence[Optional[int]],
+        predicted: List[int],
+        log_probs: List[Dict[int, float]],
+    ) -> None:
+        """Predict anew, in place, where the talker-count head is unsure."""
+        bound = np.log(routing.unsure_below)
+        rows = [
+            row
+            for row, n in enumerate(trunk.lengths.tolist())
+            if n > 0 and wanted[row] is None and max(log_probs[row].values()) < bound
+        ]
+        if not rows:
+            return
+        hidden, lengths = select_rows(
+            trunk.hidden, trunk.lengths, torch.tensor(rows, device=self.device)
+        )
+        some = trunk._replace(hidden=hidden, lengths=lengths)
+        known = self.model.talker_counts
+        of_head = torch.tensor([[log_probs[row][n] for n in known] for row in rows])
+        scores = routing.scores(of_head, branch_entropies(self.model, some).cpu())
+        for row, of_row in zip(rows, scores.tolist()):
+            log_probs[row] = dict(zip(known, of_row))
+            predicted[row] = known[int(np.argmax(of_row))]
 
     def _search(self, streams: Streams) -> List[List[List[int]]]:
         """For each row, the token ids of each talker."""

@@ -63,6 +63,12 @@ def get_parser() -> argparse.ArgumentParser:
         "number of tokens to this power",
     )
     parser.add_argument(
+        "--rescore_routing",
+        default="true",
+        choices=("true", "false"),
+        help="Use the routing.json beside the model file, if there is one",
+    )
+    parser.add_argument(
         "--num_talkers", type=int, help="Talker count of all mixtures (else predicted)"
     )
     return parser
@@ -208,7 +214,7 @@ def load(args: argparse.Namespace):
         return Speech2TextLLM(**options, fs=args.fs, **given)
     from espnet_mtasr.inference import Speech2Text
 
-    return Speech2Text(**options)
+    return Speech2Text(**options, rescore=args.rescore_routing == "true")
 
 
 def decode(args: argparse.Namespace) -> None:

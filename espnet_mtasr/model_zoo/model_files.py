@@ -27,8 +27,17 @@ CACHE_VARIABLE = "ESPNET_MTASR_CACHE"
 PREFERRED_MODEL = "valid.loss_ctc.ave.pth"
 # What a model's scores and frames mean (transcription/calibration/).
 CALIBRATION = "calibration.json"
+# How a branch is picked where the talker-count head is unsure (asr/routing.py).
+ROUTING = "routing.json"
 # What stands beside a training's configuration and is packed with the model.
-RESULT_FILES = ("RESULTS.md", "results.json", CALIBRATION, "calibration.md")
+RESULT_FILES = (
+    "RESULTS.md",
+    "results.json",
+    CALIBRATION,
+    "calibration.md",
+    ROUTING,
+    "routing.md",
+)
 
 
 @dataclass(frozen=True)

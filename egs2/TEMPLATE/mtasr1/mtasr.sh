@@ -75,6 +75,7 @@ inference_args=      # Further options.
 inference_tag=       # Name of the decoding folder (default: from the config's name).
 phase1_model=valid.loss_sot.ave.pth         # Checkpoint that phase 2 starts from, and decoder llm's.
 inference_mtasr_model=valid.loss_ctc.ave.pth # Checkpoint to decode with.
+rescore_routing=true # Where the talker-count head is unsure, the branches have a say; fitted on the valid set.
 
 # Scoring
 text_normalizer=none # What texts go through first: none, whisper_basic or whisper_english.
@@ -480,6 +481,14 @@ train() {
 decode() {
     local dset logdir oracle_dir speech list jobs keys logs n f gpus=0
     if [ "${gpu_inference}" = true ]; then gpus=1; fi
+    if [ "${rescore_routing}" = true ] && [ "${decoder}" = ctc ] &&
+        [ -z "${download_model}" ] && [ ! "${test_exp}/routing.json" -nt "${test_model}" ]; then
+        log "Fitting on ${valid_set} which branch is picked: ${test_exp}/routing.log"
+        "${decode_cmd_words[@]}" --gpu "${gpus}" "${test_exp}/routing.log" \
+            "${python}" -m espnet_mtasr.bin.fit_routing --ngpu "${gpus}" \
+            --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
+            --data_dir "${data_feats}/${valid_set}"
+    fi
     for dset in "${tests[@]}"; do
         logdir=${decode_dir}/${dset}/logdir
         oracle_dir=${decode_dir}_oracle/${dset}
@@ -506,7 +515,7 @@ decode() {
             --key_file "${logdir}/keys.JOB.scp" \
             --utt2num_spk "${data_feats}/${dset}/utt2num_spk" \
             --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
-            --output_dir "${logdir}/output.JOB" \
+            --rescore_routing "${rescore_routing}" --output_dir "${logdir}/output.JOB" \
             --oracle_output_dir "${logdir}/oracle.JOB" "${inference_options[@]}"
         for f in text utt2num_spk; do
             sort "${logdir}"/output.*/1best_recog/${f} >"${decode_dir}/${dset}/${f}"

@@ -1,0 +1,115 @@
+"""Rescored routing: where the count head is unsure, the branches have a say.
+
+The head's log probability of a count, and how sure that count's CTC is of what it
+writes, are weighed as on development data (transcription/calibration/routing.py). Not
+in the paper, where the head alone picks the branch.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Sequence, Tuple, Union
+
+import torch
+
+from espnet_mtasr.asr.padding import valid_mask
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import write_whole
+
+
+@dataclass(frozen=True)
+class Routing:
+    """How a branch is picked.
+
+    Attributes:
+        model: Name of the checkpoint that it was fitted with.
+        talker_counts: Those of the model.
+        unsure_below: All branches run where the head's best probability is below it;
+            0: never.
+        head: Weight of the head's log probabilities.
+        entropy: Weight of the entropies.
+        biases: One number per talker count.
+    """
+
+    model: str
+    talker_counts: Tuple[int, ...]
+    unsure_below: float
+    head: float
+    entropy: float
+    biases: Tuple[float, ...]
+
+    def scores(self, log_probs: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
+        """Log probabilities `(B, C)` of the counts.
+
+        Args:
+            log_probs: `(B, C)` of the talker-count head.
+            entropies: `(B, C)`, see `stream_entropy`, of each count's branch.
+        """
+        biases = torch.tensor(self.biases, device=log_probs.device)
+        weighed = self.head * log_probs + self.entropy * entropies + biases
+        return weighed.log_softmax(-1)
+
+    def write(self, path: Union[str, Path]) -> None:
+        """Write as JSON."""
+        write_whole(path, json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Union[str, Path]) -> "Routing":
+        """Read what `write` wrote.
+
+        Raises:
+            UserError: the file holds something else.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            routing = cls(
+                **{
+                    **values,
+                    "talker_counts": tuple(map(int, values["talker_counts"])),
+                    "biases": tuple(map(float, values["biases"])),
+                }
+            )
+            numbers = (routing.unsure_below, routing.head, routing.entropy)
+            fits = all(map(math.isfinite, (*numbers, *routing.biases)))
+            fits = fits and len(routing.biases) == len(routing.talker_counts)
+        except (OSError, ValueError, KeyError, TypeError):
+            fits = False
+        if not fits:
+            raise UserError(
+                f"{path}: is no routing that espnet_mtasr.bin.fit_routing wrote; write "
+                f"it anew, or remove it"
+            )
+        return routing
+
+
+def stream_entropy(
+    log_probs: Sequence[torch.Tensor], lengths: torch.Tensor
+) -> torch.Tensor:
+    """Mean entropy `(B,)` in nats over streams and frames.
+
+    Args:
+        log_probs: K tensors `(B, T, V)` of a branch's CTC.
+        lengths: `(B,)` frames.
+    """
+    total = torch.zeros(len(lengths), device=lengths.device)
+    mask = valid_mask(lengths, log_probs[0].size(1))
+    for of_stream in log_probs:
+        entropies = -(of_stream.exp() * of_stream).sum(-1)
+        total = total + (entropies * mask).sum(1)
+    return total / (lengths.clamp(min=1) * len(log_probs))
+
+
+def branch_entropies(model: Any, trunk: Any) -> torch.Tensor:
+    """Run all branches of a model, and return `stream_entropy` `(B, C)` of each.
+
+    Args:
+        model: `MTASRModel`, or one of onnx_model/model.py.
+        trunk: What its `encode_trunk` gave.
+    """
+    found = []
+    for count in model.talker_counts:
+        (streams,) = model.separate(trunk, torch.full_like(trunk.lengths, count))
+        log_probs = model.ctc[str(count)].log_probs(streams.streams)
+        found.append(stream_entropy(log_probs, streams.lengths))
+    return torch.stack(found, dim=1)

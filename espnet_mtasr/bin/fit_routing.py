@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Stage 12: fit on a development set how a branch is picked where the head is unsure.
+
+Writes routing.json beside the checkpoint, where decoding, `MTASR` and `mtasr_pack` find
+it, and routing.md with what it is worth. If it doesn't lower the development set's
+cpWER, it says so, and the talker-count head goes on deciding alone.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Optional, Sequence
+
+from espnet_mtasr.errors import UserError, run_command_line
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mtasr_train_config", type=Path)
+    parser.add_argument("--mtasr_model_file", type=Path, required=True)
+    parser.add_argument("--data_dir", type=Path, required=True, help="development set")
+    parser.add_argument(
+        "--test_data_dirs",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="sets on which it is reported as well",
+    )
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--ngpu", type=int, default=0)
+    return parser
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Fit, report, write."""
+    args = get_parser().parse_args(cmd)
+    for path in (args.mtasr_train_config, args.mtasr_model_file):
+        if path is not None and not path.is_file():
+            raise UserError(f"{path}: no such file; train first")
+
+    from espnet_mtasr.files import write_whole
+    from espnet_mtasr.inference import Speech2Text
+    from espnet_mtasr.model_zoo.model_files import ROUTING
+    from espnet_mtasr.transcription.calibration import routing
+
+    speech2text = Speech2Text(
+        args.mtasr_train_config,
+        args.mtasr_model_file,
+        device="cuda" if args.ngpu > 0 else "cpu",
+        rescore=False,
+    )
+    counts = speech2text.model.talker_counts
+    name = args.mtasr_model_file.name
+    if len(counts) == 1 or speech2text.model.count_head is None:
+        print(f"{name}: has no counts to choose between")
+        return
+    mixtures = routing.read_mixtures(args.data_dir, counts)
+    dev = routing.judge(speech2text, mixtures, args.batch_size)
+    fitted, by_bound = routing.fit(dev, name, counts)
+    tables = {f"{args.data_dir.name}, {len(mixtures)} mixtures": by_bound}
+    for folder in args.test_data_dirs:
+        found = routing.judge(
+            speech2text, routing.read_mixtures(folder, counts, 0), args.batch_size
+        )
+        scores = fitted.scores(found.log_probs, found.entropies)
+        tables[folder.name] = {
+            bound: routing.rates(found, scores, bound) for bound in by_bound
+        }
+    table = routing.format_rates(tables)
+    folder = args.mtasr_model_file.parent
+    write_whole(folder / "routing.md", table)
+    fitted.write(folder / ROUTING)
+    print(table, end="")
+    print(f"{folder / ROUTING}: scores decide below {fitted.unsure_below:g}")
+
+
+if __name__ == "__main__":
+    run_command_line(main)

@@ -1,0 +1,201 @@
+"""Fit how a branch is picked (asr/routing.py) to a development set.
+
+A softmax over the talker counts has few weights, fitted by maximum likelihood. Whether
+it is used, and below which probability of the head, is decided by dev's cpWER, each
+mixture scored by weights that were fitted without it.
+"""
+
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+import torch
+
+from espnet_mtasr.asr.routing import Routing, branch_entropies
+from espnet_mtasr.data.batching import batches_of_similar_length
+from espnet_mtasr.inference import Speech2Text
+from espnet_mtasr.mixture.dynamic import read_mixer
+from espnet_mtasr.mixture.speech_list import read_speech_list
+from espnet_mtasr.progress import progress
+from espnet_mtasr.scoring.error_counts import cp_errors
+from espnet_mtasr.scoring.inputs import read_references
+
+Mixtures = List[Tuple[np.ndarray, List[str]]]
+FOLDS = 5
+# Fewer mixtures are mixed anew, where it is known what they are made of.
+ENOUGH = 1000
+BOUNDS = (0.8, 0.95)
+REGULARIZATION = 1e-4
+
+
+class Judged(NamedTuple):
+    """What is known of N mixtures, for C talker counts.
+
+    Attributes:
+        log_probs: `(N, C)` of the talker-count head.
+        entropies: `(N, C)` of each count's branch.
+        errors: `(N, C)` words that are wrong if that branch writes.
+        labels: `(N,)` place of the true count.
+        words: `(N,)` reference words.
+    """
+
+    log_probs: torch.Tensor
+    entropies: torch.Tensor
+    errors: torch.Tensor
+    labels: torch.Tensor
+    words: torch.Tensor
+
+    def rows(self, mask: torch.Tensor) -> "Judged":
+        """Those of some mixtures."""
+        return Judged(*(values[mask] for values in self))
+
+
+class Rates(NamedTuple):
+    """Percent: mixtures whose count is right, cpWER, mixtures that run all branches."""
+
+    count_accuracy: float
+    cpwer: float
+    unsure: float
+
+
+def read_mixtures(
+    data_dir: Path, talker_counts: Sequence[int], enough: int = ENOUGH
+) -> Mixtures:
+    """Samples `(N,)` and texts of a set; a small one is mixed anew, some times.
+
+    Raises:
+        UserError: the directory is not in order.
+    """
+    texts = read_references(data_dir, talker_counts).texts
+    speech = read_speech_list(data_dir)
+    found: Mixtures = [(speech[utt].read(), texts[utt]) for utt in texts]
+    if len(found) >= enough or not (data_dir / "utt2mixture").is_file():
+        return found
+    mixer = read_mixer(data_dir / "utt2mixture", data_dir / "text")
+    found = []
+    for epoch in range(1, -(-enough // len(texts)) + 1):
+        for utt in texts:
+            spec, drawn = mixer.draw(utt, epoch)
+            found.append((mixer.render(spec), drawn))
+    return found
+
+
+@torch.no_grad()
+def judge(speech2text: Speech2Text, mixtures: Mixtures, batch_size: int = 16) -> Judged:
+    """Run the head and all branches."""
+    model = speech2text.model
+    known = model.talker_counts
+    rows: Dict[int, List[torch.Tensor]] = {}
+    batches = batches_of_similar_length(
+        [len(samples) for samples, _ in mixtures], max_items=batch_size
+    )
+    for places in progress(batches, len(batches), "routing: batches"):
+        waves = [
+            torch.as_tensor(mixtures[place][0], device=speech2text.device)
+            for place in places
+        ]
+        lengths = torch.tensor([len(wave) for wave in waves])
+        padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
+        trunk = model.encode_trunk(padded, lengths.to(padded.device))
+        errors = [
+            [
+                cp_errors(mixtures[place][1], [t.text for t in hypothesis.talkers])
+                for place, hypothesis in zip(
+                    places, speech2text(waves, [count] * len(waves))
+                )
+            ]
+            for count in known
+        ]
+        found = (
+            model.count_talkers(trunk).cpu(),
+            branch_entropies(model, trunk).cpu(),
+            torch.tensor([[counts.errors for counts in row] for row in errors]).T,
+        )
+        for at, place in enumerate(places):
+            rows[place] = [values[at] for values in found]
+    return Judged(
+        *(torch.stack(values) for values in zip(*(rows[k] for k in sorted(rows)))),
+        labels=torch.tensor([known.index(len(texts)) for _, texts in mixtures]),
+        words=torch.tensor([len(" ".join(texts).split()) for _, texts in mixtures]),
+    )
+
+
+def fit_weights(judged: Judged, model: str, talker_counts: Sequence[int]) -> Routing:
+    """Weights by maximum likelihood; all branches run always."""
+    weights = torch.zeros(2 + len(talker_counts), requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=200)
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        scores = weights[0] * judged.log_probs + weights[1] * judged.entropies
+        value = torch.nn.functional.cross_entropy(scores + weights[2:], judged.labels)
+        value = value + REGULARIZATION * weights.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    head, entropy, *biases = weights.tolist()
+    return Routing(model, tuple(talker_counts), 1.0, head, entropy, tuple(biases))
+
+
+def cross_fitted(judged: Judged, talker_counts: Sequence[int]) -> torch.Tensor:
+    """Scores `(N, C)` of each mixture by weights that were fitted without it."""
+    scores = torch.empty_like(judged.log_probs)
+    order = torch.randperm(len(scores), generator=torch.Generator().manual_seed(0))
+    for fold in range(FOLDS):
+        held_out = torch.zeros(len(scores), dtype=torch.bool)
+        held_out[order[fold::FOLDS]] = True
+        routing = fit_weights(judged.rows(~held_out), "", talker_counts)
+        part = judged.rows(held_out)
+        scores[held_out] = routing.scores(part.log_probs, part.entropies)
+    return scores
+
+
+def rates(judged: Judged, scores: torch.Tensor, unsure_below: float) -> Rates:
+    """What routing is worth where `scores` `(N, C)` decide below a probability."""
+    unsure = judged.log_probs.exp().max(1).values < unsure_below
+    picked = torch.where(unsure, scores.argmax(1), judged.log_probs.argmax(1))
+    errors = judged.errors.gather(1, picked[:, None]).sum()
+    shares = (
+        (picked == judged.labels).float().mean(),
+        errors / judged.words.sum().clamp(min=1),
+        unsure.float().mean(),
+    )
+    return Rates(*(100.0 * float(share) for share in shares))
+
+
+def fit(
+    judged: Judged, model: str, talker_counts: Sequence[int]
+) -> Tuple[Routing, Dict[float, Rates]]:
+    """Fit, and decide by dev's cpWER where the scores are used.
+
+    Args:
+        judged: Of the development set.
+        model: Name of the checkpoint.
+        talker_counts: Those of the model.
+
+    Returns:
+        The routing, and dev's rates by bound; 0 is the head alone.
+    """
+    scores = cross_fitted(judged, talker_counts)
+    by_bound = {bound: rates(judged, scores, bound) for bound in (0.0, *BOUNDS)}
+    best = min(by_bound, key=lambda bound: (by_bound[bound].cpwer, bound))
+    fitted = fit_weights(judged, model, talker_counts)
+    weights = (fitted.head, fitted.entropy, fitted.biases)
+    return Routing(model, tuple(talker_counts), best, *weights), by_bound
+
+
+def format_rates(tables: Dict[str, Dict[float, Rates]]) -> str:
+    """A Markdown table: rates by set and bound."""
+    lines = [
+        "| set | scores decide below | count right % | cpWER % | all branches run % |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, by_bound in tables.items():
+        for bound, row in by_bound.items():
+            where = f"{bound:g}" if bound else "never: the head alone"
+            lines.append(
+                f"| {name} | {where} | {row.count_accuracy:.2f} | {row.cpwer:.2f} | "
+                f"{row.unsure:.1f} |"
+            )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,150 @@
+"""Routing: fitted where the branches know more than the head, left alone elsewhere."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from helpers.tiny_inference import noises, save_tiny_model
+
+from espnet_mtasr.asr.routing import Routing
+from espnet_mtasr.bin.fit_routing import main
+from espnet_mtasr.data.tables import write_table
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.inference import Speech2Text
+from espnet_mtasr.transcription.calibration import routing
+
+COUNTS = (2, 3)
+
+
+def made_up(informative, n=2000):
+    """A head that is right in 80 %, and branches that know the count, or don't."""
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 2, (n,), generator=rng)
+    right = torch.rand(n, generator=rng) < 0.8
+    places = torch.where(right, labels, 1 - labels)
+    log_probs = torch.full((n, 2), 0.3).scatter(1, places[:, None], 0.7).log()
+    entropies = 0.1 * torch.rand(n, 2, generator=rng)
+    if informative:
+        entropies[torch.arange(n), 1 - labels] += 0.2
+    errors = torch.full((n, 2), 8).scatter(1, labels[:, None], 3)
+    return routing.Judged(log_probs, entropies, errors, labels, torch.full((n,), 10))
+
+
+def test_branches_that_know_the_count_are_heard():
+    judged = made_up(informative=True)
+    fitted, by_bound = routing.fit(judged, "m.pth", COUNTS)
+    assert fitted.model == "m.pth" and fitted.talker_counts == COUNTS
+    assert fitted.entropy < 0 < fitted.head
+    alone, best = by_bound[0.0], by_bound[fitted.unsure_below]
+    assert alone.count_accuracy == pytest.approx(80, abs=3)
+    assert alone.cpwer == pytest.approx(0.8 * 30 + 0.2 * 80, abs=2)
+    assert best.count_accuracy > 99 and best.cpwer == pytest.approx(30, abs=1)
+    scores = fitted.scores(judged.log_probs, judged.entropies)
+    assert (scores.argmax(1) == judged.labels).float().mean() > 0.99
+
+
+def test_branches_that_know_nothing_are_not():
+    fitted, by_bound = routing.fit(made_up(informative=False), "m.pth", COUNTS)
+    assert fitted.unsure_below == 0.0
+    assert by_bound[0.0].unsure == 0.0 and by_bound[0.8].unsure == 100.0
+
+
+def test_a_mixture_is_not_judged_by_weights_that_saw_it():
+    """Noise that tells each mixture's label by heart gains nothing."""
+    judged = made_up(informative=False, n=60)
+    scores = routing.cross_fitted(judged, COUNTS)
+    for row in (0, 7):
+        flipped = judged.labels.clone()
+        flipped[row] = 1 - flipped[row]
+        again = routing.cross_fitted(judged._replace(labels=flipped), COUNTS)
+        torch.testing.assert_close(again[row], scores[row])
+
+
+WAVES = noises(9000, 4000, 12345, 200)
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    return save_tiny_model(tmp_path / "exp")
+
+
+def put(model_file, **changes):
+    values = dict(
+        model=model_file.name,
+        talker_counts=COUNTS,
+        unsure_below=2.0,
+        head=1.0,
+        entropy=0.0,
+        biases=(0.0, 1e3),
+    )
+    Routing(**{**values, **changes}).write(model_file.with_name("routing.json"))
+
+
+def counts_of(model_file, given=None, **options):
+    found = Speech2Text(mtasr_model_file=model_file, **options)(WAVES, given)
+    return [hypothesis.num_talkers for hypothesis in found]
+
+
+def test_unsure_mixtures_are_routed_by_the_scores(model_file):
+    by_head = counts_of(model_file)
+    put(model_file)
+    # All are unsure; what is shorter than a frame says nothing.
+    assert counts_of(model_file) == [3, 3, 3, by_head[3]]
+    assert counts_of(model_file, [2, None, 2, None]) == [2, 3, 2, by_head[3]]
+    put(model_file, biases=(1e3, 0.0))
+    assert counts_of(model_file)[:3] == [2, 2, 2]
+    found = Speech2Text(mtasr_model_file=model_file)(WAVES)
+    assert found[0].count_log_probs[2] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_a_batch_is_routed_as_each_mixture_alone(model_file):
+    put(model_file, entropy=-5.0, biases=(0.0, 0.1))
+    speech2text = Speech2Text(mtasr_model_file=model_file)
+    together = speech2text(WAVES)
+    for wave, hypothesis in zip(WAVES, together):
+        (alone,) = speech2text([wave])
+        assert alone.num_talkers == hypothesis.num_talkers
+        for count, log_prob in hypothesis.count_log_probs.items():
+            assert alone.count_log_probs[count] == pytest.approx(log_prob, abs=1e-4)
+
+
+def test_where_the_head_decides_alone(model_file):
+    by_head = counts_of(model_file)
+    other = tuple(1e3 if n != by_head[0] else 0.0 for n in COUNTS)
+    put(model_file, biases=other, model="another.pth")
+    assert counts_of(model_file) == by_head
+    put(model_file, biases=other, unsure_below=0.0)
+    assert counts_of(model_file) == by_head
+    put(model_file, biases=other)
+    assert counts_of(model_file, rescore=False) == by_head
+    assert counts_of(model_file) != by_head
+    put(model_file, talker_counts=(1, 2))
+    with pytest.raises(UserError, match="is for .1, 2. talkers, the model for .2, 3."):
+        counts_of(model_file)
+
+
+def test_the_command_line(model_file, tmp_path, capsys):
+    data = tmp_path / "dev"
+    tables = {"wav.scp": {}, "text": {}, "utt2num_spk": {}}
+    for k, wave in enumerate(noises(9000, 8000, 9500, 7001, 8800, 9100)):
+        path = tmp_path / f"{k}.wav"
+        soundfile.write(path, np.asarray(wave), 16000)
+        count = 2 + k % 2
+        tables["wav.scp"][f"u{k}"] = path
+        tables["text"][f"u{k}"] = " <sc> ".join(["had lunch"] * count)
+        tables["utt2num_spk"][f"u{k}"] = count
+    for name, table in tables.items():
+        write_table(data / name, table)
+    words = ["--mtasr_model_file", str(model_file), "--data_dir", str(data)]
+    main([*words, "--test_data_dirs", str(data)])
+    written = json.loads(model_file.with_name("routing.json").read_text())
+    assert written["model"] == "model.pth" and written["talker_counts"] == [2, 3]
+    out = capsys.readouterr().out
+    assert (
+        "| dev, 6 mixtures | never: the head alone |" in out and "| dev | 0.8 |" in out
+    )
+    assert model_file.with_name("routing.md").read_text() in out
+    with pytest.raises(UserError, match="nothing.pth: no such file; train first"):
+        main(["--mtasr_model_file", "nothing.pth", "--data_dir", str(data)])
