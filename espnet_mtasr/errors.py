@@ -1,5 +1,6 @@
 """Errors that a user can mend, and how command lines report them."""
 
+import os
 import sys
 from typing import Callable, Optional, Sequence
 
@@ -12,11 +13,43 @@ def run_command_line(
     main: Callable[[Optional[Sequence[str]]], None],
     cmd: Optional[Sequence[str]] = None,
 ) -> None:
-    """Run `main(cmd)`; a `UserError` becomes one line on stderr and exit code 2."""
+    """Run `main(cmd)`; a `UserError` becomes one line on stderr and exit code 2.
+
+    So does a file or a disk that can't be read or written. Ctrl-C gives exit code 130;
+    a reader of standard output that has gone, as `head` goes, exit code 1.
+    """
     try:
         main(cmd)
+        sys.stdout.flush()
     except UserError as e:
-        name = sys.argv[0].rsplit("/", 1)[-1].removesuffix(".py")
-        # A library's message that is quoted may have more lines than one.
-        print(f"{name}: error: {' '.join(str(e).split())}", file=sys.stderr)
-        sys.exit(2)
+        _exit_with(str(e))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        _drop_output()
+        sys.exit(1)
+    except OSError as e:
+        _drop_output()
+        where = "standard output" if e.filename is None else os.fsdecode(e.filename)
+        _exit_with(
+            f"{where}: {e.strerror}; check the path, its permissions and the space on "
+            f"its disk"
+        )
+
+
+def _exit_with(message: str) -> None:
+    name = sys.argv[0].rsplit("/", 1)[-1].removesuffix(".py")
+    # A library's message that is quoted may have more lines than one.
+    line = f"{name}: error: {' '.join(message.split())}"
+    print(line.encode("utf-8", "replace").decode("utf-8"), file=sys.stderr)
+    sys.exit(2)
+
+
+def _drop_output() -> None:
+    """Let Python, which writes out what is left at its end, not fail again."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        # Standard output is no file, or closed.
+        pass

@@ -235,6 +235,16 @@ def _load(
     return model, args
 
 
+def _check_finite(streams: Streams) -> None:
+    """Raise `UserError` for what no text can be read from."""
+    if not all(bool(stream.isfinite().all()) for stream in streams.streams):
+        raise UserError(
+            "the model's output is not finite: the recording's samples are too large "
+            "for it, or half precision is too coarse; check the recording, or give "
+            "--dtype float32"
+        )
+
+
 class Speech2Text(AbsSpeech2Text):
     """Load a trained model and transcribe waveforms by CTC.
 
@@ -281,7 +291,9 @@ class Speech2Text(AbsSpeech2Text):
         if args.bpemodel is not None:
             folder = Path(mtasr_train_config or mtasr_model_file).absolute().parent
             args.bpemodel = find_beside(args.bpemodel, folder)
-        self.tokenizer = build_tokenizer(args.token_type, bpemodel=args.bpemodel)
+        self.tokenizer = build_tokenizer(
+            args.token_type, args.bpemodel, self.model.token_list
+        )
         self.converter = TokenIDConverter(token_list=self.model.token_list)
 
     def _read_routing(self, model_file: Union[Path, str, None]) -> Optional[Routing]:
@@ -318,6 +330,7 @@ class Speech2Text(AbsSpeech2Text):
         talkers: List[List[TalkerHypothesis]] = [[] for _ in wanted]
         frames = [0] * len(wanted)
         for streams in self.model.separate(trunk, counts):
+            _check_finite(streams)
             ids = self._search(streams)
             spans = self._spans(streams, ids)
             lengths = streams.lengths.tolist()

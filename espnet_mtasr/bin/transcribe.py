@@ -51,6 +51,11 @@ def get_parser() -> argparse.ArgumentParser:
         help="write a file per recording and format there; default: standard output",
     )
     add(
+        "--resume",
+        action="store_true",
+        help="leave recordings out whose files are in --output_dir already",
+    )
+    add(
         "--num_talkers",
         "--num-talkers",
         type=int,
@@ -84,6 +89,13 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 
     sources = find_recordings(args.recordings)
     output = Output(formats, args.output_dir, [source.name for source in sources])
+    if args.resume:
+        there = len(sources)
+        sources = [source for source in sources if output.missing(source.name)]
+        there -= len(sources)
+        print(f"{there} recordings are transcribed already", file=sys.stderr)
+        if not sources:
+            return
     model = load(args)
     from espnet_mtasr.transcription.many import transcribe_many
 
@@ -93,7 +105,13 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     for transcript in transcribe_many(
         model, sources, failures, args.num_talkers, args.batch_seconds, not quiet
     ):
-        output.add(transcript)
+        try:
+            output.add(transcript)
+        except OSError as e:
+            if output.folder is None:
+                raise
+            failures.append(f"{transcript.recording}: can't be written ({e.strerror})")
+            print(failures[-1], file=sys.stderr)
     output.close()
     if failures:
         print(f"{len(failures)} of {len(sources)} recordings failed:", file=sys.stderr)
@@ -115,6 +133,8 @@ def check_options(args: argparse.Namespace) -> List[str]:
                 f"choose from {', '.join(FORMATS)}"
             )
     check_dtype("--dtype", args.dtype)
+    if args.resume and args.output_dir is None:
+        raise UserError("--resume: needs --output_dir, with transcripts of before")
     if args.device is not None and not DEVICE.fullmatch(args.device):
         raise UserError(f"--device {args.device}: give cpu, cuda or cuda:N")
     if args.num_talkers is not None and args.num_talkers < 1:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
+from espnet_mtasr.data.audio_end import MPEG_SLACK, in_words, missing_seconds
 from espnet_mtasr.errors import UserError
 
 
@@ -51,9 +52,19 @@ def check_audio(path: Union[str, Path], whose: Optional[str] = None) -> AudioInf
                 raise UserError(
                     f"{name}: has NaN or infinite samples; replace it or drop it"
                 )
+        elif info.subtype.startswith("MPEG"):
+            found = len(soundfile.read(str(path))[0])
+            if found < info.frames - MPEG_SLACK:
+                seconds = (info.frames - found) / info.samplerate
+                what = in_words(seconds, found / info.samplerate)
+                raise UserError(f"{name}: breaks off, {what}; restore it or drop it")
         else:
-            # A file that was broken off has the header, and no last sample.
+            # A FLAC file that was broken off has the header, and no last sample.
             soundfile.read(str(path), start=info.frames - 1)
+        missing = missing_seconds(path)
+        if missing is not None:
+            what = in_words(missing, info.frames / info.samplerate)
+            raise UserError(f"{name}: breaks off, {what}; restore it or drop it")
     except soundfile.LibsndfileError as e:
         raise UserError(f"{name}: is not readable audio ({e}); replace it") from e
     return AudioInfo(

@@ -15,6 +15,7 @@ import math
 from pathlib import Path
 from typing import Dict, Iterable, Mapping, Optional, Sequence, Union
 
+from espnet_mtasr.data.names import check_name
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.text.sot import SC, count_talkers, split_sot
@@ -169,8 +170,8 @@ def read_data_dir(
         are those of recordings.
 
     Raises:
-        UserError: see `read_table`, `check_same_ids`, `check_segments` and
-            `check_sot_text`.
+        UserError: see `read_table`, `check_same_ids`, `check_name`, `check_segments`
+            and `check_sot_text`.
     """
     directory = Path(directory)
     tables: Dict[str, Dict[str, str]] = {}
@@ -192,6 +193,10 @@ def read_data_dir(
         if not (name == "wav.scp" and "segments" in tables)
     }
     check_same_ids(by_utterance)
+    path, table = next(iter(by_utterance.items()))
+    for utt in table:
+        # Recordings are named by them.
+        check_name(utt, f"{path}: id")
     if "segments" in tables and "wav.scp" in tables:
         check_segments(directory / "segments", tables["segments"], tables["wav.scp"])
     if need_text:

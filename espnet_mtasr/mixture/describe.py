@@ -12,6 +12,7 @@ from typing import List, Mapping, Optional, Tuple, Union
 
 from espnet_mtasr.corpora.librispeech import find_audio, find_noise, talker_of, text_of
 from espnet_mtasr.data.audio import read_recording
+from espnet_mtasr.data.audio_end import in_words, missing_seconds
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.metadata import MixtureRow
 from espnet_mtasr.mixture.spec import MixtureSpec, Noise, Source
@@ -120,7 +121,11 @@ def probe_seconds(path: Path) -> Union[float, str]:
         info = soundfile.info(path)
         if info.frames == 0:
             return f"{path}: holds no samples; restore it"
-        return info.frames / info.samplerate
+        seconds = info.frames / info.samplerate
+        missing = missing_seconds(path)
+        if missing is not None:
+            return f"{path}: breaks off, {in_words(missing, seconds)}; restore it"
+        return seconds
     except soundfile.SoundFileError as e:
         try:
             read_recording(path)

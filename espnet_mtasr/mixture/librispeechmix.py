@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
+from espnet_mtasr.data.names import check_below, check_name
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.metadata import MixtureRow
 
@@ -55,9 +56,12 @@ def _parse_line(where: str, line: str) -> MixtureRow:
     mixture_id = fields["id"].rsplit("/", 1)[-1]
     if len(mixture_id.split()) != 1:
         raise UserError(f"{where}: id {fields['id']!r} is empty or holds white space")
+    check_name(mixture_id, f"{where}: id")
     wavs = _column(where, fields, "wavs", str)
     if not wavs:
         raise UserError(f"{where}: field wavs is empty; drop the line")
+    for path in wavs:
+        check_below(path, f"{where}: wavs", "the corpus")
     n = len(wavs)
     delays = _column(where, fields, "delays", float, n)
     if not all(delay >= 0 for delay in delays):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
+from espnet_mtasr.data.names import check_below, check_name
 from espnet_mtasr.errors import UserError
 
 PathLike = Union[str, Path]
@@ -172,18 +173,25 @@ def _parse_row(
     mixture_id = text("mixture_ID")
     if len(mixture_id.split()) > 1:
         raise UserError(f"{where}: mixture_ID {mixture_id!r} holds white space")
+    check_name(mixture_id, f"{where}: mixture_ID")
     onsets = [0.0] * n_talkers
     for k, column in enumerate(onset_names, 1):
         onsets[k] = number(column)
         if onsets[k] < 0:
             raise UserError(f"{where}: column {column} is negative; onsets start at 0")
     talkers = range(1, n_talkers + 1)
+
+    def below(column: str, root: str) -> str:
+        path = text(column)
+        check_below(path, f"{where}: {column}", root)
+        return path
+
     return MixtureRow(
         mixture_id,
-        tuple(text(f"source_{k}_path") for k in talkers),
+        tuple(below(f"source_{k}_path", "the corpus") for k in talkers),
         tuple(number(f"source_{k}_gain") for k in talkers),
         tuple(onsets),
-        text("noise_path") if has_noise else None,
+        below("noise_path", "the noise's folder") if has_noise else None,
         number("noise_gain") if has_noise else None,
         origin=where,
     )

@@ -50,6 +50,7 @@ from espnet_mtasr.tasks.seconds_batches import (
     check_batch_options,
 )
 from espnet_mtasr.tasks.trained import check_resumable
+from espnet_mtasr.text.tokenizer import check_units
 from espnet_mtasr.train.epochs import EpochAwareIterFactory
 from espnet_mtasr.train.preprocessor import MTASRPreprocessor
 from espnet_mtasr.train.trainer import MTASRTrainer
@@ -168,6 +169,12 @@ class MTASRTask(ModelBuilder, ASRTask):
         if not args.use_preprocessor:
             return None
         cls._check_token_list(args)
+        if args.token_type == "bpe" and args.bpemodel is not None:
+            tokens = args.token_list
+            if isinstance(tokens, str):
+                text = Path(tokens).read_text(encoding="utf-8")
+                tokens = text.removesuffix("\n").split("\n")
+            check_units(args.bpemodel, tokens)
         options = dict(
             train=train,
             max_num_talkers=max(args.talker_counts),

@@ -8,12 +8,14 @@ from typing import Any, Dict, Union
 
 import torch
 import yaml
-from espnet2.torch_utils.safe_torch_load import safe_torch_load
 
+from espnet_mtasr.asr.weights import check_weights, read_weights
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
 
 PathLike = Union[Path, str]
+# Entries of a trained model's configuration, and what they are.
+NEEDED = dict(token_list=list, talker_counts=list, token_type=str, model_conf=dict)
 
 # The same as yaml.safe_load's, and where libyaml is there many times as fast: a list of
 # thousands of tokens takes long.
@@ -37,6 +39,7 @@ def read_train_config(path: PathLike) -> argparse.Namespace:
             f"{path}: is no configuration of a trained model; "
             f"name the config.yaml that the training wrote"
         )
+    _check_entries(path, config)
     args = argparse.Namespace(**config)
     normalize_conf = config.get("normalize_conf") or {}
     if normalize_conf.get("stats_file") is not None:
@@ -45,23 +48,39 @@ def read_train_config(path: PathLike) -> argparse.Namespace:
     return args
 
 
+def _check_entries(path: Path, config: Dict[str, Any]) -> None:
+    """Raise `UserError` unless a configuration has what every model needs."""
+    for name, kind in NEEDED.items():
+        if not isinstance(config.get(name), kind):
+            raise UserError(
+                f"{path}: lacks {name}; name the config.yaml that the training wrote"
+            )
+    tokens = config["token_list"]
+    if len(set(tokens)) < len(tokens):
+        twice = next(t for k, t in enumerate(tokens) if t in tokens[:k])
+        raise UserError(
+            f"{path}: token_list has {twice!r} twice; name the config.yaml that the "
+            f"training wrote"
+        )
+    if "<unk>" not in tokens:
+        raise UserError(
+            f"{path}: token_list lacks <unk>; name the config.yaml that the training "
+            f"wrote"
+        )
+
+
 def read_checkpoint(path: PathLike, with_teacher: bool) -> Dict[str, Any]:
     """Read a model's weights, on request without its teacher's.
 
     Raises:
-        UserError: the file is missing or holds no weights.
+        UserError: the file is missing or holds no weights, or some that no training
+            that went well leaves.
     """
     _check_there(Path(path))
-    try:
-        state = safe_torch_load(path, map_location="cpu")
-    except Exception as e:  # a damaged file makes torch raise nearly anything
-        raise UserError(
-            f"{path}: is damaged or no checkpoint ({type(e).__name__}); name another"
-        ) from e
-    if not isinstance(state, dict):
-        raise UserError(f"{path}: holds no model; name a checkpoint of a training")
+    state = read_weights(path)
     if not with_teacher:
         state = {k: v for k, v in state.items() if not k.startswith("teacher.")}
+    check_weights(state.items(), path, "name another checkpoint")
     return state
 
 

@@ -5,22 +5,28 @@ here each kind is imported when it is asked for.
 """
 
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional, Sequence, Union
 
 from espnet2.text.abs_tokenizer import AbsTokenizer
 
+from espnet_mtasr.errors import UserError
+
 
 def build_tokenizer(
-    token_type: str, bpemodel: Optional[Union[Path, str]] = None
+    token_type: str,
+    bpemodel: Optional[Union[Path, str]] = None,
+    token_list: Sequence[str] = (),
 ) -> AbsTokenizer:
     """Return ESPnet's tokenizer of a type.
 
     Args:
         token_type: ESPnet's name of it, for instance `bpe`, `char`, `word`.
         bpemodel: The model of a sentencepiece tokenizer (`bpe`); of some others, too.
+        token_list: Of the model; a sentencepiece tokenizer must have the same tokens.
 
     Raises:
         ValueError: an unknown type, or a `bpemodel` that is missing.
+        UserError: see `check_units`.
 
     >>> build_tokenizer("char").tokens2text(["a", "<space>", "b"])
     'a b'
@@ -28,6 +34,7 @@ def build_tokenizer(
     if token_type == "bpe" and bpemodel is not None:
         from espnet2.text.sentencepiece_tokenizer import SentencepiecesTokenizer
 
+        check_units(bpemodel, token_list)
         return SentencepiecesTokenizer(bpemodel)
     if token_type == "char":
         from espnet2.text.char_tokenizer import CharTokenizer
@@ -40,3 +47,45 @@ def build_tokenizer(
     from espnet2.text import build_tokenizer as espnet
 
     return espnet.build_tokenizer(token_type, bpemodel=bpemodel)
+
+
+def check_units(bpemodel: Union[Path, str], token_list: Sequence[str] = ()) -> None:
+    """Load a sentencepiece model, which ESPnet does at its first use.
+
+    Args:
+        bpemodel: Its file.
+        token_list: Of the model that it goes with; empty: not compared.
+
+    Raises:
+        UserError: it is missing, damaged or something else, or has not the model's
+            tokens.
+    """
+    import sentencepiece
+
+    if not Path(bpemodel).is_file():
+        raise UserError(f"{bpemodel}: no such file; run stage 5, or name another")
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_file=str(bpemodel))
+    except (OSError, RuntimeError):
+        processor = None
+    if processor is None or processor.get_piece_size() == 0:
+        raise UserError(
+            f"{bpemodel}: is damaged or no sentencepiece model; copy it again from "
+            f"data/token_list of the recipe that trained the model"
+        )
+    pieces = {
+        processor.id_to_piece(i)
+        for i in range(processor.get_piece_size())
+        if not (processor.is_control(i) or processor.is_unknown(i))
+    }
+    tokens = {token for token in token_list if not _is_special(token)}
+    strange = sorted(tokens ^ {piece for piece in pieces if not _is_special(piece)})
+    if token_list and strange:
+        raise UserError(
+            f"{bpemodel}: is another model's, {len(strange)} tokens differ, "
+            f"{strange[0]!r} for one; put the one there that the model was trained with"
+        )
+
+
+def _is_special(token: str) -> bool:
+    return token.startswith("<") and token.endswith(">")

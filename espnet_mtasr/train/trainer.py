@@ -3,14 +3,22 @@
 ESPnet weighs all statistics of a batch by the batch's rows. A mean over the rows of one
 talker count must be weighed by those rows instead: a batch with one of them would count
 as much as a batch with twenty.
+
+It stops when a training diverges (health.py), and its files are whole (checkpoints.py).
 """
 
 import re
 from functools import partial
-from typing import Any, Callable, Dict, Mapping, Tuple
+from pathlib import Path
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
-from espnet2.train.reporter import SubReporter
+import torch
+from espnet2.train.reporter import Reporter, SubReporter
 from espnet2.train.trainer import Trainer
+
+from espnet_mtasr.asr.weights import check_weights
+from espnet_mtasr.train.checkpoints import repair, whole_saves
+from espnet_mtasr.train.health import Health
 
 PART = re.compile(r"(?P<name>\w+_(?P<count>\d+)spk)_part")
 SHARE = re.compile(r"share_(\d+)spk")
@@ -44,7 +52,14 @@ def split_per_count(
     return common, per_count
 
 
-def _register(register: Callable, stats: Mapping[str, Any], weight: Any = None) -> None:
+def _register(
+    register: Callable,
+    stats: Mapping[str, Any],
+    weight: Any = None,
+    health: Optional[Health] = None,
+) -> None:
+    if health is not None:
+        health.see(stats, weight)
     common, per_count = split_per_count(stats, weight)
     register(common, weight)
     for name, (mean, rows) in per_count.items():
@@ -54,11 +69,65 @@ def _register(register: Callable, stats: Mapping[str, Any], weight: Any = None) 
 class MTASRTrainer(Trainer):
     """Trainer whose reporters know talker counts."""
 
+    # Of the training that runs, for `resume`, which isn't told.
+    _trainer_options: Any = None
+    _rank: Optional[int] = None
+
     @classmethod
-    def train_one_epoch(cls, *args: Any, reporter: SubReporter, **kwargs: Any) -> bool:
+    def run(
+        cls, *args: Any, trainer_options: Any, distributed_option: Any, **kwargs: Any
+    ) -> None:
         """See ESPnet's trainer."""
-        reporter.register = partial(_register, reporter.register)
-        return super().train_one_epoch(*args, reporter=reporter, **kwargs)
+        cls._trainer_options = trainer_options
+        cls._rank = distributed_option.dist_rank
+        with whole_saves():
+            super().run(
+                *args,
+                trainer_options=trainer_options,
+                distributed_option=distributed_option,
+                **kwargs,
+            )
+
+    @classmethod
+    def resume(
+        cls,
+        checkpoint: Union[str, Path],
+        model: torch.nn.Module,
+        reporter: Reporter,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """See ESPnet's trainer; epochs whose files are damaged are left out."""
+        Trainer.resume(checkpoint, model, reporter, *args, **kwargs)
+        best = cls._trainer_options.keep_nbest_models
+        repair(
+            Path(checkpoint).parent,
+            model.state_dict(),
+            reporter,
+            cls._trainer_options.best_model_criterion,
+            best if isinstance(best, int) else max([1, *best]),
+            cls._rank in (None, 0),
+        )
+
+    @classmethod
+    def train_one_epoch(
+        cls, *, model: torch.nn.Module, reporter: SubReporter, **kwargs: Any
+    ) -> bool:
+        """See ESPnet's trainer.
+
+        Raises:
+            UserError: the training diverged.
+        """
+        health = Health()
+        reporter.register = partial(_register, reporter.register, health=health)
+        found = super().train_one_epoch(model=model, reporter=reporter, **kwargs)
+        health.end()
+        check_weights(
+            model.named_parameters(),
+            f"epoch {reporter.get_epoch()}",
+            "lower the learning rate (optim_conf lr), and train into another folder",
+        )
+        return found
 
     @classmethod
     def validate_one_epoch(

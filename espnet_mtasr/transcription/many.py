@@ -9,8 +9,6 @@ from espnet_mtasr.transcription.mtasr import MTASR
 from espnet_mtasr.transcription.recordings import Recording, Source, read_recording
 from espnet_mtasr.transcription.transcript import Transcript
 
-# What decoding may fail with for one recording: the options have been checked before.
-FAILURES = (RuntimeError, MemoryError, UserError)
 # Batches whose recordings are read before they are sorted by length.
 BATCHES_AHEAD = 8
 
@@ -36,19 +34,25 @@ def transcribe_many(
     """
     line = TerminalLine() if show_progress else None
 
-    def fail(problem: str) -> None:
-        failures.append(problem)
+    def warn(problem: str) -> None:
         if line is not None:
             line.erase()
         print(problem, file=sys.stderr)
 
+    def fail(problem: str) -> None:
+        failures.append(problem)
+        warn(problem)
+
     done = 0
     ahead = BATCHES_AHEAD * batch_seconds
-    for window in windows(_read_all(model, sources, fail), model.rate, ahead):
+    recordings = _read_all(model, sources, fail, warn)
+    for window in windows(recordings, model.rate, ahead):
         try:
             counts = [num_talkers] * len(window)
             yield from model.transcribe_read(window, counts, batch_seconds)
-        except FAILURES:
+        except (RuntimeError, MemoryError, UserError) as e:
+            if not may_be_a_recordings(e):
+                raise
             # One of them may be too long for the memory: the others are not lost.
             yield from _one_by_one(model, window, num_talkers, fail)
         done += len(window)
@@ -59,14 +63,31 @@ def transcribe_many(
         line.finish("Transcribing", 1.0, f"{len(sources)}/{len(sources)}")
 
 
+def may_be_a_recordings(error: Exception) -> bool:
+    """Say if a recording may be the cause; all else is the model's fault, or ours.
+
+    torch has no exception of its own for a CPU whose memory is full.
+    """
+    if not isinstance(error, RuntimeError):
+        return isinstance(error, (MemoryError, UserError))
+    return any(word in str(error).lower() for word in ("memory", "allocat"))
+
+
 def _read_all(
-    model: MTASR, sources: Sequence[Source], fail: Callable[[str], None]
+    model: MTASR,
+    sources: Sequence[Source],
+    fail: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> Iterator[Recording]:
     for source in sources:
         try:
-            yield read_recording(source, model.rate)
+            recording = read_recording(source, model.rate)
         except UserError as e:
             fail(str(e))
+            continue
+        if recording.warning is not None:
+            warn(f"warning: {recording.warning}; what is there is transcribed")
+        yield recording
 
 
 def windows(
@@ -94,7 +115,9 @@ def _one_by_one(
     for recording in window:
         try:
             yield from model.transcribe_read([recording], [num_talkers], 1.0)
-        except FAILURES as e:
+        except (RuntimeError, MemoryError, UserError) as e:
+            if not may_be_a_recordings(e):
+                raise
             seconds = len(recording.samples) / model.rate
             reason = (str(e).splitlines() or [type(e).__name__])[0]
             fail(f"{recording.name}: failed with its {seconds:.0f} s ({reason})")

@@ -1,5 +1,6 @@
 """`MTASR`: load a packed model and write down what each talker of a recording says."""
 
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union, overload
@@ -186,7 +187,10 @@ class MTASR:
     def _read(self, source: Audio, name: str, fs: Optional[int]) -> Recording:
         if isinstance(source, (str, Path)):
             path = Path(source)
-            return read_recording(Source(path.stem, str(path)), self.rate)
+            recording = read_recording(Source(path.stem, str(path)), self.rate)
+            if recording.warning is not None:
+                warnings.warn(recording.warning, stacklevel=3)
+            return recording
         if isinstance(source, torch.Tensor):
             source = source.detach().cpu().float().numpy()
         found = self.rate if fs is None else fs

@@ -1,6 +1,7 @@
 """Where the transcripts of a command go: files in a folder, or standard output."""
 
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import List, Optional, Sequence
 
 from espnet_mtasr.errors import UserError
@@ -25,7 +26,8 @@ class Output:
         names: Of all recordings.
 
     Raises:
-        UserError: standard output can't take all of it, or names don't fit as files.
+        UserError: standard output can't take all of it, names don't fit as files, or
+            the folder can't be written to.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Output:
         self.begun = False
         if folder is not None:
             output_paths(names, folder, formats)
+            _check_writable(folder)
         elif len(formats) > 1:
             raise UserError(
                 f"--format {','.join(formats)}: several need --output_dir FOLDER"
@@ -58,7 +61,26 @@ class Output:
         else:
             self.kept.append(transcript)
 
+    def missing(self, name: str) -> bool:
+        """Say if a recording's files are not all there."""
+        if self.folder is None:
+            return True
+        paths = output_paths([name], self.folder, self.formats).values()
+        return not all(path.is_file() for path in paths)
+
     def close(self) -> None:
         """Write the rest."""
         if self.kept:
             print(render(self.kept, self.formats[0]), end="")
+
+
+def _check_writable(folder: Path) -> None:
+    """Make the folder, and raise `UserError` if nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as e:
+        raise UserError(
+            f"--output_dir {folder}: can't be written to ({e.strerror}); name another"
+        ) from e

@@ -7,14 +7,22 @@ import os
 import sys
 from io import BytesIO
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
 from espnet_mtasr.data.audio import resample
+from espnet_mtasr.data.audio_end import MPEG_SLACK, in_words, missing_seconds
 from espnet_mtasr.errors import UserError
 
+if TYPE_CHECKING:
+    import soundfile
+
 STANDARD_INPUT = "-"
+# Samples that are read at once: a header may claim more than any memory holds.
+BLOCK = 1 << 20
+# Hz that a recording may have.
+RATES = range(1000, 1_000_001)
 
 
 class Source(NamedTuple):
@@ -35,10 +43,12 @@ class Recording(NamedTuple):
     Attributes:
         name: Of the recording.
         samples: `(N,)` float32 at the model's rate.
+        warning: What isn't as it should be, but no obstacle; None: nothing.
     """
 
     name: str
     samples: np.ndarray
+    warning: Optional[str] = None
 
 
 def read_recording(source: Source, rate: int) -> Recording:
@@ -56,25 +66,75 @@ def read_recording(source: Source, rate: int) -> Recording:
 
     # libsndfile must search a file, and a pipe can't be searched.
     piped = source.path == STANDARD_INPUT
-    shown = "standard input" if piped else source.path
-    if not piped and not Path(source.path).is_file():
-        raise UserError(f"{shown}: no such file; name an audio file or a folder")
-    opened = BytesIO(sys.stdin.buffer.read()) if piped else source.path
+    shown = "standard input" if piped else printable(source.path)
+    opened: Union[BytesIO, bytes]
+    if piped:
+        opened = BytesIO(sys.stdin.buffer.read())
+    else:
+        check_readable(source.path)
+        # soundfile takes text only if it is UTF-8.
+        opened = os.fsencode(source.path)
     try:
-        samples, found = soundfile.read(opened, dtype="float32", always_2d=True)
+        missing = missing_seconds(opened)
+        with soundfile.SoundFile(opened) as file:
+            found, declared = file.samplerate, file.frames
+            samples = _read_to_the_end(file)
     # TypeError: samples without a header (.raw).
     except (soundfile.LibsndfileError, TypeError) as e:
         reason = getattr(e, "error_string", e)
         raise UserError(f"{shown}: is no readable audio ({reason}); replace it") from e
-    return Recording(source.name, to_model(samples, found, rate, shown))
+    wanted = to_model(samples, found, rate, shown)
+    if missing is None and len(samples) < declared - MPEG_SLACK:
+        missing = (declared - len(samples)) / found
+    warning = None
+    if missing is not None:
+        warning = f"{shown}: breaks off, {in_words(missing, len(samples) / found)}"
+    return Recording(source.name, wanted, warning)
+
+
+def _read_to_the_end(file: "soundfile.SoundFile") -> np.ndarray:
+    """Samples `(N, channels)` float32: all there are, whatever the header says."""
+    blocks = [np.zeros((0, file.channels), np.float32)]
+    while True:
+        block = file.read(BLOCK, dtype="float32", always_2d=True)
+        if len(block) == 0:
+            return np.concatenate(blocks)
+        blocks.append(block)
+
+
+def printable(name: str) -> str:
+    """A file's name as text, where it isn't UTF-8 with a replacement character."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def check_readable(path: str) -> None:
+    """Raise `UserError` unless it is a file that can be opened."""
+    shown = printable(path)
+    try:
+        if not os.path.isdir(path):
+            with open(path, "rb"):
+                return
+    except FileNotFoundError:
+        pass
+    except OSError as e:
+        raise UserError(
+            f"{shown}: can't be read ({e.strerror}); check its permissions and those "
+            f"of its folders"
+        ) from e
+    else:
+        raise UserError(f"{shown}: a folder that can't be read; check its permissions")
+    raise UserError(f"{shown}: no such file; name an audio file or a folder")
 
 
 def to_model(samples: np.ndarray, found: int, rate: int, name: str) -> np.ndarray:
     """Return `(N',)` float32 at `rate` of `(N,)` or `(N, channels)` at `found` Hz.
 
     Raises:
-        UserError: no samples, too many dimensions, or samples that are no numbers.
+        UserError: no samples, too many dimensions, samples that are no numbers, or a
+            rate that no recording has.
     """
+    if found not in RATES:
+        raise UserError(f"{name}: has {found} Hz, as no recording has; replace it")
     samples = np.asarray(samples)
     if samples.ndim not in (1, 2):
         raise UserError(
@@ -104,7 +164,7 @@ def find_recordings(arguments: Sequence[str]) -> List[Source]:
 
     Files are taken whatever they are. Of what is in folders and below, only files
     count whose suffix libsndfile knows, or that are Ogg, Opus or MP3, in the order of
-    their names.
+    their names. A folder below that can't be read stands among them: reading it fails.
 
     A recording's name is that of its file without suffix, or its path below the folder
     that was named; where two would be the same, all get paths from the folder that is
@@ -140,16 +200,21 @@ def find_recordings(arguments: Sequence[str]) -> List[Source]:
     ):
         if len(set(names)) == len(names):
             break
-    return list(map(Source, names, paths))
+    return list(map(Source, map(printable, names), paths))
 
 
 def _audio_files(folder: Path) -> List[Path]:
+    """Audio files in a folder and below, and folders there that can't be read."""
     known = _suffixes()
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in known and path.is_file()
-    )
+    found: List[Path] = []
+
+    def cannot_be_read(error: OSError) -> None:
+        found.append(Path(error.filename))
+
+    for above, _, names in os.walk(folder, onerror=cannot_be_read):
+        paths = [Path(above, name) for name in names]
+        found += [path for path in paths if path.suffix.lower() in known]
+    found.sort()
     if not found:
         raise UserError(f"{folder}: a folder without audio files; name another")
     return found

@@ -252,7 +252,9 @@ def _load_llm(llm: str, dtype: str) -> PreTrainedModel:
     if dtype not in dtypes:
         raise UserError(f"teacher_conf llm_dtype: {dtype}; choose one of {dtypes}")
     try:
-        return AutoModelForCausalLM.from_pretrained(llm, dtype=getattr(torch, dtype))
+        return AutoModelForCausalLM.from_pretrained(
+            llm, dtype=getattr(torch, dtype), trust_remote_code=False
+        )
     except (OSError, ValueError) as e:
         raise UserError(
             f"teacher_conf llm: {llm} is neither a folder with a causal LM nor a hub "

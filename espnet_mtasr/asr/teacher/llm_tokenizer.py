@@ -26,7 +26,7 @@ class LLMTokenizer:
         from transformers import AutoTokenizer
 
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(llm)
+            self.tokenizer = AutoTokenizer.from_pretrained(llm, trust_remote_code=False)
         except (OSError, ValueError) as e:
             raise UserError(
                 f"teacher_conf llm: {llm} is neither a folder with a tokenizer nor a "

@@ -22,8 +22,10 @@ from espnet_mtasr.scoring.inputs import read_references
 
 Mixtures = List[Tuple[np.ndarray, List[str]]]
 FOLDS = 5
-# Fewer mixtures are mixed anew, where it is known what they are made of.
+# Fewer mixtures are mixed anew, where it is known what they are made of: a set has only
+# so many talkers and noises to give.
 ENOUGH = 1000
+MOST_EPOCHS = 6
 BOUNDS = (0.8, 0.95)
 REGULARIZATION = 1e-4
 
@@ -73,7 +75,8 @@ def read_mixtures(
         return found
     mixer = read_mixer(data_dir / "utt2mixture", data_dir / "text")
     found = []
-    for epoch in range(1, -(-enough // len(texts)) + 1):
+    epochs = min(MOST_EPOCHS, -(-enough // len(texts)))
+    for epoch in range(1, epochs + 1):
         for utt in texts:
             spec, drawn = mixer.draw(utt, epoch)
             found.append((mixer.render(spec), drawn))

@@ -37,13 +37,17 @@ def recipe(tmp_path_factory):
     tokens = root / "data" / "token_list"
     tokens.mkdir(parents=True)
     sentencepiece.SentencePieceTrainer.train(
-        input=str(text), model_prefix=str(tokens / "bpe"), vocab_size=14, minloglevel=2
+        input=str(text),
+        model_prefix=str(tokens / "bpe"),
+        vocab_size=15,
+        user_defined_symbols=["/"],
+        minloglevel=2,
     )
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(tokens / "bpe.model"))
     names = [pieces.id_to_piece(n) for n in range(3, pieces.vocab_size())]
     save_tiny_model(
         root / "exp",
-        token_list=["<blank>", "<unk>", "/", *names, "<sos/eos>"],
+        token_list=["<blank>", "<unk>", *names, "<sos/eos>"],
         llm=make_tiny_llm(root / "llm"),
         encoder_conf=dict(
             num_trunk_layers=1, model=str(make_tiny_wavlm(root / "wavlm"))
@@ -235,7 +239,8 @@ def spoilt(tmp_path, recipe, spoil):
         (lambda s: dict(list(s.items())[1:]), "model.pth: lacks 1 weights"),
         (lambda s: {**s, "more": torch.ones(1)}, "has surplus 1 weights, more for one"),
         (lambda s: {k: v[..., :1] for k, v in s.items()}, "doesn't fit the model"),
-        (lambda s: {k: v * 1e9 for k, v in s.items()}, "can't be stored as float16"),
+        (lambda s: {k: v * 1e5 for k, v in s.items()}, "can't be stored as float16"),
+        (lambda s: {k: v * 1e9 for k, v in s.items()}, "its training diverged; name"),
         (lambda s: [1], "model.pth: holds no model"),
     ],
 )

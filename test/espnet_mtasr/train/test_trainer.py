@@ -29,7 +29,7 @@ def as_the_model_tells(batch):
 
 @pytest.mark.parametrize("method", ["train_one_epoch", "validate_one_epoch"])
 def test_an_epoch_of_mixed_batches(monkeypatch, method):
-    def register_all(reporter):
+    def register_all(reporter, model):
         for batch in BATCHES:
             reporter.register(*as_the_model_tells(batch))
             # The trainer tells of times as well.
@@ -40,7 +40,7 @@ def test_an_epoch_of_mixed_batches(monkeypatch, method):
     reporter = Reporter()
     reporter.set_epoch(1)
     with reporter.observe("train") as observed:
-        getattr(MTASRTrainer, method)(reporter=observed)
+        getattr(MTASRTrainer, method)(model=torch.nn.Identity(), reporter=observed)
     stats = reporter.stats[1]["train"]
     for count in (2, 3):
         rows = [loss for batch in BATCHES for loss in batch[count]]

@@ -1,0 +1,59 @@
+"""Weights of a model's file: read without running code, and looked at before use."""
+
+from pathlib import Path
+from typing import Any, Dict, Iterable, Tuple, Union
+
+import torch
+
+from espnet_mtasr.errors import UserError
+
+# Weights of trained models are far below it, those of a diverged training far above.
+LARGEST = 1e6
+
+
+def read_weights(path: Union[str, Path]) -> Dict[str, Any]:
+    """Read a checkpoint, or a `.safetensors` file, onto the CPU.
+
+    A pickle in it that would run code is refused, on a terminal too, where ESPnet asks
+    a question and then runs it.
+
+    Raises:
+        UserError: the file is damaged, or holds something else than weights.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # a damaged file makes torch raise nearly anything
+        raise UserError(
+            f"{path}: is damaged or no checkpoint of weights alone "
+            f"({type(e).__name__}); name another"
+        ) from e
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: holds no model; name a checkpoint of a training")
+    return state
+
+
+def check_weights(
+    weights: Iterable[Tuple[str, Any]], path: Union[str, Path], fix: str
+) -> None:
+    """Raise `UserError` for a weight that is no number, or is absurdly large.
+
+    Args:
+        weights: Names and tensors.
+        path: Whose they are, for the message.
+        fix: What to do about it.
+    """
+    for name, weight in weights:
+        if not torch.is_tensor(weight) or not weight.is_floating_point():
+            continue
+        if not weight.isfinite().all():
+            problem = "is not finite"
+        elif weight.numel() and weight.abs().max() > LARGEST:
+            problem = f"is up to {float(weight.abs().max()):.1e}"
+        else:
+            continue
+        raise UserError(f"{path}: {name} {problem}, its training diverged; {fix}")

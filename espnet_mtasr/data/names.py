@@ -1,0 +1,46 @@
+"""Names that become files, and paths that stay below their folder.
+
+Lists of mixtures and data directories come from others too. A name in them must not
+write outside of the folder that its file belongs in, nor a path read outside of its
+corpus.
+"""
+
+from pathlib import PurePosixPath
+
+from espnet_mtasr.errors import UserError
+
+# File systems allow 255 with the suffix.
+MAX_BYTES = 200
+
+
+def check_name(name: str, where: str) -> None:
+    """Raise `UserError` unless `name` can name a file.
+
+    Args:
+        name: Id of an utterance or a mixture.
+        where: File, line and column, for the message.
+
+    >>> check_name("1089-134686_121-127105", "mixtures.csv:2: mixture_ID")
+    """
+    fits = name not in ("", ".", "..") and len(name.encode()) <= MAX_BYTES
+    if not fits or any(c in "/\\" or not c.isprintable() for c in name):
+        raise UserError(
+            f"{where} {name!r} can't name a file; use letters, digits, '-', '_' and '.'"
+        )
+
+
+def check_below(path: str, where: str, root: str) -> None:
+    """Raise `UserError` unless a path leads to a place below its root.
+
+    Args:
+        path: As a list has it.
+        where: File, line and column, for the message.
+        root: What it is below, in words.
+
+    >>> check_below("dev-clean/84/121123/84-121123-0000.flac", "a.csv:2:", "the corpus")
+    """
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts or "\0" in path:
+        raise UserError(
+            f"{where} {path!r} leads out of {root}; give a path below it, without '..'"
+        )

@@ -1,0 +1,95 @@
+"""Checkpoints that are whole, and a training that goes on from what a kill has left.
+
+ESPnet writes checkpoint.pth, then Nepoch.pth, both in place, and averages the best
+epochs at the end.
+"""
+
+import logging
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
+
+import torch
+from espnet2.train.reporter import Reporter
+
+from espnet_mtasr.asr.weights import check_weights, read_weights
+from espnet_mtasr.errors import UserError
+
+
+@contextmanager
+def whole_saves() -> Iterator[None]:
+    """Meanwhile, a file that `torch.save` writes appears whole or not at all."""
+    save = torch.save
+
+    def save_whole(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
+        if not isinstance(f, (str, os.PathLike)):
+            return save(obj, f, *args, **kwargs)
+        part = f"{os.fspath(f)}.part"
+        save(obj, part, *args, **kwargs)
+        os.replace(part, f)
+
+    torch.save = save_whole
+    try:
+        yield
+    finally:
+        torch.save = save
+
+
+def repair(
+    folder: Path,
+    weights: Dict[str, torch.Tensor],
+    reporter: Reporter,
+    criteria: Sequence[Tuple[str, str, str]],
+    num_best: int,
+    writes: bool = True,
+) -> None:
+    """See to it that the files of all epochs that will be averaged are good.
+
+    The last epoch's is written again, for checkpoint.pth holds the same weights. Others
+    that are damaged are renamed and leave the reporter, which then knows of other best
+    epochs. All of it is said in the log.
+
+    Args:
+        folder: Of the training.
+        weights: Those of checkpoint.pth.
+        reporter: As checkpoint.pth has it.
+        criteria: ESPnet's `best_model_criterion`.
+        num_best: Epochs that are averaged.
+        writes: Of several processes one writes; the others come to the same result.
+    """
+    last = reporter.get_epoch()
+    if writes:
+        path = epoch_file(folder, last)
+        problem = problem_of(path)
+        if problem is not None:
+            logging.warning(f"{problem}; written again out of checkpoint.pth")
+            torch.save(weights, path)
+    for phase, name, mode in criteria:
+        while reporter.has(phase, name):
+            best = reporter.sort_epochs(phase, name, mode)[:num_best]
+            bad = [e for e in best if e != last and problem_of(epoch_file(folder, e))]
+            if not bad:
+                break
+            for epoch in bad:
+                path = epoch_file(folder, epoch)
+                logging.warning(f"{problem_of(path)}; left out of the average")
+                reporter.stats.pop(epoch)
+                if writes and path.exists():
+                    os.replace(path, path.with_suffix(".broken"))
+
+
+def epoch_file(folder: Path, epoch: int) -> Path:
+    """Where ESPnet writes an epoch's weights."""
+    return folder / f"{epoch}epoch.pth"
+
+
+def problem_of(path: Path) -> Optional[str]:
+    """Say what is wrong with a file of weights; None: nothing."""
+    if not path.is_file():
+        return f"{path}: is missing"
+    try:
+        check_weights(read_weights(path).items(), path, "train again")
+    except UserError as e:
+        return str(e)
+    return None
