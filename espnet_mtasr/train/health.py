@@ -22,7 +22,7 @@ class Health:
     Attributes:
         losses: Batches with rows to learn from.
         bad_losses: Those whose loss was not finite.
-        steps: Steps, those that were skipped among them.
+        steps: Steps with rows to learn from, those that were skipped among them.
         skipped: Steps whose gradient was not finite.
         skipped_last: How many of them the latest steps were, without one between.
     """
@@ -30,7 +30,7 @@ class Health:
     def __init__(self) -> None:
         self.losses = self.bad_losses = 0
         self.steps = self.skipped = self.skipped_last = 0
-        self._taken = False
+        self._taken = self._has_rows = False
 
     def see(self, stats: Mapping[str, Any], weight: Any) -> None:
         """Take note of what ESPnet's trainer registers, a batch or a step.
@@ -39,15 +39,17 @@ class Health:
             UserError: no step was taken for a long time.
         """
         if "loss" in stats and weight is not None and float(weight) > 0:
+            self._has_rows = True
             self.losses += 1
             self.bad_losses += not torch.isfinite(torch.as_tensor(stats["loss"]))
         if "grad_norm" in stats:
             self._taken = True
-        if "train_time" in stats:
+        # A step whose rows can't be aligned on any rank is 0 / 0, and no fault.
+        if "train_time" in stats and self._has_rows:
             self.steps += 1
             self.skipped += not self._taken
             self.skipped_last = 0 if self._taken else self.skipped_last + 1
-            self._taken = False
+            self._taken = self._has_rows = False
             if self.skipped_last >= PATIENCE:
                 raise UserError(
                     f"the training diverged: the gradients of the last {PATIENCE} "

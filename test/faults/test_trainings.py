@@ -85,6 +85,7 @@ def test_a_training_that_recovers_is_told(caplog):
     see(health, [1.0, nan, nan, 1.0], [1.0, None, None, 1.0])
     # Nothing to learn from is no fault.
     health.see({"loss": torch.tensor(nan)}, torch.tensor(0.0))
+    health.see({"train_time": 0.1}, None)
     with caplog.at_level(logging.WARNING):
         health.end()
     assert "2 of 4 losses and 2 of 4 gradients were not finite" in caplog.text

@@ -116,10 +116,15 @@ def judge(speech2text: Speech2Text, mixtures: Mixtures, batch_size: int = 16) ->
         )
         for at, place in enumerate(places):
             rows[place] = [values[at] for values in found]
+    log_probs, entropies, errors_of = (
+        torch.stack(values) for values in zip(*(rows[k] for k in sorted(rows)))
+    )
     return Judged(
-        *(torch.stack(values) for values in zip(*(rows[k] for k in sorted(rows)))),
-        labels=torch.tensor([known.index(len(texts)) for _, texts in mixtures]),
-        words=torch.tensor([len(" ".join(texts).split()) for _, texts in mixtures]),
+        log_probs,
+        entropies,
+        errors_of,
+        torch.tensor([known.index(len(texts)) for _, texts in mixtures]),
+        torch.tensor([len(" ".join(texts).split()) for _, texts in mixtures]),
     )
 
 

@@ -239,7 +239,7 @@ def spoilt(tmp_path, recipe, spoil):
         (lambda s: dict(list(s.items())[1:]), "model.pth: lacks 1 weights"),
         (lambda s: {**s, "more": torch.ones(1)}, "has surplus 1 weights, more for one"),
         (lambda s: {k: v[..., :1] for k, v in s.items()}, "doesn't fit the model"),
-        (lambda s: {k: v * 1e5 for k, v in s.items()}, "can't be stored as float16"),
+        (lambda s: {k: v * 3e4 for k, v in s.items()}, "can't be stored as float16"),
         (lambda s: {k: v * 1e9 for k, v in s.items()}, "its training diverged; name"),
         (lambda s: [1], "model.pth: holds no model"),
     ],

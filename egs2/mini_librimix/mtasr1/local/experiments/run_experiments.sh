@@ -64,6 +64,6 @@ fi
 # As mtasr.sh's trainings.
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 export PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python OMP_NUM_THREADS=1
-python local/experiments/teacher/step_seconds.py "${options[@]}" \
+[ -f "${expdir}/step_seconds.json" ] || python local/experiments/teacher/step_seconds.py "${options[@]}" \
     --json "${expdir}/step_seconds.json"
 python local/experiments/teacher/run_experiments.py --nj "${nj}" "${options[@]}"
