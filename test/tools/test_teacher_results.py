@@ -100,3 +100,25 @@ def test_paired_interval():
     assert high - low == pytest.approx(2 * 1.96 * standard, rel=0.15)
     with pytest.raises(ValueError, match="errors .1, 300., baseline .1, 299."):
         paired_bootstrap_interval(base, base[:, 1:], words)
+
+
+def test_the_page_shows_the_kept_experiments(tmp_path):
+    page = tmp_path / "results.md"
+    page.write_text(teacher_results.PAGE.read_text())
+    teacher_results.show(teacher_results.RESULTS, page)
+    assert (
+        page.read_text() == teacher_results.PAGE.read_text()
+    ), "run: python -m tools.teacher_results show"
+
+
+def test_kept_errors_give_the_kept_rates():
+    kept = teacher_results.Experiments(teacher_results.RESULTS)
+    for entry in kept.entries:
+        for name, row in entry["sets"].items():
+            for given, key in ((True, "cpwer_oracle_count"), (False, "cpwer")):
+                rate = (
+                    100
+                    * sum(kept.errors[teacher_results.key_of(entry)][name][given])
+                    / sum(kept.words[name])
+                )
+                assert rate == pytest.approx(row[key], abs=1e-3)
