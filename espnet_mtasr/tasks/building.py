@@ -7,7 +7,7 @@ decodes needs the parts of one model.
 import argparse
 import inspect
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
@@ -153,9 +153,7 @@ class ModelBuilder:
             raise UserError(f"--talker_counts {args.talker_counts}: give counts from 1")
         args.talker_counts = sorted(set(args.talker_counts))
         cls._check_token_list(args)
-        if isinstance(args.token_list, str):
-            with open(args.token_list, encoding="utf-8") as f:
-                args.token_list = [line.rstrip("\n") for line in f]
+        args.token_list = token_list_of(args)
         if args.input_size is None:
             frontend = build(frontend_choices, args)
             input_size = frontend.output_size()
@@ -244,6 +242,14 @@ class ModelBuilder:
         if state is not None:
             load_exactly(model, state, model_file)
         return model.to(device), args
+
+
+def token_list_of(args: argparse.Namespace) -> List[str]:
+    """The CTC tokens, which a training's options name as a file."""
+    if not isinstance(args.token_list, str):
+        return args.token_list
+    with open(args.token_list, encoding="utf-8") as f:
+        return [line.rstrip("\n") for line in f]
 
 
 def check_count_head(conf: Mapping[str, Any]) -> None:

@@ -33,6 +33,7 @@ from espnet_mtasr.tasks.building import (
     separator_choices,
     specaug_choices,
     teacher_choices,
+    token_list_of,
 )
 from espnet_mtasr.tasks.cached_trunk import check_cached_training
 from espnet_mtasr.tasks.dynamic_mixing import (
@@ -170,11 +171,7 @@ class MTASRTask(ModelBuilder, ASRTask):
             return None
         cls._check_token_list(args)
         if args.token_type == "bpe" and args.bpemodel is not None:
-            tokens = args.token_list
-            if isinstance(tokens, str):
-                text = Path(tokens).read_text(encoding="utf-8")
-                tokens = text.removesuffix("\n").split("\n")
-            check_units(args.bpemodel, tokens)
+            check_units(args.bpemodel, token_list_of(args))
         options = dict(
             train=train,
             max_num_talkers=max(args.talker_counts),

@@ -7,6 +7,7 @@ epochs at the end.
 import logging
 import os
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
@@ -58,22 +59,24 @@ def repair(
         num_best: Epochs that are averaged.
         writes: Of several processes one writes; the others come to the same result.
     """
+    # Files may be large: each is read once.
+    problem_of_epoch = cache(lambda epoch: problem_of(epoch_file(folder, epoch)))
     last = reporter.get_epoch()
     if writes:
         path = epoch_file(folder, last)
-        problem = problem_of(path)
+        problem = problem_of_epoch(last)
         if problem is not None:
             logging.warning(f"{problem}; written again out of checkpoint.pth")
             torch.save(weights, path)
     for phase, name, mode in criteria:
         while reporter.has(phase, name):
             best = reporter.sort_epochs(phase, name, mode)[:num_best]
-            bad = [e for e in best if e != last and problem_of(epoch_file(folder, e))]
+            bad = [e for e in best if e != last and problem_of_epoch(e)]
             if not bad:
                 break
             for epoch in bad:
                 path = epoch_file(folder, epoch)
-                logging.warning(f"{problem_of(path)}; left out of the average")
+                logging.warning(f"{problem_of_epoch(epoch)}; left out of the average")
                 reporter.stats.pop(epoch)
                 if writes and path.exists():
                     os.replace(path, path.with_suffix(".broken"))

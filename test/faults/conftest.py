@@ -1,8 +1,18 @@
 """Prints how many faults were tried, and how many were survived."""
 
+import logging
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def logging_stays():
+    """`transcribe` silences libraries for its process, which here is all tests'."""
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def pytest_terminal_summary(terminalreporter):

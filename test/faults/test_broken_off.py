@@ -1,6 +1,5 @@
 """Recordings that were broken off: told with what is missing."""
 
-import logging
 import re
 
 import numpy as np
@@ -23,12 +22,6 @@ SECONDS = 3.0
 RATE = 16000
 # What is read of an MP3 file that is cut, or of an Ogg file, is whole pages and frames.
 COARSE = ("MP3", "OGG")
-
-
-@pytest.fixture(autouse=True)
-def logging_stays():
-    yield
-    logging.disable(logging.NOTSET)
 
 
 def write(path, form):

@@ -1,6 +1,5 @@
 """Faults in a model's files: each command that loads it says so, and writes nothing."""
 
-import logging
 import re
 import shutil
 from pathlib import Path
@@ -49,12 +48,6 @@ COMMANDS = {
         *("--data_dir", place / "data"),
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def logging_stays():
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")

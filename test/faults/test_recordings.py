@@ -2,7 +2,6 @@
 
 import errno
 import json
-import logging
 import os
 import re
 import subprocess
@@ -18,12 +17,6 @@ from espnet_mtasr.bin.main import main
 from espnet_mtasr.errors import run_command_line
 
 GOOD = ("a", "z")
-
-
-@pytest.fixture(autouse=True)
-def logging_stays():
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The table of trainings that are compared, and what its rows mean."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
 
@@ -31,7 +31,6 @@ class Arm:
         ctc_weight: Of phase 2; 1 builds no teacher.
         flat_start: Epochs of the flat start.
         teacher: Class of the teacher in phase 2, of controls.py; None: the recipe's.
-        options: Further options of phase 2.
     """
 
     arm: str
@@ -41,7 +40,6 @@ class Arm:
     ctc_weight: float = 1.0
     flat_start: int = 0
     teacher: Optional[str] = None
-    options: Tuple[str, ...] = field(default=())
 
     def folder(self, seed: int) -> str:
         """Name of its folder, and key of its results."""

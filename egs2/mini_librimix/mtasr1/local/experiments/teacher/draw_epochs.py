@@ -50,7 +50,7 @@ def draw(
 
 
 def main(cmd=None) -> None:
-    """Draw, and write what isn't there yet; `text` comes last."""
+    """Draw and write; `text` comes last."""
     args = get_parser().parse_args(cmd)
     if args.epochs < 1:
         raise UserError(f"--epochs {args.epochs}: give a number from 1")

@@ -13,7 +13,6 @@ from typing import Any, Dict, List, Optional
 import torch
 
 from espnet_mtasr.bin import mtasr_inference
-from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import run_command_line
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.scoring.error_counts import cp_errors
@@ -123,7 +122,6 @@ def main(cmd: Optional[List[str]] = None) -> None:
     for data_set in args.sets:
         output = args.output.parent / "decoded" / data_set
         data = args.data_dir / data_set
-        read_table(data / "wav.scp")
         decode(data, exp / name, decoder, output)
         result["sets"][data_set] = measure(data, output)
     write_whole(args.output, json.dumps(result) + "\n")

@@ -143,14 +143,14 @@ class Runner:
         options += ["--model_conf", f"ctc_weight={arm.ctc_weight}"]
         options += ["--model_conf", "teacher_every=1"]
         if first is None:
-            return [*options, *arm.options]
+            return options
         options += ["--init_param", f"{first / MODELS[1]}:encoder:encoder"]
         if arm.ctc_weight < 1.0:
             options += [f"{first / MODELS[1]}:teacher:teacher"]
             options += self.llm(self.table.first_phases[arm.first_phase])
         if arm.teacher is not None:
             options += ["--teacher", f"{CONTROLS}:{arm.teacher}"]
-        return [*options, *arm.options]
+        return options
 
     def call(self, command: Sequence[str], log: Path) -> None:
         """Run a command, its output in a log.
