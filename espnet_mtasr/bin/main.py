@@ -20,7 +20,7 @@ COMMANDS = {
     "pack": ("mtasr_pack", "pack a trained model into a zip that loads anywhere"),
     "upload": ("mtasr_upload", "upload a packed model to the Hugging Face hub"),
     "calibrate": ("calibrate", "calibrate confidences and times of a model's words"),
-    "fit-routing": ("fit_routing", "fit which branch is picked where counts are unsure"),
+    "fit-routing": ("fit_routing", "fit the pick of a branch where counts are unsure"),
     "train": ("mtasr_train", "train a model (stages 8 and 11)"),
     "decode": ("mtasr_inference", "decode a data directory (stage 12)"),
     "score": ("mtasr_score", "score decoded sets (stage 13)"),
