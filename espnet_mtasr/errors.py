@@ -4,6 +4,8 @@ import os
 import sys
 from typing import Callable, Optional, Sequence
 
+from espnet_mtasr.lifetime import end_with_caller
+
 
 class UserError(ValueError):
     """Bad input. Its message is one line: the file, line or option, and the mend."""
@@ -16,8 +18,10 @@ def run_command_line(
     """Run `main(cmd)`; a `UserError` becomes one line on stderr and exit code 2.
 
     So does a file or a disk that can't be read or written. Ctrl-C gives exit code 130;
-    a reader of standard output that has gone, as `head` goes, exit code 1.
+    a reader of standard output that has gone, as `head` goes, exit code 1. A command
+    that a recipe's script has called ends when that script is killed.
     """
+    end_with_caller()
     try:
         main(cmd)
         sys.stdout.flush()

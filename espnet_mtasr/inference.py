@@ -95,11 +95,17 @@ class AbsSpeech2Text(ABC):
         dtype: str,
         num_talkers: Optional[int],
         with_teacher: bool,
+        trust_remote_code: bool,
     ):
         self.device = device
         self.dtype = getattr(torch, dtype)
         self.model, self.train_args = _load(
-            mtasr_train_config, mtasr_model_file, device, dtype, with_teacher
+            mtasr_train_config,
+            mtasr_model_file,
+            device,
+            dtype,
+            with_teacher,
+            trust_remote_code,
         )
         self.num_talkers = num_talkers
         self.check_count(num_talkers)
@@ -215,6 +221,7 @@ def _load(
     device: str,
     dtype: str,
     with_teacher: bool,
+    trust_remote_code: bool,
 ):
     """Return the model, by torch or onnxruntime, and its training's configuration."""
     if is_onnx(model_file):
@@ -225,7 +232,7 @@ def _load(
             )
         return load_onnx(config_file, model_file, device, dtype)
     model, args = ModelBuilder.build_model_from_file(
-        config_file, model_file, device, with_teacher
+        config_file, model_file, device, with_teacher, trust_remote_code
     )
     model = model.to(dtype=getattr(torch, dtype)).eval()
     # Both take float32: probabilities need the digits.
@@ -259,6 +266,8 @@ class Speech2Text(AbsSpeech2Text):
         align: Tell of each token where it was heard.
         rescore: Where a routing.json lies beside the model file, let it pick the branch
             for mixtures of whose talker count the head is unsure.
+        trust_remote_code: Let the configuration name classes of other packages than
+            ESPnet and this one, and run their code.
 
     Raises:
         UserError: a file is missing or doesn't fit, the model has no CTC, or
@@ -275,9 +284,16 @@ class Speech2Text(AbsSpeech2Text):
         num_talkers: Optional[int] = None,
         align: bool = False,
         rescore: bool = True,
+        trust_remote_code: bool = False,
     ):
         super().__init__(
-            mtasr_train_config, mtasr_model_file, device, dtype, num_talkers, False
+            mtasr_train_config,
+            mtasr_model_file,
+            device,
+            dtype,
+            num_talkers,
+            with_teacher=False,
+            trust_remote_code=trust_remote_code,
         )
         if self.model.ctc is None:
             raise UserError(
@@ -308,7 +324,9 @@ class Speech2Text(AbsSpeech2Text):
                 f"{path}: is for {list(routing.talker_counts)} talkers, the model for "
                 f"{list(known)}; write it anew, or remove it"
             )
-        its_own = is_onnx(model_file) or routing.model == Path(model_file).name
+        # Packing changes the suffix.
+        same = Path(routing.model).stem == Path(model_file).stem
+        its_own = is_onnx(model_file) or same
         return routing if its_own and routing.unsure_below > 0.0 else None
 
     def check_predicts(self) -> None:

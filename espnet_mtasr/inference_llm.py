@@ -58,6 +58,7 @@ class Speech2TextLLM(AbsSpeech2Text):
         fs: Sampling rate in Hz.
         maxlen_ratio: The most tokens per second of audio.
         length_penalty: See `AbsTeacher.generate`.
+        trust_remote_code: As in `Speech2Text`.
 
     Raises:
         UserError: a file is missing or doesn't fit, the model has no teacher, or
@@ -75,9 +76,16 @@ class Speech2TextLLM(AbsSpeech2Text):
         fs: int = 16000,
         maxlen_ratio: float = 25.0,
         length_penalty: float = 1.0,
+        trust_remote_code: bool = False,
     ):
         super().__init__(
-            mtasr_train_config, mtasr_model_file, device, dtype, num_talkers, True
+            mtasr_train_config,
+            mtasr_model_file,
+            device,
+            dtype,
+            num_talkers,
+            with_teacher=True,
+            trust_remote_code=trust_remote_code,
         )
         if self.model.teacher is None:
             raise UserError(

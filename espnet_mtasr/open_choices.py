@@ -15,6 +15,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.trust import check_module
 
 
 def import_class(name: str, base: Optional[type], option: str) -> type:
@@ -26,8 +27,9 @@ def import_class(name: str, base: Optional[type], option: str) -> type:
         option: Of the configuration, for messages.
 
     Raises:
-        UserError: no such module or class, or one that is not derived from `base`. What
-            goes wrong inside the module comes as it is.
+        UserError: no such module or class, one that is not derived from `base`, or one
+            that an untrusted model may not name, whose module is not imported then.
+            What goes wrong inside the module comes as it is.
 
     >>> import_class("collections:OrderedDict", dict, "separator").__name__
     'OrderedDict'
@@ -35,6 +37,7 @@ def import_class(name: str, base: Optional[type], option: str) -> type:
     module_name, _, class_name = name.partition(":")
     if not class_name.isidentifier() or not module_name or module_name[0] == ".":
         raise UserError(f"{option}: {name}: give MODULE:CLASS")
+    check_module(option, name, module_name)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as e:
@@ -55,6 +58,7 @@ def import_class(name: str, base: Optional[type], option: str) -> type:
             f"{option}: {name}: is not derived from {base.__module__}.{base.__name__}; "
             f"derive it"
         )
+    check_module(option, name, found.__module__)
     return found
 
 
@@ -75,7 +79,10 @@ class OpenChoices(ClassChoices):
                 f"--{self.name} must be one of {', '.join(self.classes)}, or "
                 f"MODULE:CLASS for a class of your own: --{self.name} {name}"
             )
-        return super().get_class(name)
+        found = super().get_class(name)
+        if found is not None:
+            check_module(self.name, str(name), found.__module__)
+        return found
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add `--NAME` and `--NAME_conf`.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.trust import add_trust_option
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -34,6 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="sets on which errors are reported; those with words.ctm for times too",
     )
     parser.add_argument("--ngpu", type=int, default=0)
+    add_trust_option(parser)
     return parser
 
 
@@ -63,6 +65,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         args.mtasr_model_file,
         device=check_device("cuda" if args.ngpu > 0 else "cpu"),
         align=True,
+        trust_remote_code=args.trust_remote_code,
     )
     if (
         speech2text.model.count_head is None

@@ -12,6 +12,7 @@ from typing import Optional, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.onnx_model.manifest import QUANTIZATIONS, check_installed, is_onnx
+from espnet_mtasr.trust import add_trust_option
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
@@ -39,6 +40,7 @@ def get_parser() -> argparse.ArgumentParser:
         default="none",
         help="int8: weights of matrices as 8-bit integers; none (default): float32",
     )
+    add_trust_option(parser)
     return parser
 
 
@@ -90,7 +92,13 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     )
 
     check_free(args.output_dir)
-    report = export_model(config_file, model_file, args.output_dir, args.quantize)
+    report = export_model(
+        config_file,
+        model_file,
+        args.output_dir,
+        args.quantize,
+        args.trust_remote_code,
+    )
     for name, size in report.sizes.items():
         print(f"{args.output_dir / name}: {size / 1e6:.2f} MB")
     print(

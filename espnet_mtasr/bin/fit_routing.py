@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.trust import add_trust_option
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -28,6 +29,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--ngpu", type=int, default=0)
+    add_trust_option(parser)
     return parser
 
 
@@ -48,6 +50,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         args.mtasr_model_file,
         device="cuda" if args.ngpu > 0 else "cpu",
         rescore=False,
+        trust_remote_code=args.trust_remote_code,
     )
     counts = speech2text.model.talker_counts
     name = args.mtasr_model_file.name

@@ -8,11 +8,11 @@ Example:
 """
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Optional, Sequence
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.lifetime import worker_pool
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -62,7 +62,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         plans.append(SetPlan(name, subset, split, *map(int, numbers)))
     # Dev and test first: they stop on bad audio, and should before the long work.
     plans.sort(key=lambda plan: plan.skips_bad_audio)
-    with ProcessPoolExecutor(max(1, args.nj)) as pool:
+    with worker_pool(args.nj) as pool:
         for plan in plans:
             make_set(
                 plan,

@@ -20,6 +20,7 @@ from espnet_mtasr.dtypes import DTYPES
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.mixture.speech_list import Kind, Speech, kind_of_entry
+from espnet_mtasr.trust import add_trust_option
 
 DECODERS = ("ctc", "llm")
 LLM_OPTIONS = ("maxlen_ratio", "length_penalty")
@@ -71,6 +72,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--num_talkers", type=int, help="Talker count of all mixtures (else predicted)"
     )
+    add_trust_option(parser)
     return parser
 
 
@@ -205,6 +207,7 @@ def load(args: argparse.Namespace):
         dtype=args.dtype,
         beam_size=args.beam_size,
         num_talkers=args.num_talkers,
+        trust_remote_code=args.trust_remote_code,
     )
     if args.decoder == "llm":
         from espnet_mtasr.inference_llm import Speech2TextLLM

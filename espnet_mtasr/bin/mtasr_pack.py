@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, Optional, Sequence
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.trust import add_trust_option
 
 DTYPES = ("float32", "float16")
 
@@ -60,6 +61,7 @@ def get_parser() -> argparse.ArgumentParser:
         "beside config.yaml if left out",
     )
     add("max_mb", type=float, help="Refuse an archive of more millions of bytes")
+    add_trust_option(parser)
     return parser
 
 
@@ -122,6 +124,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         option=args.option,
         max_mb=args.max_mb,
         card=card,
+        trust_remote_code=args.trust_remote_code,
     )
     megabytes = args.outpath.stat().st_size / 1e6
     print(f"{args.outpath}: {megabytes:.2f} MB, {args.dtype}: {', '.join(names)}")

@@ -12,6 +12,7 @@ from typing import Optional, Sequence
 
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
+from espnet_mtasr.trust import add_trust_option
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -27,6 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--ngpu", type=int, default=0)
     parser.add_argument("--num_workers", type=int, default=1)
     parser.add_argument("--log_level", default="INFO", type=str.upper)
+    add_trust_option(parser)
     return parser
 
 
@@ -45,7 +47,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 
     device = "cuda" if args.ngpu > 0 else "cpu"
     model, train_args = MTASRTask.build_model_from_file(
-        args.mtasr_train_config, args.mtasr_model_file, device, with_teacher=True
+        args.mtasr_train_config,
+        args.mtasr_model_file,
+        device,
+        with_teacher=True,
+        trust_remote_code=args.trust_remote_code,
     )
     if model.teacher is None:
         raise UserError(

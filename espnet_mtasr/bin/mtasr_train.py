@@ -3,7 +3,12 @@
 python -m espnet_mtasr.bin.mtasr_train --config conf/train.yaml ...
 """
 
+import contextlib
+import os
+from pathlib import Path
+
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.locks import alone_in
 
 
 def main(cmd=None) -> None:
@@ -18,7 +23,14 @@ def main(cmd=None) -> None:
             if getattr(args, name) is None:
                 raise UserError(f"--{name} is missing; --help lists the options")
         MTASRTask.check_args(args)
-    MTASRTask.main(args=args)
+    with contextlib.ExitStack() as held:
+        first = os.environ.get("RANK", "0") == "0" and args.dist_rank in (None, 0)
+        if args.output_dir is not None and first and not args.collect_stats:
+            # Beside mtasr.sh's own, which it holds already.
+            held.enter_context(
+                alone_in(Path(args.output_dir), "training", ".training.lock")
+            )
+        MTASRTask.main(args=args)
 
 
 if __name__ == "__main__":

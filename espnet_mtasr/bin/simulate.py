@@ -71,6 +71,12 @@ def get_parser() -> argparse.ArgumentParser:
         default="false",
         help="make no recordings: mixtures are made while their data are loaded",
     )
+    parser.add_argument(
+        "--follow_links",
+        choices=("true", "false"),
+        default="false",
+        help="let links in the corpora lead out of them, where you made them",
+    )
     parser.add_argument("--nj", type=int, default=2, help="parallel processes")
     return parser
 
@@ -103,6 +109,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         args.nj,
         [tuple(words) for words in args.singles],
         args.on_the_fly == "true",
+        args.follow_links == "true",
     )
 
 

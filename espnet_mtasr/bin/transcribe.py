@@ -18,6 +18,7 @@ from espnet_mtasr.dtypes import DTYPES, check_dtype
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.model_zoo.model_files import fetch_model
 from espnet_mtasr.transcription.formats import FORMATS
+from espnet_mtasr.trust import add_trust_option
 
 if TYPE_CHECKING:
     from espnet_mtasr.transcription.mtasr import MTASR
@@ -77,6 +78,7 @@ def get_parser() -> argparse.ArgumentParser:
         default=60.0,
         help="seconds of audio that are decoded together; default: %(default)s",
     )
+    add_trust_option(parser)
     return parser
 
 
@@ -157,7 +159,9 @@ def load(args: argparse.Namespace) -> "MTASR":
     with contextlib.redirect_stderr(io.StringIO()):
         from espnet_mtasr.transcription.mtasr import MTASR
 
-        model = MTASR.from_files(files, args.device, args.dtype, args.beam_size)
+        model = MTASR.from_files(
+            files, args.device, args.dtype, args.beam_size, args.trust_remote_code
+        )
     model.speech2text.check_count(args.num_talkers)
     if args.num_talkers is None:
         model.speech2text.check_predicts()

@@ -6,7 +6,6 @@ which ESPnet reads as data of type `kaldi_ark`, and lines `UTTERANCE ARCHIVE:OFF
 """
 
 import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, partial
@@ -28,6 +27,7 @@ import numpy as np
 
 from espnet_mtasr.data.audio_check import AudioInfo, check_audio
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.lifetime import worker_pool
 from espnet_mtasr.progress import progress
 
 FORMATS = {"flac": "FLAC", "wav": "WAV", "flac.ark": "FLAC"}
@@ -175,7 +175,7 @@ def _run(cuts: List[Cut], form: AudioForm, nj: int) -> Iterator[List[Done]]:
     else:
         jobs, work, chunksize = cuts, partial(_write_file, form=form), 16
     if nj > 1:
-        with ProcessPoolExecutor(nj) as pool:
+        with worker_pool(nj) as pool:
             yield from pool.map(work, jobs, chunksize=chunksize)
     else:
         yield from map(work, jobs)

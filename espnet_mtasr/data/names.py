@@ -5,7 +5,9 @@ write outside of the folder that its file belongs in, nor a path read outside of
 corpus.
 """
 
-from pathlib import PurePosixPath
+import os
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 
 from espnet_mtasr.errors import UserError
 
@@ -43,4 +45,26 @@ def check_below(path: str, where: str, root: str) -> None:
     if parts.is_absolute() or ".." in parts.parts or "\0" in path:
         raise UserError(
             f"{where} {path!r} leads out of {root}; give a path below it, without '..'"
+        )
+
+
+@lru_cache(maxsize=100_000)
+def _real(folder: Path) -> Path:
+    return Path(os.path.realpath(folder))
+
+
+def check_link(path: Path, root: Path) -> None:
+    """Raise `UserError` where links lead from below `root` to a place outside of it.
+
+    Args:
+        path: Of a file below `root`, which may be missing.
+        root: May be a link itself.
+    """
+    real = _real(path.parent) / path.name
+    if path.is_symlink():
+        real = Path(os.path.realpath(path))
+    if not real.is_relative_to(_real(root)):
+        raise UserError(
+            f"{path}: links lead to {real}, out of {root}; if they are yours, give "
+            f"--follow_links true"
         )

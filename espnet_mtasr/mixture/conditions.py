@@ -13,7 +13,7 @@ import numpy as np
 
 from espnet_mtasr.corpora.librispeech import gender_of
 from espnet_mtasr.data.tables import write_table
-from espnet_mtasr.mixture.generate import worker_pool
+from espnet_mtasr.lifetime import worker_pool
 from espnet_mtasr.mixture.mixing import Interval, scale
 from espnet_mtasr.mixture.render import Reader, mix_spec
 from espnet_mtasr.mixture.source_cache import SourceCache

@@ -13,6 +13,7 @@ from typing import List, Mapping, Optional, Tuple, Union
 from espnet_mtasr.corpora.librispeech import find_audio, find_noise, talker_of, text_of
 from espnet_mtasr.data.audio import read_recording
 from espnet_mtasr.data.audio_end import in_words, missing_seconds
+from espnet_mtasr.data.names import check_link
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.metadata import MixtureRow
 from espnet_mtasr.mixture.spec import MixtureSpec, Noise, Source
@@ -234,3 +235,12 @@ def files_of(row: MixtureRow, corpus: Corpus) -> Tuple[Path, ...]:
     if row.noise_path is not None and corpus.wham_noise is not None:
         paths.append(find_noise(corpus.wham_noise / row.noise_path)[0])
     return tuple(paths)
+
+
+def check_links(row: MixtureRow, corpus: Corpus) -> None:
+    """Raise `UserError` if links lead from a row's recordings out of the corpus."""
+    for path in row.source_paths:
+        check_link(source_file(corpus, path), corpus.librispeech)
+    if row.noise_path is not None and corpus.wham_noise is not None:
+        noise, _ = find_noise(corpus.wham_noise / row.noise_path)
+        check_link(noise, corpus.wham_noise)

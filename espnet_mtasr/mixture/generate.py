@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +21,12 @@ from espnet_mtasr.data.audio import pcm16, read_recording
 from espnet_mtasr.data.tables import check_same_ids, write_data_dir
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_list, write_whole
+from espnet_mtasr.lifetime import worker_pool
 from espnet_mtasr.mixture.describe import (
     KINDS,
     Corpus,
     Mixture,
+    check_links,
     describe,
     files_of,
     probe_seconds,
@@ -111,17 +112,6 @@ def _probe(path: str) -> Optional[str]:
     except UserError as e:
         return str(e)
     return None
-
-
-@contextmanager
-def worker_pool(nj: int) -> Iterator[ProcessPoolExecutor]:
-    """Run processes; an error does not wait for the work that isn't begun."""
-    with ProcessPoolExecutor(max(1, nj)) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 @dataclass
@@ -333,6 +323,7 @@ def generate_sets(
     nj: int,
     singles: Sequence[Tuple[str, str]] = (),
     on_the_fly: bool = False,
+    follow_links: bool = False,
 ) -> Dict[str, SetReport]:
     """Make recordings and data directories, print the report.
 
@@ -349,15 +340,20 @@ def generate_sets(
             single utterances, where they are.
         on_the_fly: Make no recording: data directories get no `wav.scp`, and mixtures
             are made of their specs while loading.
+        follow_links: Links in the corpora may lead out of them.
 
     Raises:
-        UserError: bad metadata; bad sources of a set that is no training set; unknown
-            or overlapping parts.
+        UserError: bad metadata; a link that leads out of a corpus; bad sources of a
+            set that is no training set; unknown or overlapping parts.
     """
     if corpus.mode not in MODES:
         raise UserError(f"--mode {corpus.mode}: choose one of {MODES}")
     builders = _builders(sets, singles, corpus, audio_root)
     _check_combined(combined, [d for builder in builders for d in builder.kinds])
+    if not follow_links:
+        for builder in builders:
+            for row in builder.rows:
+                check_links(row, builder.corpus)
     data: Dict[str, List[Mixture]] = {}
     with worker_pool(nj) as pool:
         files = list(

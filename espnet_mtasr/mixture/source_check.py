@@ -4,12 +4,12 @@ Lengths come from specs and the headers of sources; no recording is read but for
 header and its end.
 """
 
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Dict, List, Mapping, Tuple
 
 from espnet_mtasr.data.audio_check import check_audio
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.lifetime import worker_pool
 from espnet_mtasr.mixture.spec import (
     Header,
     MixtureSpec,
@@ -79,7 +79,7 @@ def format_specs(
     paths = list(dict.fromkeys(p for r in specs.values() for p in recordings_of(r)))
     label = f"{source.name}: sources"
     if nj > 1:
-        with ProcessPoolExecutor(nj) as pool:
+        with worker_pool(nj) as pool:
             found = pool.map(_probe, paths, chunksize=64)
             probed = list(progress(found, len(paths), label))
     else:

@@ -23,6 +23,8 @@ from espnet_mtasr.model_zoo.hub import hub_errors, is_repository_id
 # Models that come with the package, below its folder.
 KNOWN_MODELS = {"mini": "models/mtasr_mini.zip"}
 CACHE_VARIABLE = "ESPNET_MTASR_CACHE"
+# Of packed weights; those of trainings, and of models packed before, are .pth.
+WEIGHTS_SUFFIX = ".safetensors"
 # What a recipe decodes with, where a folder holds a whole training.
 PREFERRED_MODEL = "valid.loss_ctc.ave.pth"
 # What a model's scores and frames mean (transcription/calibration/).
@@ -58,10 +60,11 @@ def fetch_model(tag_or_zip_or_folder: Union[str, Path]) -> ModelFiles:
 
     Args:
         tag_or_zip_or_folder: A name in `KNOWN_MODELS`; a folder: an unpacked model or a
-            training's; a checkpoint `.pth` with config.yaml beside it; a `.zip`, which
-            is unpacked into `$ESPNET_MTASR_CACHE` (`~/.cache/espnet_mtasr`) under the
-            hash of its content; or `owner/name[@revision]` on the hub, kept in the
-            hub's own cache and found there without network.
+            training's; a checkpoint, `.pth` or `.safetensors`, with config.yaml beside
+            it; a `.zip`, which is unpacked into `$ESPNET_MTASR_CACHE`
+            (`~/.cache/espnet_mtasr`) under the hash of its content; or
+            `owner/name[@revision]` on the hub, kept in the hub's own cache and found
+            there without network.
 
     Raises:
         UserError: there is no such model, or it is damaged, or not of this package.
@@ -78,11 +81,11 @@ def fetch_model(tag_or_zip_or_folder: Union[str, Path]) -> ModelFiles:
     path = Path(tag).expanduser()
     if path.is_dir():
         return files_of(path)
-    if path.is_file() and path.suffix == ".pth":
+    if path.is_file() and path.suffix in (".pth", WEIGHTS_SUFFIX):
         return _checked(path.parent, {"mtasr_model_file": path.name}, tag)
     if path.is_file():
         return unpack_cached(path)
-    if path.suffix in (".zip", ".pth"):
+    if path.suffix in (".zip", ".pth", WEIGHTS_SUFFIX):
         raise UserError(f"model {tag}: no such file; name another")
     repository, _, revision = tag.partition("@")
     if is_repository_id(repository):
@@ -102,7 +105,10 @@ def model_name(tag_or_zip_or_folder: Union[str, Path]) -> str:
     tag = str(tag_or_zip_or_folder)
     if not Path(tag).exists():
         tag = tag.partition("@")[0]
-    return Path(tag).absolute().name.removesuffix(".zip").removesuffix(".pth")
+    name = Path(tag).absolute().name
+    for suffix in (".zip", ".pth", WEIGHTS_SUFFIX):
+        name = name.removesuffix(suffix)
+    return name
 
 
 def cache_folder() -> Path:

@@ -19,12 +19,12 @@ import torch
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
-from espnet_mtasr.model_zoo.model_files import CALIBRATION, ROUTING
+from espnet_mtasr.model_zoo.model_files import CALIBRATION, ROUTING, ModelFiles
 from espnet_mtasr.onnx_model.manifest import FILE_NAME, Manifest
 from espnet_mtasr.onnx_model.model import OnnxModel
 from espnet_mtasr.publishing.onnx_graphs import BranchGraph, TrunkGraph, min_samples
 from espnet_mtasr.publishing.packing import packed_config
-from espnet_mtasr.tasks.building import ModelBuilder
+from espnet_mtasr.transcription.mtasr import MTASR
 
 # What float32 may lose in log probabilities: so much, and so much of the frame's
 # largest, for they come from logits of that size.
@@ -67,7 +67,11 @@ class Report:
 
 @_quiet()
 def export_model(
-    config_file: Path, model_file: Path, output_dir: Path, quantize: str = "none"
+    config_file: Path,
+    model_file: Path,
+    output_dir: Path,
+    quantize: str = "none",
+    trust_remote_code: bool = False,
 ) -> Report:
     """Export a model into a folder that `Speech2Text` and `MTASR` can load.
 
@@ -76,6 +80,7 @@ def export_model(
         model_file: Checkpoint with CTC heads (phase 2).
         output_dir: To be made; it appears whole.
         quantize: One of `manifest.QUANTIZATIONS`.
+        trust_remote_code: See `MTASR.from_pretrained`.
 
     Raises:
         UserError: a file is missing or doesn't fit, the folder isn't empty, the model
@@ -83,12 +88,11 @@ def export_model(
     """
     output_dir = output_dir.absolute()
     check_free(output_dir)
-    model, args = ModelBuilder.build_model_from_file(config_file, model_file)
-    model.eval()
-    if model.ctc is None:
-        raise UserError(
-            f"{model_file}: has no CTC heads (a phase-1 model?); export a phase-2 model"
-        )
+    # With all that lies beside it, which is exported as well.
+    whole = MTASR.from_files(
+        ModelFiles(config_file, model_file), "cpu", trust_remote_code=trust_remote_code
+    )
+    model, args = whole.speech2text.model, whole.speech2text.train_args
     graphs = {"trunk.onnx": TrunkGraph(model)}
     branches = {count: f"branch_{count}.onnx" for count in model.talker_counts}
     for count, name in branches.items():

@@ -2,7 +2,8 @@
 
 The archive is ESPnet's (espnet2.main_funcs.pack_funcs): meta.yaml says which file is
 which, under the names that `Speech2Text` takes. All files lie flat in it, so that it
-can be unpacked by `unzip` as well.
+can be unpacked by `unzip` as well. Weights are stored as safetensors, which hold
+numbers and can't hold code.
 """
 
 import argparse
@@ -17,18 +18,24 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
-from espnet2.main_funcs.pack_funcs import pack, unpack
+from espnet2.main_funcs.pack_funcs import pack
 from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
+from safetensors.torch import save_file
 
 from espnet_mtasr import __version__
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
-from espnet_mtasr.inference import Speech2Text
-from espnet_mtasr.model_zoo.model_files import RESULT_FILES
+from espnet_mtasr.model_zoo.model_files import (
+    RESULT_FILES,
+    WEIGHTS_SUFFIX,
+    files_of,
+    unpack_zip,
+)
 from espnet_mtasr.publishing.model_card import CARD_FILE, FACTS_FILE, write_card
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.tasks.options import flatten, is_part
+from espnet_mtasr.transcription.mtasr import MTASR
 
 # What builds the model and reads its output. An option that is in neither list is about
 # the machine and the data of the training, or about the teacher: it gets its default.
@@ -45,6 +52,7 @@ MODEL_OPTIONS = (
     "encoder_conf",
     "separator",
     "separator_conf",
+    "share_separator",
     "count_head_conf",
     "model",
     "model_conf",
@@ -83,6 +91,7 @@ def pack_model(
     option: Sequence[Path] = (),
     max_mb: Optional[float] = None,
     card: Optional[Mapping[str, Any]] = None,
+    trust_remote_code: bool = False,
 ) -> List[str]:
     """Pack a model, and load it from the archive to be sure that it can be.
 
@@ -99,6 +108,7 @@ def pack_model(
         card: For the model card README.md, what isn't in the model: `recipe`
             (`model_card.read_recipe_entries`), `pretrained`
             (`model_card.read_pretrained`), `commands` (of the training), `mixtures`.
+        trust_remote_code: See `ModelBuilder.build_model_from_file`.
 
     Returns:
         Names of the packed files.
@@ -108,7 +118,9 @@ def pack_model(
             weight is too large for `dtype`, or the archive is larger than `max_mb`.
     """
     outpath = outpath.absolute()
-    model, args = MTASRTask.build_model_from_file(config_file, model_file)
+    model, args = MTASRTask.build_model_from_file(
+        config_file, model_file, trust_remote_code=trust_remote_code
+    )
     if model.ctc is None:
         raise UserError(
             f"{model_file}: has no CTC heads (a phase-1 model?); pack a phase-2 model"
@@ -123,7 +135,8 @@ def pack_model(
         sources.append(Path(args.normalize_conf["stats_file"]))
         config["normalize_conf"]["stats_file"] = sources[-1].name
     beside = [path.name for path in sources] + [FACTS_FILE, CARD_FILE]
-    names = ["config.yaml", model_file.name, *beside]
+    weights = model_file.with_suffix(WEIGHTS_SUFFIX).name
+    names = ["config.yaml", weights, *beside]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"two files are named {name}; rename one of them")
@@ -136,7 +149,7 @@ def pack_model(
         staging.mkdir()
         for path in sources:
             shutil.copyfile(path, staging / path.name)
-        torch.save(state, staging / model_file.name)
+        save_file(state, staging / weights)
         with (staging / "config.yaml").open("w", encoding="utf-8") as f:
             yaml_no_alias_safe_dump(config, f, indent=4, sort_keys=False)
         with (staging / FACTS_FILE).open("w", encoding="utf-8") as f:
@@ -146,7 +159,7 @@ def pack_model(
         # per file.
         with contextlib.chdir(staging), contextlib.redirect_stdout(io.StringIO()):
             pack(
-                files={"mtasr_model_file": model_file.name},
+                files={"mtasr_model_file": weights},
                 yaml_files={"mtasr_train_config": "config.yaml"},
                 option=beside,
                 outpath=archive,
@@ -158,7 +171,12 @@ def pack_model(
                 f"--outpath {outpath}: would have {megabytes:.2f} MB, more than "
                 f"--max_mb {max_mb:g}; give --dtype float16 or allow more"
             )
-        Speech2Text(**unpack(archive, Path(temporary) / "unpacked"))
+        unpack_zip(archive, Path(temporary) / "unpacked")
+        MTASR.from_files(
+            files_of(Path(temporary) / "unpacked"),
+            "cpu",
+            trust_remote_code=trust_remote_code,
+        )
         outpath.parent.mkdir(parents=True, exist_ok=True)
         part = outpath.with_name(outpath.name + ".part")
         shutil.copyfile(archive, part)
@@ -258,7 +276,8 @@ def stored_weights(
                     f"{model_file}: {name} can't be stored as {dtype}; "
                     f"give --dtype float32, or train again if that fails too"
                 )
-        stored[name] = weight
+        # safetensors refuses two names of one memory, as a shared separator has.
+        stored[name] = weight.clone(memory_format=torch.contiguous_format)
     return stored
 
 

@@ -17,7 +17,7 @@ from espnet_mtasr.publishing.model_card import write_card
 
 # Kinds of files that packing makes: of an earlier upload, those go that are no longer
 # in the archive.
-PACKED_SUFFIXES = (".pth", ".model", ".npz", ".png")
+PACKED_SUFFIXES = (".safetensors", ".pth", ".model", ".npz", ".png")
 PACKED_NAMES = (*RESULT_FILES, "model_card.yaml")
 # The hub, or the owner by its web page, has put them there.
 NOT_A_MODELS = (".gitattributes", "README.md", "LICENSE")

@@ -31,6 +31,7 @@ from espnet_mtasr.tasks.trained import (
     read_checkpoint,
     read_train_config,
 )
+from espnet_mtasr.trust import trusting
 
 # Of ESPnet's classes, those named here are loaded without the others.
 frontend_choices = LazyChoices(
@@ -215,6 +216,7 @@ class ModelBuilder:
         model_file: Optional[Union[Path, str]] = None,
         device: str = "cpu",
         with_teacher: bool = False,
+        trust_remote_code: bool = False,
     ) -> Tuple[MTASRModel, argparse.Namespace]:
         """Load a trained model, by default without its teacher.
 
@@ -223,10 +225,12 @@ class ModelBuilder:
             model_file: Checkpoint; None leaves the weights at random.
             device: `cpu`, `cuda`, `cuda:N`.
             with_teacher: Build the language model too.
+            trust_remote_code: The configuration may name classes of other packages
+                than ESPnet and this one, and models to be read; see `trust`.
 
         Raises:
-            UserError: a file is missing, or the checkpoint lacks weights or has others
-                than the model.
+            UserError: a file is missing, the checkpoint lacks weights or has others
+                than the model, or the configuration names what it may not.
         """
         if config_file is None:
             if model_file is None:
@@ -238,7 +242,8 @@ class ModelBuilder:
             state = read_checkpoint(model_file, with_teacher)
         if not with_teacher:
             args.teacher = None
-        model = cls.build_model(args)
+        with trusting(trust_remote_code):
+            model = cls.build_model(args)
         if state is not None:
             load_exactly(model, state, model_file)
         return model.to(device), args

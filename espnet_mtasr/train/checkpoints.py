@@ -49,7 +49,8 @@ def repair(
 
     The last epoch's is written again, for checkpoint.pth holds the same weights. Others
     that are damaged are renamed and leave the reporter, which then knows of other best
-    epochs. All of it is said in the log.
+    epochs. All of it is said in the log. Links to the latest and the best epoch are set
+    right.
 
     Args:
         folder: Of the training.
@@ -80,6 +81,20 @@ def repair(
                 reporter.stats.pop(epoch)
                 if writes and path.exists():
                     os.replace(path, path.with_suffix(".broken"))
+    if writes:
+        _link(folder / "latest.pth", last)
+        for phase, name, mode in criteria:
+            if reporter.has(phase, name):
+                best_epoch = reporter.get_best_epoch(phase, name, mode)
+                _link(folder / f"{phase}.{name}.best.pth", best_epoch)
+
+
+def _link(link: Path, epoch: int) -> None:
+    """Let ESPnet's link lead to an epoch's file, where a kill has left it as it was."""
+    target = epoch_file(link.parent, epoch).name
+    if not link.is_symlink() or os.readlink(link) != target:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
 
 
 def epoch_file(folder: Path, epoch: int) -> Path:

@@ -56,6 +56,7 @@ class MTASR:
         device: Optional[str] = None,
         dtype: str = "float32",
         beam_size: int = 1,
+        trust_remote_code: bool = False,
     ) -> "MTASR":
         """Load a model.
 
@@ -66,14 +67,18 @@ class MTASR:
                 CPU for a model that was exported to ONNX.
             dtype: float32, bfloat16 or float16 to compute in.
             beam_size: 1: greedy search; more: prefix beam search.
+            trust_remote_code: Let the model name classes of other packages than ESPnet
+                and this one, and run their code. Only for models that you trust.
 
         Raises:
             UserError: there is no such model, files or weights are missing or don't
-                fit, there is no such device or type, or the model's output is phase
-                1's (no CTC).
+                fit, there is no such device or type, the model's output is phase 1's
+                (no CTC), or it names code that isn't trusted.
         """
         check_dtype("dtype", dtype)
-        return cls.from_files(fetch_model(model), device, dtype, beam_size)
+        return cls.from_files(
+            fetch_model(model), device, dtype, beam_size, trust_remote_code
+        )
 
     @classmethod
     def from_files(
@@ -82,6 +87,7 @@ class MTASR:
         device: Optional[str] = None,
         dtype: str = "float32",
         beam_size: int = 1,
+        trust_remote_code: bool = False,
     ) -> "MTASR":
         """Load the model that `fetch_model` has found; see `from_pretrained`."""
         check_dtype("dtype", dtype)
@@ -93,6 +99,7 @@ class MTASR:
             dtype=dtype,
             beam_size=beam_size,
             align=True,
+            trust_remote_code=trust_remote_code,
         )
         path = files.mtasr_model_file.with_name(CALIBRATION)
         calibration = Calibration.read(path) if path.exists() else Calibration()

@@ -201,7 +201,10 @@ def test_it_trains_and_is_loaded_again(module, tmp_path):
     assert yaml.safe_load((out / "config.yaml").read_text())["separator"] == (
         f"{module}:LinearSeparator"
     )
-    model, _ = MTASRTask.build_model_from_file(None, out / "valid.loss_ctc.best.pth")
+    trained = out / "valid.loss_ctc.best.pth"
+    with pytest.raises(UserError, match="LinearSeparator: is neither .*trust_remote"):
+        MTASRTask.build_model_from_file(None, trained)
+    model, _ = MTASRTask.build_model_from_file(None, trained, trust_remote_code=True)
     assert type(model.separator["3"]).__name__ == "LinearSeparator"
     assert model.separator["3"].output_size() == 6
     wrong = {**config, "separator_conf": dict(size=6)}

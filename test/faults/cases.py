@@ -22,6 +22,18 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Untrusted:
+    """A configuration that names what only a trusted model may.
+
+    `entries` are its changed ones; `says` follows on the name of the option.
+    """
+
+    name: str
+    entries: Dict[str, Any]
+    says: str
+
+
+@dataclass(frozen=True)
 class BadRecording:
     """A recording among good ones: it fails with one line, and the others go on.
 
@@ -275,3 +287,76 @@ def torch_one():
     import torch
 
     return torch.ones(1)
+
+
+def espnet_encoder(**conf: Any) -> Dict[str, Any]:
+    """The entries of a model with ESPnet's encoders."""
+    return dict(
+        encoder="routed_espnet", encoder_conf=conf, input_size=None, frontend="default"
+    )
+
+
+NEITHER = "is neither ESPnet's nor espnet_mtasr's code; look at it"
+READS = "reads another model's files"
+S3PRL = "espnet2.asr.frontend.s3prl:S3prlFrontend"
+
+UNTRUSTED: List[Untrusted] = [
+    *(
+        Untrusted(f"{part} of its own", {part: "evil_of_test:X"}, NEITHER)
+        for part in ("encoder", "separator", "model", "specaug", "normalize")
+    ),
+    Untrusted(
+        "frontend of its own", dict(frontend="evil_of_test:X", input_size=None), NEITHER
+    ),
+    Untrusted("trunk of its own", espnet_encoder(trunk="evil_of_test:X"), NEITHER),
+    Untrusted("branch of its own", espnet_encoder(branch="evil_of_test:X"), NEITHER),
+    Untrusted("module of its own", dict(separator="evil_of_test.sub:X"), NEITHER),
+    Untrusted("installed class", dict(separator="collections:OrderedDict"), NEITHER),
+    Untrusted("like ESPnet's name", dict(separator="espnet2_evil:X"), NEITHER),
+    Untrusted("frontend s3prl", dict(frontend="s3prl", input_size=None), READS),
+    Untrusted("s3prl by its class", dict(frontend=S3PRL, input_size=None), READS),
+    Untrusted("trunk of fairseq", espnet_encoder(trunk="wav2vec2"), READS),
+    Untrusted("trunk of Whisper", espnet_encoder(trunk="whisper"), READS),
+    Untrusted(
+        "another WavLM",
+        dict(encoder_conf=dict(model="owner/name", num_trunk_layers=1)),
+        "another model is to be read",
+    ),
+    Untrusted(
+        "attention kernels",
+        dict(
+            encoder_conf=dict(
+                num_trunk_layers=1,
+                load_pretrained=False,
+                wavlm_conf=dict(attn_implementation="owner/name"),
+            )
+        ),
+        "is code to be fetched",
+    ),
+]
+
+PACKED_FAULTS: List[Case] = [
+    Case("cut to 90 %", "model.safetensors", damage.cut(0.9), NO_CHECKPOINT),
+    Case("cut in its header", "model.safetensors", damage.cut(0.001), NO_CHECKPOINT),
+    Case("empty", "model.safetensors", damage.replaced(b""), NO_CHECKPOINT),
+    Case("text", "model.safetensors", damage.replaced(b"hello\n" * 9), NO_CHECKPOINT),
+    Case("a pickle", "model.safetensors", damage.pickled_code, NO_CHECKPOINT),
+    Case(
+        "header of 2^40 bytes",
+        "model.safetensors",
+        damage.replaced((1 << 40).to_bytes(8, "little") + b'{"a":1}'),
+        NO_CHECKPOINT,
+    ),
+    Case(
+        "a weight is NaN",
+        "model.safetensors",
+        damage.one_packed_weight(float("nan")),
+        DIVERGED,
+    ),
+    Case(
+        "a weight is 1.5e7",
+        "model.safetensors",
+        damage.one_packed_weight(1.5e7),
+        DIVERGED,
+    ),
+]

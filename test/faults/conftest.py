@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+KILLS = {"tried": 0, "failed": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -13,6 +14,17 @@ def logging_stays():
     """`transcribe` silences libraries for its process, which here is all tests'."""
     yield
     logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def record_kills():
+    """Note how many times a command was killed, and how often that was not survived."""
+
+    def record(tried: int, failed: int) -> None:
+        KILLS["tried"] += tried
+        KILLS["failed"] += failed
+
+    return record
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -29,4 +41,9 @@ def pytest_terminal_summary(terminalreporter):
     if total:
         terminalreporter.write_line(
             f"faults: {total} cases, {found['passed']} survived"
+        )
+    if KILLS["tried"]:
+        terminalreporter.write_line(
+            f"kills between two writes: {KILLS['tried']}, "
+            f"{KILLS['tried'] - KILLS['failed']} survived"
         )

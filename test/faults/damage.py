@@ -8,6 +8,7 @@ from typing import Callable, Dict
 import sentencepiece
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 Damage = Callable[[Path], None]
 
@@ -82,6 +83,17 @@ def first_weight(value: float) -> Damage:
         state[name].view(-1)[0] = value
 
     return weights(change)
+
+
+def one_packed_weight(value: float) -> Damage:
+    """A safetensors file in which one number is `value`."""
+
+    def damage(path: Path) -> None:
+        state = load_file(path)
+        state[next(k for k in state if k.startswith("ctc."))].view(-1)[0] = value
+        save_file(state, path)
+
+    return damage
 
 
 class Evil:

@@ -75,6 +75,43 @@ def test_a_list(root, tmp_path, capsys, case):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.fixture(params=["recording", "chapter", "noise"])
+def link(root, tmp_path, request):
+    """The place of a link that leads out of the corpus."""
+    source = root / "LibriSpeech" / GOOD["source_1_path"]
+    place, outside = {
+        "recording": (source, tmp_path / "secret.flac"),
+        "chapter": (source.parent, tmp_path / "chapter"),
+        "noise": (root / "wham_noise" / GOOD["noise_path"], tmp_path / "secret.wav"),
+    }[request.param]
+    place.rename(outside)
+    place.symlink_to(outside)
+    return place
+
+
+def test_a_link_that_leads_out(root, tmp_path, capsys, link):
+    write_csv(root / "m.csv")
+    before = sorted(tmp_path.rglob("*"))
+    words = make(root, root / "m.csv")
+    line = run(simulate.main, words, capsys)
+    assert str(link) in line and "if they are yours, give --follow_links true" in line
+    assert sorted(tmp_path.rglob("*")) == before
+    simulate.main([*map(str, words), "--follow_links", "true"])
+    assert list((root / "data").glob("test_x*/text"))
+
+
+def test_links_that_stay_inside(root):
+    """The corpus may be a link, and have links within."""
+    write_csv(root / "m.csv")
+    (root / "LibriSpeech").rename(root / "speech")
+    (root / "LibriSpeech").symlink_to(root / "speech")
+    source = root / "speech" / GOOD["source_1_path"]
+    source.rename(source.with_name("other.flac"))
+    source.symlink_to("other.flac")
+    simulate.main([str(word) for word in make(root, root / "m.csv")])
+    assert list((root / "data").glob("test_x*/text"))
+
+
 def test_a_good_list(root):
     write_csv(root / "m.csv")
     simulate.main([str(word) for word in make(root, root / "m.csv")])

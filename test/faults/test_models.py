@@ -2,15 +2,18 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import soundfile
-from faults.cases import MODEL_FAULTS
+from faults.cases import MODEL_FAULTS, UNTRUSTED
+from faults.damage import config
 from helpers.tiny_inference import noises, save_tiny_model
 
 from espnet_mtasr.bin import (
     calibrate,
+    export_onnx,
     fit_routing,
     main,
     make_token_list,
@@ -36,6 +39,10 @@ COMMANDS = {
         mtasr_pack.main,
         *("--mtasr_model_file", place / "model" / "model.pth"),
         *("--outpath", place / "out.zip"),
+    ),
+    "export": lambda place: (
+        export_onnx.main,
+        *("--model", place / "model", "--output_dir", place / "onnx"),
     ),
     "calibrate": lambda place: (
         calibrate.main,
@@ -113,3 +120,46 @@ def test_without_a_fault(place, command, capsys):
     before = files_below(place)
     function([str(word) for word in words])
     assert files_below(place) != before
+
+
+@pytest.fixture
+def in_the_folder(place, monkeypatch):
+    """`python -m`, called in the folder of a model that has modules of its own."""
+    for name in ("evil_of_test", "espnet2_evil", "fairscale"):
+        (place / "model" / f"{name}.py").write_text(
+            "import pathlib\npathlib.Path('was_run').touch()\n"
+            "from espnet_mtasr.asr.separator.lstm_separator import LSTMSeparator as X\n"
+        )
+    monkeypatch.chdir(place / "model")
+    monkeypatch.syspath_prepend(str(place / "model"))
+    yield place
+    for name in ("evil_of_test", "espnet2_evil"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("case", UNTRUSTED, ids=lambda case: case.name)
+def test_untrusted(in_the_folder, capsys, command, case):
+    """It is refused before anything of it is imported or fetched."""
+    config(lambda c: c.update(case.entries))(in_the_folder / "model" / "config.yaml")
+    before = files_below(in_the_folder)
+    path = list(sys.path)
+    function, *words = COMMANDS[command](in_the_folder)
+    with pytest.raises(SystemExit) as stop:
+        run_command_line(function, [str(word) for word in words])
+    error = capsys.readouterr().err
+    lines = [line for line in error.splitlines() if "error: " in line]
+    assert stop.value.code == 2 and len(lines) == 1, error
+    assert case.says in lines[0] and "--trust_remote_code" in lines[0], lines
+    assert files_below(in_the_folder) == before and sys.path == path
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "calibrate"])
+def test_trusted(in_the_folder, command):
+    """The user's own word lets the same model's code run."""
+    config(lambda c: c.update(separator="evil_of_test:X"))(
+        in_the_folder / "model" / "config.yaml"
+    )
+    function, *words = COMMANDS[command](in_the_folder)
+    function([*(str(word) for word in words), "--trust_remote_code"])
+    assert (in_the_folder / "model" / "was_run").exists()

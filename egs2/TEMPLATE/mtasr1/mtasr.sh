@@ -88,6 +88,7 @@ hf_repo=             # Upload it to this repository of the Hugging Face hub: own
 hf_private=false     # Make the repository private, if it is new.
 dry_run=false        # Stage 15 only writes a folder with what would be uploaded.
 download_model=      # Decode with this model, train none: hub id, zip, folder, mini.
+trust_remote_code=false # Let download_model name classes of other packages than ESPnet and espnet_mtasr.
 
 help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAMES\" [options]
 
@@ -183,7 +184,12 @@ phase1_stats=${expdir}/mtasr_stats_${phase1_tag}
 phase2_stats=${expdir}/mtasr_stats_${phase2_tag}
 models_dir=${expdir}/models
 packed_model=${packed_model:-${phase2_exp}/mtasr_${phase2_tag}_${inference_mtasr_model%.*}.zip}
-if [ -n "${download_model}" ]; then skip_train=true; fi
+# Classes that a training of one's own names are one's own.
+trust_options=(--trust_remote_code)
+if [ -n "${download_model}" ]; then
+    skip_train=true
+    if [ "${trust_remote_code}" = false ]; then trust_options=(); fi
+fi
 case ${token_type} in
     bpe) token_dir=data/token_list/bpe_${bpemode}${nbpe} ;;
     char | word) token_dir=data/token_list/${token_type} ;;
@@ -192,6 +198,7 @@ esac
 if [ "${check_options}" = true ]; then exit 0; fi
 . ./path.sh
 . ./cmd.sh
+. utils/lock.sh
 
 data_feats=${dumpdir}/raw
 source_train_set=${train_set}
@@ -489,8 +496,12 @@ decode() {
         "${decode_cmd_words[@]}" --gpu "${gpus}" "${test_exp}/routing.log" \
             "${python}" -m espnet_mtasr.bin.fit_routing --ngpu "${gpus}" \
             --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
-            --data_dir "${data_feats}/${valid_set}"
+            --data_dir "${data_feats}/${valid_set}" "${trust_options[@]}"
     fi
+    # A run that is cut short leaves no text of before, which stage 13 would score.
+    for dset in "${tests[@]}"; do
+        rm -f "${decode_dir}"{,_oracle}/"${dset}"/{text,utt2num_spk,rtf.json}
+    done
     for dset in "${tests[@]}"; do
         logdir=${decode_dir}/${dset}/logdir
         oracle_dir=${decode_dir}_oracle/${dset}
@@ -518,7 +529,8 @@ decode() {
             --utt2num_spk "${data_feats}/${dset}/utt2num_spk" \
             --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
             --rescore_routing "${rescore_routing}" --output_dir "${logdir}/output.JOB" \
-            --oracle_output_dir "${logdir}/oracle.JOB" "${inference_options[@]}"
+            --oracle_output_dir "${logdir}/oracle.JOB" \
+            "${trust_options[@]}" "${inference_options[@]}"
         for f in text utt2num_spk; do
             sort "${logdir}"/output.*/1best_recog/${f} >"${decode_dir}/${dset}/${f}"
         done
@@ -639,13 +651,33 @@ if [ -n "${download_model}" ] && { runs 12 || runs 13; }; then
             "results would be lost; name another --expdir"
     log "Training is skipped: ${test_model} decodes ${test_sets} into ${test_exp}"
 fi
-decode_dir=${test_exp}/${inference_tag}_$(basename "${test_model}" .pth)
+decode_dir=${test_model##*/}
+for n in .pth .safetensors; do decode_dir=${decode_dir%"${n}"}; done
+decode_dir=${test_exp}/${inference_tag}_${decode_dir}
+
+# Before any work: no other run may write where this one does, or change what it reads.
+data_mode=shared
+folders=()
+for n in 1 2 3 4 5 6; do
+    if runs ${n}; then data_mode=exclusive; fi
+done
+if runs 7; then folders+=("${phase1_stats}"); fi
+if runs 8 || runs 9; then folders+=("${phase1_exp}"); fi
+if runs 10; then folders+=("${phase2_stats}"); fi
+if runs 11; then folders+=("${phase2_exp}"); fi
+if runs 12 || runs 13; then folders+=("${decode_dir}"); fi
+hold "${data_mode}" data "${dumpdir}"
+hold exclusive "${folders[@]}"
+# What this script itself calls ends with it.
+export MTASR_CALLER=$$
+end_with_me=()
+if setpriv --pdeathsig TERM true 2>/dev/null; then end_with_me=(setpriv --pdeathsig TERM); fi
 
 if runs 1; then
     begin 1 "data preparation: local/data.sh ${local_data_opts}"
     read -ra data_options <<<"${local_data_opts}"
     if [ "${on_the_fly}" = true ]; then data_options+=(--on_the_fly true); fi
-    local/data.sh "${data_options[@]}"
+    "${end_with_me[@]}" local/data.sh "${data_options[@]}"
     finish 1
 fi
 
@@ -693,6 +725,7 @@ if runs 6; then
     finish 6
 fi
 
+hold shared data "${dumpdir}"
 speech_sets=()
 if runs 7 || runs 8 || runs 10 || runs 11; then
     speech_sets+=("${train_set}" "${valid_set}")
@@ -723,7 +756,7 @@ if runs 9; then
         --mtasr_train_config "${phase1_exp}/config.yaml" \
         --mtasr_model_file "${phase1_exp}/${phase1_model}" \
         --data_dir "${data_feats}/${valid_set}" --ngpu "$((ngpu > 0 ? 1 : 0))" \
-        --output "${phase1_exp}/perplexity_${valid_set}.json"
+        --output "${phase1_exp}/perplexity_${valid_set}.json" "${trust_options[@]}"
     cat "${phase1_exp}/perplexity_${valid_set}.md"
     finish 9
 fi
@@ -781,7 +814,7 @@ if runs 14; then
     "${python}" -m espnet_mtasr.bin.mtasr_pack --outpath "${packed_model}" \
         --mtasr_train_config "${phase2_exp}/config.yaml" \
         --mtasr_model_file "${phase2_exp}/${inference_mtasr_model}" \
-        --dtype "${packed_dtype}" "${pack_options[@]}"
+        --dtype "${packed_dtype}" "${trust_options[@]}" "${pack_options[@]}"
     finish 14
 fi
 

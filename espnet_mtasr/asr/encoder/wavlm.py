@@ -20,6 +20,7 @@ from espnet_mtasr.asr.encoder.wavlm_attention import take_over_attention
 from espnet_mtasr.asr.encoder.wavlm_convolutions import extract_features, field_of
 from espnet_mtasr.asr.padding import valid_mask
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.trust import check_wavlm
 
 
 def wavlm_output_lengths(config: WavLMConfig, samples: torch.Tensor) -> torch.Tensor:
@@ -209,6 +210,7 @@ class RoutedWavLMEncoder(RoutedEncoder):
         gradient_checkpointing: bool = False,
         branch_masking: Optional[Dict[str, Any]] = None,
     ):
+        check_wavlm(model if load_pretrained else None, wavlm_conf or {})
         config = _read_config(model, wavlm_conf, load_pretrained)
         if not 1 <= num_trunk_layers < config.num_hidden_layers:
             raise UserError(

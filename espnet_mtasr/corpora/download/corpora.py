@@ -5,12 +5,10 @@ disk) stops the run before the first long download. A part that is complete has 
 in its folder and costs nothing the next time.
 """
 
-import fcntl
 import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
 
 from espnet_mtasr.corpora.download import check, fetch, unpack
@@ -24,6 +22,7 @@ from espnet_mtasr.corpora.download.archives import (
 from espnet_mtasr.corpora.download.fetch import Patience, SourceError
 from espnet_mtasr.corpora.download.meter import format_bytes
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.locks import alone_in
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def get_corpora(request: Request) -> Dict[str, Path]:
         if archive.corpus not in roots and not _is_ready(archive, request):
             missing.append(archive)
     if missing:
-        with _alone_in(request.folder):
+        with alone_in(request.folder, "downloading"):
             steps = [_plan(archive, request) for archive in missing]
             # The largest first: its archive is gone before the others need room.
             steps.sort(key=lambda step: step.size, reverse=True)
@@ -181,33 +180,6 @@ def _is_ready(archive: Archive, request: Request) -> bool:
         if archive.corpus == "librispeech":
             _note_incomplete(target.parent, [archive.part])
     return True
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Make and hold the folder: two downloads into one file would spoil it.
-
-    Raises:
-        UserError: it can't be written, or another run holds it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as e:
-        raise UserError(
-            f"{folder}: can't be written ({e.strerror}); make it a folder, or a link "
-            f"to one, that can be"
-        ) from e
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            raise UserError(
-                f"{folder}: another run is downloading there; wait for it to end"
-            ) from e
-        except OSError:
-            pass  # Some network file systems have no locks.
-        yield
 
 
 def _plan(archive: Archive, request: Request) -> Step:

@@ -17,6 +17,7 @@ from espnet2.main_funcs.pack_funcs import unpack
 from espnet_model_zoo.downloader import ModelDownloader
 from helpers.tiny_inference import noises, save_tiny_model
 from helpers.tiny_models import make_tiny_llm, make_tiny_wavlm
+from safetensors.torch import load_file
 
 from espnet_mtasr.bin import mtasr_pack
 from espnet_mtasr.errors import UserError
@@ -114,7 +115,7 @@ def test_unpacked_elsewhere_it_writes_the_same_texts(
         assert texts(speech2text) == expected
         with zipfile.ZipFile(path) as f:
             f.extractall(tmp_path / "by_unzip")
-        model = tmp_path / "by_unzip" / "model.pth"
+        model = tmp_path / "by_unzip" / "model.safetensors"
         assert texts(Speech2Text(mtasr_model_file=model)) == expected
         found = ModelDownloader(tmp_path / "zoo").download_and_unpack(str(path))
         assert texts(Speech2Text(**found)) == expected
@@ -122,7 +123,7 @@ def test_unpacked_elsewhere_it_writes_the_same_texts(
         hidden.rename(recipe)
     parameters = [*speech2text.model.parameters(), *speech2text.model.buffers()]
     assert {p.dtype for p in parameters if p.is_floating_point()} == {torch.float32}
-    stored = torch.load(model, weights_only=True)
+    stored = load_file(model)
     assert {w.dtype for w in stored.values()} == {getattr(torch, dtype)}
     trained = torch.load(recipe / "exp" / "model.pth", weights_only=True)
     assert set(stored) == {n for n in trained if not n.startswith("teacher.")}
@@ -132,13 +133,13 @@ def test_what_is_in_it(archive, recipe):
     with zipfile.ZipFile(archive[0]) as f:
         assert str(recipe).encode() not in f.read("config.yaml") + f.read("meta.yaml")
         assert sorted(f.namelist()) == sorted(
-            "meta.yaml config.yaml model.pth bpe.model RESULTS.md learning_curve.png "
-            "model_card.yaml README.md calibration.json".split()
+            "meta.yaml config.yaml model.safetensors bpe.model RESULTS.md "
+            "learning_curve.png model_card.yaml README.md calibration.json".split()
         )
         config = yaml.safe_load(f.read("config.yaml"))
         meta = yaml.safe_load(f.read("meta.yaml"))
         assert {i.compress_type for i in f.infolist()} == {zipfile.ZIP_DEFLATED}
-    assert meta["files"] == {"mtasr_model_file": "model.pth"}
+    assert meta["files"] == {"mtasr_model_file": "model.safetensors"}
     assert meta["yaml_files"] == {"mtasr_train_config": "config.yaml"}
     tokens = config.pop("token_list")
     assert tokens[:3] == ["<blank>", "<unk>", "/"]
@@ -162,7 +163,7 @@ def test_half_precision_halves_the_size_and_further_files_come_along(recipe, tmp
 
     def weights(path):
         with zipfile.ZipFile(path) as f:
-            return f.getinfo("model.pth").file_size, set(f.namelist())
+            return f.getinfo("model.safetensors").file_size, set(f.namelist())
 
     assert weights(large)[1] ^ weights(small)[1] == {"card.md"}
     # The rest is the names of the weights.
@@ -219,7 +220,7 @@ def test_statistics_of_features_are_packed(tmp_path):
     shutil.rmtree(model.parent)
     with zipfile.ZipFile(out) as f:
         f.extractall(tmp_path / "by_unzip")
-    model = tmp_path / "by_unzip" / "model.pth"
+    model = tmp_path / "by_unzip" / "model.safetensors"
     assert texts(Speech2Text(mtasr_model_file=model)) == expected
     assert texts(Speech2Text(**unpack(out, tmp_path / "unpacked"))) == expected
 

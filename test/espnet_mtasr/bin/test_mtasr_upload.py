@@ -16,7 +16,13 @@ from espnet_mtasr.inference import Speech2Text
 
 ROOT = Path(__file__).resolve().parents[3]
 NOWHERE = "http://127.0.0.1:9"
-PACKED = ["README.md", "config.yaml", "meta.yaml", "model.pth", "model_card.yaml"]
+PACKED = [
+    "README.md",
+    "config.yaml",
+    "meta.yaml",
+    "model.safetensors",
+    "model_card.yaml",
+]
 
 
 @pytest.fixture(scope="module")

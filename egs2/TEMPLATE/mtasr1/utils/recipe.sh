@@ -37,12 +37,12 @@ user_model() {
     fi
 }
 
-# run_mtasr OPTION...: checks the options, makes the environment, and runs mtasr.sh. A
+# run_mtasr OPTION...: checks the options, makes the environment, and becomes mtasr.sh. A
 # mistake must not cost the installation of gigabytes first.
 run_mtasr() {
     ./mtasr.sh "$@" --check_options true
     utils/prepare_environment.sh
-    ./mtasr.sh "$@"
+    exec ./mtasr.sh "$@"
 }
 
 # call_run OPTION...: calls run.sh from where the user is, for options may name folders

@@ -132,11 +132,36 @@ erase_line() {
     if [ -t 2 ]; then printf '\r\033[K' >&2; fi
 }
 
+# end_orphans PARENT GROUP...: when this script or its parent has been killed, ends the
+# workers, which would go on, first by TERM and after 10 s by KILL.
+# shellcheck disable=SC2317,SC2329 # it runs in the background
+end_orphans() {
+    local parent=$1 current='' group signal
+    shift
+    while sleep 1 && read -r _ _ _ current _ <"/proc/$$/stat"; do
+        if [ "${current}" != "${parent}" ]; then break; fi
+    done
+    for signal in TERM KILL; do
+        for group in "$@"; do kill -s "${signal}" -- "-${group}" || continue; done
+        for ((n = 0; n < 10; n++)); do
+            for group in "$@"; do
+                if kill -0 -- "-${group}"; then
+                    sleep 1
+                    continue 2
+                fi
+            done
+            return
+        done
+    done
+}
+
 claims=$(mktemp -d)
 pids=()
+watcher=''
 # shellcheck disable=SC2317,SC2329 # the trap calls it
 stop() {
     trap '' INT TERM HUP
+    # The watcher stays, for jobs that don't end by that.
     for pid in "${pids[@]}"; do kill -TERM -- "-${pid}" 2>/dev/null || true; done
     rm -rf "${claims}"
     erase_line
@@ -151,8 +176,16 @@ for ((slot = 0; slot < workers; slot++)); do
     work "${slot}" "$@" &
     pids+=("$!")
 done
+if [ -r "/proc/$$/stat" ]; then
+    end_orphans "${PPID}" "${pids[@]}" </dev/null >/dev/null 2>&1 &
+    watcher=$!
+fi
 set +m
 wait "${pids[@]}" || true
+if [ -n "${watcher}" ]; then
+    kill -- "-${watcher}" 2>/dev/null || true
+    wait "${watcher}" 2>/dev/null || true
+fi
 
 # A job without a code was begun and lost its worker.
 failed=()

@@ -3,6 +3,9 @@
 # it goes on where it was. LibriMix: Cosentino et al., arXiv 2005.11262.
 set -euo pipefail
 
+# What this script calls ends with it.
+export MTASR_CALLER=$$
+
 log() {
     echo "$(date '+%Y-%m-%dT%H:%M:%S') (data.sh) $*"
 }
@@ -20,6 +23,7 @@ single_talker=false
 librispeechmix=
 onsets=librimix
 audio_format=flac
+follow_links=false
 nj=16
 seed=1
 # shellcheck disable=SC2034 # parse_options.sh prints it
@@ -33,6 +37,7 @@ help_message="Usage: local/data.sh [options], in the recipe folder; db.sh says w
   --librispeechmix DIR    folder of LibriSpeechMix's lists, further test sets
   --onsets KIND           librimix, none or given (${onsets})
   --audio_format FORMAT   flac or wav (${audio_format})
+  --follow_links BOOL     true: links in the corpora may lead out of them (${follow_links})
   --nj N                  parallel processes (${nj})
   --seed N                of the onsets (${seed})"
 
@@ -150,7 +155,7 @@ log "mixtures in data/local/mixtures, data directories in data"
 python -m espnet_mtasr.bin.simulate \
     --librispeech "${librispeech}" --wham_noise "${wham_noise}" \
     --audio data/local/mixtures --data data --audio_format "${audio_format}" \
-    --nj "${nj}" "${sets[@]}" \
+    --follow_links "${follow_links}" --nj "${nj}" "${sets[@]}" \
     --combine "${train_set}" "${train_sources[@]}" \
     --combine "${valid_set}" "${valid_sources[@]}"
 # What RESULTS.md says that it was measured on.

@@ -3,6 +3,9 @@
 # Runs in the recipe folder; rerun, it goes on where it was.
 set -euo pipefail
 
+# What this script calls ends with it.
+export MTASR_CALLER=$$
+
 log() {
     echo "$(date '+%Y-%m-%dT%H:%M:%S') (data.sh) $*"
 }

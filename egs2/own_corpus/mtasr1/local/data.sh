@@ -3,6 +3,9 @@
 # Runs in the recipe folder; rerun, it goes on where it was.
 set -euo pipefail
 
+# What this script calls ends with it.
+export MTASR_CALLER=$$
+
 log() {
     echo "$(date '+%Y-%m-%dT%H:%M:%S') (data.sh) $*"
 }
@@ -126,10 +129,11 @@ python -m espnet_mtasr.bin.make_mixture_metadata \
     "${metadata_sets[@]}"
 
 log "mixtures and data directories in data"
+# lay_out_corpus.py has made links to the recordings.
 python -m espnet_mtasr.bin.simulate \
     --librispeech "${laid_out}" ${noise_options[@]+"${noise_options[@]}"} \
     --audio data/local/mixtures --data data --on_the_fly "${on_the_fly}" \
-    --nj "${nj}" "${audio_sets[@]}" \
+    --follow_links true --nj "${nj}" "${audio_sets[@]}" \
     --combine train "${train_parts[@]}" --combine dev "${dev_parts[@]}"
 # What RESULTS.md says that it was measured on.
 printf '%s\n' "mixtures of ${corpus##*/} (no test talker in train or dev), onsets ${gap[0]}-${gap[1]} s apart" \

@@ -14,7 +14,6 @@ import random
 import re
 import shutil
 import unicodedata
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
@@ -214,9 +213,10 @@ def without_bad_audio(
     recordings: Sequence[Recording], nj: int
 ) -> Tuple[List[Recording], List[str]]:
     """Leave out recordings that cannot be read, and say which."""
+    from espnet_mtasr.lifetime import worker_pool
     from espnet_mtasr.progress import progress
 
-    with ProcessPoolExecutor(max(1, nj)) as pool:
+    with worker_pool(nj) as pool:
         problems = pool.map(_problem, recordings, chunksize=64)
         found = list(progress(problems, len(recordings), "reading headers"))
     good = [r for r, problem in zip(recordings, found) if problem is None]

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +27,7 @@ from grammar import draw_sentences
 from talkers import TALKERS, Talker
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.lifetime import worker_pool
 from espnet_mtasr.progress import progress
 
 RATE = 16000
@@ -298,7 +298,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     ]
     rows = []
     totals: Dict[str, List[float]] = {}
-    with ProcessPoolExecutor(max(1, args.nj)) as pool:
+    with worker_pool(args.nj) as pool:
         results = progress(pool.map(make_talker, jobs), len(jobs), "talkers")
         for (folder, _, talker, _), (engine, n, seconds) in zip(jobs, results):
             rows.append(

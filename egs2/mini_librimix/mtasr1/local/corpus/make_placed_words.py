@@ -12,7 +12,6 @@ import os
 import random
 import shutil
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
@@ -32,6 +31,7 @@ from talkers import Talker
 
 from espnet_mtasr.corpora.librispeech import scan_corpus
 from espnet_mtasr.errors import run_command_line
+from espnet_mtasr.lifetime import worker_pool
 from espnet_mtasr.progress import progress
 
 # Folders of the corpus, and whose talkers speak there.
@@ -124,7 +124,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             for talker in talkers[split]:
                 sentences = draw_sentences(rng, args.utts, taken, known)
                 jobs.append((scratch / subset, args.seed, talker, sentences))
-        with ProcessPoolExecutor(max(1, args.nj)) as pool:
+        with worker_pool(args.nj) as pool:
             done = progress(pool.map(make_talker, jobs), len(jobs), "talkers")
             lines = [line for of_talker in done for line in of_talker]
         (scratch / "words.ctm").write_text("".join(lines))

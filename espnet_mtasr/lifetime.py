@@ -1,0 +1,51 @@
+"""Processes that end with their parent, however it ends: SIGKILL leaves no orphans."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Iterator
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+
+# The script that calls commands, which end when it is killed: mtasr.sh, local/data.sh.
+CALLER = "MTASR_CALLER"
+PR_SET_PDEATHSIG = 1
+
+
+def end_with(parent: int) -> None:
+    """Let the kernel send SIGTERM to this process when its parent ends; Linux alone."""
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        # It has ended meanwhile.
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def end_with_caller() -> None:
+    """Do so for a command that a script of a recipe has called, and for no other."""
+    caller = os.getppid()
+    if os.environ.get(CALLER) == str(caller):
+        end_with(caller)
+
+
+@contextlib.contextmanager
+def worker_pool(nj: int) -> Iterator["ProcessPoolExecutor"]:
+    """Run `nj` processes, at least one, which end with this one.
+
+    An error doesn't wait for the work that isn't begun.
+    """
+    # Every command line imports this module.
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(
+        max(1, nj), initializer=end_with, initargs=(os.getpid(),)
+    ) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
