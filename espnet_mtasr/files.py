@@ -6,6 +6,9 @@ from typing import Sequence, Union
 
 from espnet_mtasr.errors import UserError
 
+# Of packed weights; those of trainings, and of models packed before, are .pth.
+SAFE_SUFFIX = ".safetensors"
+
 
 def write_whole(path: Union[str, Path], content: str) -> None:
     """Write text so that nobody ever sees a half-written file; makes the folder."""

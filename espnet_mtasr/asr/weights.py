@@ -6,6 +6,7 @@ from typing import Any, Dict, Iterable, Tuple, Union
 import torch
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import SAFE_SUFFIX
 
 # Weights of trained models are far below it, those of a diverged training far above.
 LARGEST = 1e6
@@ -22,7 +23,7 @@ def read_weights(path: Union[str, Path]) -> Dict[str, Any]:
     """
     path = Path(path)
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix == SAFE_SUFFIX:
             from safetensors.torch import load_file
 
             return load_file(path)

@@ -5,7 +5,9 @@ python -m espnet_mtasr.bin.mtasr_train --config conf/train.yaml ...
 
 import contextlib
 import os
+import sys
 from pathlib import Path
+from typing import Iterator
 
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.locks import alone_in
@@ -13,24 +15,40 @@ from espnet_mtasr.locks import alone_in
 
 def main(cmd=None) -> None:
     """Train, or collect statistics with `--collect_stats true`."""
+    from espnet_mtasr.tasks.init_param import check_init_param
     from espnet_mtasr.tasks.mtasr import MTASRTask
     from espnet_mtasr.tasks.precision import flush_denormals
 
     flush_denormals()
     args = MTASRTask.get_parser().parse_args(cmd)
-    if not args.print_config:
-        for name in args.required:
-            if getattr(args, name) is None:
-                raise UserError(f"--{name} is missing; --help lists the options")
-        MTASRTask.check_args(args)
-    with contextlib.ExitStack() as held:
-        first = os.environ.get("RANK", "0") == "0" and args.dist_rank in (None, 0)
-        if args.output_dir is not None and first and not args.collect_stats:
-            # Beside mtasr.sh's own, which it holds already.
-            held.enter_context(
-                alone_in(Path(args.output_dir), "training", ".training.lock")
-            )
+    if args.print_config:
         MTASRTask.main(args=args)
+        return
+    for name in args.required:
+        if getattr(args, name) is None:
+            raise UserError(f"--{name} is missing; --help lists the options")
+    MTASRTask.check_args(args)
+    with contextlib.ExitStack() as held:
+        if not args.collect_stats:
+            folder = Path(args.output_dir)
+            args.init_param = check_init_param(args.init_param, folder)
+            if os.environ.get("RANK", "0") == "0" and args.dist_rank in (None, 0):
+                # Beside mtasr.sh's own, which it holds already.
+                held.enter_context(alone_in(folder, "training", ".training.lock"))
+        held.enter_context(no_questions())
+        MTASRTask.main(args=args)
+
+
+@contextlib.contextmanager
+def no_questions() -> Iterator[None]:
+    """On a terminal ESPnet asks whether it may run the code in a file of weights."""
+    stdin = sys.stdin
+    with open(os.devnull, encoding="utf-8") as nothing:
+        sys.stdin = nothing
+        try:
+            yield
+        finally:
+            sys.stdin = stdin
 
 
 if __name__ == "__main__":

@@ -18,13 +18,12 @@ from typing import Any, Dict, Optional, Union
 import yaml
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import SAFE_SUFFIX
 from espnet_mtasr.model_zoo.hub import hub_errors, is_repository_id
 
 # Models that come with the package, below its folder.
 KNOWN_MODELS = {"mini": "models/mtasr_mini.zip"}
 CACHE_VARIABLE = "ESPNET_MTASR_CACHE"
-# Of packed weights; those of trainings, and of models packed before, are .pth.
-WEIGHTS_SUFFIX = ".safetensors"
 # What a recipe decodes with, where a folder holds a whole training.
 PREFERRED_MODEL = "valid.loss_ctc.ave.pth"
 # What a model's scores and frames mean (transcription/calibration/).
@@ -81,11 +80,11 @@ def fetch_model(tag_or_zip_or_folder: Union[str, Path]) -> ModelFiles:
     path = Path(tag).expanduser()
     if path.is_dir():
         return files_of(path)
-    if path.is_file() and path.suffix in (".pth", WEIGHTS_SUFFIX):
+    if path.is_file() and path.suffix in (".pth", SAFE_SUFFIX):
         return _checked(path.parent, {"mtasr_model_file": path.name}, tag)
     if path.is_file():
         return unpack_cached(path)
-    if path.suffix in (".zip", ".pth", WEIGHTS_SUFFIX):
+    if path.suffix in (".zip", ".pth", SAFE_SUFFIX):
         raise UserError(f"model {tag}: no such file; name another")
     repository, _, revision = tag.partition("@")
     if is_repository_id(repository):
@@ -106,7 +105,7 @@ def model_name(tag_or_zip_or_folder: Union[str, Path]) -> str:
     if not Path(tag).exists():
         tag = tag.partition("@")[0]
     name = Path(tag).absolute().name
-    for suffix in (".zip", ".pth", WEIGHTS_SUFFIX):
+    for suffix in (".zip", ".pth", SAFE_SUFFIX):
         name = name.removesuffix(suffix)
     return name
 

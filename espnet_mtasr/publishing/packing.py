@@ -25,10 +25,9 @@ from safetensors.torch import save_file
 from espnet_mtasr import __version__
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.files import find_beside
+from espnet_mtasr.files import SAFE_SUFFIX, find_beside
 from espnet_mtasr.model_zoo.model_files import (
     RESULT_FILES,
-    WEIGHTS_SUFFIX,
     files_of,
     unpack_zip,
 )
@@ -135,7 +134,7 @@ def pack_model(
         sources.append(Path(args.normalize_conf["stats_file"]))
         config["normalize_conf"]["stats_file"] = sources[-1].name
     beside = [path.name for path in sources] + [FACTS_FILE, CARD_FILE]
-    weights = model_file.with_suffix(WEIGHTS_SUFFIX).name
+    weights = model_file.with_suffix(SAFE_SUFFIX).name
     names = ["config.yaml", weights, *beside]
     for name in names:
         if names.count(name) > 1:

@@ -30,6 +30,7 @@ from espnet_mtasr.tasks.cached_trunk import (
     describe_files,
     job_table,
 )
+from espnet_mtasr.tasks.init_param import check_init_param
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.tasks.options import is_part
 
@@ -69,7 +70,7 @@ def run_job(
         for utt, speech in read_speech_list(stats_dir / "lists" / part).items()
     }
     share = list(speeches.items())[job - 1 :: num_jobs]
-    model = build_model(train_args, device)
+    model = build_model(train_args, device, stats_dir)
     cache = TrunkCache.of(cache_dir, trunk_hash(model), dtype)
 
     tables: Dict[str, Dict[str, str]] = {part: {} for part in PARTS}
@@ -87,20 +88,25 @@ def run_job(
         write_table(job_table(stats_dir, part, job), tables[part])
 
 
-def build_model(train_args: argparse.Namespace, device: str) -> MTASRModel:
+def build_model(
+    train_args: argparse.Namespace, device: str, folder: Path
+) -> MTASRModel:
     """The model that phase 2 begins with, less its teacher, in evaluation mode.
 
+    Args:
+        train_args: Options of the training.
+        device: For the model.
+        folder: For `check_init_param`.
+
     Raises:
-        UserError: a file of `init_param` is missing, or training would change a part
-            below the branches.
+        UserError: see `check_init_param`; or training would change a part below the
+            branches.
     """
     train_args.teacher = None
     model = MTASRTask.build_model(train_args)
-    for init in train_args.init_param:
-        path, _, keys = init.partition(":")
+    for init in check_init_param(train_args.init_param, folder):
+        _, _, keys = init.partition(":")
         target = keys.split(":")[1] if ":" in keys else ""
-        if not Path(path).is_file():
-            raise UserError(f"--init_param {path}: no such file; run stage 8 first")
         # Other parts, the teacher for one, change nothing below the branches.
         if target.split(".")[0] in ("", "frontend", "normalize", "encoder"):
             # Without a target the file is that of a whole model, with its teacher.

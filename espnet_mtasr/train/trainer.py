@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
 import torch
+from espnet2.torch_utils.safe_torch_load import UnsafeLoadRefusedError
 from espnet2.train.reporter import Reporter, SubReporter
 from espnet2.train.trainer import Trainer
 
 from espnet_mtasr.asr.weights import check_weights
+from espnet_mtasr.errors import UserError
 from espnet_mtasr.train.checkpoints import repair, whole_saves
 from espnet_mtasr.train.health import Health
 
@@ -98,7 +100,13 @@ class MTASRTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         """See ESPnet's trainer; epochs whose files are damaged are left out."""
-        Trainer.resume(checkpoint, model, reporter, *args, **kwargs)
+        try:
+            Trainer.resume(checkpoint, model, reporter, *args, **kwargs)
+        except UnsafeLoadRefusedError as e:
+            raise UserError(
+                f"{checkpoint}: may run code, which ESPnet's checkpoints don't; remove "
+                f"it, and start anew with --init_param"
+            ) from e
         best = cls._trainer_options.keep_nbest_models
         repair(
             Path(checkpoint).parent,

@@ -5,7 +5,6 @@ the recipe's. One run is shared by all tests.
 """
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -21,21 +20,6 @@ N_TEST = 3
 SETS = [f"test_mini{k}mix_{noise}" for k in (2, 3) for noise in ("clean", "noisy")]
 ONE_EPOCH = "--max_epoch 1 --batch_size 4 --num_workers 0 --use_tensorboard false"
 MAX_BYTES = 12 * 2**20
-MADE = ("data", "downloads", "dump", "exp")
-
-
-def copy_repository(target):
-    """The recipe with nothing that an earlier run of it has left; links stay links."""
-
-    def made_by_a_run(folder, names):
-        is_recipe = "run.sh" in names
-        return [n for n in names if is_recipe and n in MADE] + ["__pycache__"]
-
-    for name in ("egs2", "tools"):
-        shutil.copytree(ROOT / name, target / name, symlinks=True, ignore=made_by_a_run)
-    shutil.copy(ROOT / "setup.py", target)
-    (target / "espnet_mtasr").symlink_to(ROOT / "espnet_mtasr")
-    return target / "egs2" / "mini_librimix" / "mtasr1"
 
 
 def call(command, cwd):
@@ -63,7 +47,7 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     root = tmp_path_factory.mktemp("repository")
-    recipe = copy_repository(root)
+    recipe = recipe_copy.copy_repository(root) / "egs2/mini_librimix/mtasr1"
     corpus = tmp_path_factory.mktemp("corpus")
     for subset, suffix in (
         ("train-clean-100", "flac"),

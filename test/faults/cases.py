@@ -74,6 +74,16 @@ class LeftByAKill:
     says: str
 
 
+@dataclass(frozen=True)
+class BadStart:
+    """A file that a training is to start from, and the part that it wants of it."""
+
+    name: str
+    fault: Damage
+    says: str
+    part: str = "encoder"
+
+
 DAMAGED = "is damaged or no sentencepiece model; copy it again"
 NO_CHECKPOINT = "is damaged or no checkpoint of weights alone .*; name another"
 DIVERGED = "its training diverged; name another"
@@ -358,5 +368,22 @@ PACKED_FAULTS: List[Case] = [
         "model.safetensors",
         damage.one_packed_weight(1.5e7),
         DIVERGED,
+    ),
+]
+
+INIT_FAULTS: List[BadStart] = [
+    BadStart(
+        "missing", damage.missing, "--init_param .*: no such file; train it first"
+    ),
+    BadStart("cut", damage.cut(0.5), NO_CHECKPOINT),
+    BadStart("empty", damage.replaced(b""), NO_CHECKPOINT),
+    BadStart("runs code", damage.pickled_code, NO_CHECKPOINT),
+    BadStart("is NaN", damage.first_weight(float("nan")), DIVERGED),
+    BadStart("is 1.5e7", damage.first_weight(1.5e7), DIVERGED),
+    BadStart(
+        "lacks the part",
+        lambda path: None,
+        "the file holds no weights of separator; name another file, or a part that it",
+        part="separator",
     ),
 ]

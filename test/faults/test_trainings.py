@@ -3,18 +3,23 @@
 import logging
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from faults.cases import LEFT_BY_A_KILL
+from faults import damage
+from faults.cases import INIT_FAULTS, LEFT_BY_A_KILL
+from helpers.terminal import run_in_terminal
 from helpers.tiny_lab import Lab
+from safetensors.torch import save_file
 
 from espnet_mtasr.bin.mtasr_train import main
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.train.checkpoints import whole_saves
 from espnet_mtasr.train.health import PATIENCE, Health
 
+ROOT = Path(__file__).resolve().parents[2]
 AVERAGE = "valid.loss_sot.ave.pth"
 
 
@@ -69,6 +74,53 @@ def test_a_training_that_diverges(lab, undisturbed, capsys, phase):
     lines = [x for x in capsys.readouterr().err.splitlines() if "error: " in x]
     assert len(lines) == 1 and "diverged; lower the learning rate" in lines[0], lines
     assert not list(Path(lab.root / name).glob("*.pth"))
+
+
+def init(lab, case, name):
+    """The options of a phase 2 that starts from a file with a fault."""
+    path = lab.root / f"{name}.pth"
+    shutil.copy(lab.root / "undisturbed" / AVERAGE, path)
+    case.fault(path)
+    words = lab.options(2, name, "--init_param", f"{path}:{case.part}:{case.part}")
+    return [*words, "--model_conf", "ctc_weight=1.0", "--max_epoch", "1"]
+
+
+@pytest.mark.parametrize("case", INIT_FAULTS, ids=lambda case: case.name)
+def test_what_a_training_starts_from(lab, undisturbed, capsys, case):
+    name = "init_" + case.name.replace(" ", "_")
+    with pytest.raises(SystemExit) as stop:
+        run_command_line(main, init(lab, case, name))
+    assert stop.value.code == 2
+    lines = [x for x in capsys.readouterr().err.splitlines() if "error: " in x]
+    assert len(lines) == 1 and re.search(case.says, lines[0]), lines
+    assert (
+        not list((lab.root / name).glob("*")) and not (lab.root.parent / "ran").exists()
+    )
+
+
+def test_it_starts_from_packed_weights(lab, undisturbed):
+    """Of the same values it becomes the same model."""
+    state = load(undisturbed / AVERAGE)
+    save_file(state, lab.root / "packed.safetensors")
+    made = []
+    for path in (undisturbed / AVERAGE, lab.root / "packed.safetensors"):
+        name = f"from{path.suffix}"
+        options = ["--init_param", f"{path}:encoder:encoder", "--max_epoch", "1"]
+        lab.train(2, name, "--model_conf", "ctc_weight=1.0", *options)
+        made.append(load(lab.root / name / "1epoch.pth"))
+    assert same(*made)
+
+
+def test_a_checkpoint_that_runs_code_on_a_terminal(lab, undisturbed):
+    """ESPnet would ask for a phrase, and then run it."""
+    folder = shutil.copytree(undisturbed, lab.root / "pickled" / "exp")
+    damage.pickled_code(folder / "checkpoint.pth")
+    words = lab.options(1, "pickled/exp", "--resume", "true")
+    command = [sys.executable, "-m", "espnet_mtasr.bin.mtasr_train", *words]
+    typed = [("Type exactly", b"whatever it wants\n")]
+    code, shown = run_in_terminal(command, 500, typed, 60, cwd=ROOT)
+    assert code == 2 and "checkpoint.pth: may run code" in shown, shown
+    assert "Type exactly" not in shown and not (lab.root / "pickled/ran").exists()
 
 
 def see(health, losses, norms):

@@ -54,6 +54,20 @@ def copy_recipe(root: Path, name: str) -> Path:
     return root / "egs2" / name / "mtasr1"
 
 
+def copy_repository(root: Path) -> Path:
+    """Return a copy with nothing that runs have left in it; links stay links."""
+
+    def made_by_a_run(folder, names):
+        made = ("data", "downloads", "dump", "exp") if "run.sh" in names else ()
+        return [name for name in names if name in (*made, "__pycache__")]
+
+    for name in ("egs2", "tools"):
+        shutil.copytree(ROOT / name, root / name, symlinks=True, ignore=made_by_a_run)
+    shutil.copy(ROOT / "setup.py", root)
+    (root / "espnet_mtasr").symlink_to(ROOT / "espnet_mtasr")
+    return root
+
+
 def write_script(path: Path, lines: str) -> None:
     """Write an executable bash script."""
     path.parent.mkdir(exist_ok=True)

@@ -19,7 +19,7 @@ ME = {
     "orgs": [{"name": "lab"}],
     "auth": {"accessToken": {"displayName": "test", "role": "write"}},
 }
-LFS_SUFFIXES = (".pth", ".model", ".png")
+LFS_SUFFIXES = (".safetensors", ".pth", ".model", ".png")
 Files = Dict[str, bytes]
 
 

@@ -63,13 +63,13 @@ def test_a_packed_model_is_unpacked_once_and_loads(tmp_path, cache, monkeypatch)
     found = fetch_model(archive)
     assert Speech2Text(**asdict(found)).model.talker_counts == (2, 3)
     [folder] = cache.iterdir()
-    assert found == expected(folder)
+    assert found == expected(folder, "model.safetensors")
     # The same content under another name, and from another folder.
     other = archive.rename(tmp_path / "other.zip")
     monkeypatch.chdir(tmp_path)
-    before = (folder / "model.pth").stat().st_mtime_ns
+    before = (folder / "model.safetensors").stat().st_mtime_ns
     assert fetch_model("other.zip") == fetch_model(other) == found
-    assert (folder / "model.pth").stat().st_mtime_ns == before
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
     assert [p.name for p in cache.iterdir()] == [folder.name]
 
 

@@ -136,10 +136,11 @@ erase_line() {
 # workers, which would go on, first by TERM and after 10 s by KILL.
 # shellcheck disable=SC2317,SC2329 # it runs in the background
 end_orphans() {
-    local parent=$1 current='' group signal
+    local parent=$1 current='' state='' group signal
     shift
-    while sleep 1 && read -r _ _ _ current _ <"/proc/$$/stat"; do
-        if [ "${current}" != "${parent}" ]; then break; fi
+    while sleep 1 && read -r _ _ state current _ <"/proc/$$/stat"; do
+        # A process that nobody has waited for yet is a zombie.
+        if [ "${current}" != "${parent}" ] || [ "${state}" = Z ]; then break; fi
     done
     for signal in TERM KILL; do
         for group in "$@"; do kill -s "${signal}" -- "-${group}" || continue; done

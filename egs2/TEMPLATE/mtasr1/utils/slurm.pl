@@ -68,15 +68,24 @@ log_of() {
     if [ -n "${name}" ]; then echo "${log//${name}/$1}"; else echo "${log}"; fi
 }
 
+queue_dir=$(dirname "$(log_of "${first}")")/q
+base=$(basename "${log}" .log)
+id_file=${queue_dir}/${base}.id
+# A slurm.pl that was killed has left its job to slurm.
+if [ -s "${id_file}" ] && command -v squeue >/dev/null; then
+    left=$(cut -d';' -f1 "${id_file}")
+    if [ -n "$(squeue --noheader --jobs "${left}" 2>/dev/null || true)" ]; then
+        die "slurm job ${left} of an earlier run is writing $(log_of "${first}"): wait for" \
+            "it, or end it by: scancel ${left}"
+    fi
+fi
 for ((job = first; job <= last; job++)); do
     log_file=$(log_of "${job}")
     mkdir -p "$(dirname "${log_file}")"
     # The last run's log must not speak for this one.
     rm -f "${log_file}"
 done
-queue_dir=$(dirname "$(log_of "${first}")")/q
 mkdir -p "${queue_dir}"
-base=$(basename "${log}" .log)
 script=${queue_dir}/${base}.sh
 
 # The script holds the words of the command as they were given; the job's number is put
@@ -121,7 +130,6 @@ erase_line() {
     if [ -t 2 ]; then printf '\r\033[K' >&2; fi
 }
 
-id_file=${queue_dir}/${base}.id
 sbatch --parsable --wait "${sbatch_options[@]}" "${script}" >"${id_file}" </dev/null &
 waiter=$!
 # shellcheck disable=SC2317,SC2329 # the trap calls it

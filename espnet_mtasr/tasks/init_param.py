@@ -1,0 +1,54 @@
+"""The files that a training starts from: looked at before ESPnet loads them.
+
+ESPnet asks on a terminal whether it may run the code in a file, takes a file in which
+none of the wanted weights are for one that has them, and reads torch's format alone.
+"""
+
+import os
+from pathlib import Path
+from typing import List, Sequence
+
+import torch
+
+from espnet_mtasr.asr.weights import check_weights, read_weights
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import SAFE_SUFFIX
+from espnet_mtasr.tasks.options import is_part
+
+
+def check_init_param(init_param: Sequence[str], folder: Path) -> List[str]:
+    """Return `--init_param` as ESPnet can load it.
+
+    Args:
+        init_param: `FILE[:SOURCE[:TARGET[:EXCLUDED]]]` each, see ESPnet's
+            `load_pretrained_model`. A packed model's `.safetensors` will do, too.
+        folder: Gets what is converted for ESPnet.
+
+    Raises:
+        UserError: a file is missing, is no file of weights alone, has weights that are
+            not finite, or none of what is wanted of it.
+    """
+    return [_check(init, folder / f"init_{k}.pth") for k, init in enumerate(init_param)]
+
+
+def _check(init: str, converted: Path) -> str:
+    name, *keys = init.split(":")
+    path = Path(name)
+    if not path.is_file():
+        raise UserError(f"--init_param {path}: no such file; train it first")
+    weights = read_weights(path)
+    check_weights(weights.items(), path, "name another")
+    source = keys[0] if keys else ""
+    if source and not any(is_part(key, source) for key in weights):
+        raise UserError(
+            f"--init_param {init}: the file holds no weights of {source}; name another "
+            f"file, or a part that it has, as {next(iter(weights), '').split('.')[0]}"
+        )
+    if path.suffix != SAFE_SUFFIX:
+        return init
+    converted.parent.mkdir(parents=True, exist_ok=True)
+    # Each process of a training writes it.
+    part = converted.with_name(f"{converted.name}.{os.getpid()}.part")
+    torch.save(weights, part)
+    os.replace(part, converted)
+    return ":".join([str(converted), *keys])

@@ -1,0 +1,288 @@
+"""Runs that are killed, and two runs in one folder."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers.recipe_copy import write_script
+
+UTILS = Path(__file__).resolve().parents[2] / "egs2" / "TEMPLATE" / "mtasr1" / "utils"
+MTASR = UTILS.parent / "mtasr.sh"
+# Notes its own process, then works.
+JOB = "echo $$ >pid.part; mv pid.part pid; exec sleep 60"
+
+
+def wait_for(condition, seconds=20, what=""):
+    deadline = time.time() + seconds
+    while not condition():
+        assert time.time() < deadline, what
+        time.sleep(0.05)
+
+
+def lives(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def pid_in(path):
+    wait_for(path.exists, what=f"{path} is missing")
+    return int(path.read_text())
+
+
+def start(folder, *words, **environment):
+    return subprocess.Popen(
+        [str(word) for word in words],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def errors(done):
+    assert done.wait(timeout=30) == 2
+    (line,) = done.stderr.read().splitlines()
+    return line
+
+
+@pytest.mark.parametrize("killed", ["run.sh", "its caller", "its caller's caller"])
+def test_jobs_end_with_a_run_that_is_killed(tmp_path, killed):
+    run = f"{UTILS}/run.sh a.log bash -c '{JOB}'; echo"
+    words = {
+        "run.sh": (UTILS / "run.sh", "a.log", "bash", "-c", JOB),
+        "its caller": ("bash", "-c", run),
+        # As a recipe's run.sh: it becomes mtasr.sh.
+        "its caller's caller": ("bash", "-c", 'exec bash -c "$1"; echo', "x", run),
+    }
+    process = start(tmp_path, *words[killed])
+    job = pid_in(tmp_path / "pid")
+    process.kill()
+    wait_for(lambda: not lives(job), what="the job lives on")
+
+
+def test_a_job_that_does_not_end_by_term(tmp_path):
+    """It gets ten seconds."""
+    job = f"trap '' TERM; {JOB}"
+    process = start(tmp_path, UTILS / "run.sh", "a.log", "bash", "-c", job)
+    pid = pid_in(tmp_path / "pid")
+    process.kill()
+    time.sleep(5)
+    assert lives(pid)
+    wait_for(lambda: not lives(pid), what="the job lives on")
+
+
+def test_the_watcher_goes_with_the_run(tmp_path):
+    done = start(tmp_path, UTILS / "run.sh", "a.log", "true", MARK="of_this_test")
+    assert done.wait(timeout=20) == 0
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            environment = entry.read_bytes()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        assert b"MARK=of_this_test" not in environment or not lives(entry.parent.name)
+
+
+HOLD = f"""
+die() {{ echo "script: error: $*" >&2; exit 2; }}
+command_line="./run.sh --stage 8 "
+. {UTILS}/lock.sh
+"""
+
+
+def holding(folder, script, **environment):
+    return start(folder, "bash", "-c", HOLD + script, **environment)
+
+
+@pytest.mark.parametrize(
+    "first, second, goes",
+    [
+        ("exclusive", "exclusive", False),
+        ("exclusive", "shared", False),
+        ("shared", "exclusive", False),
+        ("shared", "shared", True),
+    ],
+)
+def test_two_runs_in_one_folder(tmp_path, first, second, goes):
+    process = holding(tmp_path, f"hold {first} exp; {JOB}")
+    pid_in(tmp_path / "pid")
+    other = holding(tmp_path, f"hold {second} exp; touch worked")
+    if goes:
+        assert other.wait(timeout=20) == 0
+        assert (tmp_path / "worked").exists()
+    else:
+        line = errors(other)
+        assert re.fullmatch(
+            rf"script: error: exp is in use by process {process.pid}, since "
+            r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d on \S+, \./run\.sh --stage 8: wait for "
+            rf"it, or end it by: kill {process.pid}",
+            line,
+        ), line
+        assert not (tmp_path / "worked").exists()
+    process.terminate()
+    process.wait(timeout=20)
+    # A lock's file that is left is no lock.
+    last = holding(tmp_path, "hold exclusive exp; touch last")
+    assert last.wait(timeout=20) == 0 and (tmp_path / "last").exists()
+
+
+def test_a_lock_becomes_shared(tmp_path):
+    process = holding(tmp_path, f"hold exclusive data; hold shared data; {JOB}")
+    pid_in(tmp_path / "pid")
+    assert holding(tmp_path, "hold shared data").wait(timeout=20) == 0
+    process.kill()
+
+
+def test_a_job_that_outlived_its_run_is_named(tmp_path):
+    """One that was started without run.sh, which would have ended it."""
+    process = holding(tmp_path, f"hold exclusive exp; bash -c '{JOB}' & wait")
+    orphan = pid_in(tmp_path / "pid")
+    process.kill()
+    process.wait(timeout=20)
+    line = errors(holding(tmp_path, "hold exclusive exp"))
+    assert f"end them by: kill {orphan}" in line and "its jobs live on" in line
+    os.kill(orphan, signal.SIGKILL)
+    wait_for(lambda: not lives(orphan))
+    assert holding(tmp_path, "hold exclusive exp").wait(timeout=20) == 0
+
+
+def test_without_flock_runs_go_on(tmp_path):
+    (tmp_path / "bin").mkdir()
+    for name in ("bash", "mkdir"):
+        (tmp_path / "bin" / name).symlink_to(f"/bin/{name}")
+    done = holding(tmp_path, "hold exclusive exp", PATH=str(tmp_path / "bin"))
+    assert done.wait(timeout=20) == 0
+
+
+def test_a_second_training_changes_nothing(tmp_path):
+    """mtasr.sh refuses before it touches the log of the first."""
+    for name in ("conf", "data", "exp/mtasr_phase2", "dump/raw/t1"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("train_phase1", "train_phase2", "decode"):
+        (tmp_path / "conf" / f"{name}.yaml").write_text("{}\n")
+    for name in ("utils", "path.sh", "cmd.sh", "mtasr.sh"):
+        (tmp_path / name).symlink_to(UTILS.parent / name)
+    write_script(
+        tmp_path / "python",
+        "case $* in *check_config*) echo decoder ctc; echo phase2_has_teacher false;; "
+        "*) touch was_called;; esac",
+    )
+    process = holding(tmp_path, f"hold exclusive exp/mtasr_phase2; {JOB}")
+    pid_in(tmp_path / "pid")
+    log = tmp_path / "exp" / "mtasr_phase2" / "train.log"
+    log.write_text("epoch 1\n")
+    options = "--train_set train --valid_set dev --test_sets t1 --skip_phase1 true"
+    words = [*options.split(), "--stage", "11", "--stop_stage", "11"]
+    done = start(tmp_path, "./mtasr.sh", *words, "--python", "./python")
+    line = errors(done)
+    assert f"exp/mtasr_phase2 is in use by process {process.pid}, since" in line
+    assert log.read_text() == "epoch 1\n" and not (tmp_path / "was_called").exists()
+    process.kill()
+
+
+POOL = """
+import os, sys, time
+from espnet_mtasr.lifetime import worker_pool
+
+def work(number):
+    with open(f"worker{number}.part", "w") as f:
+        f.write(str(os.getpid()))
+    os.rename(f"worker{number}.part", f"worker{number}")
+    time.sleep(60)
+
+with worker_pool(2) as pool:
+    list(pool.map(work, range(2)))
+"""
+
+
+def test_workers_end_with_a_process_that_is_killed(tmp_path):
+    process = start(tmp_path, sys.executable, "-c", POOL)
+    workers = [pid_in(tmp_path / f"worker{k}") for k in range(2)]
+    process.kill()
+    wait_for(lambda: not any(map(lives, workers)), what="workers live on")
+
+
+COMMAND = """
+import os, time
+from espnet_mtasr.errors import run_command_line
+
+def main(cmd):
+    with open("pid.part", "w") as f:
+        f.write(str(os.getpid()))
+    os.rename("pid.part", "pid")
+    time.sleep(60)
+
+run_command_line(main)
+"""
+
+
+@pytest.mark.parametrize("called_by_recipe", [True, False])
+def test_a_command_ends_with_the_script_that_called_it(tmp_path, called_by_recipe):
+    export = "export MTASR_CALLER=$$; " if called_by_recipe else ""
+    script = f'{export}"$1" -c "$2"; echo'
+    process = start(tmp_path, "bash", "-c", script, "x", sys.executable, COMMAND)
+    command = pid_in(tmp_path / "pid")
+    process.kill()
+    if called_by_recipe:
+        wait_for(lambda: not lives(command), what="the command lives on")
+    else:
+        # It may be anybody's.
+        time.sleep(1)
+        assert lives(command)
+        os.kill(command, signal.SIGKILL)
+
+
+TRAINING = """
+import sys, time
+from pathlib import Path
+from espnet_mtasr.errors import run_command_line
+from espnet_mtasr.locks import alone_in
+
+def main(cmd):
+    with alone_in(Path("exp"), "training", ".training.lock"):
+        Path(sys.argv[1]).touch()
+        time.sleep(float(sys.argv[2]))
+
+run_command_line(main)
+"""
+
+
+def test_two_trainings_by_hand(tmp_path):
+    first = start(tmp_path, sys.executable, "-c", TRAINING, "first", 60)
+    wait_for((tmp_path / "first").exists)
+    line = errors(start(tmp_path, sys.executable, "-c", TRAINING, "second", 0))
+    assert f"exp: another run is training there ({first.pid} since " in line
+    assert not (tmp_path / "second").exists()
+    first.kill()
+    first.wait(timeout=20)
+    third = start(tmp_path, sys.executable, "-c", TRAINING, "third", 0)
+    assert third.wait(timeout=20) == 0
+
+
+@pytest.mark.parametrize("queued", [True, False])
+def test_the_job_of_a_slurm_pl_that_was_killed(tmp_path, queued):
+    (tmp_path / "bin").mkdir()
+    write_script(tmp_path / "bin" / "sbatch", 'echo 4712; bash "${@: -1}"')
+    answer = 'echo "4711 R"' if queued else "exit 1"
+    write_script(tmp_path / "bin" / "squeue", f'[ "$3" = 4711 ] && {answer}')
+    (tmp_path / "q").mkdir()
+    (tmp_path / "q" / "a.id").write_text("4711\n")
+    (tmp_path / "a.log").write_text("epoch 1\n")
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    done = start(tmp_path, UTILS / "slurm.pl", "a.log", "true", PATH=path)
+    if queued:
+        line = errors(done)
+        assert "slurm job 4711 of an earlier run is writing a.log" in line
+        assert line.endswith("scancel 4711")
+        assert (tmp_path / "a.log").read_text() == "epoch 1\n"
+    else:
+        assert done.wait(timeout=20) == 0
