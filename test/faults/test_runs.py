@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 from helpers.recipe_copy import write_script
+from helpers.stand_in_decoder import ANSWERS, DECODE
+
+from espnet_mtasr.data.tables import write_table
 
 UTILS = Path(__file__).resolve().parents[2] / "egs2" / "TEMPLATE" / "mtasr1" / "utils"
 MTASR = UTILS.parent / "mtasr.sh"
@@ -163,30 +166,69 @@ def test_without_flock_runs_go_on(tmp_path):
     assert done.wait(timeout=20) == 0
 
 
-def test_a_second_training_changes_nothing(tmp_path):
-    """mtasr.sh refuses before it touches the log of the first."""
-    for name in ("conf", "data", "exp/mtasr_phase2", "dump/raw/t1"):
+@pytest.fixture
+def recipe(tmp_path):
+    """A recipe's folder, with scripts in the place of Python and of the decoder."""
+    for name in ("conf", "data", "exp/mtasr_phase2", "local"):
         (tmp_path / name).mkdir(parents=True)
     for name in ("train_phase1", "train_phase2", "decode"):
         (tmp_path / "conf" / f"{name}.yaml").write_text("{}\n")
     for name in ("utils", "path.sh", "cmd.sh", "mtasr.sh"):
         (tmp_path / name).symlink_to(UTILS.parent / name)
+    for name in ("t1", "t2"):
+        data = tmp_path / "dump" / "raw" / name
+        write_table(data / "wav.scp", {"a": data / "a.flac"})
+        write_table(data / "text", {"a": "had lunch <sc> good day"})
+        write_table(data / "utt2num_spk", {"a": "2"})
     write_script(
         tmp_path / "python",
-        "case $* in *check_config*) echo decoder ctc; echo phase2_has_teacher false;; "
-        "*) touch was_called;; esac",
+        ANSWERS
+        + "case $* in *mtasr_inference*raw/t2*) [ ! -e broken ] || exit 1 ;; "
+        + "*mtasr_inference*) ;; *) exit 0 ;; esac\n"
+        + DECODE,
     )
-    process = holding(tmp_path, f"hold exclusive exp/mtasr_phase2; {JOB}")
-    pid_in(tmp_path / "pid")
-    log = tmp_path / "exp" / "mtasr_phase2" / "train.log"
+    return tmp_path
+
+
+def mtasr(recipe, stage, *options):
+    words = "--train_set train --valid_set dev --inference_nj 1 --skip_phase1 true"
+    stages = ["--stage", stage, "--stop_stage", stage, "--test_sets", "t1 t2"]
+    python = ["--python", f"{recipe}/python"]
+    return start(recipe, "./mtasr.sh", *words.split(), *stages, *python, *options)
+
+
+def test_a_second_training_changes_nothing(recipe):
+    """mtasr.sh refuses before it touches the log of the first."""
+    process = holding(recipe, f"hold exclusive exp/mtasr_phase2; {JOB}")
+    pid_in(recipe / "pid")
+    log = recipe / "exp" / "mtasr_phase2" / "train.log"
     log.write_text("epoch 1\n")
-    options = "--train_set train --valid_set dev --test_sets t1 --skip_phase1 true"
-    words = [*options.split(), "--stage", "11", "--stop_stage", "11"]
-    done = start(tmp_path, "./mtasr.sh", *words, "--python", "./python")
-    line = errors(done)
+    line = errors(mtasr(recipe, 11))
     assert f"exp/mtasr_phase2 is in use by process {process.pid}, since" in line
-    assert log.read_text() == "epoch 1\n" and not (tmp_path / "was_called").exists()
+    assert log.read_text() == "epoch 1\n"
     process.kill()
+
+
+def test_stage_1_ends_with_a_run_that_is_killed(recipe):
+    write_script(recipe / "local" / "data.sh", JOB)
+    process = mtasr(recipe, 1)
+    job = pid_in(recipe / "pid")
+    process.kill()
+    wait_for(lambda: not lives(job), what="the job lives on")
+
+
+def test_a_decoding_that_breaks_off_leaves_no_text_of_before(recipe):
+    """Stage 13 alone would score it with the new texts of the other sets."""
+    exp = recipe / "exp" / "mtasr_phase2"
+    (exp / "valid.loss_ctc.ave.pth").touch()
+    (exp / "config.yaml").touch()
+    options = ["--rescore_routing", "false"]
+    assert mtasr(recipe, 12, *options).wait(timeout=60) == 0
+    texts = [exp / "decode_valid.loss_ctc.ave" / name / "text" for name in ("t1", "t2")]
+    assert all(text.read_text() == "a\n" for text in texts)
+    (recipe / "broken").touch()
+    assert mtasr(recipe, 12, *options).wait(timeout=60) == 1
+    assert texts[0].exists() and not texts[1].exists()
 
 
 POOL = """
