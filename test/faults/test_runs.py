@@ -191,7 +191,7 @@ def recipe(tmp_path):
 
 
 def mtasr(recipe, stage, *options):
-    words = "--train_set train --valid_set dev --inference_nj 1 --skip_phase1 true"
+    words = "--train_set train --valid_set dev --inference_nj 1"
     stages = ["--stage", stage, "--stop_stage", stage, "--test_sets", "t1 t2"]
     python = ["--python", f"{recipe}/python"]
     return start(recipe, "./mtasr.sh", *words.split(), *stages, *python, *options)
