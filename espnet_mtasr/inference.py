@@ -29,6 +29,7 @@ from espnet_mtasr.onnx_model.model import load_onnx
 from espnet_mtasr.tasks.building import ModelBuilder
 from espnet_mtasr.text.sot import join_sot
 from espnet_mtasr.text.tokenizer import build_tokenizer
+from espnet_mtasr.trust import check_named, trusting
 
 Audio = Union[np.ndarray, torch.Tensor]
 
@@ -230,7 +231,10 @@ def _load(
                 f"{model_file}: an exported model has no language model; "
                 f"name the checkpoint of phase 1"
             )
-        return load_onnx(config_file, model_file, device, dtype)
+        model, args = load_onnx(config_file, model_file, device, dtype)
+        with trusting(trust_remote_code):
+            check_named("preprocessor", getattr(args, "preprocessor", None))
+        return model, args
     model, args = ModelBuilder.build_model_from_file(
         config_file, model_file, device, with_teacher, trust_remote_code
     )

@@ -93,6 +93,12 @@ def check_module(option: str, name: str, module: str) -> None:
         )
 
 
+def check_named(option: str, name: Optional[str]) -> None:
+    """Do so for `MODULE:CLASS`; other names are ESPnet's and this package's own."""
+    if name is not None and ":" in name:
+        check_module(option, name, name.partition(":")[0])
+
+
 def check_wavlm(pretrained: Optional[str], wavlm_conf: Mapping[str, Any]) -> None:
     """Raise `UserError` where an untrusted model's WavLM asks for more than weights.
 

@@ -313,7 +313,9 @@ S3PRL = "espnet2.asr.frontend.s3prl:S3prlFrontend"
 UNTRUSTED: List[Untrusted] = [
     *(
         Untrusted(f"{part} of its own", {part: "evil_of_test:X"}, NEITHER)
-        for part in ("encoder", "separator", "model", "specaug", "normalize")
+        for part in (
+            *("encoder", "separator", "model", "specaug", "normalize", "preprocessor"),
+        )
     ),
     Untrusted(
         "frontend of its own", dict(frontend="evil_of_test:X", input_size=None), NEITHER

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+import yaml
 from helpers.tiny_inference import noises, save_tiny_model
 from helpers.tiny_models import WAVLM_CONF
 from helpers.tiny_wavlm import BASE_FORM
@@ -200,6 +201,16 @@ def test_another_format(copied):
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
     with pytest.raises(UserError, match="has format 99, this version reads 1"):
         Speech2Text(None, path)
+
+
+def test_a_class_of_its_own(copied):
+    """Decoding would build the preprocessor that config.yaml names."""
+    path = copied / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**config, "preprocessor": "evil:X"}))
+    with pytest.raises(UserError, match="^preprocessor: evil:X: .*--trust_remote_code"):
+        Speech2Text(None, copied / "onnx.json")
+    Speech2Text(None, copied / "onnx.json", trust_remote_code=True)
 
 
 @pytest.mark.parametrize(
