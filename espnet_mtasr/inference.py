@@ -108,6 +108,9 @@ class AbsSpeech2Text(ABC):
             with_teacher,
             trust_remote_code,
         )
+        # An exported model has no encoder, and computes in float32.
+        encoder = getattr(self.model, "encoder", None)
+        self.input_dtype = encoder and encoder.trunk.input_dtype or self.dtype
         self.num_talkers = num_talkers
         self.check_count(num_talkers)
 
@@ -148,7 +151,9 @@ class AbsSpeech2Text(ABC):
         wanted = [self.num_talkers if n is None else n for n in given]
         for n in wanted:
             self.check_count(n)
-        waves = [torch.as_tensor(wave).to(self.device, self.dtype) for wave in speech]
+        waves = [
+            torch.as_tensor(wave).to(self.device, self.input_dtype) for wave in speech
+        ]
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
         return self._transcribe(

@@ -99,12 +99,15 @@ def check_named(option: str, name: Optional[str]) -> None:
         check_module(option, name, name.partition(":")[0])
 
 
-def check_wavlm(pretrained: Optional[str], wavlm_conf: Mapping[str, Any]) -> None:
-    """Raise `UserError` where an untrusted model's WavLM asks for more than weights.
+def check_pretrained(
+    pretrained: Optional[str], option: str, conf: Mapping[str, Any]
+) -> None:
+    """Raise `UserError` where an untrusted encoder asks for more than its weights.
 
     Args:
-        pretrained: Model that its weights are to be read from; None: none.
-        wavlm_conf: Its configuration.
+        pretrained: Model that weights are to be read from; None: none.
+        option: Name of its configuration in `encoder_conf`.
+        conf: That, in transformers' form.
     """
     if _trusts.get():
         return
@@ -112,10 +115,10 @@ def check_wavlm(pretrained: Optional[str], wavlm_conf: Mapping[str, Any]) -> Non
         raise UserError(
             f"encoder_conf: model: {pretrained}: another model is to be read; {ADVICE}"
         )
-    for key, value in wavlm_conf.items():
+    for key, value in conf.items():
         # transformers fetches attention kernels that are named owner/name.
         if "attn_implementation" in key and "/" in str(value):
             raise UserError(
-                f"encoder_conf: wavlm_conf: {key}: {value}: is code to be fetched; "
+                f"encoder_conf: {option}: {key}: {value}: is code to be fetched; "
                 f"{ADVICE}"
             )

@@ -28,6 +28,11 @@ def call_checkpointed(function: Callable[..., Any], *args: Any, **kwargs: Any) -
     return checkpoint(function, *args, use_reentrant=False, **kwargs)
 
 
+def layer_caller(gradient_checkpointing: bool) -> Callable[..., Any]:
+    """What calls a layer: the first argument, with the others."""
+    return call_checkpointed if gradient_checkpointing else torch.nn.Module.__call__
+
+
 def checkpoint_layers(model: torch.nn.Module) -> int:
     """Checkpoint every layer of a transformers model; return their number.
 

@@ -1,5 +1,7 @@
 """Masks and row selection for padded batches `(B, T, ...)` with lengths `(B,)`."""
 
+from typing import Optional
+
 import torch
 
 
@@ -7,6 +9,18 @@ def valid_mask(lengths: torch.Tensor, max_length: int) -> torch.Tensor:
     """Return `(B, max_length)` booleans, True where a row holds data."""
     frames = torch.arange(max_length, device=lengths.device)
     return frames[None, :] < lengths[:, None]
+
+
+def padding_mask(lengths: torch.Tensor, frames: int) -> Optional[torch.Tensor]:
+    """Mask `(B, frames)`, False where a frame is padding; None: none is.
+
+    A row without a frame keeps one: attention over nothing would be NaN.
+    """
+    mask = valid_mask(lengths.clamp(min=1), frames)
+    # A compiled graph is the same for all batches.
+    if not torch.compiler.is_compiling() and bool(mask.all()):
+        return None
+    return mask
 
 
 def select_rows(

@@ -19,6 +19,8 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.model_zoo.hub import hub_errors
 
+# transformers' names of the encoders' types.
+ENCODERS = ("wavlm", "whisper")
 # Options of the two parts, as messages name them.
 NAMES = ("encoder", "llm")
 # A source, and its commit on the hub; empty: the newest.
@@ -162,8 +164,8 @@ def check_model(
     """Check the configuration and hash the weights.
 
     Raises:
-        UserError: not a WavLM (encoder) or a causal LM with a tokenizer (llm), or no
-            weights.
+        UserError: not of `ENCODERS` (encoder), no causal LM with a tokenizer (llm), or
+            no weights.
     """
     path = folder / "config.json"
     if not path.is_file():
@@ -172,10 +174,10 @@ def check_model(
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as e:
         raise UserError(f"{path}: is not JSON ({e}); download it again") from e
-    if name == "encoder" and config.get("model_type") != "wavlm":
+    if name == "encoder" and config.get("model_type") not in ENCODERS:
         raise UserError(
-            f"{path}: model_type is {config.get('model_type')}, not wavlm; "
-            f"give a WavLM model"
+            f"{path}: model_type is {config.get('model_type')}; give a model of one of "
+            f"these types: {', '.join(ENCODERS)}"
         )
     if name == "llm" and not (folder / "tokenizer_config.json").is_file():
         raise UserError(f"--llm {folder}: has no tokenizer_config.json; give an LLM")

@@ -27,6 +27,7 @@ class Manifest:
         opset: Version of ONNX's operators.
         sizes: Bytes of each file.
         versions: Of the packages that wrote the graphs.
+        max_samples: Of waveforms that the trunk can read; None: any length.
     """
 
     trunk: str
@@ -36,6 +37,7 @@ class Manifest:
     opset: int
     sizes: Dict[str, int]
     versions: Dict[str, str]
+    max_samples: Optional[int] = None
 
     def write(self, path: Path) -> None:
         """Write the file, whole."""

@@ -9,6 +9,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 
+from espnet_mtasr.asr.encoder.abs_routable import check_length
 from espnet_mtasr.asr.mtasr_model import Streams
 from espnet_mtasr.asr.padding import select_rows
 from espnet_mtasr.asr.serialized_ctc import collapse_rows
@@ -90,6 +91,7 @@ class OnnxModel:
         """Encode `(B, N)` samples with lengths `(B,)`."""
         rows, shortest = len(speech), self.manifest.min_samples
         speech = speech[:, : int(speech_lengths.max())]
+        check_length(speech.size(1), self.manifest.max_samples)
         missing = shortest - speech.size(1)
         if missing > 0:
             # A row of silence, dropped below: the longest must be as long as the batch.

@@ -113,6 +113,7 @@ def export_model(
                 opset=opset,
                 sizes={name: (part / name).stat().st_size for name in graphs},
                 versions=_versions(),
+                max_samples=model.encoder.trunk.max_samples(),
             )
 
         manifest("none").write(part / FILE_NAME)

@@ -15,17 +15,20 @@ from espnet2.asr.frontend.default import DefaultFrontend
 
 from espnet_mtasr.asr.encoder.abs_routable import AbsTrunk, TrunkOutput
 from espnet_mtasr.asr.encoder.espnet_halves import EspnetBranch, EspnetTrunk
+from espnet_mtasr.asr.encoder.log_mel import HOP, MARGIN, WINDOW, WhisperLogMel
 from espnet_mtasr.asr.encoder.wavlm import (
     WavLMBranch,
     WavLMTrunk,
     receptive_field,
 )
 from espnet_mtasr.asr.encoder.wavlm_attention import GatedBiasAttention
+from espnet_mtasr.asr.encoder.whisper import WhisperTrunk
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.asr.padding import valid_mask
 from espnet_mtasr.errors import UserError
 
 Half = TypeVar("Half", WavLMTrunk, WavLMBranch)
+Part = TypeVar("Part", bound=torch.nn.Module)
 
 
 class OnnxLSTM(torch.nn.Module):
@@ -105,7 +108,8 @@ class TrunkGraph(torch.nn.Module):
 
     def __init__(self, model: MTASRModel):
         super().__init__()
-        if model.frontend is None and not isinstance(model.encoder.trunk, WavLMTrunk):
+        trunk_type = type(model.encoder.trunk)
+        if model.frontend is None and trunk_type not in (WavLMTrunk, WhisperTrunk):
             raise UserError(
                 "frontend: is none, and the encoder reads no waveforms; an exported "
                 "model must"
@@ -226,6 +230,22 @@ class ExportableLogMel(torch.nn.Module):
         return features.masked_fill(~mask[..., None], 0.0), lengths
 
 
+class ExportableWhisperLogMel(WhisperLogMel):
+    """`WhisperLogMel` by convolutions, as onnxruntime's STFT is off by 1e-4."""
+
+    def __init__(self, num_mel_bins: int):
+        super().__init__(num_mel_bins)
+        bins = torch.arange(1 + WINDOW // 2, dtype=torch.float64)
+        angles = 2 * math.pi / WINDOW * bins[:, None] * torch.arange(WINDOW)
+        waves = torch.stack([angles.cos(), angles.sin()]) * self.window.double()
+        self.waves = waves.reshape(-1, 1, WINDOW).float()
+
+    def power(self, samples: torch.Tensor) -> torch.Tensor:
+        """See `WhisperLogMel.power`."""
+        parts = torch.nn.functional.conv1d(samples[:, None], self.waves, stride=HOP)
+        return parts.square().unflatten(1, (2, -1)).sum(1)
+
+
 class ExportableEncoder(torch.nn.Module):
     """`EspnetTrunk` and `EspnetBranch`, for input that is not too short.
 
@@ -272,6 +292,10 @@ def exportable_trunk(trunk: AbsTrunk) -> Callable[..., TrunkOutput]:
     """
     if isinstance(trunk, EspnetTrunk):
         return ExportableEncoder(trunk)
+    if isinstance(trunk, WhisperTrunk):
+        trunk = sharing_weights(trunk)
+        trunk.log_mel = ExportableWhisperLogMel(trunk.config.num_mel_bins)
+        return trunk
     if not isinstance(trunk, WavLMTrunk):
         raise UserError(
             f"encoder: nobody knows how to export a {type(trunk).__name__} to ONNX; "
@@ -289,10 +313,15 @@ class ExportableAttention(GatedBiasAttention):
         return self._by_scores(query, key, value, gates * position_bias, padding)
 
 
+def sharing_weights(part: Part) -> Part:
+    """Return a copy of a model's part that has the same weights."""
+    weights = {id(weight): weight for weight in part.parameters()}
+    return copy.deepcopy(part, weights)
+
+
 def with_exportable_attention(half: Half) -> Half:
     """Return a copy of a WavLM's trunk or branch that shares its weights."""
-    weights = {id(weight): weight for weight in half.parameters()}
-    half = copy.deepcopy(half, weights)
+    half = sharing_weights(half)
     for layer in half.layers:
         layer.attention = ExportableAttention.taking_over(layer.attention)
     return half
@@ -326,6 +355,9 @@ def min_samples(model: MTASRModel) -> int:
     trunk = model.encoder.trunk
     if isinstance(trunk, WavLMTrunk):
         return receptive_field(trunk.config)
+    if isinstance(trunk, WhisperTrunk):
+        # What is mirrored at its ends.
+        return MARGIN + 1
     # A reflected margin takes more samples than it has.
     too_few = model.frontend.stft.n_fft // 2
 

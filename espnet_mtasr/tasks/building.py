@@ -62,6 +62,7 @@ encoder_choices = LazyChoices(
     "encoder",
     dict(
         routed_wavlm="espnet_mtasr.asr.encoder.wavlm:RoutedWavLMEncoder",
+        routed_whisper="espnet_mtasr.asr.encoder.whisper:RoutedWhisperEncoder",
         routed_espnet="espnet_mtasr.asr.encoder.espnet_halves:RoutedEspnetEncoder",
     ),
     RoutedEncoder,

@@ -5,6 +5,8 @@ from typing import NamedTuple, Optional, Tuple
 
 import torch
 
+from espnet_mtasr.errors import UserError
+
 
 class TrunkOutput(NamedTuple):
     """What a trunk hands to the branches and to the talker-count head.
@@ -24,8 +26,30 @@ class TrunkOutput(NamedTuple):
     features: Optional[torch.Tensor] = None
 
 
+def check_length(samples: int, most: Optional[int]) -> None:
+    """Raise `UserError` for waveforms of 16 kHz that are longer than a trunk can read.
+
+    Args:
+        samples: Of the longest row.
+        most: `AbsTrunk.max_samples`.
+    """
+    if most is not None and samples > most:
+        seconds = most / 16000
+        raise UserError(
+            f"{samples / 16000:.1f} s of audio: the encoder hears {seconds:g} s at "
+            f"most; cut the recording, or in training give --max_wav_duration "
+            f"{seconds:g}"
+        )
+
+
 class AbsTrunk(torch.nn.Module, ABC):
-    """Lower part of an encoder, shared by all talker counts."""
+    """Lower part of an encoder, shared by all talker counts.
+
+    Attributes:
+        input_dtype: Type of its input where that is not the model's, or None.
+    """
+
+    input_dtype: Optional[torch.dtype] = None
 
     @abstractmethod
     def output_size(self) -> int:
@@ -41,6 +65,10 @@ class AbsTrunk(torch.nn.Module, ABC):
 
     def features_size(self) -> Optional[int]:
         """Width F of `TrunkOutput.features`; None: the trunk gives none."""
+        return None
+
+    def max_samples(self) -> Optional[int]:
+        """Longest input; None: any length."""
         return None
 
     def make_context(self, frames: int) -> Optional[torch.Tensor]:

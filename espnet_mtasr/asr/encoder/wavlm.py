@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import torch
-from safetensors import SafetensorError
 from transformers import WavLMConfig, WavLMModel
 
-from espnet_mtasr.asr.checkpointing import call_checkpointed
+from espnet_mtasr.asr.checkpointing import layer_caller
 from espnet_mtasr.asr.encoder.abs_routable import AbsBranch, AbsTrunk, TrunkOutput
+from espnet_mtasr.asr.encoder.pretrained_parts import load_weights, read_config
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.asr.encoder.wavlm_attention import take_over_attention
 from espnet_mtasr.asr.encoder.wavlm_convolutions import extract_features, field_of
-from espnet_mtasr.asr.padding import valid_mask
+from espnet_mtasr.asr.padding import padding_mask, valid_mask
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.trust import check_wavlm
+from espnet_mtasr.trust import check_pretrained
 
 
 def wavlm_output_lengths(config: WavLMConfig, samples: torch.Tensor) -> torch.Tensor:
@@ -65,7 +65,7 @@ class WavLMTrunk(AbsTrunk):
     ):
         super().__init__()
         # Not a setting that a cached output depends on, hence the underscore.
-        self._call = _caller(gradient_checkpointing)
+        self._call = layer_caller(gradient_checkpointing)
         self.config = wavlm.config
         self.do_normalize = do_normalize
         self.feature_extractor = wavlm.feature_extractor
@@ -105,7 +105,7 @@ class WavLMTrunk(AbsTrunk):
         lengths = self.output_lengths(ilens)
         features = self._convolve(xs_pad, ilens)
         hidden, _ = self.feature_projection(features)
-        mask = _padding_mask(lengths, hidden.size(1))
+        mask = padding_mask(lengths, hidden.size(1))
         if mask is not None:
             hidden = hidden.masked_fill(~mask[..., None], 0.0)
         hidden = hidden + self.pos_conv_embed(hidden)
@@ -143,7 +143,7 @@ class WavLMBranch(AbsBranch):
         gradient_checkpointing: bool = False,
     ):
         super().__init__()
-        self._call = _caller(gradient_checkpointing)
+        self._call = layer_caller(gradient_checkpointing)
         self.config = wavlm.config
         self.layers = take_over_attention(
             copy.deepcopy(wavlm.encoder.layers[num_trunk_layers:])
@@ -165,7 +165,7 @@ class WavLMBranch(AbsBranch):
     def forward(self, trunk: TrunkOutput) -> Tuple[torch.Tensor, torch.Tensor]:
         """Return `(B, T, D)` and lengths `(B,)`."""
         hidden, lengths = trunk.hidden, trunk.lengths
-        mask = _padding_mask(lengths, hidden.size(1))
+        mask = padding_mask(lengths, hidden.size(1))
         for layer in self.layers:
             hidden, _ = self._call(
                 layer, hidden, attention_mask=mask, position_bias=trunk.context
@@ -210,8 +210,12 @@ class RoutedWavLMEncoder(RoutedEncoder):
         gradient_checkpointing: bool = False,
         branch_masking: Optional[Dict[str, Any]] = None,
     ):
-        check_wavlm(model if load_pretrained else None, wavlm_conf or {})
-        config = _read_config(model, wavlm_conf, load_pretrained)
+        check_pretrained(
+            model if load_pretrained else None, "wavlm_conf", wavlm_conf or {}
+        )
+        config = read_config(
+            WavLMConfig, model, wavlm_conf, "wavlm_conf", load_pretrained
+        )
         if not 1 <= num_trunk_layers < config.num_hidden_layers:
             raise UserError(
                 f"encoder_conf num_trunk_layers: {num_trunk_layers} is not between 1 "
@@ -219,7 +223,14 @@ class RoutedWavLMEncoder(RoutedEncoder):
             )
         if do_normalize is None:
             do_normalize = _read_do_normalize(model, config)
-        wavlm = _load_wavlm(model, config) if load_pretrained else WavLMModel(config)
+        if load_pretrained:
+            # Only masked pretraining uses this one, and some published models lack it.
+            unused = ["masked_spec_embed"]
+            wavlm = load_weights(
+                WavLMModel, model, config, "wavlm_conf", optional=unused
+            )
+        else:
+            wavlm = WavLMModel(config)
         super().__init__(
             WavLMTrunk(wavlm, num_trunk_layers, do_normalize, gradient_checkpointing),
             {
@@ -251,78 +262,10 @@ class RoutedWavLMEncoder(RoutedEncoder):
         **conf: Any,
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """See `RoutedEncoder.frame_counter`; reads the configuration only."""
-        config = _read_config(model, wavlm_conf, load_pretrained)
+        config = read_config(
+            WavLMConfig, model, wavlm_conf, "wavlm_conf", load_pretrained
+        )
         return lambda samples: wavlm_output_lengths(config, samples)
-
-
-def _padding_mask(lengths: torch.Tensor, frames: int) -> Optional[torch.Tensor]:
-    """Mask `(B, T)`, False where a frame is padding; None: none is."""
-    # A row without a frame keeps one: attention over nothing would be NaN.
-    mask = valid_mask(lengths.clamp(min=1), frames)
-    # A compiled graph is the same for all batches.
-    if not torch.compiler.is_compiling() and bool(mask.all()):
-        return None
-    return mask
-
-
-def _caller(gradient_checkpointing: bool) -> Callable[..., Any]:
-    """What calls a layer: the first argument, with the others."""
-    return call_checkpointed if gradient_checkpointing else torch.nn.Module.__call__
-
-
-def _read_config(
-    model: Optional[str], wavlm_conf: Optional[Dict[str, Any]], load_pretrained: bool
-) -> WavLMConfig:
-    if not load_pretrained:
-        # Which attributes transformers writes of its own accord may change with its
-        # version; they are not settings of the model.
-        return WavLMConfig.from_dict(dict(wavlm_conf or {}))
-    if model is None:
-        raise UserError("encoder_conf model: is missing; name a folder or a hub id")
-    try:
-        stored, _ = WavLMConfig.get_config_dict(model)
-    except (OSError, ValueError) as e:
-        raise UserError(
-            f"encoder_conf model: {model} is neither a folder with a WavLM config.json "
-            f"nor a hub id that can be reached ({type(e).__name__}); "
-            f"run stage 6 or name another"
-        ) from e
-    # transformers would take another model's configuration, or none, for a WavLM's.
-    if stored.get("model_type") != "wavlm":
-        raise UserError(
-            f"encoder_conf model: {model} has no config.json of a WavLM (model_type: "
-            f"{stored.get('model_type')}); run stage 6 or name another"
-        )
-    config, unknown = WavLMConfig.from_dict(
-        stored, return_unused_kwargs=True, **(wavlm_conf or {})
-    )
-    if unknown:
-        raise UserError(
-            f"encoder_conf wavlm_conf: WavLM has no option {sorted(unknown)[0]}; "
-            f"see {model}'s config.json for those that there are"
-        )
-    return config
-
-
-def _load_wavlm(model: str, config: WavLMConfig) -> WavLMModel:
-    try:
-        wavlm, info = WavLMModel.from_pretrained(
-            model, config=config, dtype=torch.float32, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
-        raise UserError(
-            f"encoder_conf model: the weights of {model} can't be read, or don't fit "
-            f"its config.json and wavlm_conf ({type(e).__name__}); "
-            f"run stage 6 or name another"
-        ) from e
-    # Only masked pretraining uses this one, and some published models lack it.
-    missing = sorted(set(info["missing_keys"]) - {"masked_spec_embed"})
-    if missing:
-        raise UserError(
-            f"encoder_conf model: {model} lacks {len(missing)} weights, {missing[0]} "
-            f"for one; does wavlm_conf change its size? Run stage 6 or name another"
-        )
-    return wavlm
 
 
 def _read_do_normalize(model: Optional[str], config: WavLMConfig) -> bool:

@@ -94,8 +94,12 @@ def spoil(folder, name, content=None):
 @pytest.mark.parametrize(
     "name, make, message",
     [
-        ("encoder", lambda f: make_folder(f, "hubert"), "is hubert, not wavlm"),
-        ("encoder", lambda f: make_folder(f, None), "is None, not wavlm"),
+        (
+            "encoder",
+            lambda f: make_folder(f, "hubert"),
+            "is hubert; give a model of one of these types: wavlm, ",
+        ),
+        ("encoder", lambda f: make_folder(f, None), "model_type is None; give"),
         (
             "encoder",
             lambda f: spoil(make_folder(f), "config.json"),

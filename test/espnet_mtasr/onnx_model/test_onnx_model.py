@@ -10,6 +10,7 @@ import yaml
 from helpers.tiny_inference import noises, save_tiny_model
 from helpers.tiny_models import WAVLM_CONF
 from helpers.tiny_wavlm import BASE_FORM
+from helpers.tiny_whisper import tiny_config
 
 from espnet_mtasr.bin.export_onnx import main
 from espnet_mtasr.errors import UserError
@@ -140,11 +141,19 @@ def test_int8(exported, no_exporter, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["base", "conformer"])
+@pytest.mark.parametrize("kind", ["base", "conformer", "whisper", "whisper, pooled"])
 def test_other_trunks(kind, tmp_path):
     half = dict(output_size=16, attention_heads=2, linear_units=16, num_blocks=1)
     base = dict(num_trunk_layers=1, load_pretrained=False)
-    options = dict(
+    whisper = dict(num_trunk_layers=1, load_pretrained=False)
+    whisper["whisper_conf"] = tiny_config(encoder_layers=2).to_dict()
+    options = {
+        "whisper": dict(encoder="routed_whisper", encoder_conf=whisper),
+        "whisper, pooled": dict(
+            encoder="routed_whisper",
+            encoder_conf=dict(whisper, pool_before=2, pool_behind=2),
+        ),
+    } | dict(
         base=dict(encoder_conf=dict(base, wavlm_conf={**WAVLM_CONF, **BASE_FORM})),
         conformer=dict(
             input_size=None,
@@ -159,9 +168,14 @@ def test_other_trunks(kind, tmp_path):
                 branch_conf=dict(half, input_layer=None),
             ),
         ),
-    )[kind]
+    )
+    options = options[kind]
     files = export_tiny(tmp_path, **options)
     assert_same(*files, WAVES[:4], TWO_OR_THREE[:4])
+    if kind.startswith("whisper"):
+        for file in files:
+            with pytest.raises(UserError, match="31.0 s of audio: .* 30 s at most"):
+                Speech2Text(None, file)(noises(31 * 16000))
 
 
 def remove(path):

@@ -1,0 +1,105 @@
+"""Configuration and weights of a pretrained encoder in Hugging Face format."""
+
+from typing import Any, Collection, Dict, Optional, Type
+
+import torch
+from safetensors import SafetensorError
+from transformers import PretrainedConfig, PreTrainedModel
+
+from espnet_mtasr.errors import UserError
+
+
+def read_config(
+    kind: Type[PretrainedConfig],
+    model: Optional[str],
+    changes: Optional[Dict[str, Any]],
+    option: str,
+    load_pretrained: bool,
+) -> PretrainedConfig:
+    """Return the configuration of a model.
+
+    Args:
+        kind: transformers' class of it.
+        model: Folder or hub id; may be None without `load_pretrained`.
+        changes: Entries to change; without `load_pretrained` the whole configuration.
+        option: That has them in `encoder_conf`.
+        load_pretrained: Whether `model` is read.
+
+    Raises:
+        UserError: there is no such model, it is of another kind, or an entry is
+            unknown.
+    """
+    if not load_pretrained:
+        # Which attributes transformers writes of its own accord may change with its
+        # version; they are not settings of the model.
+        return kind.from_dict(dict(changes or {}))
+    name = kind.__name__.removesuffix("Config")
+    if model is None:
+        raise UserError("encoder_conf model: is missing; name a folder or a hub id")
+    try:
+        stored, _ = kind.get_config_dict(model)
+    except (OSError, ValueError) as e:
+        raise UserError(
+            f"encoder_conf model: {model} is neither a folder with a {name} "
+            f"config.json nor a hub id that can be reached ({type(e).__name__}); "
+            f"run stage 6 or name another"
+        ) from e
+    # transformers would take another model's configuration, or none, for this one's.
+    if stored.get("model_type") != kind.model_type:
+        raise UserError(
+            f"encoder_conf model: {model} has no config.json of a {name} (model_type: "
+            f"{stored.get('model_type')}); run stage 6 or name another"
+        )
+    config, unknown = kind.from_dict(
+        stored, return_unused_kwargs=True, **(changes or {})
+    )
+    if unknown:
+        raise UserError(
+            f"encoder_conf {option}: {name} has no option {sorted(unknown)[0]}; "
+            f"see {model}'s config.json for those that there are"
+        )
+    return config
+
+
+def load_weights(
+    kind: Type[PreTrainedModel],
+    model: str,
+    config: PretrainedConfig,
+    option: str,
+    needed: str = "",
+    optional: Collection[str] = (),
+) -> PreTrainedModel:
+    """Return a model in float32 with all weights whose names begin with `needed`.
+
+    Args:
+        kind: transformers' class of it.
+        model: Folder or hub id.
+        config: As `read_config` returns it.
+        option: That has changed it, for messages.
+        needed: Others may be missing: they stay random.
+        optional: Weights that may be missing all the same.
+
+    Raises:
+        UserError: they can't be read or don't fit, or one is missing.
+    """
+    try:
+        loaded, info = kind.from_pretrained(
+            model, config=config, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
+        raise UserError(
+            f"encoder_conf model: the weights of {model} can't be read, or don't fit "
+            f"its config.json and {option} ({type(e).__name__}); "
+            f"run stage 6 or name another"
+        ) from e
+    missing = sorted(
+        name
+        for name in info["missing_keys"]
+        if name.startswith(needed) and name not in optional
+    )
+    if missing:
+        raise UserError(
+            f"encoder_conf model: {model} lacks {len(missing)} weights, {missing[0]} "
+            f"for one; does {option} change its size? Run stage 6 or name another"
+        )
+    return loaded
