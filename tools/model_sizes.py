@@ -111,9 +111,11 @@ def _own_parameters(teacher: Any) -> List[Any]:
 
 
 def encoder_layers(layers: Any, frames: float, rows: float) -> Layers:
-    """Layers of a WavLM or Conformer for `rows` mixtures of `frames` frames."""
+    """Layers of a WavLM, Whisper or Conformer: `rows` mixtures of `frames` frames."""
     first = layers[0]
-    if hasattr(first, "attention"):
+    if hasattr(first, "embed_dim"):
+        width, heads, factor = first.embed_dim, first.self_attn.num_heads, 34.0
+    elif hasattr(first, "attention"):
         width, heads, factor = (
             first.attention.embed_dim,
             first.attention.num_heads,
@@ -178,7 +180,7 @@ def _frames(args: argparse.Namespace) -> float:
             input_size=input_size,
             **(
                 {**args.encoder_conf, "load_pretrained": True}
-                if args.encoder == "routed_wavlm"
+                if args.encoder in ("routed_wavlm", "routed_whisper")
                 else args.encoder_conf
             ),
         )
@@ -187,10 +189,14 @@ def _frames(args: argparse.Namespace) -> float:
 
 def _convolution_bytes(model: Any, batch_seconds: float) -> float:
     """Of the frozen trunk's first convolution: output, its norm and its activation."""
+    from espnet_mtasr.asr.encoder.log_mel import HOP
+
     config = getattr(model.encoder.trunk, "config", None)
     if config is None:
         return 0.0
     samples = batch_seconds * SAMPLING_RATE
+    if config.model_type == "whisper":
+        return 3 * 4.0 * samples / HOP * config.d_model
     return 3 * 4.0 * samples / config.conv_stride[0] * config.conv_dim[0]
 
 

@@ -72,13 +72,16 @@ def make_causal_lm(hub_id: str, dtype: Any = None, **options: Any):
     return AutoModelForCausalLM.from_config(config, dtype=dtype)
 
 
-def make_wavlm(hub_id: str, config: Any = None, **options: Any):
-    """A WavLM of the published shape and, as transformers returns it, what it lacks."""
-    from transformers import WavLMConfig, WavLMModel
+def make_encoder(hub_id: str, config: Any = None, **options: Any):
+    """A WavLM or Whisper of the published shape, and what it lacks: nothing.
+
+    That is the form in which transformers returns them.
+    """
+    from transformers import AutoConfig, AutoModel
 
     if config is None:
-        config = WavLMConfig.from_dict(facts_of(hub_id)["config"])
-    return WavLMModel(config), dict(missing_keys=[])
+        config = AutoConfig.for_model(**facts_of(hub_id)["config"])
+    return AutoModel.from_config(config), dict(missing_keys=[])
 
 
 @contextlib.contextmanager
@@ -92,15 +95,24 @@ def stand_in_weights() -> Iterator[None]:
     def make_tokenizer(hub_id: str, **options: Any) -> StandInTokenizer:
         return StandInTokenizer(facts_of(hub_id)["tokenizer_length"])
 
+    def facts(hub_id: str) -> Any:
+        return dict(facts_of(hub_id)["config"]), {}
+
     with contextlib.ExitStack() as stack:
         for owner, name, stand_in in (
             (transformers.AutoModelForCausalLM, "from_pretrained", make_causal_lm),
             (transformers.AutoTokenizer, "from_pretrained", make_tokenizer),
-            (transformers.WavLMModel, "from_pretrained", make_wavlm),
-            (
-                transformers.WavLMConfig,
-                "get_config_dict",
-                lambda hub_id: (dict(facts_of(hub_id)["config"]), {}),
+            *(
+                stand_in
+                for kind in ("WavLM", "Whisper")
+                for stand_in in (
+                    (
+                        getattr(transformers, f"{kind}Model"),
+                        "from_pretrained",
+                        make_encoder,
+                    ),
+                    (getattr(transformers, f"{kind}Config"), "get_config_dict", facts),
+                )
             ),
         ):
             stack.enter_context(mock.patch.object(owner, name, stand_in))

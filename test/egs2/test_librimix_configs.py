@@ -42,7 +42,7 @@ def build(path, folder):
 
 
 def test_all_of_them_are_right():
-    assert len(PHASE_1) == 7 and len(PHASE_2) == 13
+    assert len(PHASE_1) == 9 and len(PHASE_2) == 15
     for path in CONFIGS:
         check_training(str(path))
     for name in ("decode.yaml", "decode_beam.yaml", "decode_llm.yaml"):

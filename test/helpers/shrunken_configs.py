@@ -7,6 +7,7 @@ from typing import Any, Dict
 import torch
 import yaml
 from helpers.tiny_models import WAVLM_CONF, make_tiny_tokenizer
+from helpers.tiny_whisper import save_whisper, tiny_whisper
 
 from tools.published_models import facts_of
 
@@ -53,6 +54,15 @@ def tiny_wavlm_of(hub_id: str, folder: Path) -> Path:
     return target
 
 
+def tiny_whisper_of(hub_id: str, folder: Path) -> Path:
+    """Save a tiny Whisper with as many mel bins as the published model has."""
+    target = _folder_of(folder, hub_id)
+    if not target.exists():
+        bins = facts_of(hub_id)["config"]["num_mel_bins"]
+        save_whisper(tiny_whisper(num_mel_bins=bins), target)
+    return target
+
+
 def tiny_llm_of(hub_id: str, folder: Path) -> Path:
     """Save a tiny causal LM of the published model's class, and a tokenizer."""
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -76,7 +86,10 @@ def shrink(path: Path, folder: Path) -> Dict[str, Any]:
     """
     config = yaml.safe_load(path.read_text())
     encoder = config["encoder_conf"]
-    if config["encoder"] == "routed_wavlm":
+    if config["encoder"] == "routed_whisper":
+        encoder["num_trunk_layers"] = 2
+        encoder["model"] = str(tiny_whisper_of(encoder["model"], folder))
+    elif config["encoder"] == "routed_wavlm":
         layers = facts_of(encoder["model"])["config"]["num_hidden_layers"]
         tiny = WAVLM_SIZES["num_hidden_layers"]
         encoder["num_trunk_layers"] = encoder["num_trunk_layers"] * tiny // layers

@@ -9,7 +9,8 @@ Options of this recipe (lists between commas):
         wavlm_large_llama1b (as the paper, the default), wavlm_large_llama3b;
         without access rights: wavlm_large_smollm2_360m, wavlm_large_smollm2_1.7b,
         wavlm_large_qwen2.5_0.5b, wavlm_base_plus_smollm2_360m (one small GPU),
-        conformer_smollm2_360m (from scratch);
+        whisper_small_smollm2_360m, whisper_large_v3_turbo_smollm2_1.7b (Whisper's
+        encoder), conformer_smollm2_360m (from scratch);
         ablations: wavlm_large_no_teacher, and wavlm_large_llama1b with _alpha0.3,
         _alpha0.5, _alpha0.9, _shared_separator or _count_features
     --noise KIND           training mixtures: clean, noisy or both (both)
@@ -103,6 +104,8 @@ case ${variant} in
 esac
 case ${variant} in
     wavlm_base_plus_*) its_encoder=microsoft/wavlm-base-plus ;;
+    whisper_small_*) its_encoder=openai/whisper-small ;;
+    whisper_large_v3_turbo_*) its_encoder=openai/whisper-large-v3-turbo ;;
     conformer_*) its_encoder= ;;
 esac
 encoder=${encoder:-${its_encoder}}

@@ -7,11 +7,12 @@ masked, so that a row's output depends neither on padding nor on its batch.
 """
 
 import copy
+import math
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import torch
 from transformers import WhisperConfig, WhisperModel
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.models.whisper.modeling_whisper import WhisperEncoder, sinusoids
 
 from espnet_mtasr.asr.checkpointing import layer_caller
 from espnet_mtasr.asr.encoder.abs_routable import (
@@ -20,7 +21,7 @@ from espnet_mtasr.asr.encoder.abs_routable import (
     TrunkOutput,
     check_length,
 )
-from espnet_mtasr.asr.encoder.log_mel import HOP, WhisperLogMel
+from espnet_mtasr.asr.encoder.log_mel import HOP, RATE, WhisperLogMel
 from espnet_mtasr.asr.encoder.pretrained_parts import load_weights, read_config
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.asr.padding import padding_mask, valid_mask
@@ -214,6 +215,8 @@ class RoutedWhisperEncoder(RoutedEncoder):
         pretrained_branches: False draws the branches' weights anew. An ablation.
         gradient_checkpointing: Compute the transformer layers once more in the
             backward pass and keep less in memory; loss and gradients stay the same.
+        max_seconds: Longest input. Beyond 30 s the positions are those that Whisper's
+            sinusoids go on with, which its pretraining hasn't heard.
         pool_before: The branches read averages of so many frames of 20 ms, at a cost
             that falls accordingly.
         pool_behind: The separators read averages of so many frames of the branches.
@@ -235,6 +238,7 @@ class RoutedWhisperEncoder(RoutedEncoder):
         load_pretrained: bool = True,
         pretrained_branches: bool = True,
         gradient_checkpointing: bool = False,
+        max_seconds: float = 30.0,
         pool_before: int = 1,
         pool_behind: int = 1,
         branch_masking: Optional[Dict[str, Any]] = None,
@@ -257,6 +261,7 @@ class RoutedWhisperEncoder(RoutedEncoder):
             ).get_encoder()
         else:
             encoder = WhisperEncoder(config)
+        _extend_positions(encoder, max_seconds)
         # As published, positions are no parameters that learn.
         encoder.embed_positions.requires_grad_(False)
         super().__init__(
@@ -299,6 +304,23 @@ def _read_config(
     return read_config(
         WhisperConfig, model, whisper_conf, "whisper_conf", load_pretrained
     )
+
+
+def _extend_positions(encoder: WhisperEncoder, max_seconds: float) -> None:
+    number = math.ceil(max_seconds * RATE / (STRIDE * HOP))
+    known = encoder.embed_positions.weight.detach()
+    if number <= len(known):
+        return
+    extended = sinusoids(number, known.size(1)).to(known)
+    same = known.is_meta or torch.allclose(extended[: len(known)], known, atol=1e-3)
+    if not same:
+        raise UserError(
+            f"encoder_conf max_seconds: {max_seconds:g}: this model's positions are no "
+            f"sinusoids, which alone go on; it hears "
+            f"{len(known) * STRIDE * HOP / RATE:g} s"
+        )
+    encoder.embed_positions = torch.nn.Embedding.from_pretrained(extended)
+    encoder.config.max_source_positions = number
 
 
 def _check_pools(pool_before: int, pool_behind: int) -> None:

@@ -114,6 +114,33 @@ def test_what_is_too_long_is_refused_in_one_line(folder):
         encode(encoder, [torch.zeros(31 * RATE)])
 
 
+def test_more_than_thirty_seconds(folder):
+    """What Whisper has heard stays; the rest is what its sinusoids go on with."""
+    encoder = build(folder, max_seconds=40)
+    plain = build(folder)
+    known = plain.trunk.embed_positions.weight
+    positions = encoder.trunk.embed_positions.weight
+    assert len(known) == 1500 and len(positions) == 2000
+    torch.testing.assert_close(positions[:1500], known, atol=1e-3, rtol=0)
+    _, hidden, frames = encode(encoder, [speech(40.0)])
+    assert frames.tolist() == [2000] and hidden.isfinite().all()
+    with pytest.raises(UserError, match="41.0 s of audio: .* hears 40 s at most"):
+        encode(encoder, [torch.zeros(41 * RATE)])
+    conf = encoder.conf_without_pretrained()
+    again = RoutedWhisperEncoder(max_seconds=40, **conf).eval()
+    again.load_state_dict(encoder.state_dict())
+    assert torch.equal(encode(again, [speech(40.0)])[1], hidden)
+
+
+def test_positions_that_are_no_sinusoids(tmp_path):
+    model = tiny_whisper()
+    torch.nn.init.normal_(model.encoder.embed_positions.weight)
+    folder = save_whisper(model, tmp_path)
+    build(folder)
+    with pytest.raises(UserError, match="max_seconds: 40: this model's positions are"):
+        build(folder, max_seconds=40)
+
+
 def test_it_is_rebuilt_without_the_pretrained_files(folder):
     encoder = build(folder, num_trunk_layers=1, pool_before=2)
     conf = encoder.conf_without_pretrained()
