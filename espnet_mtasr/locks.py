@@ -17,8 +17,6 @@ from espnet_mtasr.errors import UserError
 def alone_in(folder: Path, doing: str, name: str = ".lock") -> Iterator[None]:
     """Make a folder and hold its lock, where the file system has locks.
 
-    The folder goes again if nothing has come of it.
-
     Args:
         folder: To be held.
         doing: What is done there, for the other's message.
@@ -27,7 +25,6 @@ def alone_in(folder: Path, doing: str, name: str = ".lock") -> Iterator[None]:
     Raises:
         UserError: the folder can't be written, or another process holds the lock.
     """
-    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / name).open("a+")
@@ -53,9 +50,4 @@ def alone_in(folder: Path, doing: str, name: str = ".lock") -> Iterator[None]:
         command = shlex.join(sys.argv)
         lock.write(f"{os.getpid()} since {since} on {socket.gethostname()}, {command}")
         lock.flush()
-        try:
-            yield
-        finally:
-            if made and [entry.name for entry in folder.iterdir()] == [name]:
-                (folder / name).unlink()
-                folder.rmdir()
+        yield

@@ -5,12 +5,15 @@ python -m espnet_mtasr.bin.mtasr_train --config conf/train.yaml ...
 
 import contextlib
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Iterator
 
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.locks import alone_in
+
+LOCK = ".training.lock"
 
 
 def main(cmd=None) -> None:
@@ -28,15 +31,23 @@ def main(cmd=None) -> None:
         if getattr(args, name) is None:
             raise UserError(f"--{name} is missing; --help lists the options")
     MTASRTask.check_args(args)
-    with contextlib.ExitStack() as held:
-        if not args.collect_stats:
-            folder = Path(args.output_dir)
-            args.init_param = check_init_param(args.init_param, folder)
+    if args.collect_stats:
+        MTASRTask.main(args=args)
+        return
+    folder = Path(args.output_dir)
+    args.init_param = check_init_param(args.init_param, folder)
+    made = not folder.exists()
+    try:
+        with contextlib.ExitStack() as held:
             if os.environ.get("RANK", "0") == "0" and args.dist_rank in (None, 0):
                 # Beside mtasr.sh's own, which it holds already.
-                held.enter_context(alone_in(folder, "training", ".training.lock"))
-        held.enter_context(no_questions())
-        MTASRTask.main(args=args)
+                held.enter_context(alone_in(folder, "training", LOCK))
+            held.enter_context(no_questions())
+            MTASRTask.main(args=args)
+    except UserError:
+        if made and os.listdir(folder) == [LOCK]:
+            shutil.rmtree(folder)
+        raise
 
 
 @contextlib.contextmanager

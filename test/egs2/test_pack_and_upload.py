@@ -232,5 +232,5 @@ def test_packed_uploaded_downloaded_decoded(tmp_path):
         done = call(theirs, *options, python=python, **place)
     assert done.returncode == 0, done.stdout + done.stderr
     results = (theirs / "exp" / "tiny" / "RESULTS.md").read_text()
-    assert f"- Model: me/tiny ({CHECKPOINT}.pth)\n" in results
+    assert f"- Model: me/tiny ({CHECKPOINT}.safetensors)\n" in results
     assert "| t1 | 2 | 0 | 6 |" in results

@@ -25,6 +25,7 @@ from espnet_mtasr.bin.download_corpora import main
 from espnet_mtasr.corpora.download import corpora, unpack
 from espnet_mtasr.corpora.download.archives import ARCHIVES
 from espnet_mtasr.errors import run_command_line
+from espnet_mtasr.locks import alone_in
 
 QUICK = ["--retries", "1", "--retry_wait", "0.01", "--timeout", "5"]
 DEV = "LibriSpeech/dev-clean"
@@ -369,7 +370,7 @@ def test_download_folder_that_is_none(download, mirror, tmp_path):
 
 def test_two_runs_at_once(download, mirror, tmp_path):
     (tmp_path / "downloads").mkdir()
-    with corpora._alone_in(tmp_path / "downloads"):
+    with alone_in(tmp_path / "downloads", "downloading"):
         code, _, err = download(source=mirror)
     assert code == 2 and "another run is downloading there" in err
     assert download(source=mirror)[0] == 0
