@@ -20,7 +20,7 @@ from espnet_mtasr.model_zoo.wheels import download_wheel
 from espnet_mtasr.model_zoo.whisper_wheels import WHISPERS, get_whisper
 
 # transformers' names of the encoders' types.
-ENCODERS = ("wavlm", "whisper")
+ENCODERS = ("wavlm", "wav2vec2", "hubert", "whisper")
 # Options of the two parts, as messages name them.
 NAMES = ("encoder", "llm")
 # A source, and its commit on the hub; empty: the newest.

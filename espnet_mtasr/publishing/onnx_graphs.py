@@ -16,6 +16,7 @@ from espnet2.asr.frontend.default import DefaultFrontend
 from espnet_mtasr.asr.encoder.abs_routable import AbsTrunk, TrunkOutput
 from espnet_mtasr.asr.encoder.espnet_halves import EspnetBranch, EspnetTrunk
 from espnet_mtasr.asr.encoder.log_mel import HOP, MARGIN, WINDOW, WhisperLogMel
+from espnet_mtasr.asr.encoder.wav2vec2 import Wav2Vec2Trunk
 from espnet_mtasr.asr.encoder.wavlm import (
     WavLMBranch,
     WavLMTrunk,
@@ -108,8 +109,8 @@ class TrunkGraph(torch.nn.Module):
 
     def __init__(self, model: MTASRModel):
         super().__init__()
-        trunk_type = type(model.encoder.trunk)
-        if model.frontend is None and trunk_type not in (WavLMTrunk, WhisperTrunk):
+        reads_waveforms = isinstance(model.encoder.trunk, (WavLMTrunk, WhisperTrunk))
+        if model.frontend is None and not reads_waveforms:
             raise UserError(
                 "frontend: is none, and the encoder reads no waveforms; an exported "
                 "model must"
@@ -165,7 +166,7 @@ class BranchGraph(torch.nn.Module):
             )
         self.reads_context = not isinstance(branch, EspnetBranch)
         self.branch = branch
-        if isinstance(branch, WavLMBranch):
+        if type(branch) is WavLMBranch:
             self.branch = with_exportable_attention(branch)
         elif isinstance(branch, EspnetBranch):
             self.branch = ExportableEncoder(branch)
@@ -295,6 +296,8 @@ def exportable_trunk(trunk: AbsTrunk) -> Callable[..., TrunkOutput]:
     if isinstance(trunk, WhisperTrunk):
         trunk = sharing_weights(trunk)
         trunk.log_mel = ExportableWhisperLogMel(trunk.config.num_mel_bins)
+        return trunk
+    if isinstance(trunk, Wav2Vec2Trunk):
         return trunk
     if not isinstance(trunk, WavLMTrunk):
         raise UserError(

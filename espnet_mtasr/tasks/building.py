@@ -62,6 +62,7 @@ encoder_choices = LazyChoices(
     "encoder",
     dict(
         routed_wavlm="espnet_mtasr.asr.encoder.wavlm:RoutedWavLMEncoder",
+        routed_wav2vec2="espnet_mtasr.asr.encoder.wav2vec2:RoutedWav2Vec2Encoder",
         routed_whisper="espnet_mtasr.asr.encoder.whisper:RoutedWhisperEncoder",
         routed_espnet="espnet_mtasr.asr.encoder.espnet_halves:RoutedEspnetEncoder",
     ),

@@ -46,7 +46,26 @@ def normalize_samples(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor
     return centred * (norm.square() / count + 1e-7).rsqrt()
 
 
-class WavLMTrunk(AbsTrunk):
+class WavLMLayers:
+    """How trunk and branches run WavLM's transformer layers."""
+
+    take_layers = staticmethod(take_over_attention)
+
+    @staticmethod
+    def run_layers(
+        call: Callable[..., Any],
+        layers: torch.nn.ModuleList,
+        hidden: torch.Tensor,
+        mask: Optional[torch.Tensor],
+        context: Optional[torch.Tensor],
+    ) -> torch.Tensor:
+        """Map `(B, T, D)` with mask `(B, T)`, False where padding is, to the same."""
+        for layer in layers:
+            hidden, _ = call(layer, hidden, attention_mask=mask, position_bias=context)
+        return hidden
+
+
+class WavLMTrunk(WavLMLayers, AbsTrunk):
     """WavLM's convolutions, projection and first `num_layers` transformer layers.
 
     Args:
@@ -72,7 +91,7 @@ class WavLMTrunk(AbsTrunk):
         self.feature_projection = wavlm.feature_projection
         self.pos_conv_embed = wavlm.encoder.pos_conv_embed
         self.dropout = wavlm.encoder.dropout
-        self.layers = take_over_attention(wavlm.encoder.layers[:num_layers])
+        self.layers = self.take_layers(wavlm.encoder.layers[:num_layers])
         # Models with "stable layer norm" have it after the last layer: in the branch.
         self.layer_norm = (
             torch.nn.Identity()
@@ -104,17 +123,17 @@ class WavLMTrunk(AbsTrunk):
             xs_pad = normalize_samples(xs_pad, ilens)
         lengths = self.output_lengths(ilens)
         features = self._convolve(xs_pad, ilens)
-        hidden, _ = self.feature_projection(features)
+        hidden = self.feature_projection(features)
+        # HuBERT's gives the projection alone.
+        if not torch.is_tensor(hidden):
+            hidden = hidden[0]
         mask = padding_mask(lengths, hidden.size(1))
         if mask is not None:
             hidden = hidden.masked_fill(~mask[..., None], 0.0)
         hidden = hidden + self.pos_conv_embed(hidden)
         hidden = self.dropout(self.layer_norm(hidden))
         context = self.make_context(hidden.size(1))
-        for layer in self.layers:
-            hidden, _ = self._call(
-                layer, hidden, attention_mask=mask, position_bias=context
-            )
+        hidden = self.run_layers(self._call, self.layers, hidden, mask, context)
         return TrunkOutput(hidden, lengths, context, features)
 
     def features_size(self) -> int:
@@ -133,7 +152,7 @@ class WavLMTrunk(AbsTrunk):
         return extract_features(self.feature_extractor, xs_pad, ilens)
 
 
-class WavLMBranch(AbsBranch):
+class WavLMBranch(WavLMLayers, AbsBranch):
     """An independent copy of WavLM's layers above the trunk, and its final norm."""
 
     def __init__(
@@ -145,7 +164,7 @@ class WavLMBranch(AbsBranch):
         super().__init__()
         self._call = layer_caller(gradient_checkpointing)
         self.config = wavlm.config
-        self.layers = take_over_attention(
+        self.layers = self.take_layers(
             copy.deepcopy(wavlm.encoder.layers[num_trunk_layers:])
         )
         self.layer_norm = (
@@ -166,10 +185,7 @@ class WavLMBranch(AbsBranch):
         """Return `(B, T, D)` and lengths `(B,)`."""
         hidden, lengths = trunk.hidden, trunk.lengths
         mask = padding_mask(lengths, hidden.size(1))
-        for layer in self.layers:
-            hidden, _ = self._call(
-                layer, hidden, attention_mask=mask, position_bias=trunk.context
-            )
+        hidden = self.run_layers(self._call, self.layers, hidden, mask, trunk.context)
         return self.layer_norm(hidden), lengths
 
 
@@ -222,7 +238,7 @@ class RoutedWavLMEncoder(RoutedEncoder):
                 f"and {config.num_hidden_layers - 1} for this model; choose one that is"
             )
         if do_normalize is None:
-            do_normalize = _read_do_normalize(model, config)
+            do_normalize = read_do_normalize(model, config)
         if load_pretrained:
             # Only masked pretraining uses this one, and some published models lack it.
             unused = ["masked_spec_embed"]
@@ -268,7 +284,7 @@ class RoutedWavLMEncoder(RoutedEncoder):
         return lambda samples: wavlm_output_lengths(config, samples)
 
 
-def _read_do_normalize(model: Optional[str], config: WavLMConfig) -> bool:
+def read_do_normalize(model: Optional[str], config: WavLMConfig) -> bool:
     """What preprocessor_config.json says; without the file, as published models do."""
     by_default = config.feat_extract_norm == "layer"
     if model is None:

@@ -96,8 +96,8 @@ def spoil(folder, name, content=None):
     [
         (
             "encoder",
-            lambda f: make_folder(f, "hubert"),
-            "is hubert; give a model of one of these types: wavlm, ",
+            lambda f: make_folder(f, "llama"),
+            "is llama; give a model of one of these types: wavlm, ",
         ),
         ("encoder", lambda f: make_folder(f, None), "model_type is None; give"),
         (

@@ -141,13 +141,18 @@ def test_int8(exported, no_exporter, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["base", "conformer", "whisper", "whisper, pooled"])
+@pytest.mark.parametrize(
+    "kind", ["base", "conformer", "whisper", "whisper, pooled", "wav2vec2"]
+)
 def test_other_trunks(kind, tmp_path):
     half = dict(output_size=16, attention_heads=2, linear_units=16, num_blocks=1)
     base = dict(num_trunk_layers=1, load_pretrained=False)
     whisper = dict(num_trunk_layers=1, load_pretrained=False)
     whisper["whisper_conf"] = tiny_config(encoder_layers=2).to_dict()
+    wav2vec2 = dict(num_trunk_layers=1, load_pretrained=False)
+    wav2vec2["wav2vec2_conf"] = {**WAVLM_CONF, **BASE_FORM, "model_type": "hubert"}
     options = {
+        "wav2vec2": dict(encoder="routed_wav2vec2", encoder_conf=wav2vec2),
         "whisper": dict(encoder="routed_whisper", encoder_conf=whisper),
         "whisper, pooled": dict(
             encoder="routed_whisper",
