@@ -33,6 +33,9 @@ MINIATURE = {
     "teacher": "the method",
 }
 SEED = 0
+# Arms that have no teacher in phase 2.
+CTC_ALONE = ("no teacher", "equal time", "phase 1 then CTC")
+STEP_SECONDS = "teacher_step_seconds.json"
 # What the teacher is compared with, besides the baseline.
 CONTROLS = ("random LM", "other transcript", "phase 1 then CTC", "equal time")
 Entry = Dict[str, Any]
@@ -67,6 +70,8 @@ def keep(exp: Path, output: Path) -> None:
     write_whole(
         output / "teacher_errors.json", json.dumps(kept, separators=(",", ":")) + "\n"
     )
+    steps = read(exp / "step_seconds.json")
+    write_whole(output / STEP_SECONDS, json.dumps(steps, indent=1) + "\n")
 
 
 def key_of(entry: Mapping[str, Any]) -> str:
@@ -85,6 +90,20 @@ class Experiments:
         self.entries: List[Entry] = read(folder / "teacher.json")  # type: ignore
         kept = read(folder / "teacher_errors.json")
         self.words, self.errors = kept["words"], kept["errors"]
+        self.step_seconds = read(folder / STEP_SECONDS)
+
+    def minutes(self, entry: Entry) -> float:
+        """What a training's steps take, by steps that were timed side by side.
+
+        How long it took depends on what else the machine did.
+        """
+        phase2 = "phase 2 with teacher"
+        if entry["arm"] in CTC_ALONE:
+            phase2 = "phase 2 without"
+        warmup = entry.get("warmup_steps", 0) * self.step_seconds["phase 2 without"]
+        phase1 = entry["phase1_steps"] * self.step_seconds["phase 1"]
+        rest = entry["phase2_steps"] * self.step_seconds[phase2]
+        return (warmup + phase1 + rest) / 60
 
     def of(self, arm: str, flat_start: int) -> List[Entry]:
         """The trainings of an arm, by seed."""
@@ -155,10 +174,12 @@ def arms_table(kept: Experiments, flat_start: int) -> str:
         losses = [e["dev_loss_ctc"] for e in entries]
         loss = "-" if None in losses else f"{np.mean(losses):.2f}"
         rates = [f"{kept.rate(entries, [name], True):.1f}" for name in SETS]
-        minutes = np.mean([e["seconds"] for e in entries]) / 60
+        steps = [first["phase1_steps"], first["phase2_steps"]]
+        if first.get("warmup_steps"):
+            steps.insert(0, first["warmup_steps"])
         lines.append(
-            f"| {arm} | {len(entries)} | {first['phase1_steps']} + "
-            f"{first['phase2_steps']} | {minutes:.1f} | {loss} | {' | '.join(rates)} | "
+            f"| {arm} | {len(entries)} | {' + '.join(map(str, steps))} "
+            f"| {kept.minutes(first):.1f} | {loss} | {' | '.join(rates)} | "
             f"{kept.rate(entries, SETS, True):.1f} |"
         )
     return "\n".join(lines)
@@ -211,7 +232,7 @@ def miniature_table(kept: Experiments) -> str:
                 cells = [
                     what,
                     f"{flat_start} epochs" if flat_start else "none",
-                    f"{entry['seconds'] / 60:.1f}",
+                    f"{kept.minutes(entry):.1f}",
                     " / ".join(predicted[:2]),
                     " / ".join(predicted[2:]),
                     ", ".join(" / ".join(given[k : k + 2]) for k in (0, 2)),

@@ -196,6 +196,23 @@ def test_options_make_an_arm_what_it_is(runner):
     assert "--seed 1" in options("teacher")
 
 
+def test_a_phase_1_after_a_warm_up(runner, monkeypatch):
+    name = "teacher after CTC"
+    before = runner.args.expdir / "no_teacher,_seed_0"
+    with pytest.raises(UserError, match="comes after .*no_teacher,_seed_0, which isn"):
+        runner.run_first_phase(name, 0)
+    before.mkdir(parents=True)
+    (before / "arm.json").write_text("{}")
+    trained, called = [], []
+    monkeypatch.setattr(runner, "train", lambda *words: trained.append(words))
+    monkeypatch.setattr(runner, "call", lambda words, log: called.append(words))
+    runner.run_first_phase(name, 0)
+    assert f"{before}/valid.loss_ctc.ave.pth:encoder:encoder" in trained[0][3]
+    (arm,) = (a for a in runner.table.arms if a.arm == name)
+    runner.run_arm(arm, 0)
+    assert called[-1][called[-1].index("--warmup_dir") + 1] == str(before)
+
+
 def test_phases_come_first_and_a_failure_is_told(runner, monkeypatch):
     from run_experiments import choose
 

@@ -37,6 +37,8 @@ def kept(tmp_path):
         write_arm(exp, "teacher", seed, [4, 4, 4, 4 + seed])
     write_arm(exp, "random LM", 1, [6, 6, 6, 6])
     write_arm(exp, "no teacher", 0, [1, 1, 1, 1], flat_start=2)
+    seconds = {"phase 1": 0.3, "phase 2 with teacher": 0.4, "phase 2 without": 0.2}
+    (exp / "step_seconds.json").write_text(json.dumps(seconds))
     teacher_results.main(["keep", "--expdir", str(exp), "--output", str(tmp_path)])
     return tmp_path
 
@@ -67,7 +69,11 @@ def test_rates_and_differences_by_hand(kept):
     assert difference == pytest.approx(6.0)
     assert found.difference("random LM", "no teacher", 2, sets) is None
     table = teacher_results.arms_table(found, 0)
-    assert "| no teacher | 2 | 0 + 996 | 1.5 | 1.50 | 41.0 |" in table
+    # Minutes are those of steps that were timed: 996 of 0.2 s, or of 0.4 s.
+    assert "| no teacher | 2 | 0 + 996 | 3.3 | 1.50 | 41.0 |" in table
+    assert "| teacher | 2 | 0 + 996 | 6.6 |" in table
+    entry = {**found.of("teacher", 0)[0], "warmup_steps": 60, "phase1_steps": 100}
+    assert found.minutes(entry) == pytest.approx((60 * 0.2 + 30 + 996 * 0.4) / 60)
     assert table.index("| no teacher") < table.index("| random LM")
     table = teacher_results.differences_table(found, 0)
     assert "| teacher less no teacher | -8.0 (" in table

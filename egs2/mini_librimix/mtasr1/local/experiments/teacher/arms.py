@@ -13,10 +13,18 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class FirstPhase:
-    """A phase 1: `epochs`, and `llm`: the recipe's or a `random` one."""
+    """A phase 1.
+
+    Attributes:
+        epochs: Of it.
+        llm: The recipe's or a `random` one.
+        after: Arm without phase 1 and flat start whose encoder it starts from; None:
+            the pretrained one.
+    """
 
     epochs: int
     llm: str = "recipe"
+    after: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,9 @@ def read_arms(path: Path) -> Table:
         needs = arm.epochs == 0 or arm.ctc_weight < 1.0
         if needs and arm.first_phase is None:
             raise UserError(f"{where}: has a teacher; name its first_phase")
+    for name, phase in phases.items():
+        if phase.after is not None and (phase.after, 0) not in seen:
+            raise UserError(f"{path}: first_phases: {name}: no arm {phase.after}")
     return table
 
 

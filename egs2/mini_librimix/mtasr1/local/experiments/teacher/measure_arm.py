@@ -33,6 +33,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--flat_start", type=int, required=True)
     parser.add_argument("--epoch_steps", type=int, required=True)
+    parser.add_argument("--warmup_dir", type=Path, help="what phase 1 started from")
     parser.add_argument("--phase1_dir", type=Path)
     parser.add_argument("--phase2_dir", type=Path)
     parser.add_argument("--data_dir", type=Path, default=Path("dump/raw"))
@@ -99,15 +100,17 @@ def main(cmd: Optional[List[str]] = None) -> None:
     decoder, exp, name = "ctc", args.phase2_dir, "valid.loss_ctc.ave.pth"
     if args.phase2_dir is None:
         decoder, exp, name = "llm", args.phase1_dir, "valid.loss_sot.ave.pth"
+    warmup = training_of(args.warmup_dir, "loss_ctc")
     first = training_of(args.phase1_dir, "loss_sot")
     second = training_of(args.phase2_dir, "loss_ctc")
     result: Dict[str, Any] = {
         "arm": args.arm,
         "seed": args.seed,
         "flat_start": args.flat_start,
+        "warmup_steps": warmup["epochs"] * args.epoch_steps,
         "phase1_steps": first["epochs"] * args.epoch_steps,
         "phase2_steps": second["epochs"] * args.epoch_steps,
-        "seconds": round(first["seconds"] + second["seconds"], 1),
+        "seconds": round(warmup["seconds"] + first["seconds"] + second["seconds"], 1),
         "dev_loss_sot": first["best"],
         "dev_loss_ctc": second["best"],
         "perplexity": None,

@@ -57,6 +57,12 @@ class Runner:
         """Folder of a phase 1."""
         return self.args.expdir / f"phase_1_{name}_seed_{seed}".replace(" ", "_")
 
+    def warmup_dir(self, phase: FirstPhase, seed: int) -> Optional[Path]:
+        """Folder of the arm that a phase 1 comes after."""
+        if phase.after is None:
+            return None
+        return self.args.expdir / Arm(phase.after, (), 0).folder(seed)
+
     def trainer_options(
         self, phase: int, folder: Path, epochs: int, options: Sequence[str]
     ) -> List[str]:
@@ -104,6 +110,11 @@ class Runner:
             return
         # Another order of the mixtures than phase 2's.
         options = [*self.llm(phase), "--seed", str(seed + PHASE_1_SEED)]
+        warmup = self.warmup_dir(phase, seed)
+        if warmup is not None:
+            if not (warmup / DONE).is_file():
+                raise UserError(f"{folder}: comes after {warmup}, which isn't done")
+            options += ["--init_param", f"{warmup / MODELS[2]}:encoder:encoder"]
         self.train(1, folder, phase.epochs, options)
         self.call(
             [
@@ -132,6 +143,10 @@ class Runner:
         measure += ["--epoch_steps", str(self.table.epoch_steps)]
         if first is not None:
             measure += ["--phase1_dir", str(first)]
+            phase = self.table.first_phases[arm.first_phase]
+            warmup = self.warmup_dir(phase, seed)
+            if warmup is not None:
+                measure += ["--warmup_dir", str(warmup)]
         if arm.epochs > 0:
             measure += ["--phase2_dir", str(folder)]
         self.call(measure, folder / "measure.log")
