@@ -29,7 +29,7 @@ from espnet_mtasr.onnx_model.model import load_onnx
 from espnet_mtasr.tasks.building import ModelBuilder
 from espnet_mtasr.text.sot import join_sot
 from espnet_mtasr.text.tokenizer import build_tokenizer
-from espnet_mtasr.trust import check_named, trusting
+from espnet_mtasr.trust import check_settings, trusting
 
 Audio = Union[np.ndarray, torch.Tensor]
 
@@ -238,7 +238,8 @@ def _load(
             )
         model, args = load_onnx(config_file, model_file, device, dtype)
         with trusting(trust_remote_code):
-            check_named("preprocessor", getattr(args, "preprocessor", None))
+            args.teacher = None
+            check_settings(args)
         return model, args
     model, args = ModelBuilder.build_model_from_file(
         config_file, model_file, device, with_teacher, trust_remote_code

@@ -1,44 +1,56 @@
 """What the configuration of a model that someone else trained may name.
 
 A training's own configuration may name any class that Python finds. A model that was
-packed or downloaded may name classes of ESPnet and of this package alone, and none that
-reads another model's files, unless its user trusts it: the option `trust_remote_code`,
-as transformers calls it.
+packed or downloaded may name classes of this package, and those of ESPnet that build
+what the configuration says and read nothing else, unless its user trusts it: the option
+`trust_remote_code`, as transformers calls it.
 """
 
 import argparse
 import contextlib
 import os
 import sys
+import threading
 from contextvars import ContextVar
 from typing import Any, Iterator, Mapping, Optional
 
 from espnet_mtasr.errors import UserError
 
 OPTION = "trust_remote_code"
-PACKAGES = ("espnet2", "espnet_mtasr")
-# ESPnet's classes there fetch other models, or read files that may hold code.
-READERS = tuple(
-    f"espnet2.asr.{module}"
+PACKAGE = "espnet_mtasr"
+# Of ESPnet's classes; others fetch models, or read files that may hold code.
+MODULES = tuple(
+    f"espnet2.{module}"
     for module in (
-        "encoder.avhubert_encoder",
-        "encoder.hubert_encoder",
-        "encoder.hugging_face_transformers_encoder",
-        "encoder.wav2vec2_encoder",
-        "encoder.whisper_encoder",
-        "frontend.espnet_ssl",
-        "frontend.fused",
-        "frontend.huggingface",
-        "frontend.s3prl",
-        "frontend.whisper",
+        "asr.encoder.branchformer_encoder",
+        "asr.encoder.conformer_encoder",
+        "asr.encoder.contextual_block_conformer_encoder",
+        "asr.encoder.contextual_block_transformer_encoder",
+        "asr.encoder.e_branchformer_encoder",
+        "asr.encoder.linear_encoder",
+        "asr.encoder.multiconvformer_encoder",
+        "asr.encoder.rnn_encoder",
+        "asr.encoder.transformer_encoder",
+        "asr.encoder.vgg_rnn_encoder",
+        "asr.frontend.cnn",
+        "asr.frontend.default",
+        "asr.frontend.windowing",
+        "asr.specaug.specaug",
+        "layers.global_mvn",
+        "layers.utterance_mvn",
     )
 )
+# Tokenizers that read at most a sentencepiece model, which holds no code.
+TOKEN_TYPES = ("bpe", "char", "word")
+CLEANERS = (None, "", "tacotron")
 ADVICE = (
     "look at it, and if you trust the model, give --trust_remote_code (in Python: "
     "trust_remote_code=True)"
 )
 
 _trusts: ContextVar[bool] = ContextVar("trusts", default=True)
+# The path to import from is the whole process'.
+_path_lock = threading.RLock()
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +59,8 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
         f"--{OPTION}",
         f"--{OPTION.replace('_', '-')}",
         action="store_true",
-        help="let the model's configuration name classes of other packages than ESPnet "
-        "and espnet_mtasr, whose code is then run; only for models that you trust",
+        help="let the model's configuration name any class, whose code is then run, "
+        "and models to be read; only for models that you trust",
     )
 
 
@@ -59,16 +71,33 @@ def trusting(trust_remote_code: bool) -> Iterator[None]:
     For one that isn't, the current folder is no place to import from: it may be the
     model's, with a module that bears the name of a package that ESPnet tries to import.
     """
-    before = _trusts.set(trust_remote_code)
-    first = sys.path[0] if sys.path else None
-    dropped = not trust_remote_code and first in ("", os.getcwd())
-    if dropped:
-        del sys.path[0]
+    if trust_remote_code:
+        with _setting(True):
+            yield
+        return
+    with _path_lock, _setting(False):
+        path = list(sys.path)
+        sys.path[:] = [p for p in path if not _is_current(p)]
+        try:
+            yield
+        finally:
+            sys.path[:] = path
+
+
+def _is_current(folder: str) -> bool:
+    try:
+        return os.path.samefile(folder or os.curdir, os.curdir)
+    except OSError:
+        # One of the two isn't there.
+        return False
+
+
+@contextlib.contextmanager
+def _setting(trusts: bool) -> Iterator[None]:
+    before = _trusts.set(trusts)
     try:
         yield
     finally:
-        if dropped:
-            sys.path.insert(0, first)
         _trusts.reset(before)
 
 
@@ -82,43 +111,58 @@ def check_module(option: str, name: str, module: str) -> None:
     """
     if _trusts.get():
         return
-    if module.partition(".")[0] not in PACKAGES:
-        raise UserError(
-            f"{option}: {name}: is neither ESPnet's nor espnet_mtasr's code; {ADVICE}"
-        )
-    if module in READERS:
-        raise UserError(
-            f"{option}: {name}: reads another model's files, which may hold code; "
-            f"{ADVICE}"
-        )
+    if module.partition(".")[0] == PACKAGE or module in MODULES:
+        return
+    if module.partition(".")[0] == "espnet2":
+        problem = "is a class that may read other models' files, which may hold code"
+    else:
+        problem = "is neither ESPnet's nor espnet_mtasr's code"
+    raise UserError(f"{option}: {name}: {problem}; {ADVICE}")
 
 
-def check_named(option: str, name: Optional[str]) -> None:
-    """Do so for `MODULE:CLASS`; other names are ESPnet's and this package's own."""
+def check_settings(args: argparse.Namespace) -> None:
+    """Raise `UserError` for what else an untrusted configuration may not ask for.
+
+    Args:
+        args: Of the training; `teacher` is None where none is to be built.
+    """
+    if _trusts.get():
+        return
+    name = getattr(args, "preprocessor", None)
     if name is not None and ":" in name:
-        check_module(option, name, name.partition(":")[0])
+        check_module("preprocessor", name, name.partition(":")[0])
+    if args.token_type not in TOKEN_TYPES:
+        raise UserError(
+            f"token_type: {args.token_type}: reads other models' files; {ADVICE}"
+        )
+    cleaner = getattr(args, "cleaner", None)
+    if cleaner not in CLEANERS:
+        raise UserError(f"cleaner: {cleaner}: runs other packages' code; {ADVICE}")
+    llm = None if args.teacher is None else args.teacher_conf.get("llm")
+    # One that stage 6 has left in a folder is the user's own.
+    if llm is not None and not os.path.isdir(llm):
+        check_pretrained(llm, "teacher_conf: llm", {})
 
 
 def check_pretrained(
     pretrained: Optional[str], option: str, conf: Mapping[str, Any]
 ) -> None:
-    """Raise `UserError` where an untrusted encoder asks for more than its weights.
+    """Raise `UserError` where an untrusted part asks for more than its weights.
 
     Args:
         pretrained: Model that weights are to be read from; None: none.
-        option: Name of its configuration in `encoder_conf`.
+        option: Name of its configuration.
         conf: That, in transformers' form.
     """
     if _trusts.get():
         return
     if pretrained is not None:
         raise UserError(
-            f"encoder_conf: model: {pretrained}: another model is to be read; {ADVICE}"
+            f"{option}: {pretrained}: another model is to be read; {ADVICE}"
         )
     for key, value in conf.items():
         # transformers fetches attention kernels that are named owner/name.
         if "attn_implementation" in key and "/" in str(value):
             raise UserError(
-                f"encoder_conf: {option}: {key}: {value}: is code to be fetched; "
-                f"{ADVICE}"
+                f"{option}: {key}: {value}: is code to be fetched; " f"{ADVICE}"
             )

@@ -6,6 +6,7 @@ model would leave them out of every loss.
 """
 
 import argparse
+import math
 from pathlib import Path
 from typing import Dict, List, Tuple
 
@@ -95,6 +96,31 @@ def write_lists(stats_dir: Path, name: str, data_dir: Path, drop: set) -> None:
         )
 
 
+def check_longest(train_args: argparse.Namespace, stats_dir: Path) -> None:
+    """Raise `UserError` for a mixture that is longer than the encoder can read.
+
+    Dynamic mixing plays mixtures at other speeds.
+    """
+    from espnet_mtasr.tasks.mtasr import encoder_choices
+
+    encoder = encoder_choices.get_class(train_args.encoder)
+    most = encoder.max_input(**train_args.encoder_conf)
+    if most is None:
+        return
+    mixing = train_args.preprocessor_conf.get("dynamic_mixing_conf") or {}
+    slowest = {"train": min(mixing.get("speeds") or [1.0]), "valid": 1.0}
+    for name, speed in slowest.items():
+        path = stats_dir / name / "speech_shape"
+        for utt, shape in read_table(path).items():
+            seconds = int(shape.split(",")[0]) / speed / train_args.sampling_rate
+            if seconds * 16000 > most:
+                raise UserError(
+                    f"{path}: {utt} lasts {seconds:.1f} s (at the slowest speed), the "
+                    f"encoder reads {most / 16000:g} s; set encoder_conf max_seconds "
+                    f"to {math.ceil(seconds)} or more"
+                )
+
+
 def main(cmd=None) -> None:
     """Check, report, write the lists."""
     parser = get_parser()
@@ -105,6 +131,7 @@ def main(cmd=None) -> None:
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
     train_args = MTASRTask.parse_config(args.config, task_options)
+    check_longest(train_args, args.stats_dir)
     short = find_unalignable(train_args, texts, num_samples)
     lines = [f"{utt} {frames} frames, {needed} needed" for utt, frames, needed in short]
     path = args.stats_dir / "unalignable.txt"

@@ -18,6 +18,8 @@ LOCK = ".training.lock"
 
 def main(cmd=None) -> None:
     """Train, or collect statistics with `--collect_stats true`."""
+    from espnet2.train.distributed_utils import get_node_rank
+
     from espnet_mtasr.tasks.init_param import check_init_param
     from espnet_mtasr.tasks.mtasr import MTASRTask
     from espnet_mtasr.tasks.precision import flush_denormals
@@ -39,13 +41,13 @@ def main(cmd=None) -> None:
     made = not folder.exists()
     try:
         with contextlib.ExitStack() as held:
-            if os.environ.get("RANK", "0") == "0" and args.dist_rank in (None, 0):
+            if get_node_rank(args.dist_rank, args.dist_launcher) in (None, 0):
                 # Beside mtasr.sh's own, which it holds already.
                 held.enter_context(alone_in(folder, "training", LOCK))
             held.enter_context(no_questions())
             MTASRTask.main(args=args)
     except UserError:
-        if made and os.listdir(folder) == [LOCK]:
+        if made and folder.is_dir() and os.listdir(folder) == [LOCK]:
             shutil.rmtree(folder)
         raise
 

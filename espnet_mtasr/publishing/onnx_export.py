@@ -291,7 +291,9 @@ def _write_settings(
     config = packed_config(args, model)
     # Normalization is in the trunk's graph.
     config.get("normalize_conf", {}).pop("stats_file", None)
-    if args.bpemodel is not None:
+    # Of other types it is no part of the model.
+    config["bpemodel"] = None
+    if args.bpemodel is not None and args.token_type == "bpe":
         source = Path(find_beside(args.bpemodel, config_file.absolute().parent))
         shutil.copyfile(source, folder / source.name)
         config["bpemodel"] = source.name

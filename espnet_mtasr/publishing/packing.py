@@ -34,6 +34,7 @@ from espnet_mtasr.model_zoo.model_files import (
 from espnet_mtasr.publishing.model_card import CARD_FILE, FACTS_FILE, write_card
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.tasks.options import flatten, is_part
+from espnet_mtasr.text.tokenizer import check_units
 from espnet_mtasr.transcription.mtasr import MTASR
 
 # What builds the model and reads its output. An option that is in neither list is about
@@ -127,8 +128,11 @@ def pack_model(
     sources = _extra_files(config_file, option)
     config = packed_config(args, model)
     folder = config_file.absolute().parent
-    if args.bpemodel is not None:
+    # Of other types it is no part of the model.
+    config["bpemodel"] = None
+    if args.bpemodel is not None and args.token_type == "bpe":
         sources.append(Path(find_beside(args.bpemodel, folder)))
+        check_units(sources[-1], model.token_list)
         config["bpemodel"] = sources[-1].name
     if config.get("normalize_conf", {}).get("stats_file") is not None:
         sources.append(Path(args.normalize_conf["stats_file"]))

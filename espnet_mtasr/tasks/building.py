@@ -31,7 +31,7 @@ from espnet_mtasr.tasks.trained import (
     read_checkpoint,
     read_train_config,
 )
-from espnet_mtasr.trust import check_named, trusting
+from espnet_mtasr.trust import check_settings, trusting
 
 # Of ESPnet's classes, those named here are loaded without the others.
 frontend_choices = LazyChoices(
@@ -245,8 +245,7 @@ class ModelBuilder:
         if not with_teacher:
             args.teacher = None
         with trusting(trust_remote_code):
-            # Whoever decodes builds it by this very configuration.
-            check_named("preprocessor", getattr(args, "preprocessor", None))
+            check_settings(args)
             model = cls.build_model(args)
         if state is not None:
             load_exactly(model, state, model_file)

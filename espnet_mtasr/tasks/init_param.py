@@ -37,12 +37,21 @@ def _check(init: str, converted: Path) -> str:
     if not path.is_file():
         raise UserError(f"--init_param {path}: no such file; train it first")
     weights = read_weights(path)
-    check_weights(weights.items(), path, "name another")
-    source = keys[0] if keys else ""
-    if source and not any(is_part(key, source) for key in weights):
+    # As DeepSpeed and others store them.
+    weights = weights.get("module", weights)
+    source, _, excluded = [*keys, "", "", ""][:3]
+    prefixes = tuple(excluded.split(",")) if excluded else ()
+    wanted = {
+        key: value
+        for key, value in weights.items()
+        if (not source or is_part(key, source)) and not key.startswith(prefixes)
+    }
+    check_weights(wanted.items(), path, "name another")
+    if not wanted:
         raise UserError(
-            f"--init_param {init}: the file holds no weights of {source}; name another "
-            f"file, or a part that it has, as {next(iter(weights), '').split('.')[0]}"
+            f"--init_param {init}: the file holds no weights of {source or 'a model'}; "
+            f"name another file, or a part that it has, as "
+            f"{next(iter(weights), 'none').split('.')[0]}"
         )
     if path.suffix != SAFE_SUFFIX:
         return init

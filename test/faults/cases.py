@@ -307,7 +307,7 @@ def espnet_encoder(**conf: Any) -> Dict[str, Any]:
 
 
 NEITHER = "is neither ESPnet's nor espnet_mtasr's code; look at it"
-READS = "reads another model's files"
+READS = "is a class that may read other models' files"
 S3PRL = "espnet2.asr.frontend.s3prl:S3prlFrontend"
 
 UNTRUSTED: List[Untrusted] = [
@@ -329,6 +329,18 @@ UNTRUSTED: List[Untrusted] = [
     Untrusted("s3prl by its class", dict(frontend=S3PRL, input_size=None), READS),
     Untrusted("trunk of fairseq", espnet_encoder(trunk="wav2vec2"), READS),
     Untrusted("trunk of Whisper", espnet_encoder(trunk="whisper"), READS),
+    Untrusted(
+        "codec by its class",
+        dict(
+            frontend="espnet2.mt.frontend.embedding:CodecEmbedding",
+            frontend_conf=dict(input_size=10, hf_model_tag="http://127.0.0.1:9/x.zip"),
+            input_size=None,
+        ),
+        READS,
+    ),
+    Untrusted("Whisper's tokens", dict(token_type="whisper_en"), "reads other models"),
+    Untrusted("audio tokens", dict(token_type="qwen2audio"), "reads other models'"),
+    Untrusted("a cleaner", dict(cleaner="whisper_en"), "runs other packages' code"),
     Untrusted(
         "another WavLM",
         dict(encoder_conf=dict(model="owner/name", num_trunk_layers=1)),

@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -125,13 +126,15 @@ def test_without_a_fault(place, command, capsys):
 @pytest.fixture
 def in_the_folder(place, monkeypatch):
     """`python -m`, called in the folder of a model that has modules of its own."""
-    for name in ("evil_of_test", "espnet2_evil", "fairscale"):
+    for name in ("evil_of_test", "espnet2_evil", "fairscale", "s3prl", "whisper"):
         (place / "model" / f"{name}.py").write_text(
             "import pathlib\npathlib.Path('was_run').touch()\n"
             "from espnet_mtasr.asr.separator.lstm_separator import LSTMSeparator as X\n"
         )
     monkeypatch.chdir(place / "model")
     monkeypatch.syspath_prepend(str(place / "model"))
+    # As a PYTHONPATH that ends with a colon puts it there.
+    monkeypatch.setattr(sys, "path", [*sys.path, "", "."])
     yield place
     for name in ("evil_of_test", "espnet2_evil"):
         sys.modules.pop(name, None)
@@ -163,3 +166,31 @@ def test_trusted(in_the_folder, command):
     function, *words = COMMANDS[command](in_the_folder)
     function([*(str(word) for word in words), "--trust_remote_code"])
     assert (in_the_folder / "model" / "was_run").exists()
+
+
+def test_the_current_folder_is_no_place_to_import_from(in_the_folder):
+    """ESPnet tries to import packages that aren't installed when it builds these."""
+    change = dict(frontend="sliding_window", input_size=None)
+    config(lambda c: c.update(change))(in_the_folder / "model" / "config.yaml")
+    function, *words = COMMANDS["transcribe"](in_the_folder)
+    # This encoder reads waveforms.
+    with pytest.raises((SystemExit, ValueError)):
+        run_command_line(function, [str(word) for word in words])
+    assert not (in_the_folder / "model" / "was_run").exists()
+
+
+def test_a_file_that_is_no_part_of_the_model_is_not_packed(place):
+    """A model of characters has no bpemodel, whatever its configuration names."""
+    secret = place / "id_rsa"
+    secret.write_text("a key")
+    tokens = [*"abcdefghijklmnopqrstuvwxyz'", "<space>"]
+    save_tiny_model(
+        place / "chars",
+        ["<blank>", "<unk>", *tokens, "<sos/eos>"],
+        token_type="char",
+        bpemodel=str(secret),
+    )
+    words = ["--mtasr_model_file", place / "chars" / "model.pth"]
+    mtasr_pack.main([*map(str, words), "--outpath", str(place / "out.zip")])
+    with zipfile.ZipFile(place / "out.zip") as packed:
+        assert not [name for name in packed.namelist() if "id_rsa" in name]

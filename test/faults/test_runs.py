@@ -58,19 +58,32 @@ def errors(done):
     return line
 
 
-@pytest.mark.parametrize("killed", ["run.sh", "its caller", "its caller's caller"])
+@pytest.mark.parametrize("killed", ["run.sh", "mtasr.sh", "mtasr.sh above others"])
 def test_jobs_end_with_a_run_that_is_killed(tmp_path, killed):
     run = f"{UTILS}/run.sh a.log bash -c '{JOB}'; echo"
     words = {
         "run.sh": (UTILS / "run.sh", "a.log", "bash", "-c", JOB),
-        "its caller": ("bash", "-c", run),
-        # As a recipe's run.sh: it becomes mtasr.sh.
-        "its caller's caller": ("bash", "-c", 'exec bash -c "$1"; echo', "x", run),
+        "mtasr.sh": ("bash", "-c", f"export MTASR_CALLER=$$; {run}"),
+        # As espnet2.bin.launch is between the two.
+        "mtasr.sh above others": (
+            *("bash", "-c", 'export MTASR_CALLER=$$; bash -c "$1"; echo', "x", run),
+        ),
     }
     process = start(tmp_path, *words[killed])
     job = pid_in(tmp_path / "pid")
     process.kill()
     wait_for(lambda: not lives(job), what="the job lives on")
+
+
+def test_a_job_that_somebody_else_has_started_goes_on(tmp_path):
+    """By nohup, say, from a shell that then ends."""
+    run = f"{UTILS}/run.sh a.log bash -c '{JOB}' &"
+    environment = {k: v for k, v in os.environ.items() if k != "MTASR_CALLER"}
+    subprocess.run(["bash", "-c", run], cwd=tmp_path, env=environment, check=True)
+    job = pid_in(tmp_path / "pid")
+    time.sleep(3)
+    assert lives(job)
+    os.kill(job, signal.SIGKILL)
 
 
 def test_a_job_that_does_not_end_by_term(tmp_path):
@@ -152,10 +165,41 @@ def test_a_job_that_outlived_its_run_is_named(tmp_path):
     process.kill()
     process.wait(timeout=20)
     line = errors(holding(tmp_path, "hold exclusive exp"))
-    assert f"end them by: kill {orphan}" in line and "its jobs live on" in line
+    assert f"these are still at work there: {orphan}; wait for them, or end" in line
+    assert line.endswith(f"by: kill {orphan}")
     os.kill(orphan, signal.SIGKILL)
     wait_for(lambda: not lives(orphan))
     assert holding(tmp_path, "hold exclusive exp").wait(timeout=20) == 0
+
+
+def test_the_run_that_is_named_is_the_one_that_lives(tmp_path):
+    """Of two that share a lock the last writer has ended, and nobody was killed."""
+    first = holding(tmp_path, f"hold shared data; {JOB}")
+    pid_in(tmp_path / "pid")
+    assert holding(tmp_path, "hold shared data").wait(timeout=20) == 0
+    line = errors(holding(tmp_path, "hold exclusive data"))
+    assert line.endswith(f"or end them by: kill {first.pid}") and "killed" not in line
+    first.kill()
+
+
+def test_a_folder_that_only_others_may_write(tmp_path):
+    """A colleague's data can be trained on."""
+    (tmp_path / "data").mkdir()
+    os.chmod(tmp_path, 0o755)
+    user = ["setpriv", "--reuid", "65534", "--clear-groups", "--inh-caps=-all"]
+    script = HOLD + "hold shared data; echo went on"
+    for state in ("no lock", "a lock of another user"):
+        done = subprocess.run(
+            [*user, "bash", "-c", script],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "HOME": str(tmp_path)},
+        )
+        if "Permission denied" in done.stderr and "went on" not in done.stdout:
+            pytest.skip("the folders above can't be read by others")
+        assert done.stdout == "went on\n" and done.stderr == "", state
+        (tmp_path / "data" / ".lock").touch(mode=0o644)
 
 
 def test_without_flock_runs_go_on(tmp_path):

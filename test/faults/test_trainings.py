@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from espnet_mtasr.bin.mtasr_train import main
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.tasks.init_param import check_init_param
 from espnet_mtasr.train.checkpoints import whole_saves
 from espnet_mtasr.train.health import PATIENCE, Health
 
@@ -109,6 +110,26 @@ def test_it_starts_from_packed_weights(lab, undisturbed):
         lab.train(2, name, "--model_conf", "ctc_weight=1.0", *options)
         made.append(load(lab.root / name / "1epoch.pth"))
     assert same(*made)
+
+
+@pytest.mark.parametrize(
+    "form", ["whole", "of DeepSpeed's form", "another part is inf"]
+)
+def test_other_forms_of_what_it_starts_from(lab, undisturbed, form):
+    """As ESPnet takes them: only what is wanted is looked at."""
+    state = load(undisturbed / AVERAGE)
+    keys = ":encoder:encoder"
+    if form == "of DeepSpeed's form":
+        state = {"module": state}
+    elif form == "another part is inf":
+        state["decoder.mask"] = torch.full((2,), float("-inf"))
+    else:
+        state = {k: v for k, v in state.items() if k.startswith("encoder.")}
+        keys = ""
+    path = lab.root / f"{len(form)}.pth"
+    torch.save(state, path)
+    found = check_init_param([f"{path}{keys}"], lab.root)
+    assert found == [f"{path}{keys}"]
 
 
 def test_a_checkpoint_that_runs_code_on_a_terminal(lab, undisturbed):

@@ -399,7 +399,7 @@ fingerprint() {
             shift
             case ${option} in
                 --max_epoch) shift ;;
-                *.pth:*) sha256sum "${option%%:*}" ;;
+                *.pth:* | *.safetensors:*) sha256sum "${option%%:*}" ;;
                 *) echo "${option}" ;;
             esac
         done
@@ -473,7 +473,7 @@ train() {
             "${exp}/train.log" "${command[@]}" --ngpu "${ngpu}"
     else
         with_progress "Training" training "${exp}/train.log" -- \
-            "${python}" -m espnet2.bin.launch --cmd "${cuda_cmd}" --log "${exp}/train.log" \
+            "${end_with_me[@]}" "${python}" -m espnet2.bin.launch --cmd "${cuda_cmd}" --log "${exp}/train.log" \
             --ngpu "${ngpu}" --num_nodes "${num_nodes}" \
             --init_file_prefix "${exp}/.dist_init_" \
             --multiprocessing_distributed true -- "${command[@]}"

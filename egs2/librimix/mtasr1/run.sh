@@ -21,6 +21,7 @@ Options of this recipe (lists between commas):
     --onsets KIND          librimix (talker 2 at 1.0 to 1.5 s, 3 at 2.5 to 3.0 s), none
                            (all at 0, stock LibriMix) or given (by the metadata)
     --seed N               of the onsets: 1
+    --follow_links BOOL    true: links in the corpora may lead out of them
     --ngpu N               GPUs per machine: 1
 A trained model is packed by --stage 14, and uploaded by --hf_repo OWNER/NAME;
 --download_model OWNER/NAME (or a zip) decodes and scores with one that others trained.
@@ -41,6 +42,7 @@ single_talker=false
 librispeechmix=
 onsets=librimix
 seed=1
+follow_links=false
 ngpu=1
 nj=16
 local_data_opts=
@@ -50,8 +52,8 @@ llm=
 llm_revision=
 download_model=
 own_options=(
-    variant noise on_the_fly train_parts single_talker librispeechmix onsets seed ngpu nj
-    local_data_opts encoder encoder_revision llm llm_revision download_model
+    variant noise on_the_fly train_parts single_talker librispeechmix onsets seed
+    follow_links ngpu nj local_data_opts encoder encoder_revision llm llm_revision download_model
 )
 passed_to=./mtasr.sh
 . utils/parse_options.sh
@@ -143,7 +145,7 @@ data_options=(
     --train_set "${train_set}" --valid_set "${valid_set}" --noise "${noise}"
     --train_parts "${train_parts// /,}"
     --single_talker "${single_talker}" --onsets "${onsets}" --seed "${seed}"
-    --nj "${nj}"
+    --follow_links "${follow_links}" --nj "${nj}"
 )
 if [ -n "${librispeechmix}" ]; then
     folder=$(user_path -d librispeechmix "${librispeechmix}")

@@ -16,6 +16,7 @@ Options of this recipe's stage 1 (lists between commas):
     --noise KIND           training mixtures: clean, noisy or both
     --onset_gap LO,HI      seconds from one onset to the next: 0.5,1.0
     --seed N               seed of corpus and mixtures: 1
+    --follow_links BOOL    true: links in the corpora may lead out of them
 A trained model is packed by --stage 14, and uploaded by --hf_repo OWNER/NAME;
 --download_model OWNER/NAME (or a zip) decodes and scores with one that others trained.
 And for all stages: --talker_counts COUNTS (2,3), --nj N (2), and those of mtasr.sh:
@@ -34,7 +35,7 @@ local_data_opts=
 download_model=
 own_options=(
     librispeech wham_noise train_subset dev_subset test_subset n_train n_dev n_test
-    noise onset_gap seed talker_counts nj local_data_opts download_model
+    noise onset_gap seed follow_links talker_counts nj local_data_opts download_model
 )
 passed_to=./mtasr.sh
 . utils/parse_options.sh

@@ -37,8 +37,7 @@ def check_length(samples: int, most: Optional[int]) -> None:
         seconds = most / 16000
         raise UserError(
             f"{samples / 16000:.1f} s of audio: the encoder hears {seconds:g} s at "
-            f"most; cut the recording, or in training give --max_wav_duration "
-            f"{seconds:g}"
+            f"most; cut the recording, or train with more (encoder_conf max_seconds)"
         )
 
 

@@ -61,6 +61,23 @@ def read_config(
     return config
 
 
+def use_sdpa(config: PretrainedConfig, changes: Optional[Dict[str, Any]]) -> None:
+    """Let a model attend by torch's scaled_dot_product_attention.
+
+    That alone reads masks as this package gives them.
+
+    Raises:
+        UserError: `changes` ask for another implementation.
+    """
+    for key, value in (changes or {}).items():
+        if "attn_implementation" in key and value not in (None, "sdpa"):
+            raise UserError(
+                f"encoder_conf: {key}: {value}: masks are right with sdpa alone; leave "
+                f"it out"
+            )
+    config._attn_implementation = "sdpa"
+
+
 def load_weights(
     kind: Type[PreTrainedModel],
     model: str,

@@ -68,6 +68,11 @@ class RoutedEncoder(AbsEncoder):
         encoder = cls(input_size=input_size, **conf)
         return encoder.output_lengths
 
+    @classmethod
+    def max_input(cls, **conf: Any) -> Optional[int]:
+        """Longest input in samples, of what the constructor takes; None: any."""
+        return None
+
     def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
         """Smallest number of frames `(B,)` over the branches for `ilens` `(B,)`."""
         frames = self.trunk.output_lengths(ilens)

@@ -16,7 +16,11 @@ from transformers import (
     Wav2Vec2Model,
 )
 
-from espnet_mtasr.asr.encoder.pretrained_parts import load_weights, read_config
+from espnet_mtasr.asr.encoder.pretrained_parts import (
+    load_weights,
+    read_config,
+    use_sdpa,
+)
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.asr.encoder.wavlm import (
     WavLMBranch,
@@ -55,6 +59,8 @@ class Wav2Vec2Layers:
             mask = mask[:, None, None, :]
         for layer in layers:
             hidden = call(layer, hidden, attention_mask=mask)
+            # A tuple in older versions of transformers.
+            hidden = hidden if torch.is_tensor(hidden) else hidden[0]
         return hidden
 
 
@@ -106,8 +112,9 @@ class RoutedWav2Vec2Encoder(RoutedEncoder):
         branch_masking: Optional[Dict[str, Any]] = None,
     ):
         pretrained = model if load_pretrained else None
-        check_pretrained(pretrained, OPTION, wav2vec2_conf or {})
+        check_pretrained(pretrained, "encoder_conf", wav2vec2_conf or {})
         config, kind = _read_config(model, wav2vec2_conf, load_pretrained)
+        use_sdpa(config, wav2vec2_conf)
         if getattr(config, "conv_pos_batch_norm", False):
             raise UserError(
                 f"encoder_conf model: {model} normalizes positions over the batch, "

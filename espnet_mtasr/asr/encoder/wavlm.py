@@ -227,7 +227,7 @@ class RoutedWavLMEncoder(RoutedEncoder):
         branch_masking: Optional[Dict[str, Any]] = None,
     ):
         check_pretrained(
-            model if load_pretrained else None, "wavlm_conf", wavlm_conf or {}
+            model if load_pretrained else None, "encoder_conf", wavlm_conf or {}
         )
         config = read_config(
             WavLMConfig, model, wavlm_conf, "wavlm_conf", load_pretrained

@@ -22,7 +22,11 @@ from espnet_mtasr.asr.encoder.abs_routable import (
     check_length,
 )
 from espnet_mtasr.asr.encoder.log_mel import HOP, RATE, WhisperLogMel
-from espnet_mtasr.asr.encoder.pretrained_parts import load_weights, read_config
+from espnet_mtasr.asr.encoder.pretrained_parts import (
+    load_weights,
+    read_config,
+    use_sdpa,
+)
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.asr.padding import padding_mask, valid_mask
 from espnet_mtasr.errors import UserError
@@ -81,6 +85,8 @@ def _run_layers(
         mask = mask[:, None, None, :]
     for layer in layers:
         hidden = call(layer, hidden, attention_mask=mask)
+        # A tuple in older versions of transformers.
+        hidden = hidden if torch.is_tensor(hidden) else hidden[0]
     return hidden
 
 
@@ -244,9 +250,10 @@ class RoutedWhisperEncoder(RoutedEncoder):
         branch_masking: Optional[Dict[str, Any]] = None,
     ):
         check_pretrained(
-            model if load_pretrained else None, "whisper_conf", whisper_conf or {}
+            model if load_pretrained else None, "encoder_conf", whisper_conf or {}
         )
         config = _read_config(model, whisper_conf, load_pretrained)
+        use_sdpa(config, whisper_conf)
         _check_pools(pool_before, pool_behind)
         if num_trunk_layers is None:
             num_trunk_layers = config.encoder_layers // 2
@@ -284,6 +291,11 @@ class RoutedWhisperEncoder(RoutedEncoder):
         return dict(load_pretrained=False, whisper_conf=self.trunk.config.to_dict())
 
     @classmethod
+    def max_input(cls, max_seconds: float = 30.0, **conf: Any) -> int:
+        """See `RoutedEncoder.max_input`; reads no file: all Whispers hear 30 s."""
+        return _positions(max(30.0, max_seconds)) * STRIDE * HOP
+
+    @classmethod
     def frame_counter(
         cls,
         input_size: int,
@@ -298,6 +310,10 @@ class RoutedWhisperEncoder(RoutedEncoder):
         )
 
 
+def _positions(seconds: float) -> int:
+    return math.ceil(seconds * RATE / (STRIDE * HOP))
+
+
 def _read_config(
     model: Optional[str], whisper_conf: Optional[Dict[str, Any]], load_pretrained: bool
 ) -> WhisperConfig:
@@ -307,7 +323,7 @@ def _read_config(
 
 
 def _extend_positions(encoder: WhisperEncoder, max_seconds: float) -> None:
-    number = math.ceil(max_seconds * RATE / (STRIDE * HOP))
+    number = _positions(max_seconds)
     known = encoder.embed_positions.weight.detach()
     if number <= len(known):
         return

@@ -6,51 +6,65 @@
 
 declare -A locks_held=()
 
-# holders FILE: prints the ids of the processes that have FILE open.
-holders() {
+# find_holders FILE: sets pids to the processes that have it open, but for this one.
+find_holders() {
     local link pid
+    pids=()
     for link in /proc/[0-9]*/fd/*; do
         if [ "${link}" -ef "$1" ] 2>/dev/null; then
             pid=${link#/proc/}
-            echo "${pid%%/*}"
+            pid=${pid%%/*}
+            if [ "${pid}" != "$$" ] && [[ " ${pids[*]-} " != *" ${pid} "* ]]; then
+                pids+=("${pid}")
+            fi
         fi
-    done | sort -nu
+    done
 }
 
 # in_use FOLDER: says who holds its lock, and ends this script.
 in_use() {
-    local lock=$1/.lock since owner pids advice
+    local lock=$1/.lock owner='' since='' advice pids=()
     read -r owner since <"${lock}" || true
-    mapfile -t pids < <(holders "${lock}" | grep -vx "$$")
-    advice="wait for it, or end it by: kill ${owner}"
-    if [ ${#pids[@]} -gt 0 ] && [[ " ${pids[*]} " != *" ${owner} "* ]]; then
-        since+=" (it has been killed, its jobs live on)"
-        advice="wait for them, or end them by: kill ${pids[*]}"
-    elif [ ${#pids[@]} -eq 0 ]; then
+    find_holders "${lock}"
+    if [ ${#pids[@]} -eq 0 ]; then
         advice="wait for it, or end it there"
+    elif [[ " ${pids[*]} " == *" ${owner} "* ]]; then
+        advice="wait for it, or end it by: kill ${owner}"
+    elif kill -0 "${owner}" 2>/dev/null || [ ! -d /proc/self ]; then
+        advice="wait for it, or end it by: kill ${owner}"
+    else
+        advice="it has ended, and these are still at work there: ${pids[*]}; wait for them,"
+        advice+=" or end them by: kill ${pids[*]}"
     fi
-    die "$1 is in use by process ${owner:-?}, ${since}: ${advice}"
+    die "$1 is in use by process ${owner:-?}, ${since:-of unknown origin}: ${advice}"
+}
+
+# open_lock FOLDER: opens its lock's file as ${descriptor}; fails where that can't be read.
+open_lock() {
+    # Locks that are shared need it open for reading, on NFS.
+    if { exec {descriptor}<>"$1/.lock"; } 2>/dev/null; then return 0; fi
+    { exec {descriptor}<"$1/.lock"; } 2>/dev/null
 }
 
 # hold exclusive|shared FOLDER...: until this script and its jobs have ended, or until it
-# holds them otherwise.
+# holds them otherwise. Where there can be no lock, on a file system or in a folder that
+# only others may write, it goes on without.
 hold() {
     local mode=$1 folder lock code descriptor
     shift
-    if ! command -v flock >/dev/null; then return; fi
+    if ! command -v flock >/dev/null; then return 0; fi
     for folder in "$@"; do
         lock=${folder}/.lock
         mkdir -p "${folder}"
         if [ -z "${locks_held[${folder}]:-}" ]; then
-            exec {descriptor}>>"${lock}"
+            open_lock "${folder}" || continue
             locks_held[${folder}]=${descriptor}
         fi
         code=0
-        flock --nonblock --conflict-exit-code 75 "--${mode}" "${locks_held[${folder}]}" ||
-            code=$?
+        flock --nonblock --conflict-exit-code 75 "--${mode}" "${locks_held[${folder}]}" \
+            2>/dev/null || code=$?
         if [ "${code}" -eq 75 ]; then in_use "${folder}"; fi
-        # Some network file systems have no locks.
-        if [ "${code}" -eq 0 ]; then
+        if [ "${code}" -eq 0 ] && [ -w "${lock}" ]; then
             # shellcheck disable=SC2154 # the script's
             echo "$$ since $(date '+%F %T') on ${HOSTNAME}, ${command_line% }" >"${lock}"
         fi

@@ -132,16 +132,21 @@ erase_line() {
     if [ -t 2 ]; then printf '\r\033[K' >&2; fi
 }
 
-# end_orphans PARENT GROUP...: when this script or its parent has been killed, ends the
-# workers, which would go on, first by TERM and after 10 s by KILL.
+# alive PID [START]: is it there, and the one that began then?
+alive() {
+    local fields=()
+    read -r -a fields 2>/dev/null <"/proc/$1/stat" || return 1
+    # A process that nobody has waited for yet is a zombie.
+    [ "${fields[2]}" != Z ] && [ "${2:-${fields[21]}}" = "${fields[21]}" ]
+}
+
+# end_orphans GROUP...: when this script has been killed, or mtasr.sh for which it works,
+# ends the workers, which would go on, first by TERM and after 10 s by KILL.
 # shellcheck disable=SC2317,SC2329 # it runs in the background
 end_orphans() {
-    local parent=$1 current='' state='' group signal
-    shift
-    while sleep 1 && read -r _ _ state current _ <"/proc/$$/stat"; do
-        # A process that nobody has waited for yet is a zombie.
-        if [ "${current}" != "${parent}" ] || [ "${state}" = Z ]; then break; fi
-    done
+    local caller=${MTASR_CALLER:-$$} group signal start=()
+    read -r -a start <"/proc/${caller}/stat" || return
+    while sleep 1 && alive "$$" && alive "${caller}" "${start[21]}"; do :; done
     for signal in TERM KILL; do
         for group in "$@"; do kill -s "${signal}" -- "-${group}" || continue; done
         for ((n = 0; n < 10; n++)); do
@@ -178,7 +183,7 @@ for ((slot = 0; slot < workers; slot++)); do
     pids+=("$!")
 done
 if [ -r "/proc/$$/stat" ]; then
-    end_orphans "${PPID}" "${pids[@]}" </dev/null >/dev/null 2>&1 &
+    end_orphans "${pids[@]}" </dev/null >/dev/null 2>&1 &
     watcher=$!
 fi
 set +m

@@ -28,6 +28,7 @@ onset_gap="0.5 1.0"
 corpus_options=
 noise_options=
 on_the_fly=false
+follow_links=false
 nj=2
 seed=1
 # shellcheck disable=SC2034 # parse_options.sh prints it
@@ -46,6 +47,7 @@ help_message="Usage: local/data.sh [options], in the recipe folder
   --corpus_options OPTS  for local/corpus/make_mini_librispeech.py
   --noise_options OPTS   for local/corpus/make_mini_noise.py
   --on_the_fly BOOL      write no mixtures, they are made while loading (${on_the_fly})
+  --follow_links BOOL    true: links in the corpora may lead out of them (${follow_links})
   --nj N                 parallel processes (${nj})
   --seed N               (${seed})"
 
@@ -131,7 +133,7 @@ esac
 python -m espnet_mtasr.bin.simulate \
     --librispeech "${librispeech}" --wham_noise "${wham_noise}" \
     --audio data/local/mixtures --data data --on_the_fly "${on_the_fly}" \
-    --nj "${nj}" "${audio_sets[@]}" \
+    --follow_links "${follow_links}" --nj "${nj}" "${audio_sets[@]}" \
     --combine train "${train_parts[@]}" --combine dev "${dev_parts[@]}"
 printf '%s\n' "${measured_on}" >data/mixtures.txt
 log "done"

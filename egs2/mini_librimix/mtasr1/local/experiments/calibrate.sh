@@ -66,6 +66,6 @@ test_sets=()
 for folder in dump/raw/test_mini*; do
     test_sets+=("${folder}")
 done
-python -m espnet_mtasr.bin.calibrate --mtasr_model_file "${exp}/${model}" \
+python -m espnet_mtasr.bin.calibrate --mtasr_model_file "${exp}/${model}" --trust_remote_code \
     --data_dir dump/raw/dev --times_data_dir "${placed}/dev_placed" \
     --test_data_dirs "${placed}/test_placed" "${test_sets[@]}"

@@ -92,5 +92,5 @@ call_run "${passed_options[@]}" --expdir "${expdir}" --stage "${stage}" \
 card=(--model_card conf/model_card.yaml)
 if [ -f data/mixtures.txt ]; then card+=(--mixtures "$(cat data/mixtures.txt)"); fi
 python -m espnet_mtasr.bin.mtasr_pack "${card[@]}" --mtasr_train_config "${exp}/config.yaml" \
-    --mtasr_model_file "${exp}/valid.loss_ctc.ave.pth" \
+    --mtasr_model_file "${exp}/valid.loss_ctc.ave.pth" --trust_remote_code \
     --outpath "${exp}/mtasr_mini_${tag}.zip" --dtype "${dtype}" --max_mb "${max_mb}"
