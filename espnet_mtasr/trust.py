@@ -9,6 +9,7 @@ what the configuration says and read nothing else, unless its user trusts it: th
 import argparse
 import contextlib
 import os
+import re
 import sys
 import threading
 from contextvars import ContextVar
@@ -43,6 +44,7 @@ MODULES = tuple(
 # Tokenizers that read at most a sentencepiece model, which holds no code.
 TOKEN_TYPES = ("bpe", "char", "word")
 CLEANERS = (None, "", "tacotron")
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 ADVICE = (
     "look at it, and if you trust the model, give --trust_remote_code (in Python: "
     "trust_remote_code=True)"
@@ -140,7 +142,7 @@ def check_settings(args: argparse.Namespace) -> None:
         raise UserError(f"cleaner: {cleaner}: runs other packages' code; {ADVICE}")
     llm = None if args.teacher is None else args.teacher_conf.get("llm")
     # One that stage 6 has left in a folder is the user's own.
-    if llm is not None and not os.path.isdir(llm):
+    if llm is not None and not os.path.isdir(llm) and HUB_ID.fullmatch(llm):
         check_pretrained(llm, "teacher_conf: llm", {})
 
 

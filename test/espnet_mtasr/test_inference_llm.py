@@ -241,3 +241,9 @@ def test_models_that_cannot(place, tmp_path):
     with pytest.raises(UserError, match="teacher_conf llm: .*run stage 6") as e:
         Speech2TextLLM(None, model_file)
     assert "\n" not in str(e.value)
+    # Nor is one fetched that somebody else's configuration names.
+    config = model_file.with_name("config.yaml")
+    text = config.read_text().replace(str(tmp_path / "llm"), "owner/name")
+    config.write_text(text)
+    with pytest.raises(UserError, match="teacher_conf: llm: owner/name: another model"):
+        Speech2TextLLM(None, model_file)

@@ -64,6 +64,8 @@ revision_of() {
     case $1 in
         microsoft/wavlm-large) echo c1423ed94bb01d80a3f5ce5bc39f6026a0f4828c ;;
         microsoft/wavlm-base-plus) echo 4c66d4806a428f2e922ccfa1a962776e232d487b ;;
+        openai/whisper-small) echo 973afd24965f72e36ca33b3055d56a652f456b4d ;;
+        openai/whisper-large-v3-turbo) echo 41f01f3fe87f28c78e2fbf8b568835947dd65ed9 ;;
         meta-llama/Llama-3.2-1B) echo 4e20de362430cd3b72f300e6b0f18e50e7166e08 ;;
         meta-llama/Llama-3.2-3B) echo 13afe5124825b4f3751f836b40dafda64c1ed062 ;;
         HuggingFaceTB/SmolLM2-360M) echo f8027fd0eaeea54caa13c31d31b9fdc459c38b49 ;;
