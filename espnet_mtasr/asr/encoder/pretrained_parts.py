@@ -1,6 +1,6 @@
 """Configuration and weights of a pretrained encoder in Hugging Face format."""
 
-from typing import Any, Collection, Dict, Optional, Type
+from typing import Any, Callable, Collection, Dict, Optional, Type
 
 import torch
 from safetensors import SafetensorError
@@ -76,6 +76,29 @@ def use_sdpa(config: PretrainedConfig, changes: Optional[Dict[str, Any]]) -> Non
                 f"it out"
             )
     config._attn_implementation = "sdpa"
+
+
+def run_layers(
+    call: Callable[..., Any],
+    layers: torch.nn.ModuleList,
+    hidden: torch.Tensor,
+    mask: Optional[torch.Tensor],
+) -> torch.Tensor:
+    """Run transformers' layers on `(B, T, D)`, see `use_sdpa`.
+
+    Args:
+        call: See `checkpointing.layer_caller`.
+        layers: Of a model.
+        hidden: `(B, T, D)`.
+        mask: `(B, T)`, False where padding is; None: nowhere.
+    """
+    if mask is not None:
+        mask = mask[:, None, None, :]
+    for layer in layers:
+        hidden = call(layer, hidden, attention_mask=mask)
+        # A tuple in older versions of transformers.
+        hidden = hidden if torch.is_tensor(hidden) else hidden[0]
+    return hidden
 
 
 def load_weights(

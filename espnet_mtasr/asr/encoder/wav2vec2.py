@@ -19,6 +19,7 @@ from transformers import (
 from espnet_mtasr.asr.encoder.pretrained_parts import (
     load_weights,
     read_config,
+    run_layers,
     use_sdpa,
 )
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
@@ -55,13 +56,7 @@ class Wav2Vec2Layers:
         context: None,
     ) -> torch.Tensor:
         """See `WavLMLayers.run_layers`."""
-        if mask is not None:
-            mask = mask[:, None, None, :]
-        for layer in layers:
-            hidden = call(layer, hidden, attention_mask=mask)
-            # A tuple in older versions of transformers.
-            hidden = hidden if torch.is_tensor(hidden) else hidden[0]
-        return hidden
+        return run_layers(call, layers, hidden, mask)
 
 
 class Wav2Vec2Trunk(Wav2Vec2Layers, WavLMTrunk):

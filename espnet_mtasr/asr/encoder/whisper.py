@@ -25,6 +25,7 @@ from espnet_mtasr.asr.encoder.log_mel import HOP, RATE, WhisperLogMel
 from espnet_mtasr.asr.encoder.pretrained_parts import (
     load_weights,
     read_config,
+    run_layers,
     use_sdpa,
 )
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
@@ -72,22 +73,6 @@ def _sum_each(frames: torch.Tensor, size: int) -> torch.Tensor:
     groups = (frames.size(1) + size - 1) // size
     padded = torch.nn.functional.pad(frames, (0, 0, 0, size - 1))
     return sum(padded[:, k::size][:, :groups] for k in range(size))
-
-
-def _run_layers(
-    layers: torch.nn.ModuleList,
-    call: Callable[..., Any],
-    hidden: torch.Tensor,
-    lengths: torch.Tensor,
-) -> torch.Tensor:
-    mask = padding_mask(lengths, hidden.size(1))
-    if mask is not None:
-        mask = mask[:, None, None, :]
-    for layer in layers:
-        hidden = call(layer, hidden, attention_mask=mask)
-        # A tuple in older versions of transformers.
-        hidden = hidden if torch.is_tensor(hidden) else hidden[0]
-    return hidden
 
 
 class WhisperTrunk(AbsTrunk):
@@ -155,7 +140,8 @@ class WhisperTrunk(AbsTrunk):
         hidden = torch.nn.functional.dropout(
             features + positions, self.config.dropout, self.training
         )
-        hidden = _run_layers(self.layers, self._call, hidden, lengths)
+        mask = padding_mask(lengths, hidden.size(1))
+        hidden = run_layers(self._call, self.layers, hidden, mask)
         return TrunkOutput(hidden, lengths, None, features)
 
     def _convolve(self, mel: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
@@ -202,7 +188,8 @@ class WhisperBranch(AbsBranch):
     def forward(self, trunk: TrunkOutput) -> Tuple[torch.Tensor, torch.Tensor]:
         """Return `(B, T', D)` and lengths `(B,)`."""
         hidden, lengths = pool(trunk.hidden, trunk.lengths, self.pool_before)
-        hidden = _run_layers(self.layers, self._call, hidden, lengths)
+        mask = padding_mask(lengths, hidden.size(1))
+        hidden = run_layers(self._call, self.layers, hidden, mask)
         return pool(self.layer_norm(hidden), lengths, self.pool_behind)
 
 
