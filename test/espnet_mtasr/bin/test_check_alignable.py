@@ -1,10 +1,12 @@
 """Stages 7 and 10: which mixtures CTC can't align, and the lists for training."""
 
+import argparse
+
 import pytest
 import yaml
 from helpers.tiny_models import CHARACTERS, HOP, make_tiny_wavlm
 
-from espnet_mtasr.bin.check_alignable import main
+from espnet_mtasr.bin.check_alignable import check_longest, main
 from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError
 
@@ -124,3 +126,39 @@ def test_the_trainers_options_are_checked(stage):
         stage("1.0", "--max_epok", "1")
     # A short form would be taken from the trainer.
     stage("1.0", "--max_epoch", "1", "--train_dtype", "float32")
+
+
+@pytest.mark.parametrize(
+    "name, seconds, speeds, says",
+    [
+        ("train", 29.0, None, None),
+        (
+            "train",
+            29.0,
+            [0.9, 1.0],
+            "u1 lasts 32.2 s .at the slowest speed., .* to 33 ",
+        ),
+        ("valid", 29.0, [0.9, 1.0], None),
+        ("valid", 30.5, None, "u1 lasts 30.5 s .*reads 30 s; set .*max_seconds to 31 "),
+    ],
+)
+def test_mixtures_longer_than_the_encoder_reads(tmp_path, name, seconds, speeds, says):
+    """Before hours of training, and for validation sets, which are never cut."""
+    for part in ("train", "valid"):
+        long = round(16000 * (seconds if part == name else 1.0))
+        write_table(tmp_path / part / "speech_shape", {"u0": "16000", "u1": str(long)})
+    args = argparse.Namespace(
+        encoder="routed_whisper",
+        encoder_conf={},
+        sampling_rate=16000,
+        preprocessor_conf={"dynamic_mixing_conf": {"speeds": speeds}} if speeds else {},
+    )
+    if says is None:
+        check_longest(args, tmp_path)
+        return
+    with pytest.raises(UserError, match=says):
+        check_longest(args, tmp_path)
+    args.encoder_conf = {"max_seconds": 40}
+    check_longest(args, tmp_path)
+    args.encoder, args.encoder_conf = "routed_wavlm", {}
+    check_longest(args, tmp_path)
