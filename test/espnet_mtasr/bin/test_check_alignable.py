@@ -136,7 +136,7 @@ def test_the_trainers_options_are_checked(stage):
             "train",
             29.0,
             [0.9, 1.0],
-            "u1 lasts 32.2 s .at the slowest speed., .* to 33 ",
+            "u1 lasts 32.2 s .at the slowest .* to 33 ",
         ),
         ("valid", 29.0, [0.9, 1.0], None),
         ("valid", 30.5, None, "u1 lasts 30.5 s .*reads 30 s; set .*max_seconds to 31 "),
