@@ -276,8 +276,7 @@ class Speech2Text(AbsSpeech2Text):
         align: Tell of each token where it was heard.
         rescore: Where a routing.json lies beside the model file, let it pick the branch
             for mixtures of whose talker count the head is unsure.
-        trust_remote_code: Let the configuration name classes of other packages than
-            ESPnet and this one, and run their code.
+        trust_remote_code: Let the configuration name any class, and run its code.
 
     Raises:
         UserError: a file is missing or doesn't fit, the model has no CTC, or

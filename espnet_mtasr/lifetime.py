@@ -1,7 +1,6 @@
 """Processes that end with their parent, however it ends: SIGKILL leaves no orphans."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import sys
@@ -19,6 +18,9 @@ def end_with(parent: int) -> None:
     """Let the kernel send SIGTERM to this process when its parent ends; Linux alone."""
     if not sys.platform.startswith("linux"):
         return
+    # Every command line imports this module, and most have no need of it.
+    import ctypes
+
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         # It has ended meanwhile.
@@ -38,7 +40,6 @@ def worker_pool(nj: int) -> Iterator["ProcessPoolExecutor"]:
 
     An error doesn't wait for the work that isn't begun.
     """
-    # Every command line imports this module.
     from concurrent.futures import ProcessPoolExecutor
 
     with ProcessPoolExecutor(

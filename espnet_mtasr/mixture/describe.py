@@ -229,18 +229,20 @@ def _noise(row: MixtureRow, corpus: Corpus) -> Noise:
     return Noise(os.path.abspath(path), row.noise_gain, speed=speed)
 
 
+def _files_and_roots(row: MixtureRow, corpus: Corpus) -> List[Tuple[Path, Path]]:
+    found = [(source_file(corpus, p), corpus.librispeech) for p in row.source_paths]
+    if row.noise_path is not None and corpus.wham_noise is not None:
+        noise, _ = find_noise(corpus.wham_noise / row.noise_path)
+        found.append((noise, corpus.wham_noise))
+    return found
+
+
 def files_of(row: MixtureRow, corpus: Corpus) -> Tuple[Path, ...]:
     """List the recordings that a row's mixtures of any kind are made of."""
-    paths = [source_file(corpus, path) for path in row.source_paths]
-    if row.noise_path is not None and corpus.wham_noise is not None:
-        paths.append(find_noise(corpus.wham_noise / row.noise_path)[0])
-    return tuple(paths)
+    return tuple(path for path, _ in _files_and_roots(row, corpus))
 
 
 def check_links(row: MixtureRow, corpus: Corpus) -> None:
     """Raise `UserError` if links lead from a row's recordings out of the corpus."""
-    for path in row.source_paths:
-        check_link(source_file(corpus, path), corpus.librispeech)
-    if row.noise_path is not None and corpus.wham_noise is not None:
-        noise, _ = find_noise(corpus.wham_noise / row.noise_path)
-        check_link(noise, corpus.wham_noise)
+    for path, root in _files_and_roots(row, corpus):
+        check_link(path, root)

@@ -227,8 +227,8 @@ class ModelBuilder:
             model_file: Checkpoint; None leaves the weights at random.
             device: `cpu`, `cuda`, `cuda:N`.
             with_teacher: Build the language model too.
-            trust_remote_code: The configuration may name classes of other packages
-                than ESPnet and this one, and models to be read; see `trust`.
+            trust_remote_code: The configuration may name any class, and models to be
+                read; see `trust`.
 
         Raises:
             UserError: a file is missing, the checkpoint lacks weights or has others

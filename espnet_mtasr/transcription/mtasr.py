@@ -67,8 +67,8 @@ class MTASR:
                 CPU for a model that was exported to ONNX.
             dtype: float32, bfloat16 or float16 to compute in.
             beam_size: 1: greedy search; more: prefix beam search.
-            trust_remote_code: Let the model name classes of other packages than ESPnet
-                and this one, and run their code. Only for models that you trust.
+            trust_remote_code: Let the model name any class, and run its code. Only for
+                models that you trust.
 
         Raises:
             UserError: there is no such model, files or weights are missing or don't

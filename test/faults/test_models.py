@@ -94,10 +94,8 @@ def files_below(folder: Path):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("case", MODEL_FAULTS, ids=lambda case: case.name)
-def test_fault(place, capsys, command, case):
-    case.fault(place / "model" / case.file)
+def refusal(place: Path, command: str, capsys) -> str:
+    """The one line with which a command refuses the model."""
     before = files_below(place)
     function, *words = COMMANDS[command](place)
     with pytest.raises(SystemExit) as stop:
@@ -105,10 +103,18 @@ def test_fault(place, capsys, command, case):
     error = capsys.readouterr().err
     lines = [line for line in error.splitlines() if "error: " in line]
     assert stop.value.code == 2 and len(lines) == 1, error
-    assert case.file in lines[0] and re.search(case.says, lines[0]), lines
     assert "Traceback" not in error
     # Nothing is written, and no code of the model's was run.
     assert files_below(place) == before
+    return lines[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("case", MODEL_FAULTS, ids=lambda case: case.name)
+def test_fault(place, capsys, command, case):
+    case.fault(place / "model" / case.file)
+    line = refusal(place, command, capsys)
+    assert case.file in line and re.search(case.says, line), line
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "calibrate"])
@@ -145,16 +151,10 @@ def in_the_folder(place, monkeypatch):
 def test_untrusted(in_the_folder, capsys, command, case):
     """It is refused before anything of it is imported or fetched."""
     config(lambda c: c.update(case.entries))(in_the_folder / "model" / "config.yaml")
-    before = files_below(in_the_folder)
     path = list(sys.path)
-    function, *words = COMMANDS[command](in_the_folder)
-    with pytest.raises(SystemExit) as stop:
-        run_command_line(function, [str(word) for word in words])
-    error = capsys.readouterr().err
-    lines = [line for line in error.splitlines() if "error: " in line]
-    assert stop.value.code == 2 and len(lines) == 1, error
-    assert case.says in lines[0] and "--trust_remote_code" in lines[0], lines
-    assert files_below(in_the_folder) == before and sys.path == path
+    line = refusal(in_the_folder, command, capsys)
+    assert case.says in line and "--trust_remote_code" in line, line
+    assert sys.path == path
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "calibrate"])

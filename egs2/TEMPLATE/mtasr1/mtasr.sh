@@ -88,7 +88,7 @@ hf_repo=             # Upload it to this repository of the Hugging Face hub: own
 hf_private=false     # Make the repository private, if it is new.
 dry_run=false        # Stage 15 only writes a folder with what would be uploaded.
 download_model=      # Decode with this model, train none: hub id, zip, folder, mini.
-trust_remote_code=false # Let download_model name classes of other packages than ESPnet and espnet_mtasr.
+trust_remote_code=false # Let download_model name any class, whose code is then run.
 
 help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAMES\" [options]
 

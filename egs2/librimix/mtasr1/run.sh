@@ -53,7 +53,8 @@ llm_revision=
 download_model=
 own_options=(
     variant noise on_the_fly train_parts single_talker librispeechmix onsets seed
-    follow_links ngpu nj local_data_opts encoder encoder_revision llm llm_revision download_model
+    follow_links ngpu nj local_data_opts encoder encoder_revision llm llm_revision
+    download_model
 )
 passed_to=./mtasr.sh
 . utils/parse_options.sh

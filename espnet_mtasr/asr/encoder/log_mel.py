@@ -28,12 +28,11 @@ def reflected(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
         `(B, N + 2 MARGIN)`, zero behind the mirrored end.
     """
     xs_pad = xs_pad.masked_fill(~valid_mask(ilens, xs_pad.size(1)), 0.0)
-    padded = torch.nn.functional.pad(xs_pad, (MARGIN, MARGIN))
     steps = torch.arange(MARGIN, device=xs_pad.device)
     before = xs_pad[:, 1 : MARGIN + 1].flip(1)
     source = ilens[:, None] - 2 - steps
     behind = xs_pad.gather(1, source.clamp(min=0)).masked_fill(source < 0, 0.0)
-    padded = torch.cat([before, padded[:, MARGIN:]], 1)
+    padded = torch.nn.functional.pad(torch.cat([before, xs_pad], 1), (0, MARGIN))
     return padded.scatter(1, ilens[:, None] + MARGIN + steps, behind)
 
 

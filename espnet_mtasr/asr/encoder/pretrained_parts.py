@@ -1,16 +1,17 @@
 """Configuration and weights of a pretrained encoder in Hugging Face format."""
 
-from typing import Any, Callable, Collection, Dict, Optional, Type
+from typing import Any, Callable, Collection, Dict, Optional, Sequence, Type
 
 import torch
 from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.trust import check_pretrained
 
 
 def read_config(
-    kind: Type[PretrainedConfig],
+    kinds: Sequence[Type[PretrainedConfig]],
     model: Optional[str],
     changes: Optional[Dict[str, Any]],
     option: str,
@@ -19,25 +20,28 @@ def read_config(
     """Return the configuration of a model.
 
     Args:
-        kind: transformers' class of it.
+        kinds: transformers' classes that it may be of; messages name the first.
         model: Folder or hub id; may be None without `load_pretrained`.
         changes: Entries to change; without `load_pretrained` the whole configuration.
         option: That has them in `encoder_conf`.
         load_pretrained: Whether `model` is read.
 
     Raises:
-        UserError: there is no such model, it is of another kind, or an entry is
-            unknown.
+        UserError: there is no such model, it is of another kind, an entry is unknown,
+            or the configuration is an untrusted model's and asks for too much.
     """
+    check_pretrained(model if load_pretrained else None, "encoder_conf", changes or {})
+    kind_of = {kind.model_type: kind for kind in kinds}
     if not load_pretrained:
+        kind = kind_of.get((changes or {}).get("model_type"), kinds[0])
         # Which attributes transformers writes of its own accord may change with its
         # version; they are not settings of the model.
         return kind.from_dict(dict(changes or {}))
-    name = kind.__name__.removesuffix("Config")
+    name = kinds[0].__name__.removesuffix("Config")
     if model is None:
         raise UserError("encoder_conf model: is missing; name a folder or a hub id")
     try:
-        stored, _ = kind.get_config_dict(model)
+        stored, _ = kinds[0].get_config_dict(model)
     except (OSError, ValueError) as e:
         raise UserError(
             f"encoder_conf model: {model} is neither a folder with a {name} "
@@ -45,20 +49,37 @@ def read_config(
             f"run stage 6 or name another"
         ) from e
     # transformers would take another model's configuration, or none, for this one's.
-    if stored.get("model_type") != kind.model_type:
+    if stored.get("model_type") not in kind_of:
         raise UserError(
             f"encoder_conf model: {model} has no config.json of a {name} (model_type: "
             f"{stored.get('model_type')}); run stage 6 or name another"
         )
+    kind = kind_of[stored["model_type"]]
     config, unknown = kind.from_dict(
         stored, return_unused_kwargs=True, **(changes or {})
     )
     if unknown:
         raise UserError(
-            f"encoder_conf {option}: {name} has no option {sorted(unknown)[0]}; "
-            f"see {model}'s config.json for those that there are"
+            f"encoder_conf {option}: {kind.__name__.removesuffix('Config')} has no "
+            f"option {sorted(unknown)[0]}; see {model}'s config.json for those that "
+            f"there are"
         )
     return config
+
+
+def trunk_layers(wanted: Optional[int], layers: int) -> int:
+    """Return how many of a model's layers are the trunk's; None: half of them.
+
+    Raises:
+        UserError: trunk or branches would have none.
+    """
+    number = layers // 2 if wanted is None else wanted
+    if not 1 <= number < layers:
+        raise UserError(
+            f"encoder_conf num_trunk_layers: {number} is not between 1 and "
+            f"{layers - 1} for this model; choose one that is"
+        )
+    return number
 
 
 def use_sdpa(config: PretrainedConfig, changes: Optional[Dict[str, Any]]) -> None:

@@ -5,13 +5,12 @@ Models: Baevski et al., "wav2vec 2.0", NeurIPS 2020 (arXiv 2006.11477); Babu et 
 `transformers` has them. They are WavLM without its position biases.
 """
 
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence
 
 import torch
 from transformers import (
     HubertConfig,
     HubertModel,
-    PretrainedConfig,
     Wav2Vec2Config,
     Wav2Vec2Model,
 )
@@ -20,6 +19,7 @@ from espnet_mtasr.asr.encoder.pretrained_parts import (
     load_weights,
     read_config,
     run_layers,
+    trunk_layers,
     use_sdpa,
 )
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
@@ -30,12 +30,8 @@ from espnet_mtasr.asr.encoder.wavlm import (
     wavlm_output_lengths,
 )
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.trust import check_pretrained
 
-KINDS = {
-    "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model),
-    "hubert": (HubertConfig, HubertModel),
-}
+KINDS = {Wav2Vec2Config: Wav2Vec2Model, HubertConfig: HubertModel}
 OPTION = "wav2vec2_conf"
 
 
@@ -106,22 +102,15 @@ class RoutedWav2Vec2Encoder(RoutedEncoder):
         gradient_checkpointing: bool = False,
         branch_masking: Optional[Dict[str, Any]] = None,
     ):
-        pretrained = model if load_pretrained else None
-        check_pretrained(pretrained, "encoder_conf", wav2vec2_conf or {})
-        config, kind = _read_config(model, wav2vec2_conf, load_pretrained)
+        config = read_config(list(KINDS), model, wav2vec2_conf, OPTION, load_pretrained)
+        kind = KINDS[type(config)]
         use_sdpa(config, wav2vec2_conf)
         if getattr(config, "conv_pos_batch_norm", False):
             raise UserError(
                 f"encoder_conf model: {model} normalizes positions over the batch, "
                 f"which depends on padding; name another"
             )
-        if num_trunk_layers is None:
-            num_trunk_layers = config.num_hidden_layers // 2
-        if not 1 <= num_trunk_layers < config.num_hidden_layers:
-            raise UserError(
-                f"encoder_conf num_trunk_layers: {num_trunk_layers} is not between 1 "
-                f"and {config.num_hidden_layers - 1} for this model; choose one that is"
-            )
+        num_trunk_layers = trunk_layers(num_trunk_layers, config.num_hidden_layers)
         if do_normalize is None:
             do_normalize = read_do_normalize(model, config)
         # Only masked pretraining uses this one.
@@ -164,19 +153,5 @@ class RoutedWav2Vec2Encoder(RoutedEncoder):
         **conf: Any,
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """See `RoutedEncoder.frame_counter`; reads the configuration only."""
-        config, _ = _read_config(model, wav2vec2_conf, load_pretrained)
+        config = read_config(list(KINDS), model, wav2vec2_conf, OPTION, load_pretrained)
         return lambda samples: wavlm_output_lengths(config, samples)
-
-
-def _read_config(
-    model: Optional[str], conf: Optional[Dict[str, Any]], load_pretrained: bool
-) -> Tuple[PretrainedConfig, Any]:
-    """Configuration, and transformers' class of the model."""
-    stored = dict(conf or {})
-    if load_pretrained and model is not None:
-        try:
-            stored, _ = PretrainedConfig.get_config_dict(model)
-        except (OSError, ValueError):
-            stored = {}
-    config_kind, kind = KINDS.get(stored.get("model_type"), KINDS["wav2vec2"])
-    return read_config(config_kind, model, conf, OPTION, load_pretrained), kind

@@ -14,13 +14,15 @@ from transformers import WavLMConfig, WavLMModel
 
 from espnet_mtasr.asr.checkpointing import layer_caller
 from espnet_mtasr.asr.encoder.abs_routable import AbsBranch, AbsTrunk, TrunkOutput
-from espnet_mtasr.asr.encoder.pretrained_parts import load_weights, read_config
+from espnet_mtasr.asr.encoder.pretrained_parts import (
+    load_weights,
+    read_config,
+    trunk_layers,
+)
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.asr.encoder.wavlm_attention import take_over_attention
 from espnet_mtasr.asr.encoder.wavlm_convolutions import extract_features, field_of
 from espnet_mtasr.asr.padding import padding_mask, valid_mask
-from espnet_mtasr.errors import UserError
-from espnet_mtasr.trust import check_pretrained
 
 
 def wavlm_output_lengths(config: WavLMConfig, samples: torch.Tensor) -> torch.Tensor:
@@ -226,17 +228,10 @@ class RoutedWavLMEncoder(RoutedEncoder):
         gradient_checkpointing: bool = False,
         branch_masking: Optional[Dict[str, Any]] = None,
     ):
-        check_pretrained(
-            model if load_pretrained else None, "encoder_conf", wavlm_conf or {}
-        )
         config = read_config(
-            WavLMConfig, model, wavlm_conf, "wavlm_conf", load_pretrained
+            [WavLMConfig], model, wavlm_conf, "wavlm_conf", load_pretrained
         )
-        if not 1 <= num_trunk_layers < config.num_hidden_layers:
-            raise UserError(
-                f"encoder_conf num_trunk_layers: {num_trunk_layers} is not between 1 "
-                f"and {config.num_hidden_layers - 1} for this model; choose one that is"
-            )
+        num_trunk_layers = trunk_layers(num_trunk_layers, config.num_hidden_layers)
         if do_normalize is None:
             do_normalize = read_do_normalize(model, config)
         if load_pretrained:
@@ -279,7 +274,7 @@ class RoutedWavLMEncoder(RoutedEncoder):
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """See `RoutedEncoder.frame_counter`; reads the configuration only."""
         config = read_config(
-            WavLMConfig, model, wavlm_conf, "wavlm_conf", load_pretrained
+            [WavLMConfig], model, wavlm_conf, "wavlm_conf", load_pretrained
         )
         return lambda samples: wavlm_output_lengths(config, samples)
 

@@ -26,12 +26,12 @@ from espnet_mtasr.asr.encoder.pretrained_parts import (
     load_weights,
     read_config,
     run_layers,
+    trunk_layers,
     use_sdpa,
 )
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.asr.padding import padding_mask, valid_mask
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.trust import check_pretrained
 
 # Frames of the spectrogram for one of the encoder.
 STRIDE = 2
@@ -236,19 +236,12 @@ class RoutedWhisperEncoder(RoutedEncoder):
         pool_behind: int = 1,
         branch_masking: Optional[Dict[str, Any]] = None,
     ):
-        check_pretrained(
-            model if load_pretrained else None, "encoder_conf", whisper_conf or {}
+        config = read_config(
+            [WhisperConfig], model, whisper_conf, "whisper_conf", load_pretrained
         )
-        config = _read_config(model, whisper_conf, load_pretrained)
         use_sdpa(config, whisper_conf)
         _check_pools(pool_before, pool_behind)
-        if num_trunk_layers is None:
-            num_trunk_layers = config.encoder_layers // 2
-        if not 1 <= num_trunk_layers < config.encoder_layers:
-            raise UserError(
-                f"encoder_conf num_trunk_layers: {num_trunk_layers} is not between 1 "
-                f"and {config.encoder_layers - 1} for this model; choose one that is"
-            )
+        num_trunk_layers = trunk_layers(num_trunk_layers, config.encoder_layers)
         if load_pretrained:
             encoder = load_weights(
                 WhisperModel, model, config, "whisper_conf", needed="encoder."
@@ -299,14 +292,6 @@ class RoutedWhisperEncoder(RoutedEncoder):
 
 def _positions(seconds: float) -> int:
     return math.ceil(seconds * RATE / (STRIDE * HOP))
-
-
-def _read_config(
-    model: Optional[str], whisper_conf: Optional[Dict[str, Any]], load_pretrained: bool
-) -> WhisperConfig:
-    return read_config(
-        WhisperConfig, model, whisper_conf, "whisper_conf", load_pretrained
-    )
 
 
 def _extend_positions(encoder: WhisperEncoder, max_seconds: float) -> None:

@@ -28,9 +28,7 @@ in_use() {
     find_holders "${lock}"
     if [ ${#pids[@]} -eq 0 ]; then
         advice="wait for it, or end it there"
-    elif [[ " ${pids[*]} " == *" ${owner} "* ]]; then
-        advice="wait for it, or end it by: kill ${owner}"
-    elif kill -0 "${owner}" 2>/dev/null || [ ! -d /proc/self ]; then
+    elif [ -n "${owner}" ] && [ -d "/proc/${owner}" ]; then
         advice="wait for it, or end it by: kill ${owner}"
     else
         advice="it has ended, and these are still at work there: ${pids[*]}; wait for them,"
