@@ -73,6 +73,9 @@ class MTASRModel(AbsESPnetModel):
         teacher_every: While training, the teacher reads every so many-th row of a
             talker count. 2 halves what it costs; the loss is still the mean over all
             rows, estimated from those.
+        cpu_bfloat16: Losses are computed in bfloat16 on a CPU, as `use_amp` does on a
+            GPU: faster by far where the CPU multiplies it in hardware (AMX), slower
+            elsewhere. Weights stay in float32.
         extract_feats_in_collect_stats: False: statistics need no model.
 
     Raises:
@@ -97,6 +100,7 @@ class MTASRModel(AbsESPnetModel):
         activity_weight: float = 0.0,
         count_input: str = "trunk",
         teacher_every: int = 1,
+        cpu_bfloat16: bool = False,
         extract_feats_in_collect_stats: bool = False,
     ):
         super().__init__()
@@ -108,6 +112,7 @@ class MTASRModel(AbsESPnetModel):
         self.activity_weight = activity_weight
         self.count_input = count_input
         self.teacher_every = teacher_every
+        self.cpu_bfloat16 = cpu_bfloat16
         self.extract_feats_in_collect_stats = extract_feats_in_collect_stats
         self.frontend = frontend
         self.specaug = specaug
@@ -184,6 +189,19 @@ class MTASRModel(AbsESPnetModel):
                 the model doesn't know.
             UserError: see `restore_trunk`.
         """
+        in_bfloat16 = self.cpu_bfloat16 and speech.device.type == "cpu"
+        with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
+            return self._losses(speech, speech_lengths, text, text_lengths, **streams)
+
+    def _losses(
+        self,
+        speech: torch.Tensor,
+        speech_lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+        **streams: torch.Tensor,
+    ) -> Tuple[torch.Tensor, Dict[str, torch.Tensor], torch.Tensor]:
+        """See `forward`."""
         if self.ctc_weight < 1.0 and self.teacher is None:
             raise ValueError(f"ctc_weight {self.ctc_weight} needs a teacher")
         targets, target_lengths = self._targets(streams)

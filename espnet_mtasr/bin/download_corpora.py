@@ -1,4 +1,4 @@
-"""Get what LibriMix is mixed from: LibriSpeech, WHAM!'s noise, LibriMix's metadata.
+"""Get corpora; by default LibriSpeech, WHAM!'s noise and LibriMix's metadata.
 
 A stopped download goes on when the command is run again; what is complete stays.
 """
@@ -12,6 +12,7 @@ from typing import Optional, Sequence
 from espnet_mtasr.corpora.download.archives import (
     ARCHIVES,
     CORPORA,
+    LIBRIMIX_PARTS,
     PARTS,
     read_md5sums,
     sources_of,
@@ -33,9 +34,9 @@ def get_parser() -> argparse.ArgumentParser:
         "--parts",
         nargs="+",
         choices=PARTS,
-        default=PARTS,
+        default=LIBRIMIX_PARTS,
         metavar="PART",
-        help=f"some of {', '.join(PARTS)} (default: all)",
+        help=f"some of {', '.join(PARTS)} (default: what LibriMix is mixed from)",
     )
     for name, corpus in CORPORA.items():
         parser.add_argument(

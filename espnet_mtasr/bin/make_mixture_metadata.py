@@ -40,6 +40,14 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="POLICY",
         help="librimix, none, or: successive LOW HIGH (seconds)",
     )
+    parser.add_argument(
+        "--level_gap",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="dB of each further talker against the first (default: each talker has a "
+        "loudness of its own, as in LibriMix)",
+    )
     parser.add_argument("--rate", type=int, default=16000, help="Hz")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--nj", type=int, default=2, help="parallel processes")
@@ -52,6 +60,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     from espnet_mtasr.mixture.onsets import parse_policy
 
     policy = parse_policy(args.onsets)
+    level_gap = tuple(args.level_gap) if args.level_gap else None
+    if level_gap is not None and level_gap[0] > level_gap[1]:
+        raise UserError(
+            f"--level_gap {level_gap[0]:g} {level_gap[1]:g}: give the lower one first"
+        )
     plans = []
     for name, subset, noise, *numbers in args.sets:
         if not all(n.isdecimal() and int(n) > 0 for n in numbers):
@@ -73,6 +86,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
                 args.seed,
                 args.rate,
                 pool,
+                level_gap,
             )
 
 

@@ -201,6 +201,24 @@ def mixture_ids(combinations: Sequence[Tuple[Utterance, ...]]) -> List[str]:
     return names
 
 
+def draw_levels(
+    n_talkers: int,
+    noise: Optional[str],
+    rng: random.Random,
+    level_gap: Optional[Tuple[float, float]],
+) -> List[float]:
+    """Draw the loudness of each talker, and then of the noise if any, in LUFS."""
+    levels = [rng.uniform(*SPEECH_LUFS)]
+    for _ in range(1, n_talkers):
+        if level_gap is None:
+            levels.append(rng.uniform(*SPEECH_LUFS))
+        else:
+            levels.append(levels[0] + rng.uniform(*level_gap))
+    if noise is not None:
+        levels.append(rng.uniform(*NOISE_LUFS))
+    return levels
+
+
 def draw_row(
     draft: Draft,
     librispeech: Path,
@@ -209,6 +227,7 @@ def draw_row(
     policy: OnsetPolicy,
     seed: int,
     rate: int,
+    level_gap: Optional[Tuple[float, float]] = None,
 ) -> MixtureRow:
     """Draw a mixture's onsets and gains.
 
@@ -220,19 +239,21 @@ def draw_row(
         policy: Onsets.
         seed: With the mixture id, decides everything.
         rate: Hz at which peaks are looked at.
+        level_gap: Lowest and highest dB of each further talker against the first;
+            None: each has a loudness of its own.
     """
     mixture_id, sources, noise = draft
     onsets = policy.draw(len(sources), seed, mixture_id)
     rng = mixture_rng(seed, mixture_id, "loudness")
     gains = []
-    parts = [(path, SPEECH_LUFS) for path in sources]
+    parts = list(sources)
     noise_samples, noise_gain = None, None
     if noise is not None:
-        parts.append((noise, NOISE_LUFS))
+        parts.append(noise)
         noise_samples = read_audio(wham_noise / noise, rate)
-    for path, lufs in parts:
+    for path, lufs in zip(parts, draw_levels(len(sources), noise, rng, level_gap)):
         loudness, peak = measured[path]
-        gain = 10 ** ((rng.uniform(*lufs) - loudness) / 20)
+        gain = 10 ** ((lufs - loudness) / 20)
         gains.append(MAX_PEAK / peak if gain * peak >= 1 else gain)
     if noise is not None:
         noise_gain = gains.pop()
@@ -261,6 +282,7 @@ def make_set(
     seed: int,
     rate: int,
     pool: ProcessPoolExecutor,
+    level_gap: Optional[Tuple[float, float]] = None,
 ) -> None:
     """Draw a set and write `out/NAME.csv`, unless that very set is there.
 
@@ -294,9 +316,10 @@ def make_set(
     sizes = [(librispeech / u.path).stat().st_size for u in scan.utterances]
     sizes += [(noise_root / path).stat().st_size for path in noises]
     utterances = [(u.path, u.text) for u in scan.utterances]
-    described = json.dumps(
-        [repr(plan), repr(policy), seed, rate, utterances, noises, sizes]
-    )
+    settings = [repr(plan), repr(policy), seed, rate, utterances, noises, sizes]
+    if level_gap is not None:
+        settings.append(level_gap)
+    described = json.dumps(settings)
     digest = hashlib.sha256(described.encode()).hexdigest()
     if target.is_file() and note.is_file() and note.read_text() == digest:
         print(f"{target}: is complete")
@@ -333,6 +356,7 @@ def make_set(
         policy=policy,
         seed=seed,
         rate=rate,
+        level_gap=level_gap,
     )
     rows = list(
         progress(

@@ -49,6 +49,7 @@ from espnet_mtasr.tasks.seconds_batches import (
     add_batch_options,
     build_seconds_iter_factory,
     check_batch_options,
+    first_epochs,
 )
 from espnet_mtasr.tasks.trained import check_resumable
 from espnet_mtasr.text.tokenizer import check_units
@@ -192,6 +193,7 @@ class MTASRTask(ModelBuilder, ASRTask):
             mixtures=tables_to_mix(args) if train else None,
             specs=specs_of_recordings(args) if train else None,
             talker_times=model_option(args, "activity_weight") > 0.0,
+            first_epochs=first_epochs(args),
             seed=args.seed,
         )
         preprocessor_class = preprocessor_choices.get_class(args.preprocessor)

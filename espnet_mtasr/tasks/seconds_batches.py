@@ -5,11 +5,13 @@ with this option the task builds its iterators here, as ESPnet does.
 """
 
 import argparse
-import itertools
 import logging
-from typing import Dict, Mapping, Sequence, Type
+from functools import partial
+from typing import Dict, Mapping, Optional, Sequence, Type
 
 import torch
+import yaml
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions
 from espnet2.utils.types import float_or_none
@@ -18,6 +20,7 @@ from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.text.sot import count_talkers
 from espnet_mtasr.train.batches import AudioBatchSampler
+from espnet_mtasr.train.curriculum import Curriculum, CurriculumIterFactory
 
 # Values that go with it: the others are for other samplers, or would undo this one.
 ALLOWED = dict(
@@ -34,7 +37,7 @@ ALLOWED = dict(
 
 
 def add_batch_options(group: argparse._ArgumentGroup) -> None:
-    """Add `--batch_seconds` and `--sampling_rate`."""
+    """Add `--batch_seconds`, `--sampling_rate` and `--curriculum`."""
     group.add_argument(
         "--batch_seconds",
         type=float_or_none,
@@ -49,10 +52,24 @@ def add_batch_options(group: argparse._ArgumentGroup) -> None:
         default=16000,
         help="Samples per second of `speech`, for batch_seconds",
     )
+    group.add_argument(
+        "--curriculum",
+        type=yaml.safe_load,
+        default=None,
+        help="Stages of the training, each with its first epoch and the shares of "
+        "talker counts in an epoch's audio. e.g. "
+        "'[{from_epoch: 1, shares: {1: 1.0}}, {from_epoch: 9, shares: {2: 1.0}}]'. "
+        "What comes later starts from the weights of the next lower talker count. "
+        "Needs batch_seconds",
+    )
 
 
 def check_batch_options(args: argparse.Namespace) -> None:
     """Raise `UserError` for options that don't go together, or are out of range."""
+    if args.curriculum is not None:
+        Curriculum(args.curriculum, args.talker_counts)
+        if args.batch_seconds is None:
+            raise UserError("curriculum: needs batches by seconds; give batch_seconds")
     if args.batch_seconds is None:
         return
     if not args.batch_seconds > 0.0:
@@ -67,12 +84,20 @@ def check_batch_options(args: argparse.Namespace) -> None:
             )
 
 
+def first_epochs(args: argparse.Namespace) -> Optional[Dict[int, int]]:
+    """Return talker count to its first epoch; None without a curriculum."""
+    # The config.yaml of an older training lacks the option.
+    if getattr(args, "curriculum", None) is None:
+        return None
+    return Curriculum(args.curriculum, args.talker_counts).first_epochs()
+
+
 def build_seconds_iter_factory(
     task: Type[AbsTask],
     args: argparse.Namespace,
     options: IteratorOptions,
     mode: str,
-) -> SequenceIterFactory:
+) -> AbsIterFactory:
     """Build the iterators of a training or validation set.
 
     Every process makes the same batches and takes its share of each.
@@ -92,11 +117,31 @@ def build_seconds_iter_factory(
         rank = torch.distributed.get_rank()
         processes = torch.distributed.get_world_size()
     samples = read_samples(options.shape_files[0])
+    counts = read_talker_counts(options.data_path_and_name_and_type, samples)
+    max_samples = round(args.batch_seconds * args.sampling_rate)
+    make_factory = partial(
+        SequenceIterFactory,
+        task.build_dataset(args, options, set(samples)),
+        seed=args.seed,
+        num_workers=args.num_workers,
+        collate_fn=options.collate_fn,
+        pin_memory=args.ngpu > 0,
+    )
+    # The config.yaml of an older training lacks the option.
+    if options.train and getattr(args, "curriculum", None) is not None:
+        return CurriculumIterFactory(
+            make_factory,
+            samples,
+            counts,
+            Curriculum(args.curriculum, args.talker_counts),
+            max_samples,
+            options.num_iters_per_epoch,
+            processes,
+            rank,
+            args.seed,
+        )
     sampler = AudioBatchSampler(
-        samples,
-        read_talker_counts(options.data_path_and_name_and_type, samples),
-        max_samples=round(args.batch_seconds * args.sampling_rate),
-        min_rows=max(processes, args.min_batch_size),
+        samples, counts, max_samples, max(processes, args.min_batch_size)
     )
     sizes = [len(batch) for batch in sampler]
     seconds = [len(batch) * samples[batch[0]] / args.sampling_rate for batch in sampler]
@@ -106,18 +151,10 @@ def build_seconds_iter_factory(
         f"{sum(s > args.batch_seconds for s in seconds)} exceed batch_seconds: "
         f"{args.batch_seconds}"
     )
-    batches = [batch[rank::processes] for batch in sampler]
-    dataset = task.build_dataset(args, options, set(itertools.chain(*batches)))
-    logging.info(f"[{mode}] dataset:\n{dataset}")
-    return SequenceIterFactory(
-        dataset=dataset,
-        batches=batches,
-        seed=args.seed,
+    return make_factory(
+        [batch[rank::processes] for batch in sampler],
         num_iters_per_epoch=options.num_iters_per_epoch,
         shuffle=options.train,
-        num_workers=args.num_workers,
-        collate_fn=options.collate_fn,
-        pin_memory=args.ngpu > 0,
     )
 
 

@@ -48,7 +48,7 @@ class AudioBatchSampler(AbsSampler):
                 )
             utts.sort(key=lambda utt: (-samples[utt], utt))
             end = 0
-            for size in _sizes([samples[u] for u in utts], max_samples, min_rows):
+            for size in batch_sizes([samples[u] for u in utts], max_samples, min_rows):
                 self.batches.append(tuple(utts[end : end + size]))
                 end += size
 
@@ -59,7 +59,7 @@ class AudioBatchSampler(AbsSampler):
         return iter(self.batches)
 
 
-def _sizes(samples: Sequence[int], max_samples: int, min_rows: int) -> List[int]:
+def batch_sizes(samples: Sequence[int], max_samples: int, min_rows: int) -> List[int]:
     """Rows of each batch, for lengths that begin with the longest."""
     sizes: List[int] = []
     start = 0

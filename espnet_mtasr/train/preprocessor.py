@@ -43,6 +43,8 @@ class MTASRPreprocessor(CommonPreprocessor):
         flat_start_epochs: So many epochs begin with a flat start (asr/flat_start.py)
             of the CTC: its share of the CTC loss is 1 in the first one and goes down
             linearly.
+        first_epochs: Talker count to its first epoch in a curriculum, from which its
+            flat start counts; None: 1 for all.
         specs: Table `utt2mixture`, which tells when talkers speak in mixtures that are
             recordings.
         talker_times: In training, add `talker_times` `(N, 2)`: start and end of each
@@ -61,6 +63,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         dynamic_mixing_conf: Optional[Dict[str, Any]] = None,
         cache_megabytes: float = 100.0,
         flat_start_epochs: int = 0,
+        first_epochs: Optional[Dict[int, int]] = None,
         specs: Optional[str] = None,
         talker_times: bool = False,
         **kwargs,
@@ -74,6 +77,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         self._mixer: Optional[DynamicMixer] = None
         self._sources = SourceCache(cache_megabytes)
         self.flat_start_epochs = flat_start_epochs
+        self.first_epochs = first_epochs or {}
         self.specs = specs
         self.talker_times = talker_times
         self._spec_of: Dict[str, MixtureSpec] = {}
@@ -116,8 +120,17 @@ class MTASRPreprocessor(CommonPreprocessor):
             times = self._times(spec, texts)
         return {**super().__call__(uid, data), **times}
 
+    def _flat_start_share(self, count: int) -> float:
+        """Return the flat start's share of the CTC loss of `count` talkers."""
+        epochs = self.epoch - self.first_epochs.get(count, 1)
+        if not 0 <= epochs < self.flat_start_epochs:
+            return 0.0
+        return 1.0 - epochs / self.flat_start_epochs
+
     def _in_flat_start(self) -> bool:
-        return 1 <= self.epoch <= self.flat_start_epochs
+        # Rows of a batch have the same arrays, whatever their talker counts are.
+        counts = range(1, self.max_num_talkers + 1)
+        return any(self._flat_start_share(count) > 0.0 for count in counts)
 
     def _needs_specs(self) -> bool:
         # Before the first epoch, statistics are collected.
@@ -133,7 +146,7 @@ class MTASRPreprocessor(CommonPreprocessor):
             spans[k] = onset / spec.seconds, end / spec.seconds
         arrays = {"talker_times": spans} if self.talker_times else {}
         if self._in_flat_start():
-            share = 1 - (self.epoch - 1) / self.flat_start_epochs
+            share = self._flat_start_share(len(texts))
             arrays["flat_start"] = np.array([share], dtype=np.float32)
             for k, (start, end) in enumerate(spans.tolist()):
                 tokens = self._tokens_of(texts[k]) if k < len(texts) else []

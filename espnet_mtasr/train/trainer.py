@@ -7,6 +7,9 @@ as much as a batch with twenty.
 It stops when a training diverges (health.py), and its files are whole (checkpoints.py).
 """
 
+import argparse
+import dataclasses
+import logging
 import re
 from functools import partial
 from pathlib import Path
@@ -15,11 +18,13 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 import torch
 from espnet2.torch_utils.safe_torch_load import UnsafeLoadRefusedError
 from espnet2.train.reporter import Reporter, SubReporter
-from espnet2.train.trainer import Trainer
+from espnet2.train.trainer import Trainer, TrainerOptions
+from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_mtasr.asr.weights import check_weights
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.train.checkpoints import repair, whole_saves
+from espnet_mtasr.train.curriculum import Curriculum, copy_lower_counts
 from espnet_mtasr.train.health import Health
 
 PART = re.compile(r"(?P<name>\w+_(?P<count>\d+)spk)_part")
@@ -68,12 +73,30 @@ def _register(
         register({name: mean}, rows)
 
 
+@dataclasses.dataclass
+class MTASRTrainerOptions(TrainerOptions):
+    """ESPnet's options of a training, and ours.
+
+    Attributes:
+        talker_counts: Of the model.
+        curriculum: See `Curriculum`; None: all talker counts from the first epoch on.
+    """
+
+    talker_counts: Any
+    curriculum: Any
+
+
 class MTASRTrainer(Trainer):
     """Trainer whose reporters know talker counts."""
 
     # Of the training that runs, for `resume`, which isn't told.
     _trainer_options: Any = None
     _rank: Optional[int] = None
+
+    @classmethod
+    def build_options(cls, args: argparse.Namespace) -> MTASRTrainerOptions:
+        """See ESPnet's trainer."""
+        return build_dataclass(MTASRTrainerOptions, args)
 
     @classmethod
     def run(
@@ -119,16 +142,28 @@ class MTASRTrainer(Trainer):
 
     @classmethod
     def train_one_epoch(
-        cls, *, model: torch.nn.Module, reporter: SubReporter, **kwargs: Any
+        cls,
+        *,
+        model: torch.nn.Module,
+        reporter: SubReporter,
+        options: MTASRTrainerOptions,
+        **kwargs: Any,
     ) -> bool:
-        """See ESPnet's trainer.
+        """See ESPnet's trainer; before the first step a curriculum's copies are made.
 
         Raises:
             UserError: the training diverged.
         """
+        if options.curriculum is not None:
+            curriculum = Curriculum(options.curriculum, options.talker_counts)
+            plain = getattr(model, "module", model)
+            for said in copy_lower_counts(plain, curriculum, reporter.get_epoch()):
+                logging.info(said)
         health = Health()
         reporter.register = partial(_register, reporter.register, health=health)
-        found = super().train_one_epoch(model=model, reporter=reporter, **kwargs)
+        found = super().train_one_epoch(
+            model=model, reporter=reporter, options=options, **kwargs
+        )
         health.end()
         check_weights(
             model.named_parameters(),

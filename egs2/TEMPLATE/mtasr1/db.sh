@@ -6,6 +6,10 @@
 
 # The folder that holds train-clean-100, dev-clean, test-clean, ... and SPEAKERS.TXT.
 export LIBRISPEECH=${LIBRISPEECH:-downloads}
+# Mini LibriSpeech: the folder that holds train-clean-5, dev-clean-2 and SPEAKERS.TXT.
+export MINI_LIBRISPEECH=${MINI_LIBRISPEECH:-downloads}
+# The folder that holds train, test and WAVE.
+export SPEECHOCEAN762=${SPEECHOCEAN762:-downloads}
 # The folder that holds tr, cv and tt (wham_noise, unpacked).
 export WHAM_NOISE=${WHAM_NOISE:-downloads}
 # LibriMix's metadata: the folder that holds Libri2Mix and Libri3Mix.
@@ -14,6 +18,8 @@ export LIBRIMIX_METADATA=${LIBRIMIX_METADATA:-downloads}
 # Mirrors, tried in turn instead of the known addresses: http(s):// or file://
 # addresses, or paths, of an archive or of the folder that holds it; between blanks.
 export LIBRISPEECH_URL=${LIBRISPEECH_URL:-}
+export MINI_LIBRISPEECH_URL=${MINI_LIBRISPEECH_URL:-}
+export SPEECHOCEAN762_URL=${SPEECHOCEAN762_URL:-}
 export WHAM_NOISE_URL=${WHAM_NOISE_URL:-}
 export LIBRIMIX_URL=${LIBRIMIX_URL:-}
 # For a mirror with archives of its own: a file in md5sum's format with their checksums.

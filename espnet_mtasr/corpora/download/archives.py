@@ -1,6 +1,8 @@
-"""What is published where: LibriSpeech, WHAM!'s noise, LibriMix's metadata.
+"""What is published where: speech corpora, WHAM!'s noise, LibriMix's metadata.
 
-LibriSpeech: Panayotov et al., ICASSP 2015, https://www.openslr.org/12.
+LibriSpeech: Panayotov et al., ICASSP 2015, https://www.openslr.org/12; a part of it is
+Mini LibriSpeech, https://www.openslr.org/31.
+speechocean762: Zhang et al., Interspeech 2021, https://www.openslr.org/101.
 WHAM!: Wichern et al., Interspeech 2019, http://wham.whisper.ai.
 LibriMix: Cosentino et al., arXiv 2005.11262, https://github.com/JorisCos/LibriMix.
 """
@@ -70,20 +72,27 @@ class Archive:
 # LibriMix's authors promise not to change the metadata; the commit makes sure.
 LIBRIMIX_COMMIT = "b898ca375c03e4039cdb3dbe3dd485aad58ec7d1"
 
-CORPORA: Dict[str, Corpus] = {
-    "librispeech": Corpus(
-        "LIBRISPEECH",
-        "LIBRISPEECH_URL",
-        "LibriSpeech",
-        # OpenSLR and its mirrors, as its pages list them.
-        (
-            "https://www.openslr.org/resources/12",
-            "https://openslr.trmal.net/resources/12",
-            "https://openslr.elda.org/resources/12",
-            "https://openslr.magicdatatech.com/resources/12",
+
+
+def _openslr(variable: str, folder: str, number: int) -> Corpus:
+    # OpenSLR and its mirrors, as its pages list them.
+    hosts = ("www.openslr.org", "openslr.trmal.net", "openslr.elda.org")
+    return Corpus(
+        variable,
+        f"{variable}_URL",
+        folder,
+        tuple(
+            f"https://{host}/resources/{number}"
+            for host in (*hosts, "openslr.magicdatatech.com")
         ),
-        "https://www.openslr.org/12",
-    ),
+        f"https://www.openslr.org/{number}",
+    )
+
+
+CORPORA: Dict[str, Corpus] = {
+    "librispeech": _openslr("LIBRISPEECH", "LibriSpeech", 12),
+    "mini_librispeech": _openslr("MINI_LIBRISPEECH", "LibriSpeech", 31),
+    "speechocean762": _openslr("SPEECHOCEAN762", "speechocean762", 101),
     "wham_noise": Corpus(
         "WHAM_NOISE",
         "WHAM_NOISE_URL",
@@ -108,10 +117,12 @@ CORPORA: Dict[str, Corpus] = {
 }
 
 
-def _librispeech(part: str, md5: str, size: int) -> Archive:
+def _librispeech(
+    part: str, md5: str, size: int, corpus: str = "librispeech"
+) -> Archive:
     return Archive(
         part,
-        "librispeech",
+        corpus,
         f"{part}.tar.gz",
         inside=f"LibriSpeech/{part}",
         target=f"LibriSpeech/{part}",
@@ -124,12 +135,35 @@ def _librispeech(part: str, md5: str, size: int) -> Archive:
 
 
 # md5: https://www.openslr.org/resources/12/md5sum.txt. Bytes: what Kaldi's
-# egs/librispeech/s5/local/download_and_untar.sh checks.
+# egs/librispeech/s5/local/download_and_untar.sh checks. Of Mini LibriSpeech: md5sums of
+# PaddlePaddle's recipes, bytes of Kaldi's egs/mini_librispeech.
 ARCHIVES: Tuple[Archive, ...] = (
     _librispeech("dev-clean", "42e2234ba48799c1f50f24a7926300a1", 337926286),
     _librispeech("test-clean", "32fa31d27d2e1cad72775fee3f4849a9", 346663984),
     _librispeech("train-clean-100", "2a93770f6d5c6c964bc36631d331a522", 6387309499),
     _librispeech("train-clean-360", "c0e676e450a7ff2f54aeade5171606fa", 23049477885),
+    _librispeech(
+        "train-clean-5",
+        "5df7d4e78065366204ca6845bb08f490",
+        332954390,
+        "mini_librispeech",
+    ),
+    _librispeech(
+        "dev-clean-2",
+        "6d7ab67ac6a1d2c993d050e16d61080d",
+        126046265,
+        "mini_librispeech",
+    ),
+    # No checksum is published; gzip's own CRC is checked as it is unpacked.
+    Archive(
+        "speechocean762",
+        "speechocean762",
+        "speechocean762.tar.gz",
+        inside="speechocean762",
+        target="speechocean762",
+        expected_size=0.55 * GB,
+        expansion=1.3,
+    ),
     # No checksum is published: a zip's own CRCs are checked as it is unpacked. Sizes:
     # 17.65 GB that unzip to 35 GB, says ESPnet's recipe egs2/librimix/enh1.
     Archive(
@@ -155,6 +189,11 @@ ARCHIVES: Tuple[Archive, ...] = (
     ),
 )
 PARTS: Tuple[str, ...] = tuple(archive.part for archive in ARCHIVES)
+LIBRIMIX_PARTS: Tuple[str, ...] = tuple(
+    archive.part
+    for archive in ARCHIVES
+    if archive.corpus in ("librispeech", "wham_noise", "librimix_metadata")
+)
 
 
 def locate(source: str, archive: Archive) -> str:

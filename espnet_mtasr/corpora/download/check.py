@@ -28,6 +28,16 @@ def lacking_in_librispeech(folder: Path) -> Optional[str]:
     return None
 
 
+def lacking_in_speechocean762(folder: Path) -> Optional[str]:
+    """Say what speechocean762's folder (tables in train and test, WAVE) lacks."""
+    tables = ("wav.scp", "text", "utt2spk", "spk2gender")
+    wanted = [f"{part}/{table}" for part in ("train", "test") for table in tables]
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    if next(folder.glob("WAVE/*/*.WAV"), None) is None:
+        missing.append("recordings in WAVE")
+    return ", ".join(missing) if missing else None
+
+
 def lacking_in_wham_noise(folder: Path) -> Optional[str]:
     """Say what a folder of WHAM!'s noise lacks."""
     missing = [split for split in NOISE_SPLITS if not _has_audio(folder / split)]

@@ -61,8 +61,10 @@ class Request:
 
     def lacks(self, corpus: str, folder: Path) -> Optional[str]:
         """Say what the folder of one archive lacks."""
-        if corpus == "librispeech":
+        if corpus in ("librispeech", "mini_librispeech"):
             return check.lacking_in_librispeech(folder)
+        if corpus == "speechocean762":
+            return check.lacking_in_speechocean762(folder)
         if corpus == "wham_noise":
             return check.lacking_in_wham_noise(folder)
         return check.lacking_in_metadata(folder, self.subsets, self.talker_counts)

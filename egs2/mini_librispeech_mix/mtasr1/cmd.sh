@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# How jobs are started: the recipe's own copy, to be edited. Source it.
+#
+#   local   on this machine (utils/run.sh)
+#   slurm   by sbatch (utils/slurm.pl); add --partition, --account, --time as needed
+#
+# The commands take: [--gpu N] [--num_threads N] [--mem X] [--num_nodes N]
+# [--max_jobs_run N] [JOB=1:N] LOG COMMAND ...
+cmd_backend=${cmd_backend:-local}
+
+case ${cmd_backend} in
+    local)
+        export train_cmd="utils/run.sh"
+        export cuda_cmd="utils/run.sh"
+        export decode_cmd="utils/run.sh"
+        ;;
+    slurm)
+        export train_cmd="utils/slurm.pl --mem 8G"
+        export cuda_cmd="utils/slurm.pl --mem 64G"
+        export decode_cmd="utils/slurm.pl --mem 16G"
+        ;;
+    *)
+        echo "cmd.sh: error: cmd_backend=${cmd_backend}: set it to local or slurm" >&2
+        exit 2
+        ;;
+esac

@@ -1,0 +1,202 @@
+#!/usr/bin/env bash
+# Stage 1: corpora, noise, mixtures of one, two and three talkers, data directories.
+# Runs in the recipe folder; rerun, it goes on where it was.
+set -euo pipefail
+
+# What this script calls ends with it.
+export MTASR_CALLER=$$
+
+log() {
+    echo "$(date '+%Y-%m-%dT%H:%M:%S') (data.sh) $*"
+}
+die() {
+    echo "data.sh: error: $*" >&2
+    exit 2
+}
+
+librispeech=
+speechocean762=
+noise=made
+train_subsets=train-clean-5
+ml_dev_talkers=
+ml_test_talkers=
+talker_counts="1 2 3"
+n_train=1200
+n_dev=40
+n_test=200
+onset_gap="0.5 1.5"
+level_gap="-5 5"
+on_the_fly=true
+follow_links=false
+nj=2
+seed=1
+# shellcheck disable=SC2034 # parse_options.sh prints it
+help_message="Usage: local/data.sh [options], in the recipe folder
+  --librispeech DIR        has train-clean-5, and perhaps dev-clean-2 (default: downloaded)
+  --speechocean762 DIR     has train, test and WAVE (default: downloaded); if one of the
+                           two is given, the other is left out unless it is given too
+  --noise KIND             made (default), none, or a folder: tr, cv and tt as WHAM! has
+                           them, or noise recordings, which are then split
+  --train_subsets NAMES    LibriSpeech's, for training (${train_subsets})
+  --ml_dev_talkers IDS     of LibriSpeech (see lay_out_corpora.py)
+  --ml_test_talkers IDS
+  --talker_counts \"K..\"    talkers in a mixture (${talker_counts})
+  --n_train N              training mixtures per talker count of LibriSpeech, and twice as
+                           many of speechocean762's shorter sentences (${n_train})
+  --n_dev N                per corpus and talker count (${n_dev})
+  --n_test N               per corpus and talker count (${n_test})
+  --onset_gap \"LO HI\"      seconds from one onset to the next (${onset_gap})
+  --level_gap \"LO HI\"      dB of each further talker against the first (${level_gap})
+  --on_the_fly BOOL        write no mixtures, they are made while loading (${on_the_fly})
+  --follow_links BOOL      true: links in the corpora may lead out of them (${follow_links})
+  --nj N                   parallel processes (${nj})
+  --seed N                 (${seed})"
+
+# shellcheck source=/dev/null # links into TEMPLATE, checked there
+. utils/parse_options.sh
+
+[ $# -eq 0 ] || die "$1 is no option (see local/data.sh --help)"
+# A list may come with commas too, where blanks would not survive.
+train_subsets=${train_subsets//,/ }
+read -ra counts <<<"${talker_counts//,/ }"
+read -ra gap <<<"${onset_gap//,/ }"
+read -ra levels <<<"${level_gap//,/ }"
+[ "${#counts[@]}" -gt 0 ] || die "--talker_counts is empty; give counts, as in '1 2 3'"
+for n in "${counts[@]}" "${n_train}" "${n_dev}" "${n_test}" "${nj}"; do
+    [[ ${n} =~ ^[1-9][0-9]*$ ]] ||
+        die "'${n}' in --talker_counts, --n_train, --n_dev, --n_test or --nj: give numbers from 1"
+done
+[[ ${seed} =~ ^[0-9]+$ ]] || die "--seed ${seed}: give a number"
+[ "${#gap[@]}" -eq 2 ] || die "--onset_gap '${onset_gap}': give two numbers of seconds"
+[ "${#levels[@]}" -eq 2 ] || die "--level_gap '${level_gap}': give two numbers of dB"
+for dir in "${librispeech}" "${speechocean762}"; do
+    [ -z "${dir}" ] || [ -d "${dir}" ] ||
+        die "${dir}: no such folder (--librispeech, --speechocean762)"
+done
+case ${noise} in
+    made | none) ;;
+    *) [ -d "${noise}" ] || die "--noise ${noise}: no such folder; give made, none or a folder" ;;
+esac
+
+# shellcheck source=/dev/null
+. ./path.sh
+
+if [ -z "${librispeech}${speechocean762}" ]; then
+    # shellcheck source=/dev/null
+    . ./db.sh
+    log "corpora, as db.sh says"
+    read -ra parts <<<"${train_subsets}"
+    md5sums=()
+    if [ -n "${CORPORA_MD5SUMS}" ]; then md5sums=(--md5sums "${CORPORA_MD5SUMS}"); fi
+    python -m espnet_mtasr.bin.download_corpora \
+        --parts "${parts[@]}" dev-clean-2 speechocean762 \
+        --librispeech "${MINI_LIBRISPEECH}" --librispeech_url "${LIBRISPEECH_URL}" \
+        --mini_librispeech "${MINI_LIBRISPEECH}" \
+        --mini_librispeech_url "${MINI_LIBRISPEECH_URL}" \
+        --speechocean762 "${SPEECHOCEAN762}" \
+        --speechocean762_url "${SPEECHOCEAN762_URL}" "${md5sums[@]}"
+    librispeech=${MINI_LIBRISPEECH}
+    speechocean762=${SPEECHOCEAN762}
+    if [ "${librispeech}" = downloads ]; then librispeech=downloads/LibriSpeech; fi
+    if [ "${speechocean762}" = downloads ]; then speechocean762=downloads/speechocean762; fi
+fi
+
+corpus=data/local/corpus
+layout_options=()
+option() { # option NAME VALUE: for lay_out_corpora.py, if it is given
+    if [ -n "$2" ]; then layout_options+=("--$1" "$2"); fi
+}
+option librispeech "${librispeech}"
+option speechocean762 "${speechocean762}"
+option dev_talkers "${ml_dev_talkers//,/ }"
+option test_talkers "${ml_test_talkers//,/ }"
+log "corpora, trimmed and split by talker, in ${corpus}"
+python local/lay_out_corpora.py --out "${corpus}" --train_subsets "${train_subsets}" \
+    --nj "${nj}" "${layout_options[@]}"
+names=()
+if [ -n "${librispeech}" ]; then names+=(ml); fi
+if [ -n "${speechocean762}" ]; then names+=(so); fi
+
+subsets() { # subsets SPLIT: its folders, between blanks
+    printf "$1_%s " "${names[@]}"
+}
+train_noise="tr"
+dev_noise="cv"
+test_noise="tt"
+train_variant=alternate
+test_variant=both
+variants=(clean noisy)
+wham_noise=data/local/noise
+case ${noise} in
+    none)
+        train_noise=none
+        dev_noise=none
+        test_noise=none
+        train_variant=clean
+        test_variant=clean
+        variants=(clean)
+        ;;
+    made)
+        wham_noise=data/local/made/wham_noise
+        log "synthetic noise in ${wham_noise}"
+        mkdir -p data/local/made
+        python local/make_mini_noise.py --seed "${seed}" --n_tr 200 --n_cv 24 --n_tt 24 \
+            --tr_subset "$(subsets train)" --cv_subset "$(subsets dev)" \
+            --tt_subset "$(subsets test)" "${corpus}" data/local/made
+        ;;
+    *)
+        if [ -d "${noise}/tr" ] && [ -d "${noise}/cv" ] && [ -d "${noise}/tt" ]; then
+            wham_noise=${noise}
+        else
+            log "noise of ${noise}, split in ${wham_noise}"
+            python local/split_noise.py "${noise}" "${wham_noise}"
+            # These links are ours.
+            follow_links=true
+        fi
+        ;;
+esac
+noise_options=()
+if [ "${noise}" != none ]; then noise_options=(--wham_noise "${wham_noise}"); fi
+
+metadata=data/local/metadata
+metadata_sets=()
+audio_sets=()
+train_parts=()
+dev_parts=()
+add() { # add SET SUBSET NOISE K N VARIANT
+    metadata_sets+=(--set "$1" "$2" "$3" "$4" "$5")
+    audio_sets+=(--set "$1" "${metadata}/$1.csv" "$6")
+}
+suffix=
+if [ "${train_variant}" != alternate ]; then suffix=_${train_variant}; fi
+for k in "${counts[@]}"; do
+    for name in "${names[@]}"; do
+        n=${n_train}
+        if [ "${name}" = so ]; then n=$((2 * n_train)); fi
+        add "train_${name}${k}mix" "train_${name}" "${train_noise}" "${k}" "${n}" "${train_variant}"
+        add "dev_${name}${k}mix" "dev_${name}" "${dev_noise}" "${k}" "${n_dev}" "${train_variant}"
+        add "test_${name}${k}mix" "test_${name}" "${test_noise}" "${k}" "${n_test}" "${test_variant}"
+        train_parts+=("train_${name}${k}mix${suffix}")
+        dev_parts+=("dev_${name}${k}mix${suffix}")
+    done
+    if [ -d "${corpus}/test_dc" ]; then
+        add "test_dc${k}mix" test_dc "${test_noise}" "${k}" "${n_test}" "${test_variant}"
+    fi
+done
+
+log "metadata in ${metadata}"
+python -m espnet_mtasr.bin.make_mixture_metadata \
+    --librispeech "${corpus}" ${noise_options[@]+"${noise_options[@]}"} \
+    --out "${metadata}" --onsets successive "${gap[@]}" --level_gap "${levels[@]}" \
+    --seed "${seed}" --nj "${nj}" "${metadata_sets[@]}"
+
+log "data directories in data"
+python -m espnet_mtasr.bin.simulate \
+    --librispeech "${corpus}" ${noise_options[@]+"${noise_options[@]}"} \
+    --audio data/local/mixtures --data data --on_the_fly "${on_the_fly}" \
+    --follow_links "${follow_links}" --nj "${nj}" "${audio_sets[@]}" \
+    --combine train "${train_parts[@]}" --combine dev "${dev_parts[@]}"
+# What RESULTS.md says that it was measured on.
+printf '%s\n' "mixtures of Mini LibriSpeech's (ml) and speechocean762's (so) test talkers, none of them in train or dev; onsets ${gap[0]}-${gap[1]} s apart, levels ${levels[0]} to ${levels[1]} dB, noise: ${noise##*/}" \
+    >data/mixtures.txt
+log "done"

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Real people, one, two and three at once: Mini LibriSpeech and speechocean762 mixed, from
+# Whisper's encoder. Stages 1 to 13 on a CPU in hours, or on one GPU.
+set -euo pipefail
+
+help_message="Usage: run.sh [options]
+Options of this recipe (lists between commas):
+    --preset NAME          cpu (hours on 2 cores) or gpu (one GPU, train-clean-100 too): cpu
+    --librispeech DIR      has train-clean-5 and perhaps dev-clean-2 (downloaded: SLR31)
+    --speechocean762 DIR   has train, test and WAVE (downloaded: SLR101); where one of the
+                           two is given, the other is left out unless it is given too
+    --noise KIND           made (default), none, or a folder: WHAM!'s (tr, cv, tt), or
+                           noise recordings
+    --train_subsets NAMES  LibriSpeech's, for training: train-clean-5
+    --ml_dev_talkers IDS   of LibriSpeech: 19,32,7312
+    --ml_test_talkers IDS  163,1970,2136,3664,4640,7859
+    --n_train N            training mixtures per talker count of LibriSpeech, and twice as
+                           many of speechocean762's shorter sentences: 1200
+    --n_dev N              per corpus and talker count: 40
+    --n_test N             200
+    --onset_gap LO,HI      seconds from one onset to the next: 0.5,1.5
+    --level_gap LO,HI      dB of each further talker against the first: -5,5
+    --seed N               of mixtures and onsets: 1
+    --follow_links BOOL    true: links in the corpora may lead out of them
+    --encoder NAME         a Whisper: hub id, folder, or whisper_tiny_en or whisper_base of
+                           PyPI's wheels: openai/whisper-base
+A trained model is packed by --stage 14, and uploaded by --hf_repo OWNER/NAME;
+--download_model OWNER/NAME (or a zip) decodes and scores with one that others trained.
+And for all stages: --talker_counts COUNTS (1,2,3), --nj N (2), and those of mtasr.sh:
+"
+
+MTASR_COMMAND=${MTASR_COMMAND:-$(printf '%q ' ./run.sh "$@")}
+export MTASR_COMMAND
+called_from=${PWD}
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
+. utils/recipe.sh
+
+preset=cpu
+noise=made
+talker_counts=1,2,3
+nj=2
+encoder=openai/whisper-base
+encoder_revision=
+local_data_opts=
+download_model=
+librispeech=
+speechocean762=
+own_options=(
+    preset librispeech speechocean762 noise train_subsets ml_dev_talkers ml_test_talkers
+    n_train n_dev n_test onset_gap level_gap seed follow_links encoder encoder_revision
+    talker_counts nj local_data_opts download_model
+)
+passed_to=./mtasr.sh
+. utils/parse_options.sh
+
+case ${preset} in
+    cpu)
+        phase2_config=conf/tuning/train_ctc_cpu.yaml
+        preset_options=()
+        data_options=()
+        ;;
+    gpu)
+        phase2_config=conf/tuning/train_ctc_gpu.yaml
+        preset_options=(--ngpu 1 --gpu_inference true)
+        data_options=(--train_subsets train-clean-5,train-clean-100 --n_train 30000)
+        ;;
+    *) die "--preset ${preset}: choose cpu or gpu" ;;
+esac
+talker_counts=${talker_counts// /,}
+# For local/data.sh, which splits them at blanks.
+for option in "${given_options[@]}"; do
+    value=${!option}
+    case ${option} in
+        preset | talker_counts | nj | encoder | encoder_revision | local_data_opts | \
+            download_model) continue ;;
+        librispeech | speechocean762) value=$(user_path -d "${option}" "${value}") ;;
+        noise)
+            if [ "${value}" != made ] && [ "${value}" != none ]; then
+                value=$(user_path -d noise "${value}")
+            fi
+            ;;
+    esac
+    data_options+=("--${option}" "${value// /,}")
+done
+data_options+=(--talker_counts "${talker_counts}" --nj "${nj}")
+
+corpora=(ml so)
+if [ -n "${librispeech}" ] && [ -z "${speechocean762}" ]; then corpora=(ml); fi
+if [ -z "${librispeech}" ] && [ -n "${speechocean762}" ]; then corpora=(so); fi
+test_sets=
+for name in "${corpora[@]}"; do
+    for k in ${talker_counts//,/ }; do
+        test_sets+=" test_${name}${k}mix_clean"
+        if [ "${noise}" != none ]; then test_sets+=" test_${name}${k}mix_noisy"; fi
+    done
+done
+
+# The commit of the hub that this model is known by.
+if [ "${encoder}" = openai/whisper-base ]; then
+    encoder_revision=${encoder_revision:-e37978b90ca9030d5170a5c07aadb050351a65bb}
+fi
+run_mtasr \
+    --train_set train \
+    --valid_set dev \
+    --test_sets "${test_sets# }" \
+    --local_data_opts "${data_options[*]} ${local_data_opts}" \
+    --talker_counts "${talker_counts//,/ }" \
+    --nj "${nj}" \
+    --inference_nj 2 \
+    --nbpe 500 \
+    --on_the_fly true \
+    --dynamic_mixing true \
+    --encoder "$(user_model "${encoder}")" \
+    --encoder_revision "${encoder_revision}" \
+    --skip_phase1 true \
+    --phase1_config "${phase2_config}" \
+    --phase2_config "${phase2_config}" \
+    --inference_config conf/decode.yaml \
+    --model_card conf/model_card.yaml \
+    --download_model "$(user_model "${download_model}")" \
+    "${preset_options[@]}" \
+    "${passed_options[@]}"

@@ -1,0 +1,265 @@
+"""A curriculum: which talker counts a training hears, and from which epoch on.
+
+One talker, then two, then three, in one training with one schedule of learning rates. A
+talker count that comes later starts from what was learned for the next lower one: its
+branch, separator and CTC heads are copied when its first epoch begins.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.train.batches import batch_sizes
+
+NUMBER = re.compile(r"\d+")
+EXAMPLE = "[{from_epoch: 1, shares: {1: 1.0}}, {from_epoch: 9, shares: {1: 0.2, 2: 0.8}}]"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training.
+
+    Attributes:
+        from_epoch: Its first epoch.
+        shares: Talker count to its share of an epoch's audio; all give 1.
+    """
+
+    from_epoch: int
+    shares: Mapping[int, float]
+
+
+class Curriculum:
+    """The stages of a training.
+
+    Args:
+        conf: `from_epoch` and `shares` of each stage, see `Stage`.
+        talker_counts: Of the model.
+
+    Raises:
+        UserError: `conf` isn't of that form, its epochs don't ascend from 1, shares
+            don't give 1, or a talker count is unknown or never comes.
+    """
+
+    def __init__(self, conf: Any, talker_counts: Sequence[int]):
+        if not isinstance(conf, (list, tuple)) or not conf:
+            raise UserError(f"curriculum: {conf}: give a list of stages, as {EXAMPLE}")
+        self.stages = [_read_stage(k, entry) for k, entry in enumerate(conf, 1)]
+        epochs = [stage.from_epoch for stage in self.stages]
+        if epochs[0] != 1 or sorted(set(epochs)) != epochs:
+            raise UserError(
+                f"curriculum: from_epoch {epochs}: begin with 1, and let each stage "
+                f"begin later than the one before"
+            )
+        heard = {count for stage in self.stages for count in stage.shares}
+        if heard != set(talker_counts):
+            raise UserError(
+                f"curriculum: it has talker counts {sorted(heard)}, the model "
+                f"{sorted(talker_counts)} (talker_counts); make them the same"
+            )
+
+    def shares(self, epoch: int) -> Mapping[int, float]:
+        """Return talker count to share of an epoch's audio."""
+        begun = [stage for stage in self.stages if stage.from_epoch <= epoch]
+        return begun[-1].shares
+
+    def first_epochs(self) -> Dict[int, int]:
+        """Return talker count to the first epoch that has it."""
+        first: Dict[int, int] = {}
+        for stage in self.stages:
+            for count in stage.shares:
+                first.setdefault(count, stage.from_epoch)
+        return first
+
+    def sources(self, epoch: int) -> List[Tuple[int, int]]:
+        """List (count, lower count to copy it from) as an epoch begins."""
+        first = self.first_epochs()
+        return [
+            (count, max(lower))
+            for count in sorted(first)
+            if first[count] == epoch
+            and (lower := [n for n in first if n < count and first[n] < epoch])
+        ]
+
+
+def _read_stage(place: int, entry: Any) -> Stage:
+    name = f"curriculum: stage {place}"
+    if not isinstance(entry, Mapping) or set(entry) != {"from_epoch", "shares"}:
+        raise UserError(f"{name}: {entry}: give from_epoch and shares, as {EXAMPLE}")
+    epoch, shares = entry["from_epoch"], entry["shares"]
+    if not isinstance(epoch, int):
+        raise UserError(f"{name}: from_epoch {epoch}: give a whole number")
+    numbers = isinstance(shares, Mapping) and all(
+        isinstance(count, int) and isinstance(share, (int, float)) and share > 0
+        for count, share in shares.items()
+    )
+    if not numbers or abs(sum(shares.values()) - 1.0) > 1e-6:
+        raise UserError(
+            f"{name}: shares {shares}: give each talker count a share above 0, which "
+            f"give 1 in all, as {{1: 0.2, 2: 0.8}}"
+        )
+    return Stage(epoch, dict(shares))
+
+
+class CurriculumIterFactory(AbsIterFactory):
+    """Builds the iterator of an epoch from the mixtures that its stage asks for.
+
+    The mixtures of a talker count all come once, in a new order each time, before one
+    comes again. Which come in an epoch depends on the epoch and the seed alone. A batch
+    has mixtures of like lengths and of all the stage's talker counts: with one count a
+    batch, the talker-count head would swing to the one that it saw last.
+
+    Args:
+        make_factory: Returns an iterator factory of the given batches.
+        samples: Length of each mixture.
+        counts: Talker count of each mixture.
+        curriculum: The stages.
+        max_samples: Samples of a batch, padding included.
+        number: Epochs have the samples of so many full batches; None: as many samples
+            as there are mixtures of the epoch's talker counts.
+        processes: Processes that share each batch; it has as many mixtures at least.
+        rank: Of this process.
+        seed: Of the order.
+
+    Raises:
+        UserError: a talker count of the curriculum has no mixture.
+    """
+
+    def __init__(
+        self,
+        make_factory: Any,
+        samples: Mapping[str, int],
+        counts: Mapping[str, int],
+        curriculum: Curriculum,
+        max_samples: int,
+        number: Optional[int] = None,
+        processes: int = 1,
+        rank: int = 0,
+        seed: int = 0,
+    ):
+        self.make_factory = make_factory
+        self.samples = samples
+        self.curriculum = curriculum
+        self.max_samples = max_samples
+        self.number = number
+        self.processes = processes
+        self.rank = rank
+        self.seed = seed
+        self.utts: Dict[int, List[str]] = {}
+        for utt in sorted(samples):
+            self.utts.setdefault(counts[utt], []).append(utt)
+        for count in curriculum.first_epochs():
+            if count not in self.utts:
+                raise UserError(
+                    f"curriculum: the training set has no mixtures of {count} talkers; "
+                    f"make some, or leave {count} out of curriculum and talker_counts"
+                )
+        self._totals = {
+            count: sum(max(1, samples[utt]) for utt in utts)
+            for count, utts in self.utts.items()
+        }
+
+    def _samples_until(self, count: int, epoch: int) -> float:
+        """Return how many samples of a talker count the first `epoch` epochs have."""
+        until = 0.0
+        for past in range(1, epoch + 1):
+            shares = self.curriculum.shares(past)
+            whole = sum(self._totals[n] for n in shares)
+            if self.number is not None:
+                whole = self.number * self.max_samples
+            until += shares.get(count, 0.0) * whole
+        return until
+
+    def epoch_utts(self, epoch: int) -> List[str]:
+        """Return the mixtures of an epoch, from 1."""
+        chosen: List[str] = []
+        for count in self.curriculum.shares(epoch):
+            total = self._totals[count]
+            first = self._samples_until(count, epoch - 1)
+            last = self._samples_until(count, epoch)
+            for times in range(int(first // total), int(last // total) + 1):
+                utts = self._order(count, times)
+                sizes = [max(1, self.samples[utt]) for utt in utts]
+                starts = times * total + np.cumsum([0, *sizes[:-1]])
+                within = (first <= starts) & (starts < last)
+                chosen += [utts[place] for place in np.flatnonzero(within)]
+        return chosen
+
+    def _order(self, count: int, times: int) -> List[str]:
+        rng = np.random.default_rng([self.seed, count, times])
+        return [self.utts[count][k] for k in rng.permutation(len(self.utts[count]))]
+
+    def epoch_batches(self, epoch: int) -> List[List[str]]:
+        """Return the batches of an epoch in the order of the training."""
+        utts = sorted(self.epoch_utts(epoch), key=lambda u: (-self.samples[u], u))
+        batches = []
+        start = 0
+        lengths = [self.samples[utt] for utt in utts]
+        for size in batch_sizes(lengths, self.max_samples, self.processes):
+            batches.append(utts[start : start + size][self.rank :: self.processes])
+            start += size
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(batches))
+        return [batches[place] for place in order]
+
+    def build_iter(self, epoch: int, shuffle: Optional[bool] = None) -> Any:
+        """Build the iterator of an epoch."""
+        factory = self.make_factory(self.epoch_batches(epoch))
+        return factory.build_iter(epoch, shuffle=False)
+
+
+def copy_lower_counts(
+    model: torch.nn.Module, curriculum: Curriculum, epoch: int
+) -> List[str]:
+    """Let talker counts that come in `epoch` start from the next lower ones.
+
+    Args:
+        model: An `MTASRModel`.
+        curriculum: The stages.
+        epoch: That begins.
+
+    Returns:
+        What was copied, in words.
+    """
+    said = []
+    for count, source in curriculum.sources(epoch):
+        parts = [model.encoder.branches, model.separator, model.ctc]
+        for part in parts:
+            if part is not None:
+                copy_as_far_as_alike(part[str(source)], part[str(count)])
+        said.append(f"{count} talkers start from the weights of {source}")
+    return said
+
+
+def copy_as_far_as_alike(source: torch.nn.Module, target: torch.nn.Module) -> None:
+    """Copy the weights of a module into one for more talkers.
+
+    What `target` has more of (projections and heads of further talkers) starts from
+    the last one that `source` has; what differs in shape stays as it is.
+    """
+    known = source.state_dict()
+    state = target.state_dict()
+    for name, value in state.items():
+        found = _nearest(name, known)
+        if found is not None and known[found].shape == value.shape:
+            state[name] = known[found].clone()
+    target.load_state_dict(state)
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> Optional[str]:
+    """Return `name`, or the known name of the next lower index.
+
+    >>> _nearest("heads.2.bias", {"heads.0.bias": 1, "heads.1.bias": 2})
+    'heads.1.bias'
+    """
+    if name in known:
+        return name
+    for found in NUMBER.finditer(name):
+        for lower in range(int(found[0]) - 1, -1, -1):
+            other = f"{name[: found.start()]}{lower}{name[found.end() :]}"
+            if other in known:
+                return other
+    return None
