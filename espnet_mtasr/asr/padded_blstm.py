@@ -37,6 +37,13 @@ class PaddedBLSTM(torch.nn.Module):
 
         Frames beyond a row's length mean nothing.
         """
+        # On a CPU oneDNN's LSTM is up to three times slower in bfloat16.
+        with torch.autocast("cpu", enabled=False):
+            if xs.device.type == "cpu":
+                xs = xs.to(self.from_start[0].weight_ih_l0.dtype)
+            return self._read_both_ways(xs, lengths)
+
+    def _read_both_ways(self, xs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         turned = turning_indices(lengths, xs.size(1))
         for k, (from_start, from_end) in enumerate(zip(self.from_start, self.from_end)):
             if k > 0:

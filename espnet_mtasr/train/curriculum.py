@@ -17,7 +17,9 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.train.batches import batch_sizes
 
 NUMBER = re.compile(r"\d+")
-EXAMPLE = "[{from_epoch: 1, shares: {1: 1.0}}, {from_epoch: 9, shares: {1: 0.2, 2: 0.8}}]"
+EXAMPLE = (
+    "[{from_epoch: 1, shares: {1: 1.0}}, {from_epoch: 9, shares: {1: 0.2, 2: 0.8}}]"
+)
 
 
 @dataclass(frozen=True)

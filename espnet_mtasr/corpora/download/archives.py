@@ -73,7 +73,6 @@ class Archive:
 LIBRIMIX_COMMIT = "b898ca375c03e4039cdb3dbe3dd485aad58ec7d1"
 
 
-
 def _openslr(variable: str, folder: str, number: int) -> Corpus:
     # OpenSLR and its mirrors, as its pages list them.
     hosts = ("www.openslr.org", "openslr.trmal.net", "openslr.elda.org")

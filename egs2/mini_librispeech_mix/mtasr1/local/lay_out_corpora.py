@@ -121,9 +121,7 @@ def librispeech_recordings(
             audio = root / utt.path
             found.setdefault(
                 utt.id,
-                Recording(
-                    utt.id, utt.talker, gender, audio, words_of(utt.text), split
-                ),
+                Recording(utt.id, utt.talker, gender, audio, words_of(utt.text), split),
             )
     for option, talkers in (("dev_talkers", dev), ("test_talkers", test)):
         for talker in set(talkers) - {r.talker for r in found.values()}:
@@ -189,7 +187,9 @@ def speech_span(samples: np.ndarray) -> Tuple[int, int]:
     return first, min(len(samples), (loud[-1] + 1 + MARGIN_FRAMES) * FRAME)
 
 
-def write_trimmed(recording: Recording, out: Path) -> Optional[Tuple[str, float, float]]:
+def write_trimmed(
+    recording: Recording, out: Path
+) -> Optional[Tuple[str, float, float]]:
     """Write a recording without the silence at its ends.
 
     Returns:
@@ -267,8 +267,7 @@ def lay_out(recordings: Sequence[Recording], out: Path, nj: int) -> None:
 def digest_of(recordings: Sequence[Recording]) -> str:
     """Return a hash of all that the layout depends on."""
     described = [
-        (*map(str, asdict(r).values()), r.audio.stat().st_size)
-        for r in recordings
+        (*map(str, asdict(r).values()), r.audio.stat().st_size) for r in recordings
     ]
     settings = json.dumps([SILENCE_DB, MARGIN_FRAMES, described])
     return hashlib.sha256(settings.encode()).hexdigest() + "\n"
