@@ -40,9 +40,8 @@ def take_step(llm: Path, rows, distributed: bool) -> Dict[str, Any]:
     """
     from espnet2.train.distributed_utils import DistributedOption
     from espnet2.train.reporter import Reporter
-    from espnet2.train.trainer import TrainerOptions
 
-    from espnet_mtasr.train.trainer import MTASRTrainer
+    from espnet_mtasr.train.trainer import MTASRTrainer, MTASRTrainerOptions
 
     model = make_model(llm, ctc_weight=0.7, count_weight=0.5).eval()
     model.encoder.trunk.requires_grad_(False)
@@ -57,7 +56,7 @@ def take_step(llm: Path, rows, distributed: bool) -> Dict[str, Any]:
                 gradients[name] = parameter.grad.clone()
 
     optimizer.register_step_pre_hook(note)
-    options = dict.fromkeys(TrainerOptions.__dataclass_fields__)
+    options = dict.fromkeys(MTASRTrainerOptions.__dataclass_fields__)
     options.update(ngpu=0, accum_grad=1, grad_clip=1e9, grad_clip_type=2.0)
     reporter = Reporter()
     reporter.set_epoch(1)
@@ -75,7 +74,7 @@ def take_step(llm: Path, rows, distributed: bool) -> Dict[str, Any]:
             scaler=None,
             reporter=sub_reporter,
             summary_writer=None,
-            options=TrainerOptions(**options),
+            options=MTASRTrainerOptions(**options),
             distributed_option=DistributedOption(distributed=distributed),
         )
     return dict(stats=reporter.stats[1]["train"], gradients=gradients)

@@ -1,6 +1,7 @@
 """Statistics per talker count are means over their own rows."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ def as_the_model_tells(batch):
 
 @pytest.mark.parametrize("method", ["train_one_epoch", "validate_one_epoch"])
 def test_an_epoch_of_mixed_batches(monkeypatch, method):
-    def register_all(reporter, model):
+    def register_all(reporter, model, options):
         for batch in BATCHES:
             reporter.register(*as_the_model_tells(batch))
             # The trainer tells of times as well.
@@ -40,7 +41,11 @@ def test_an_epoch_of_mixed_batches(monkeypatch, method):
     reporter = Reporter()
     reporter.set_epoch(1)
     with reporter.observe("train") as observed:
-        getattr(MTASRTrainer, method)(model=torch.nn.Identity(), reporter=observed)
+        getattr(MTASRTrainer, method)(
+            model=torch.nn.Identity(),
+            reporter=observed,
+            options=SimpleNamespace(curriculum=None),
+        )
     stats = reporter.stats[1]["train"]
     for count in (2, 3):
         rows = [loss for batch in BATCHES for loss in batch[count]]
