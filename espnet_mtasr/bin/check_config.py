@@ -1,8 +1,8 @@
 """Find mistakes in a recipe's configurations and options before hours of work.
 
 mtasr.sh calls it once, before stage 1, with all that its stages will be given, and
-reads what it prints: the decoder (ctc or llm), and whether phase 2 has a teacher (true
-or false).
+reads what it prints: the decoder (ctc or llm), whether phase 2 has a teacher (true or
+false), and how many epochs its curriculum begins with that have one talker alone.
 """
 
 import argparse
@@ -84,13 +84,14 @@ def decoder_of(path: str, options: Sequence[str] = ()) -> str:
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Check all that is named, and print what is known then."""
     args = get_parser().parse_args(cmd)
-    decoder, has_teacher = "ctc", False
+    decoder, has_teacher, single_talker_epochs = "ctc", False, 0
     if args.inference_config is not None:
         decoder = decoder_of(args.inference_config, args.inference_args.split())
     if args.phase1_config is not None:
         check_training(args.phase1_config, args.phase1_args.split(), args.task_options)
     if args.phase2_config is not None:
         from espnet_mtasr.tasks.mtasr import MTASRTask
+        from espnet_mtasr.tasks.seconds_batches import first_epochs
 
         training = check_training(
             args.phase2_config,
@@ -99,8 +100,13 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             cached=args.cache_trunk == "true",
         )
         has_teacher = MTASRTask.has_teacher(training)
+        first = first_epochs(training)
+        if first is not None and first.get(1) == 1:
+            later = [epoch for count, epoch in first.items() if count > 1]
+            single_talker_epochs = min(later, default=1) - 1
     print(f"decoder {decoder}")
     print(f"phase2_has_teacher {str(has_teacher).lower()}")
+    print(f"single_talker_epochs {single_talker_epochs}")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ from espnet2.train.preprocessor import CommonPreprocessor
 
 from espnet_mtasr.asr.flat_start import place_evenly
 from espnet_mtasr.asr.trunk_cache import read_line
+from espnet_mtasr.asr.word_places import Span, places_of_tokens
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer
 from espnet_mtasr.mixture.render import render
 from espnet_mtasr.mixture.source_cache import SourceCache
+from espnet_mtasr.mixture.source_times import read_source_times
 from espnet_mtasr.mixture.spec import MixtureSpec, parse_spec, read_specs
 from espnet_mtasr.mixture.speech_list import Kind, kind_of_loaded
 from espnet_mtasr.text.sot import join_sot, split_sot
@@ -45,6 +47,9 @@ class MTASRPreprocessor(CommonPreprocessor):
             linearly.
         first_epochs: Talker count to its first epoch in a curriculum, from which its
             flat start counts; None: 1 for all.
+        source_times: File of mixture/source_times.py: the flat start of mixtures of
+            several talkers has the tokens where these words are. Recordings that it
+            lacks, and single talkers, have them placed evenly.
         specs: Table `utt2mixture`, which tells when talkers speak in mixtures that are
             recordings.
         talker_times: In training, add `talker_times` `(N, 2)`: start and end of each
@@ -64,6 +69,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         cache_megabytes: float = 100.0,
         flat_start_epochs: int = 0,
         first_epochs: Optional[Dict[int, int]] = None,
+        source_times: Optional[str] = None,
         specs: Optional[str] = None,
         talker_times: bool = False,
         **kwargs,
@@ -78,6 +84,8 @@ class MTASRPreprocessor(CommonPreprocessor):
         self._sources = SourceCache(cache_megabytes)
         self.flat_start_epochs = flat_start_epochs
         self.first_epochs = first_epochs or {}
+        self.source_times = source_times
+        self._words_of: Dict[str, Sequence[Span]] = {}
         self.specs = specs
         self.talker_times = talker_times
         self._spec_of: Dict[str, MixtureSpec] = {}
@@ -89,6 +97,11 @@ class MTASRPreprocessor(CommonPreprocessor):
         if self.mixtures is not None and self._mixer is None:
             # Before data loading processes start, each of which would do it again.
             self._mixer = read_mixer(*self.mixtures, **self.dynamic_mixing_conf)
+        counts = range(2, self.max_num_talkers + 1)
+        if not any(self._flat_start_share(count) > 0.0 for count in counts):
+            self._words_of = {}
+        elif self.train and self.source_times is not None and not self._words_of:
+            self._words_of = read_source_times(self.source_times)
         if not self._needs_specs():
             self._spec_of = {}
         elif self.specs is not None and self.mixtures is None and not self._spec_of:
@@ -148,10 +161,25 @@ class MTASRPreprocessor(CommonPreprocessor):
         if self._in_flat_start():
             share = self._flat_start_share(len(texts))
             arrays["flat_start"] = np.array([share], dtype=np.float32)
-            for k, (start, end) in enumerate(spans.tolist()):
-                tokens = self._tokens_of(texts[k]) if k < len(texts) else []
-                arrays[f"text_spk{k + 1}_times"] = place_evenly(tokens, start, end)
+            for k in talkers:
+                text = texts[k] if k < len(texts) else ""
+                arrays[f"text_spk{k + 1}_times"] = self._place(text, k, spec, spans[k])
         return arrays
+
+    def _place(
+        self, text: str, talker: int, spec: MixtureSpec, span: np.ndarray
+    ) -> np.ndarray:
+        """Return where tokens are `(L, 2)`, as fractions of the mixture."""
+        tokens = self.tokens_of(text) if text else []
+        words = text.split()
+        if len(spec.sources) > 1 and words:
+            source, onset = spec.sources[talker], spec.onsets[talker]
+            said = self._words_of.get(source.path, ())
+            if len(said) == len(words):
+                placed = places_of_tokens(tokens, words, said)
+                if placed is not None:
+                    return (onset + placed / source.speed) / spec.seconds
+        return place_evenly(tokens, *span.tolist())
 
     def _speech_process(
         self, data: Dict[str, Union[str, np.ndarray]]
@@ -173,10 +201,11 @@ class MTASRPreprocessor(CommonPreprocessor):
 
     def encode_talker(self, text: str) -> np.ndarray:
         """CTC ids `(L,)` of one talker's text."""
-        tokens = self._tokens_of(text)
+        tokens = self.tokens_of(text)
         return np.array(self.token_id_converter.tokens2ids(tokens), dtype=np.int64)
 
-    def _tokens_of(self, text: str) -> List[str]:
+    def tokens_of(self, text: str) -> List[str]:
+        """CTC tokens of one talker's text."""
         return self.tokenizer.text2tokens(self.text_cleaner(text))
 
     def _text_process(

@@ -66,6 +66,7 @@ phase2_tag=          # Name of phase 2's folder (default: from the config's name
 dynamic_mixing=false # Mix the training mixtures anew in each epoch.
 cache_trunk=false    # Compute the frozen trunk's outputs once, in stage 10, for phase 2.
 cache_dtype=float16  # How they are stored: float16 or float32.
+aligned_start=       # Phase 2 starts with words where a model of 1 talker hears them: its zip, folder, checkpoint or hub id, or curriculum: the training's own first stage.
 max_unalignable=0.01 # Share of training mixtures that may lack frames for their text.
 num_threads=         # Threads of a training process (default: on the CPU the cores there are).
 
@@ -378,6 +379,22 @@ cache_outputs() {
     "${command[@]}" --join true
 }
 
+# When the words of the training's recordings are said: align_sources MODEL STATS_DIR FILE
+# LOG [OPTION...]
+align_sources() {
+    local model=$1 stats=$2 file=$3 log=$4 gpus=0
+    shift 4
+    if [ "${ngpu}" -gt 0 ]; then gpus=1; fi
+    [ -f "${stats}/lists/train/utt2mixture" ] ||
+        die "data/${train_set} has no utt2mixture (what its mixtures are made of), which" \
+            "--aligned_start needs; leave it out"
+    log "Aligning the recordings of ${train_set}; progress: tail -f ${log}"
+    "${cuda_cmd_words[@]}" --gpu "${gpus}" --num_threads "${num_threads}" "${log}" \
+        "${python}" -m espnet_mtasr.bin.align_sources --model "${model}" \
+        --data_dir "${stats}/lists/train" --output "${file}" --ngpu "${gpus}" "$@"
+    log "$(grep ' recordings aligned' "${log}" | tail -n 1)"
+}
+
 # What a training depends on, but for its length: fingerprint CONFIG STATS_DIR [OPTION...]
 fingerprint() {
     local config=$1 stats=$2 option
@@ -392,6 +409,9 @@ fingerprint() {
         fi
         if reads_cache "${stats}"; then
             cat "${stats}"/lists/*/trunk.scp
+        fi
+        if [ "${stats}" = "${phase2_stats}" ] && [ -f "${stats}/source_times.jsonl" ]; then
+            cat "${stats}/source_times.jsonl"
         fi
         if [ -f "${models_dir}/models.json" ]; then cat "${models_dir}/models.json"; fi
         while [ $# -gt 0 ]; do
@@ -573,6 +593,7 @@ score() {
 # All that the stages will be given, in one call: Python takes seconds to start.
 decoder=ctc
 phase2_has_teacher=false
+single_talker_epochs=0
 checks=()
 if runs 7 || runs 8; then
     checks+=(--phase1_config "${phase1_config}" --phase1_args="${phase1_args}")
@@ -593,6 +614,11 @@ if [ ${#checks[@]} -gt 0 ]; then
     phase2_has_teacher=$(sed -n 's/^phase2_has_teacher //p' <<<"${found}")
     [[ ${decoder} =~ ^(ctc|llm)$ && ${phase2_has_teacher} =~ ^(true|false)$ ]] ||
         die "check_config printed: ${found}"
+    single_talker_epochs=$(sed -n 's/^single_talker_epochs //p' <<<"${found}")
+fi
+if [ "${aligned_start}" = curriculum ] && runs 11 && [ "${single_talker_epochs}" -eq 0 ]; then
+    die "--aligned_start curriculum: ${phase2_config} has no curriculum that begins with 1" \
+        "talker alone; name a model of 1 talker, or leave it out"
 fi
 if [ "${decoder}" = llm ] && [ "${skip_phase1}" = true ]; then
     die "--inference_config ${inference_config}: its decoder is phase 1's language" \
@@ -772,6 +798,14 @@ if runs 10; then
         cache_outputs "${phase2_config}" "${phase2_stats}" "${init[@]}" \
             "${phase2_options[@]}"
     fi
+    rm -f "${phase2_stats}/source_times.jsonl"
+    if [ -n "${aligned_start}" ] && [ "${aligned_start}" != curriculum ]; then
+        trusting=()
+        if [ "${trust_remote_code}" = true ]; then trusting=(--trust_remote_code); fi
+        align_sources "${aligned_start}" "${phase2_stats}" \
+            "${phase2_stats}/source_times.jsonl" \
+            "${phase2_stats}/logdir/align_sources.log" "${trusting[@]}"
+    fi
     finish 10
 fi
 
@@ -786,6 +820,19 @@ if runs 11; then
     # ctc_weight 1 has no teacher to start from.
     if [ "${skip_phase1}" = false ] && [ "${phase2_has_teacher}" = true ]; then
         init+=("${phase1_exp}/${phase1_model}:teacher:teacher")
+    fi
+    if [ "${aligned_start}" = curriculum ]; then
+        times=${phase2_exp}/source_times.jsonl
+        init+=(--preprocessor_conf "source_times=${times}")
+        if [ ! -f "${times}" ]; then
+            log "First stage of the curriculum, to epoch ${single_talker_epochs}"
+            train "${phase2_config}" "${phase2_stats}" "${phase2_exp}" \
+                "${init[@]}" "${phase2_options[@]}" --max_epoch "${single_talker_epochs}"
+            align_sources "${phase2_exp}/latest.pth" "${phase2_stats}" "${times}" \
+                "${phase2_exp}/align_sources.log" --trust_remote_code
+        fi
+    elif [ -n "${aligned_start}" ]; then
+        init+=(--preprocessor_conf "source_times=${phase2_stats}/source_times.jsonl")
     fi
     train "${phase2_config}" "${phase2_stats}" "${phase2_exp}" \
         "${init[@]}" "${phase2_options[@]}"

@@ -1,0 +1,357 @@
+"""mini_librispeech_mix: its corpora, its splits, and all its stages on tones."""
+
+import doctest
+import importlib.util
+import json
+import math
+import sys
+import tarfile
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from helpers.recipe_copy import ROOT, call, copy_recipe, write_script
+from helpers.stand_in_mirror import write_md5sums
+from helpers.tiny_data import write_config
+from helpers.tiny_real_corpora import (
+    DEV,
+    RATE,
+    TEST,
+    make_mini_librispeech,
+    make_speechocean762,
+    tone,
+)
+from helpers.tiny_whisper import save_whisper, tiny_whisper
+
+from espnet_mtasr.corpora.librispeech import scan_corpus
+from espnet_mtasr.data.tables import read_table
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.source_times import read_source_times
+from espnet_mtasr.mixture.spec import read_specs
+
+RECIPE = ROOT / "egs2" / "mini_librispeech_mix" / "mtasr1"
+SPLITS = ("train", "dev", "test")
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    root = tmp_path_factory.mktemp("corpora")
+    make_mini_librispeech(root)
+    make_speechocean762(root / "speechocean762")
+    return root
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(
+        f"{name}_of_test", RECIPE / "local" / f"{name}.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    # Its functions go to other processes by this name.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def script():
+    return load("lay_out_corpora")
+
+
+def lay_out(script, out, **options):
+    words = ["--out", str(out), "--nj", "1"]
+    for name, value in options.items():
+        words += [f"--{name}", str(value)]
+    script.main(words)
+    return out
+
+
+def utterances(out, split):
+    return {u.id: u for u in scan_corpus(out, split).utterances}
+
+
+def test_examples(script):
+    failed, attempted = doctest.testmod(script)
+    assert attempted > 0 and failed == 0
+
+
+def test_splits_by_talker(script, corpora, tmp_path, capsys):
+    out = lay_out(
+        script,
+        tmp_path / "c",
+        librispeech=corpora,
+        speechocean762=corpora / "speechocean762",
+    )
+    found = {
+        f"{split}_{name}": utterances(out, f"{split}_{name}")
+        for split in SPLITS
+        for name in ("ml", "so")
+    }
+    talkers = {name: {u.talker for u in utts.values()} for name, utts in found.items()}
+    assert talkers["test_ml"] == set(TEST) and talkers["dev_ml"] == set(DEV)
+    assert talkers["dev_so"] == {"so0001", "so0013", "so0025"}
+    assert talkers["test_so"] == {"so5001", "so5002", "so5003"}
+    for name in ("ml", "so"):
+        sets = [talkers[f"{split}_{name}"] for split in SPLITS]
+        assert sum(map(len, sets)) == len(set.union(*sets))
+    assert len(talkers["train_so"]) == 33
+    genders = (out / "SPEAKERS.TXT").read_text()
+    assert "so5001 | F" in genders and "163 | F" in genders
+    said = capsys.readouterr().out
+    assert "train_so: 33 talkers, 33 recordings" in said
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+    lay_out(
+        script,
+        out,
+        librispeech=corpora / "LibriSpeech",
+        speechocean762=corpora / "speechocean762",
+    )
+    assert "is complete" in capsys.readouterr().out
+    assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+
+
+def test_silence_is_left_out(script, corpora, tmp_path):
+    out = lay_out(script, tmp_path / "c", speechocean762=corpora / "speechocean762")
+    utt = utterances(out, "test_so")["so5001-500100011"]
+    samples, rate = soundfile.read(out / utt.path)
+    # 1.2 s of sound and a margin of 0.1 s on both sides, of 2.2 s.
+    assert rate == RATE and 1.36 <= len(samples) / RATE <= 1.44
+    assert utt.text == "BRAVO ALPHA TEST"
+
+
+def test_speech_span(script):
+    loud = tone(300, 1.0)
+    sound = np.concatenate([np.zeros(RATE), loud, 1e-4 * loud, loud, np.zeros(RATE)])
+    first, last = script.speech_span(sound)
+    assert first == RATE - 5 * 320 and last == 4 * RATE + 5 * 320
+    assert script.speech_span(loud) == (0, RATE)
+    assert script.speech_span(loud[:100]) == (0, 100)
+
+
+def test_sentences_that_training_has_are_left_out_and_counted(script, tmp_path, capsys):
+    root = make_speechocean762(tmp_path / "so")
+    lines = (root / "train/text").read_text().splitlines()
+    known = lines[5].split("\t")[1]
+    text = root / "test" / "text"
+    rows = text.read_text().splitlines()
+    text.write_text("\n".join([f"500100011\t{known.lower()}", *rows[1:]]) + "\n")
+    out = lay_out(script, tmp_path / "c", speechocean762=root)
+    assert sorted(utterances(out, "test_so")) == [
+        "so5002-500200011",
+        "so5003-500300011",
+    ]
+    assert "test_so: left out 1 of 3 recordings" in capsys.readouterr().out
+    listed = (tmp_path / "c.known_sentences").read_text()
+    assert listed == f"test_so so5001-500100011 {known}\n"
+
+
+def test_more_subsets(script, tmp_path):
+    """A talker of test stays out of train-clean-100; dev-clean-2 is one more test."""
+    root = make_mini_librispeech(tmp_path / "r")
+    make_mini_librispeech(root, "train-clean-100", ("163", "900", "118"), n_utts=3)
+    make_mini_librispeech(root, "dev-clean-2", ("777", "778", "779"))
+    out = lay_out(
+        script,
+        tmp_path / "c",
+        librispeech=root,
+        train_subsets="train-clean-5 train-clean-100",
+    )
+    train, test = utterances(out, "train_ml"), utterances(out, "test_ml")
+    assert {u.talker for u in train.values()} >= {"900", "118"}
+    assert "163" not in {u.talker for u in train.values()}
+    # 118-9-0000 is in both subsets, and counts once.
+    assert sum(u.talker == "118" for u in train.values()) == 3
+    assert sum(u.talker == "163" for u in test.values()) == 3
+    dc = utterances(out, "test_dc")
+    assert {u.talker for u in dc.values()} == {"777", "778", "779"}
+
+
+def test_mistakes(script, corpora, tmp_path):
+    out = tmp_path / "c"
+    with pytest.raises(UserError, match="give --librispeech or --speechocean762"):
+        lay_out(script, out)
+    with pytest.raises(
+        UserError, match="has no talker 9 in train-clean-5; name others"
+    ):
+        lay_out(script, out, librispeech=corpora, test_talkers="163 9")
+    root = make_speechocean762(tmp_path / "so")
+    (root / "WAVE/SPEAKER0003/000300011.WAV").unlink()
+    with pytest.raises(UserError, match="SPEAKER0003/000300011.WAV: no such file"):
+        lay_out(script, out, speechocean762=root)
+    assert not out.exists()
+
+
+def test_bad_audio(script, tmp_path, capsys):
+    root = make_speechocean762(tmp_path / "so")
+    (root / "WAVE/SPEAKER0003/000300011.WAV").write_bytes(b"no sound")
+    out = lay_out(script, tmp_path / "c", speechocean762=root)
+    assert "left out 1 bad recordings of training" in capsys.readouterr().out
+    assert "so0003-000300011" not in utterances(out, "train_so")
+    (root / "WAVE/SPEAKER5001/500100011.WAV").write_bytes(b"no sound")
+    with pytest.raises(UserError, match="test_so is not made with bad audio"):
+        lay_out(script, tmp_path / "d", speechocean762=root)
+    assert not (tmp_path / "d").exists()
+
+
+def test_noise_of_a_folder(tmp_path):
+    noise = load("split_noise")
+    for k in range(12):
+        path = tmp_path / "noise" / f"room{k % 3}" / f"{k}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, tone(100 + k, 0.5), RATE)
+    noise.main([str(tmp_path / "noise"), str(tmp_path / "out")])
+    parts = {s: sorted((tmp_path / "out" / s).iterdir()) for s in ("tr", "cv", "tt")}
+    assert [len(files) for files in parts.values()] == [10, 1, 1]
+    assert len({f.resolve() for files in parts.values() for f in files}) == 12
+    with pytest.raises(UserError, match="2 recordings .* are too few"):
+        noise.split_of(["a", "b"])
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    root = tmp_path_factory.mktemp("repository")
+    recipe = copy_recipe(root, "mini_librispeech_mix")
+    # What local/make_mini_noise.py is a link to.
+    copy_recipe_part = root / "egs2" / "mini_librimix"
+    copy_recipe_part.symlink_to(ROOT / "egs2" / "mini_librimix")
+    write_script(root / "tools" / "setup.sh", "exit 0")
+    return recipe
+
+
+SMALL = "--n_train 4 --n_dev 2 --n_test 2 --nj 1 --inference_nj 1 --nbpe 26".split()
+
+
+def small_config(path):
+    config = yaml.safe_load((RECIPE / "conf/tuning/train_ctc_cpu.yaml").read_text())
+    config["encoder_conf"]["num_trunk_layers"] = 2
+    config["encoder_conf"]["branch_masking"]["feature_length"] = 4
+    config["separator_conf"].update(hidden_size=8, stream_size=8)
+    config["count_head_conf"].update(
+        hidden_size=8, attention_size=4, context_lstm_size=4
+    )
+    config["curriculum"] = [
+        dict(from_epoch=1, shares={1: 1.0}),
+        dict(from_epoch=2, shares={1: 0.2, 2: 0.8}),
+        dict(from_epoch=3, shares={1: 0.2, 2: 0.3, 3: 0.5}),
+    ]
+    config.update(num_iters_per_epoch=3, max_epoch=3, batch_seconds=6)
+    config["scheduler_conf"]["max_steps"] = 9
+    return write_config(path, config)
+
+
+def specs_of(recipe):
+    return read_specs(recipe / "data" / "train" / "utt2mixture")
+
+
+# Of the twelve, so that the test is short.
+DECODED = ["test_ml1mix_clean", "test_so2mix_noisy", "test_ml3mix_clean"]
+
+
+def test_all_stages(recipe, corpora, tmp_path):
+    whisper = save_whisper(tiny_whisper(), tmp_path / "whisper")
+    config = small_config(tmp_path / "tiny.yaml")
+    done = call(
+        ["./run.sh", *SMALL]
+        + ["--librispeech", corpora, "--speechocean762", corpora / "speechocean762"]
+        + ["--encoder", whisper, "--phase2_config", config, "--stop_stage", "14"]
+        + ["--skip_packing", "false", "--test_sets", " ".join(DECODED)]
+        + ["--aligned_start", "curriculum"],
+        recipe,
+        timeout=None,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    exp = recipe / "exp" / "mtasr_tiny"
+    results = json.loads((exp / "results.json").read_text())
+    assert sorted(results["sets"]) == sorted(DECODED)
+    assert {path.name for path in (recipe / "data").glob("test_*")} == {
+        f"test_{name}{k}mix_{kind}"
+        for name in ("ml", "so")
+        for k in (1, 2, 3)
+        for kind in ("clean", "noisy")
+    }
+    log = (exp / "train.log").read_text()
+    assert "2 talkers start from the weights of 1" in log
+    assert "3 talkers start from the weights of 2" in log
+    assert list(exp.glob("*.zip"))
+    assert "First stage of the curriculum, to epoch 1" in done.stdout
+    times = read_source_times(exp / "source_times.jsonl")
+    sources = {s.path for spec in specs_of(recipe).values() for s in spec.sources}
+    assert times.keys() == sources
+    assert all(len(spans) >= 3 for spans in times.values())
+
+    data = recipe / "data"
+    specs = specs_of(recipe)
+    talkers = {source.talker for spec in specs.values() for source in spec.sources}
+    assert not talkers & {*TEST, *DEV}
+    assert sorted(len(spec.sources) for spec in specs.values()) == 12 * [1] + 12 * [
+        2
+    ] + 12 * [3]
+    assert {spec.noise is None for spec in specs.values()} == {True, False}
+    for line in read_table(data / "test_ml3mix_clean" / "onsets").values():
+        first, second, third = map(float, line.split())
+        assert first == 0.0 and 0.5 <= second <= 1.5 and 0.5 <= third - second <= 1.5
+    assert "Mini LibriSpeech" in (data / "mixtures.txt").read_text()
+
+
+def test_levels(recipe):
+    """Tones are alike, so that gains tell levels; test_all_stages has made them."""
+    specs = read_specs(recipe / "data" / "test_ml2mix_clean" / "utt2mixture")
+    for spec in specs.values():
+        one, two = (source.gain for source in spec.sources)
+        assert abs(20 * math.log10(two / one)) <= 5.5
+
+
+def test_one_corpus_without_noise(recipe, corpora):
+    done = call(
+        ["./run.sh", *SMALL, "--librispeech", corpora, "--noise", "none"]
+        + ["--talker_counts", "1,2", "--stop_stage", "4", "--skip_train", "true"]
+        + ["--encoder", "whisper_tiny_en"],
+        recipe,
+        timeout=None,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    sets = {p.name for p in (recipe / "dump" / "raw").glob("test_*")}
+    assert {"test_ml1mix_clean", "test_ml2mix_clean"} <= sets
+    texts = read_table(recipe / "data" / "train" / "text")
+    assert len(texts) == 8 and not any("so" in utt for utt in texts)
+
+
+def test_downloads(recipe, corpora, tmp_path):
+    """Mirrors with archives as OpenSLR has them; only missing ones are fetched."""
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    make_mini_librispeech(tmp_path / "dc", "dev-clean-2", ("777", "778", "779"))
+    for folder, name in (
+        (corpora, "train-clean-5"),
+        (tmp_path / "dc", "dev-clean-2"),
+    ):
+        with tarfile.open(mirror / f"{name}.tar.gz", "w:gz") as tar:
+            tar.add(folder / "LibriSpeech", "LibriSpeech")
+    with tarfile.open(mirror / "speechocean762.tar.gz", "w:gz") as tar:
+        tar.add(corpora / "speechocean762", "speechocean762")
+    write_md5sums(mirror)
+    names = ("MINI_LIBRISPEECH_URL", "SPEECHOCEAN762_URL")
+    settings = [f"{name}={mirror}" for name in names]
+    settings.append(f"CORPORA_MD5SUMS={mirror / 'md5sum.txt'}")
+    command = ["env", *settings, "./run.sh", *SMALL, "--stop_stage", "1"]
+    done = call([*command, "--noise", "none"], recipe, timeout=None)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert (recipe / "downloads/LibriSpeech/train-clean-5/163").is_dir()
+    assert len(read_table(recipe / "data/test_dc2mix_clean/utt2num_spk")) == 2
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--preset", "tpu"], "--preset tpu: choose cpu or gpu"),
+        (["--noise", "nowhere"], "--noise nowhere: no such folder"),
+        (["--librispeech", "nowhere"], "--librispeech nowhere: no such folder"),
+        (["--level_gap", "5"], "--level_gap '5': give two numbers of dB"),
+        (["--n_dev", "0"], "'0' in --talker_counts, --n_train, --n_dev"),
+    ],
+)
+def test_wrong_options(recipe, corpora, options, message):
+    given = [] if "--librispeech" in options else ["--librispeech", corpora]
+    done = call(["./run.sh", *given, *options, "--stop_stage", "1"], recipe)
+    assert done.returncode == 2
+    assert message in done.stderr
