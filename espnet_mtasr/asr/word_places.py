@@ -44,8 +44,8 @@ def places_of_tokens(
         `(len(tokens), 2)` float32, start and end; None where the tokens aren't the
         words' letters (an unknown token, for one).
 
-    >>> placed = places_of_tokens(["▁go", "▁ho", "me"], ["go", "home"], [(0, 1), (2, 4)])
-    >>> placed.tolist()
+    >>> spans = [(0, 1), (2, 4)]
+    >>> places_of_tokens(["▁go", "▁ho", "me"], ["go", "home"], spans).tolist()
     [[0.0, 1.0], [2.0, 3.0], [3.0, 4.0]]
     """
     bounds = _bounds(tokens, words)

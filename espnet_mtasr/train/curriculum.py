@@ -29,17 +29,20 @@ class Stage:
     Attributes:
         from_epoch: Its first epoch.
         shares: Talker count to its share of an epoch's audio; all give 1.
+        batches: Its epochs have the audio of so many full batches; None: of
+            `num_iters_per_epoch`.
     """
 
     from_epoch: int
     shares: Mapping[int, float]
+    batches: Optional[int] = None
 
 
 class Curriculum:
     """The stages of a training.
 
     Args:
-        conf: `from_epoch` and `shares` of each stage, see `Stage`.
+        conf: `from_epoch`, `shares` and perhaps `batches` of each stage, see `Stage`.
         talker_counts: Of the model.
 
     Raises:
@@ -64,10 +67,13 @@ class Curriculum:
                 f"{sorted(talker_counts)} (talker_counts); make them the same"
             )
 
+    def stage(self, epoch: int) -> Stage:
+        """Return the stage that an epoch belongs to."""
+        return [stage for stage in self.stages if stage.from_epoch <= epoch][-1]
+
     def shares(self, epoch: int) -> Mapping[int, float]:
         """Return talker count to share of an epoch's audio."""
-        begun = [stage for stage in self.stages if stage.from_epoch <= epoch]
-        return begun[-1].shares
+        return self.stage(epoch).shares
 
     def first_epochs(self) -> Dict[int, int]:
         """Return talker count to the first epoch that has it."""
@@ -90,11 +96,17 @@ class Curriculum:
 
 def _read_stage(place: int, entry: Any) -> Stage:
     name = f"curriculum: stage {place}"
-    if not isinstance(entry, Mapping) or set(entry) != {"from_epoch", "shares"}:
-        raise UserError(f"{name}: {entry}: give from_epoch and shares, as {EXAMPLE}")
-    epoch, shares = entry["from_epoch"], entry["shares"]
+    needed = {"from_epoch", "shares"}
+    if not isinstance(entry, Mapping) or set(entry) - {"batches"} != needed:
+        raise UserError(
+            f"{name}: {entry}: give from_epoch and shares, and batches if an epoch is "
+            f"to have others, as {EXAMPLE}"
+        )
+    epoch, shares, batches = entry["from_epoch"], entry["shares"], entry.get("batches")
     if not isinstance(epoch, int):
         raise UserError(f"{name}: from_epoch {epoch}: give a whole number")
+    if batches is not None and not (isinstance(batches, int) and batches > 0):
+        raise UserError(f"{name}: batches {batches}: give a number from 1")
     numbers = isinstance(shares, Mapping) and all(
         isinstance(count, int) and isinstance(share, (int, float)) and share > 0
         for count, share in shares.items()
@@ -104,7 +116,7 @@ def _read_stage(place: int, entry: Any) -> Stage:
             f"{name}: shares {shares}: give each talker count a share above 0, which "
             f"give 1 in all, as {{1: 0.2, 2: 0.8}}"
         )
-    return Stage(epoch, dict(shares))
+    return Stage(epoch, dict(shares), batches)
 
 
 class CurriculumIterFactory(AbsIterFactory):
@@ -169,11 +181,12 @@ class CurriculumIterFactory(AbsIterFactory):
         """Return how many samples of a talker count the first `epoch` epochs have."""
         until = 0.0
         for past in range(1, epoch + 1):
-            shares = self.curriculum.shares(past)
-            whole = sum(self._totals[n] for n in shares)
-            if self.number is not None:
-                whole = self.number * self.max_samples
-            until += shares.get(count, 0.0) * whole
+            stage = self.curriculum.stage(past)
+            number = stage.batches or self.number
+            whole = sum(self._totals[n] for n in stage.shares)
+            if number is not None:
+                whole = number * self.max_samples
+            until += stage.shares.get(count, 0.0) * whole
         return until
 
     def epoch_utts(self, epoch: int) -> List[str]:

@@ -65,6 +65,8 @@ def test_counts_that_begin_together_have_no_source_in_each_other():
         ([stage(1, _1=0.5, _2=0.4, _3=0.2)], "stage 1: shares .* give 1 in all"),
         ([stage(1, _1=1.5, _2=-0.5)], "a share above 0"),
         ([stage(1, _1=True and "1")], "a share above 0"),
+        ([dict(stage(1, _1=1.0), batches=0)], "stage 1: batches 0: give a number"),
+        ([dict(stage(1, _1=1.0), epochs=2)], "stage 1: .*give from_epoch and shares"),
         ([stage(2, _1=1.0)], r"from_epoch \[2\]: begin with 1"),
         ([stage(1, _1=1.0), stage(1, _2=1.0)], "begin later than the one before"),
         ([stage(1, _1=1.0), stage(2, _2=1.0)], r"counts \[1, 2\], the model \[1, 2, 3"),
@@ -104,6 +106,18 @@ def test_epochs_have_their_shares_of_audio():
         for count, share in wanted.items():
             # A mixture lies in the epoch that it begins in.
             assert abs(heard[count] - share * 40 * 500) <= 160
+
+
+def test_a_stage_may_have_epochs_of_its_own_length():
+    """A short epoch for a flat start, say; the others have 40 batches."""
+    stages = [dict(STAGES[0], batches=4), dict(STAGES[1], from_epoch=2), STAGES[2]]
+    samples, factory = make_factory(number=40)
+    factory.curriculum = Curriculum(stages, [1, 2, 3])
+    wholes = [
+        sum(seconds_of(samples, factory.epoch_utts(epoch)).values())
+        for epoch in (1, 2, 3)
+    ]
+    assert [round(whole / 500) for whole in wholes] == [4, 40, 40]
 
 
 def test_all_mixtures_come_before_one_comes_again():
