@@ -116,7 +116,7 @@ def test_silence_is_left_out(script, corpora, tmp_path):
     samples, rate = soundfile.read(out / utt.path)
     # 1.2 s of sound and a margin of 0.1 s on both sides, of 2.2 s.
     assert rate == RATE and 1.36 <= len(samples) / RATE <= 1.44
-    assert utt.text == "BRAVO ALPHA TEST"
+    assert utt.text == "bravo alpha test"
 
 
 def test_speech_span(script):
@@ -134,7 +134,7 @@ def test_sentences_that_training_has_are_left_out_and_counted(script, tmp_path, 
     known = lines[5].split("\t")[1]
     text = root / "test" / "text"
     rows = text.read_text().splitlines()
-    text.write_text("\n".join([f"500100011\t{known.lower()}", *rows[1:]]) + "\n")
+    text.write_text("\n".join([f"500100011\t{known.title()}", *rows[1:]]) + "\n")
     out = lay_out(script, tmp_path / "c", speechocean762=root)
     assert sorted(utterances(out, "test_so")) == [
         "so5002-500200011",
@@ -142,7 +142,7 @@ def test_sentences_that_training_has_are_left_out_and_counted(script, tmp_path, 
     ]
     assert "test_so: left out 1 of 3 recordings" in capsys.readouterr().out
     listed = (tmp_path / "c.known_sentences").read_text()
-    assert listed == f"test_so so5001-500100011 {known}\n"
+    assert listed == f"test_so so5001-500100011 {known.lower()}\n"
 
 
 def test_more_subsets(script, tmp_path):

@@ -49,7 +49,7 @@ class Recording:
         talker: So that none of the other corpus is called the same.
         gender: M, F or empty: unknown.
         audio: Its file.
-        text: Words in upper case.
+        text: Words in lower case.
         split: `train_ml` and the like.
     """
 
@@ -83,12 +83,12 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def words_of(text: str) -> str:
-    """Keep letters, digits and apostrophes, in upper case.
+    """Keep letters, digits and apostrophes, in lower case, as language models read.
 
-    >>> words_of("We call  it 'bear'.")
-    "WE CALL IT 'BEAR'"
+    >>> words_of("WE CALL  it 'bear'.")
+    "we call it 'bear'"
     """
-    return " ".join(re.sub(r"[^\w' ]", " ", text.upper()).split())
+    return " ".join(re.sub(r"[^\w' ]", " ", text.lower()).split())
 
 
 def librispeech_recordings(
