@@ -25,7 +25,10 @@ COMMANDS = {
     "decode": ("mtasr_inference", "decode a data directory (stage 12)"),
     "score": ("mtasr_score", "score decoded sets (stage 13)"),
     "perplexity": ("mtasr_perplexity", "SOT perplexity of a teacher (stage 9)"),
-    "download-corpora": ("download_corpora", "get LibriSpeech, WHAM!, LibriMix and others"),
+    "download-corpora": (
+        "download_corpora",
+        "get LibriSpeech, WHAM!, LibriMix and others",
+    ),
     "make-metadata": ("make_mixture_metadata", "draw lists of mixtures from a corpus"),
     "align-sources": ("align_sources", "tell when each word of recordings is said"),
     "add-onsets": ("add_onsets", "draw onsets for LibriMix's lists"),

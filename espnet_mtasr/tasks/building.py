@@ -77,7 +77,10 @@ separator_choices = OpenChoices(
 )
 teacher_choices = LazyChoices(
     "teacher",
-    dict(llm="espnet_mtasr.asr.teacher.llm_teacher:LLMTeacher"),
+    dict(
+        llm="espnet_mtasr.asr.teacher.llm_teacher:LLMTeacher",
+        whisper="espnet_mtasr.asr.teacher.whisper_teacher:WhisperTeacher",
+    ),
     AbsTeacher,
 )
 model_choices = OpenChoices(

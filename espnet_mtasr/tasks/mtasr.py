@@ -173,10 +173,12 @@ class MTASRTask(ModelBuilder, ASRTask):
         cls._check_token_list(args)
         if args.token_type == "bpe" and args.bpemodel is not None:
             check_units(args.bpemodel, token_list_of(args))
+        teacher = get_class(teacher_choices, args) if cls.has_teacher(args) else None
         options = dict(
             train=train,
             max_num_talkers=max(args.talker_counts),
-            llm=args.teacher_conf.get("llm") if cls.has_teacher(args) else None,
+            llm=args.teacher_conf.get("llm") if teacher else None,
+            llm_tokenizer=teacher.tokenizer_class if teacher else None,
             token_type=args.token_type,
             token_list=args.token_list,
             bpemodel=args.bpemodel,

@@ -16,6 +16,8 @@ from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.train.batches import batch_sizes
 
+# What a talker count has of its own.
+PARTS = ("branch", "separator", "ctc")
 NUMBER = re.compile(r"\d+")
 EXAMPLE = (
     "[{from_epoch: 1, shares: {1: 1.0}}, {from_epoch: 9, shares: {1: 0.2, 2: 0.8}}]"
@@ -31,18 +33,21 @@ class Stage:
         shares: Talker count to its share of an epoch's audio; all give 1.
         batches: Its epochs have the audio of so many full batches; None: of
             `num_iters_per_epoch`.
+        copy: Of `PARTS`, what talker counts that come with it start from.
     """
 
     from_epoch: int
     shares: Mapping[int, float]
     batches: Optional[int] = None
+    copy: Sequence[str] = PARTS
 
 
 class Curriculum:
     """The stages of a training.
 
     Args:
-        conf: `from_epoch`, `shares` and perhaps `batches` of each stage, see `Stage`.
+        conf: `from_epoch`, `shares` and perhaps `batches` and `copy` of each stage, see
+            `Stage`.
         talker_counts: Of the model.
 
     Raises:
@@ -97,12 +102,15 @@ class Curriculum:
 def _read_stage(place: int, entry: Any) -> Stage:
     name = f"curriculum: stage {place}"
     needed = {"from_epoch", "shares"}
-    if not isinstance(entry, Mapping) or set(entry) - {"batches"} != needed:
+    if not isinstance(entry, Mapping) or set(entry) - {"batches", "copy"} != needed:
         raise UserError(
-            f"{name}: {entry}: give from_epoch and shares, and batches if an epoch is "
-            f"to have others, as {EXAMPLE}"
+            f"{name}: {entry}: give from_epoch and shares (and, if need be, batches and "
+            f"copy), as {EXAMPLE}"
         )
     epoch, shares, batches = entry["from_epoch"], entry["shares"], entry.get("batches")
+    copied = entry.get("copy", PARTS)
+    if not isinstance(copied, (list, tuple)) or not set(copied) <= set(PARTS):
+        raise UserError(f"{name}: copy {copied}: give a list of some of {list(PARTS)}")
     if not isinstance(epoch, int):
         raise UserError(f"{name}: from_epoch {epoch}: give a whole number")
     if batches is not None and not (isinstance(batches, int) and batches > 0):
@@ -116,7 +124,7 @@ def _read_stage(place: int, entry: Any) -> Stage:
             f"{name}: shares {shares}: give each talker count a share above 0, which "
             f"give 1 in all, as {{1: 0.2, 2: 0.8}}"
         )
-    return Stage(epoch, dict(shares), batches)
+    return Stage(epoch, dict(shares), batches, tuple(copied))
 
 
 class CurriculumIterFactory(AbsIterFactory):
@@ -239,13 +247,18 @@ def copy_lower_counts(
     Returns:
         What was copied, in words.
     """
+    modules = dict(
+        branch=model.encoder.branches, separator=model.separator, ctc=model.ctc
+    )
     said = []
     for count, source in curriculum.sources(epoch):
-        parts = [model.encoder.branches, model.separator, model.ctc]
-        for part in parts:
-            if part is not None:
-                copy_as_far_as_alike(part[str(source)], part[str(count)])
-        said.append(f"{count} talkers start from the weights of {source}")
+        names = [n for n in curriculum.stage(epoch).copy if modules[n] is not None]
+        for name in names:
+            copy_as_far_as_alike(modules[name][str(source)], modules[name][str(count)])
+        if names:
+            said.append(
+                f"{count} talkers start from {source}'s weights: {', '.join(names)}"
+            )
     return said
 
 

@@ -1,11 +1,12 @@
 """SOT text to what the model wants: CTC targets per talker and the teacher's ids."""
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import numpy as np
 from espnet2.train.preprocessor import CommonPreprocessor
 
 from espnet_mtasr.asr.flat_start import place_evenly
+from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 from espnet_mtasr.asr.trunk_cache import read_line
 from espnet_mtasr.asr.word_places import Span, places_of_tokens
 from espnet_mtasr.errors import UserError
@@ -37,6 +38,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         max_num_talkers: Number N of `text_spk` arrays.
         llm: Folder or hub id of the teacher's language model; None leaves `text` to
             the CTC ids of all talkers in a row (no teacher reads it).
+        llm_tokenizer: Class of the teacher's tokenizer; None: `LLMTokenizer`.
         mixtures: Tables `utt2mixture` and `text` whose parts dynamic mixing exchanges.
         seed: Of dynamic mixing.
         dynamic_mixing_conf: Options of `DynamicMixer`: `speeds`, `cache_megabytes`.
@@ -63,6 +65,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         train: bool,
         max_num_talkers: int = 3,
         llm: Optional[str] = None,
+        llm_tokenizer: Optional[Type[LLMTokenizer]] = None,
         mixtures: Optional[Tuple[str, str]] = None,
         seed: int = 0,
         dynamic_mixing_conf: Optional[Dict[str, Any]] = None,
@@ -77,7 +80,8 @@ class MTASRPreprocessor(CommonPreprocessor):
         super().__init__(train=train, **kwargs)
         self.max_num_talkers = max_num_talkers
         self.llm = llm
-        self._llm_tokenizer = None
+        self._tokenizer_class = llm_tokenizer or LLMTokenizer
+        self._llm_tokenizer: Optional[LLMTokenizer] = None
         self.mixtures = mixtures
         self.dynamic_mixing_conf = {"seed": seed, **(dynamic_mixing_conf or {})}
         self._mixer: Optional[DynamicMixer] = None
@@ -194,9 +198,7 @@ class MTASRPreprocessor(CommonPreprocessor):
     def _encode_for_llm(self, text: str) -> np.ndarray:
         # Made at first use: inference needs none, and workers get a small object.
         if self._llm_tokenizer is None:
-            from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
-
-            self._llm_tokenizer = LLMTokenizer(self.llm)
+            self._llm_tokenizer = self._tokenizer_class(self.llm)
         return np.array(self._llm_tokenizer.encode(text), dtype=np.int64)
 
     def encode_talker(self, text: str) -> np.ndarray:

@@ -270,8 +270,8 @@ def test_all_stages(recipe, corpora, tmp_path):
         for kind in ("clean", "noisy")
     }
     log = (exp / "train.log").read_text()
-    assert "2 talkers start from the weights of 1" in log
-    assert "3 talkers start from the weights of 2" in log
+    assert "2 talkers start from 1's weights: branch, separator, ctc" in log
+    assert "3 talkers start from 2's weights: branch, separator, ctc" in log
     assert list(exp.glob("*.zip"))
     assert "First stage of the curriculum, to epoch 1" in done.stdout
     times = read_source_times(exp / "source_times.jsonl")

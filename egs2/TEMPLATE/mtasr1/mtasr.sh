@@ -53,7 +53,7 @@ bpemode=unigram      # unigram or bpe.
 # Models
 encoder=             # WavLM or Whisper: a folder in Hugging Face format, a hub id, whisper_tiny_en or whisper_base.
 encoder_revision=    # Its commit on the hub.
-llm=                 # Teacher: a folder, a hub id or smollm2.
+llm=                 # Teacher: a folder, a hub id or smollm2; encoder: the decoder of the Whisper that the encoder is of.
 llm_revision=        # Its commit on the hub.
 
 # Training
@@ -237,7 +237,10 @@ fi
 if [ -n "${encoder}" ]; then
     task_options+=(--encoder_conf "model=${models_dir}/encoder")
 fi
-if [ -n "${llm}" ]; then
+if [ "${llm}" = encoder ]; then
+    task_options+=(--teacher_conf "llm=${models_dir}/encoder")
+    llm=
+elif [ -n "${llm}" ]; then
     task_options+=(--teacher_conf "llm=${models_dir}/llm")
 fi
 

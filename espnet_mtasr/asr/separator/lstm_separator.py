@@ -10,6 +10,7 @@ import torch
 
 from espnet_mtasr.asr.padded_blstm import PaddedBLSTM
 from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
+from espnet_mtasr.errors import UserError
 
 
 class LSTMSeparator(AbsSeparator):
@@ -23,6 +24,12 @@ class LSTMSeparator(AbsSeparator):
         bidirectional: Read both ways.
         dropout: Between the LSTM layers.
         stream_size: Width E of a stream; None takes `hidden_size`.
+        residual: Streams are the branch's output and what the LSTM adds to it, at first
+            nothing. So CTC heads learn from a pretrained encoder at once, and a further
+            talker count starts from a lower one's streams. Needs `stream_size` D.
+
+    Raises:
+        UserError: `residual`, and streams of another width than the branch's output.
     """
 
     def __init__(
@@ -34,9 +41,16 @@ class LSTMSeparator(AbsSeparator):
         bidirectional: bool = False,
         dropout: float = 0.0,
         stream_size: Optional[int] = None,
+        residual: bool = False,
     ):
         super().__init__()
         self._output_size = stream_size or hidden_size
+        self.residual = residual
+        if residual and self._output_size != input_size:
+            raise UserError(
+                f"separator_conf residual: streams are {self._output_size} wide, the "
+                f"branch's output {input_size}; set stream_size to {input_size}"
+            )
         self.lstm: Union[PaddedBLSTM, torch.nn.LSTM]
         if bidirectional:
             self.lstm = PaddedBLSTM(input_size, hidden_size, num_layers, dropout)
@@ -53,6 +67,10 @@ class LSTMSeparator(AbsSeparator):
         self.projections = torch.nn.ModuleList(
             torch.nn.Linear(width, self._output_size) for _ in range(num_talkers)
         )
+        if residual:
+            for projection in self.projections:
+                torch.nn.init.zeros_(projection.weight)
+                torch.nn.init.zeros_(projection.bias)
 
     def output_size(self) -> int:
         """Width E of a stream."""
@@ -75,4 +93,5 @@ class LSTMSeparator(AbsSeparator):
         else:
             output, _ = self.lstm(hidden)
         output = self.layer_norm(output)
-        return [projection(output) for projection in self.projections]
+        streams = [projection(output) for projection in self.projections]
+        return [hidden + added for added in streams] if self.residual else streams

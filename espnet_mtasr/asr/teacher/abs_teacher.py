@@ -1,7 +1,7 @@
 """A teacher reads a branch's output and learns to write the SOT transcript."""
 
 from abc import ABC, abstractmethod
-from typing import List, NamedTuple, Optional, Sequence
+from typing import List, NamedTuple, Optional, Sequence, Type
 
 import torch
 
@@ -45,9 +45,11 @@ class AbsTeacher(torch.nn.Module, ABC):
 
     Attributes:
         tokenizer: Of the transcripts.
+        tokenizer_class: Its class, which takes `teacher_conf: llm`.
     """
 
     tokenizer: LLMTokenizer
+    tokenizer_class: Type[LLMTokenizer] = LLMTokenizer
 
     @abstractmethod
     def forward(

@@ -4,7 +4,7 @@ The baseline "LLM SOT decoder" of Shi et al., Interspeech 2026 (arXiv 2603.10587
 search itself is Hugging Face's `generate`, with its key-value cache.
 """
 
-from typing import List, Sequence, Tuple
+from typing import List, Sequence, Set, Tuple
 
 import torch
 from transformers import (
@@ -18,8 +18,11 @@ from espnet_mtasr.asr.padding import valid_mask
 from espnet_mtasr.asr.teacher.abs_teacher import Transcript
 from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 
-# An LM that repeats itself may write `<sc>` without end; scoring knows no more talkers.
+# An LM that repeats itself may write `<sc>` without end; scoring knows so many talkers.
 MAX_TALKERS = 20
+# Tokens of a passage that may be said twice in a row only; and of the longest looked at.
+LONG = 4
+MAX_PASSAGE = 40
 
 
 def pad_left(rows: Sequence[torch.Tensor]) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -42,21 +45,70 @@ class SOTRules(LogitsProcessor):
         limits: `(B,)` the most tokens that a row may have.
         tokenizer: Of the LM.
         beam_size: Rows of a batch are that many rows here.
+        begin: Tokens before the transcript.
     """
 
-    def __init__(self, limits: torch.Tensor, tokenizer: LLMTokenizer, beam_size: int):
+    def __init__(
+        self,
+        limits: torch.Tensor,
+        tokenizer: LLMTokenizer,
+        beam_size: int,
+        begin: int = 0,
+    ):
         self.limits = limits.repeat_interleave(beam_size)
         self.tokenizer = tokenizer
+        self.begin = begin
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Set forbidden ones of `scores` `(R, V)` to -inf; `input_ids`: `(R, n)`."""
         sc_id, eos_id = self.tokenizer.sc_id, self.tokenizer.eos_id
+        input_ids = input_ids[:, self.begin :]
         forbidden = torch.zeros_like(scores, dtype=torch.bool)
         forbidden[:, len(self.tokenizer) :] = True
         forbidden[:, sc_id] = (input_ids == sc_id).sum(1) >= MAX_TALKERS - 1
         forbidden |= (self.limits <= input_ids.size(1))[:, None]
         forbidden[:, eos_id] = False
         return scores.masked_fill(forbidden, -torch.inf)
+
+
+class LoopGuard(LogitsProcessor):
+    """Forbids a token that would say a passage over and over again.
+
+    A passage of `LONG` tokens or more may be said twice in a row, a shorter one, such
+    as a digit of a number, four times.
+
+    Args:
+        begin: Tokens before the transcript.
+    """
+
+    def __init__(self, begin: int = 0):
+        self.begin = begin
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Set forbidden ones of `scores` `(R, V)` to -inf; `input_ids`: `(R, n)`."""
+        scores = scores.clone()
+        for row, ids in enumerate(input_ids[:, self.begin :].tolist()):
+            scores[row, list(looping_tokens(ids))] = -torch.inf
+        return scores
+
+
+def looping_tokens(ids: Sequence[int]) -> Set[int]:
+    """Return the tokens that would complete one repetition too many of a passage.
+
+    >>> looping_tokens([7, 5, 5, 5, 5])
+    {5}
+    >>> looping_tokens([1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3])
+    {4}
+    """
+    found = set()
+    for size in range(1, MAX_PASSAGE + 1):
+        times = 2 if size >= LONG else 4
+        tail = (
+            ids[-(times + 1) * size + 1 :] if len(ids) >= (times + 1) * size - 1 else []
+        )
+        if tail and all(a == b for a, b in zip(tail, tail[size:])):
+            found.add(tail[-size])
+    return found
 
 
 @torch.no_grad()

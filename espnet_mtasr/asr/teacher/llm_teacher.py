@@ -19,18 +19,12 @@ from espnet_mtasr.asr.teacher.abs_teacher import (
     TeacherOutput,
     Transcript,
 )
+from espnet_mtasr.asr.teacher.adapting import DEFAULT_LORA, add_sc_row, with_lora
 from espnet_mtasr.asr.teacher.generation import generate, pad_left
 from espnet_mtasr.asr.teacher.length_adaptor import LengthAdaptor
 from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
+from espnet_mtasr.asr.teacher.token_scores import IGNORE, score
 from espnet_mtasr.errors import UserError
-
-IGNORE = -100
-DEFAULT_LORA = dict(
-    r=16,
-    lora_alpha=32,
-    lora_dropout=0.1,
-    target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
-)
 
 
 class LLMTeacher(AbsTeacher):
@@ -74,11 +68,11 @@ class LLMTeacher(AbsTeacher):
         self.text_mask_prob = text_mask_prob
         self.tokenizer = LLMTokenizer(llm)
         base = _load_llm(llm, llm_dtype)
-        _add_sc_row(base, self.tokenizer)
+        add_sc_row(base, self.tokenizer)
         base_weights = {id(p) for p in base.parameters()}
         self.adaptor = LengthAdaptor(input_size, downsample)
         self.projection = torch.nn.Linear(input_size, base.config.hidden_size)
-        self.llm = _with_lora(
+        self.llm = with_lora(
             base, self.tokenizer.sc_id, {**DEFAULT_LORA, **(lora or {})}
         )
         if gradient_checkpointing and checkpoint_layers(base) == 0:
@@ -109,22 +103,7 @@ class LLMTeacher(AbsTeacher):
         """See `AbsTeacher.forward`."""
         logits = self._text_logits(hidden, lengths, text, text_lengths)
         targets = self._right_aligned_targets(text, text_lengths)
-        loss = torch.nn.functional.cross_entropy(
-            logits.float().transpose(1, 2),
-            targets,
-            ignore_index=IGNORE,
-            reduction="none",
-        )
-        num_tokens = text_lengths + 1
-        special = (self.tokenizer.sc_id, self.tokenizer.eos_id, IGNORE)
-        is_word = ~torch.isin(targets, targets.new_tensor(special))
-        return TeacherOutput(
-            loss=loss.sum(1) / num_tokens,
-            num_tokens=num_tokens,
-            num_correct=(logits.argmax(-1) == targets).sum(1),
-            word_loss=(loss.detach() * is_word).sum(1),
-            num_word_tokens=is_word.sum(1),
-        )
+        return score(logits, targets, text_lengths + 1, self.tokenizer)
 
     def train(self, mode: bool = True) -> "LLMTeacher":
         """Set the mode; a frozen teacher's LoRA is folded into the LM's weights.
@@ -260,53 +239,6 @@ def _load_llm(llm: str, dtype: str) -> PreTrainedModel:
             f"teacher_conf llm: {llm} is neither a folder with a causal LM nor a hub "
             f"id that can be reached ({type(e).__name__}); run stage 6 or name another"
         ) from e
-
-
-@torch.no_grad()
-def _add_sc_row(base: PreTrainedModel, tokenizer: LLMTokenizer) -> None:
-    """Give `<sc>` the mean embedding, in the output layer too if that stands apart."""
-    old_size = base.get_input_embeddings().num_embeddings
-    rows = min(old_size, tokenizer.sc_id)
-    if len(tokenizer) > old_size:
-        base.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    tables = [base.get_input_embeddings().weight]
-    output = base.get_output_embeddings()
-    if output is not None and output.weight is not tables[0]:
-        tables.append(output.weight)
-    for table in tables:
-        mean = table[:rows].float().mean(0).to(table.dtype)
-        # Other new rows too: no checkpoint holds them, so they must not be random.
-        table[old_size:] = mean
-        table[tokenizer.sc_id] = mean
-
-
-def _with_lora(base: PreTrainedModel, sc_id: int, lora: Dict[str, Any]):
-    """Wrap the LM by peft: LoRA, and the row of `<sc>` trainable."""
-    from peft import LoraConfig, get_peft_model
-
-    ours = {"task_type", "trainable_token_indices"}
-    known = set(inspect.signature(LoraConfig).parameters) - ours
-    unknown = sorted(set(lora) - known)
-    if unknown:
-        raise UserError(
-            f"teacher_conf lora: {unknown[0]} is no option of peft's LoraConfig, "
-            f"or the teacher sets it; leave it out"
-        )
-    tables = {_name_of(base, base.get_input_embeddings()): [sc_id]}
-    output = base.get_output_embeddings()
-    if output is not None and output.weight is not base.get_input_embeddings().weight:
-        tables[_name_of(base, output)] = [sc_id]
-    config = LoraConfig(task_type="CAUSAL_LM", trainable_token_indices=tables, **lora)
-    try:
-        return get_peft_model(base, config)
-    except ValueError as e:
-        raise UserError(f"teacher_conf lora: {str(e).splitlines()[0]}") from e
-
-
-def _name_of(model: torch.nn.Module, wanted: torch.nn.Module) -> str:
-    """Last part of a submodule's name, as peft matches them."""
-    name = next(name for name, m in model.named_modules() if m is wanted)
-    return name.rsplit(".", 1)[-1]
 
 
 def _drop_base_weights(module, state_dict, prefix, local_metadata) -> None:

@@ -66,6 +66,8 @@ def test_counts_that_begin_together_have_no_source_in_each_other():
         ([stage(1, _1=1.5, _2=-0.5)], "a share above 0"),
         ([stage(1, _1=True and "1")], "a share above 0"),
         ([dict(stage(1, _1=1.0), batches=0)], "stage 1: batches 0: give a number"),
+        ([dict(stage(1, _1=1.0), copy="ctc")], "stage 1: copy ctc: give a list"),
+        ([dict(stage(1, _1=1.0), copy=["head"])], "stage 1: copy .'head'.: give"),
         ([dict(stage(1, _1=1.0), epochs=2)], "stage 1: .*give from_epoch and shares"),
         ([stage(2, _1=1.0)], r"from_epoch \[2\]: begin with 1"),
         ([stage(1, _1=1.0), stage(1, _2=1.0)], "begin later than the one before"),
@@ -258,6 +260,25 @@ def test_training(lab, tmp_path):
     resumed = train(lab, tmp_path / "parts", "--resume", "true")
     for name, value in epochs[4].items():
         assert torch.equal(value, resumed[4][name]), name
+
+
+def test_only_what_is_to_be_copied(lab, tmp_path):
+    """As where phase 1 has trained the branches: theirs stay."""
+    words = "[{from_epoch: 1, shares: {2: 1.0}}, {from_epoch: 2, shares: {3: 1.0}, "
+    epochs = train(
+        lab,
+        tmp_path,
+        *("--curriculum", words + "copy: [separator, ctc]}]", "--max_epoch", "2"),
+        # What was copied is then as good as unchanged.
+        *("--optim_conf", "lr=1e-9"),
+    )
+    for name, value in parts(epochs[2], 3).items():
+        source = name.replace(".3.", ".2.", 1)
+        if not name.startswith("encoder."):
+            if source in epochs[1]:
+                assert torch.allclose(value, epochs[1][source], atol=1e-4), name
+        else:
+            assert torch.allclose(value, epochs[1][name], atol=1e-4), name
 
 
 def test_it_needs_batches_by_seconds(lab, tmp_path):

@@ -1,0 +1,36 @@
+"""How well a teacher predicts transcripts, token by token."""
+
+import torch
+
+from espnet_mtasr.asr.teacher.abs_teacher import TeacherOutput
+from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
+
+IGNORE = -100
+
+
+def score(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    num_tokens: torch.Tensor,
+    tokenizer: LLMTokenizer,
+) -> TeacherOutput:
+    """Return what a teacher's predictions are worth.
+
+    Args:
+        logits: `(B, L, V)`.
+        targets: `(B, L)`, ``text <eos>`` of each row, `IGNORE` elsewhere.
+        num_tokens: `(B,)` tokens of each row.
+        tokenizer: Tells which of them are no words.
+    """
+    loss = torch.nn.functional.cross_entropy(
+        logits.float().transpose(1, 2), targets, ignore_index=IGNORE, reduction="none"
+    )
+    special = (tokenizer.sc_id, tokenizer.eos_id, IGNORE)
+    is_word = ~torch.isin(targets, targets.new_tensor(special))
+    return TeacherOutput(
+        loss=loss.sum(1) / num_tokens,
+        num_tokens=num_tokens,
+        num_correct=(logits.argmax(-1) == targets).sum(1),
+        word_loss=(loss.detach() * is_word).sum(1),
+        num_word_tokens=is_word.sum(1),
+    )

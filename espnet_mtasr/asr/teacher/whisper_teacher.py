@@ -1,0 +1,213 @@
+"""Whisper's own decoder as a teacher: a language model that reads its encoder's frames.
+
+Model: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision",
+2022 (arXiv 2212.04356). A language model that has only read (llm_teacher.py) must learn
+what frames say; this one knows, and is smaller by far.
+"""
+
+import math
+from typing import Any, Dict, List, Optional, Sequence, Type
+
+import torch
+from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList
+from transformers import WhisperForConditionalGeneration as Whisper
+from transformers.modeling_outputs import BaseModelOutput
+
+from espnet_mtasr.asr.padding import valid_mask
+from espnet_mtasr.asr.teacher.abs_teacher import (
+    AbsTeacher,
+    TeacherOutput,
+    Transcript,
+)
+from espnet_mtasr.asr.teacher.adapting import add_sc_row, with_lora
+from espnet_mtasr.asr.teacher.generation import LoopGuard, SOTRules
+from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
+from espnet_mtasr.asr.teacher.token_scores import IGNORE, score
+from espnet_mtasr.asr.teacher.whisper_tokenizer import WhisperSOTTokenizer
+from espnet_mtasr.errors import UserError
+
+
+class WhisperTeacher(AbsTeacher):
+    """Whisper's decoder, which attends to a branch's output.
+
+    It reads Whisper's prompt and the text, and predicts ``text <eos>``. The branch must
+    be as wide as this Whisper. A checkpoint holds all of the decoder.
+
+    Args:
+        input_size: Width D of the branch's output.
+        llm: Folder of the Whisper in Hugging Face format, or a hub id: the one that the
+            encoder is of.
+        lora: Options of `peft.LoraConfig`: these weights are trained in phase 1, and
+            the row of `<sc>`. None: all weights of the decoder are.
+        language: Of the prompt of a multilingual Whisper.
+
+    Raises:
+        UserError: `llm` can't be read, is no Whisper or of another width, or an option
+            is unknown.
+    """
+
+    tokenizer_class: Type[LLMTokenizer] = WhisperSOTTokenizer
+
+    def __init__(
+        self,
+        input_size: int,
+        llm: str,
+        lora: Optional[Dict[str, Any]] = None,
+        language: str = "en",
+    ):
+        super().__init__()
+        self.tokenizer = WhisperSOTTokenizer(llm)
+        self.whisper = _load_decoder(llm)
+        config = self.whisper.config
+        if config.d_model != input_size:
+            raise UserError(
+                f"teacher_conf llm: {llm} is {config.d_model} wide, the encoder "
+                f"{input_size}; name the encoder's own Whisper"
+            )
+        self.prompt = self.tokenizer.prompt(config, language)
+        add_sc_row(self.whisper, self.tokenizer)
+        # As published, positions are no parameters that learn.
+        self.whisper.model.decoder.embed_positions.requires_grad_(False)
+        if lora is not None:
+            # What peft wraps it in is not needed: LoRA lies in its layers.
+            wrapped = with_lora(self.whisper, self.tokenizer.sc_id, lora)
+            self.whisper = wrapped.get_base_model()
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest transcript, `<sc>` included."""
+        return self.whisper.config.max_target_positions - len(self.prompt)
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+    ) -> TeacherOutput:
+        """See `AbsTeacher.forward`.
+
+        Raises:
+            UserError: a transcript is longer than Whisper's positions reach.
+        """
+        longest = int(text_lengths.max())
+        if longest > self.max_tokens:
+            raise UserError(
+                f"a transcript has {longest} tokens, and Whisper reads "
+                f"{self.max_tokens}; leave such mixtures out (--max_wav_duration)"
+            )
+        text = text[:, :longest]
+        prompt = text.new_tensor(self.prompt).expand(len(text), -1)
+        ids = torch.cat([prompt, text.clamp(min=0)], dim=1)
+        states = self._read(ids, hidden, lengths)[:, len(self.prompt) - 1 :]
+        targets = torch.nn.functional.pad(text, (0, 1))
+        places = torch.arange(longest + 1, device=text.device)
+        targets = torch.where(
+            places == text_lengths[:, None], self.tokenizer.eos_id, targets
+        )
+        targets = targets.masked_fill(places > text_lengths[:, None], IGNORE)
+        return score(
+            self.whisper.proj_out(states), targets, text_lengths + 1, self.tokenizer
+        )
+
+    def _read(
+        self, ids: torch.Tensor, hidden: torch.Tensor, lengths: torch.Tensor
+    ) -> torch.Tensor:
+        """Run the decoder on `(B, N)` tokens: `(B, N, D)`.
+
+        transformers' own decoder takes no mask of the frames.
+        """
+        decoder = self.whisper.model.decoder
+        states = decoder.embed_tokens(ids)
+        if self.whisper.config.scale_embedding:
+            states = states * math.sqrt(states.size(-1))
+        states = states + decoder.embed_positions.weight[: ids.size(1)]
+        causal = torch.ones(
+            ids.size(1), ids.size(1), dtype=torch.bool, device=ids.device
+        ).tril()[None, None]
+        # A row without a frame attends to padding, or all would be NaN.
+        heard = valid_mask(lengths.clamp(min=1), hidden.size(1))[:, None, None]
+        for layer in decoder.layers:
+            states = layer(
+                states,
+                attention_mask=causal,
+                encoder_hidden_states=hidden.to(states.dtype),
+                encoder_attention_mask=heard,
+                use_cache=False,
+            )
+        return decoder.layer_norm(states)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        hidden: torch.Tensor,
+        lengths: torch.Tensor,
+        limits: Sequence[int],
+        beam_size: int = 1,
+        length_penalty: float = 1.0,
+    ) -> List[Transcript]:
+        """See `AbsTeacher.generate`; row by row, for rows have no mask here."""
+        return [
+            self._write(row[: max(n, 1)], limit, beam_size, length_penalty)
+            for row, n, limit in zip(hidden, lengths.tolist(), limits)
+        ]
+
+    def _write(
+        self, frames: torch.Tensor, limit: int, beam_size: int, length_penalty: float
+    ) -> Transcript:
+        limit = min(limit, self.max_tokens)
+        prompt = torch.tensor([self.prompt], device=frames.device)
+        rules = SOTRules(
+            torch.tensor([limit], device=frames.device),
+            self.tokenizer,
+            beam_size,
+            prompt.size(1),
+        )
+        beam_options = {} if beam_size == 1 else {"length_penalty": length_penalty}
+        # Whisper's own `generate` is for 30 s of audio, timestamps and languages.
+        [sequence] = GenerationMixin.generate(
+            self.whisper,
+            encoder_outputs=BaseModelOutput(
+                last_hidden_state=frames[None].to(self.whisper.dtype)
+            ),
+            decoder_input_ids=prompt,
+            logits_processor=LogitsProcessorList([LoopGuard(prompt.size(1)), rules]),
+            generation_config=GenerationConfig(
+                do_sample=False,
+                num_beams=beam_size,
+                max_new_tokens=limit + 1,
+                bos_token_id=self.tokenizer.bos_id,
+                eos_token_id=self.tokenizer.eos_id,
+                pad_token_id=self.tokenizer.eos_id,
+                decoder_start_token_id=self.prompt[0],
+                **beam_options,
+            ),
+        ).tolist()
+        ids = sequence[prompt.size(1) :]
+        ids = ids[: ids.index(self.tokenizer.eos_id)]
+        return Transcript(ids, ended=len(ids) < limit or limit == 0)
+
+
+def _load_decoder(llm: str) -> Whisper:
+    """Return Whisper without its encoder, in float32."""
+    try:
+        whisper, info = Whisper.from_pretrained(
+            llm,
+            dtype=torch.float32,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError) as e:
+        raise UserError(
+            f"teacher_conf llm: {llm} is neither a folder with a Whisper nor a hub id "
+            f"that can be reached ({type(e).__name__}); run stage 6 or name another"
+        ) from e
+    missing = [name for name in info["missing_keys"] if "decoder" in name]
+    if missing:
+        raise UserError(
+            f"teacher_conf llm: {llm} lacks {len(missing)} weights of a Whisper's "
+            f"decoder, {missing[0]} for one; name one that has them"
+        )
+    whisper.generation_config = GenerationConfig()
+    whisper.model.encoder = torch.nn.Identity()
+    return whisper
