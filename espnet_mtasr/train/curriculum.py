@@ -104,8 +104,8 @@ def _read_stage(place: int, entry: Any) -> Stage:
     needed = {"from_epoch", "shares"}
     if not isinstance(entry, Mapping) or set(entry) - {"batches", "copy"} != needed:
         raise UserError(
-            f"{name}: {entry}: give from_epoch and shares (and, if need be, batches and "
-            f"copy), as {EXAMPLE}"
+            f"{name}: {entry}: give from_epoch and shares (and batches and copy, if "
+            f"need be), as {EXAMPLE}"
         )
     epoch, shares, batches = entry["from_epoch"], entry["shares"], entry.get("batches")
     copied = entry.get("copy", PARTS)

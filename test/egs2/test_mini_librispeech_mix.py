@@ -10,10 +10,12 @@ import tarfile
 import numpy as np
 import pytest
 import soundfile
+import torch
 import yaml
 from helpers.recipe_copy import ROOT, call, copy_recipe, write_script
 from helpers.stand_in_mirror import write_md5sums
 from helpers.tiny_data import write_config
+from helpers.tiny_models import make_tiny_tokenizer
 from helpers.tiny_real_corpora import (
     DEV,
     RATE,
@@ -22,13 +24,16 @@ from helpers.tiny_real_corpora import (
     make_speechocean762,
     tone,
 )
-from helpers.tiny_whisper import save_whisper, tiny_whisper
+from helpers.tiny_whisper import save_whisper, tiny_config, tiny_whisper
+from transformers import WhisperForConditionalGeneration
 
 from espnet_mtasr.corpora.librispeech import scan_corpus
 from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.inference_llm import Speech2TextLLM
 from espnet_mtasr.mixture.source_times import read_source_times
 from espnet_mtasr.mixture.spec import read_specs
+from espnet_mtasr.tasks.trained import read_checkpoint
 
 RECIPE = ROOT / "egs2" / "mini_librispeech_mix" / "mtasr1"
 SPLITS = ("train", "dev", "test")
@@ -221,18 +226,21 @@ def recipe(tmp_path_factory):
 SMALL = "--n_train 4 --n_dev 2 --n_test 2 --nj 1 --inference_nj 1 --nbpe 26".split()
 
 
-def small_config(path):
-    config = yaml.safe_load((RECIPE / "conf/tuning/train_ctc_cpu.yaml").read_text())
+def small_config(path, source=RECIPE / "conf/tuning/train_ctc_cpu.yaml"):
+    config = yaml.safe_load(source.read_text())
     config["encoder_conf"]["num_trunk_layers"] = 2
     config["encoder_conf"]["branch_masking"]["feature_length"] = 4
-    config["separator_conf"].update(hidden_size=8, stream_size=8)
-    config["count_head_conf"].update(
-        hidden_size=8, attention_size=4, context_lstm_size=4
-    )
+    if "separator_conf" in config:
+        config["separator_conf"].update(hidden_size=8, stream_size=16)
+        config["count_head_conf"].update(
+            hidden_size=8, attention_size=4, context_lstm_size=4
+        )
+    # Epochs 1, 2 and 3 have the stages that begin with 1, 9 and 19.
+    stages = {stage["from_epoch"]: stage for stage in config["curriculum"]}
     config["curriculum"] = [
-        dict(from_epoch=1, shares={1: 1.0}),
-        dict(from_epoch=2, shares={1: 0.2, 2: 0.8}),
-        dict(from_epoch=3, shares={1: 0.2, 2: 0.3, 3: 0.5}),
+        dict({**stages[first], "batches": 3}, from_epoch=epoch)
+        for epoch, first in ((1, 1), (2, 9), (3, 19))
+        if first in stages
     ]
     config.update(num_iters_per_epoch=3, max_epoch=3, batch_seconds=6)
     config["scheduler_conf"]["max_steps"] = 9
@@ -293,6 +301,42 @@ def test_all_stages(recipe, corpora, tmp_path):
     assert "Mini LibriSpeech" in (data / "mixtures.txt").read_text()
 
 
+def test_whispers_own_decoder_as_teacher(recipe, tmp_path):
+    """Phases 1 and 2, of the data that test_all_stages has left."""
+    folder = tmp_path / "whisper"
+    size = len(make_tiny_tokenizer(folder))
+    torch.manual_seed(0)
+    changes = dict(vocab_size=size, eos_token_id=1, decoder_start_token_id=7)
+    WhisperForConditionalGeneration(tiny_config(**changes)).save_pretrained(folder)
+    configs = []
+    for phase in (1, 2):
+        path = RECIPE / f"conf/tuning/train_phase{phase}_whisper_cpu.yaml"
+        configs.append(f"--phase{phase}_config")
+        configs.append(small_config(tmp_path / f"train_phase{phase}.yaml", path))
+    done = call(
+        ["./run.sh", "--encoder", folder, "--llm", "encoder", *configs, *SMALL]
+        + ["--expdir", "exp/taught", "--stage", "6", "--stop_stage", "11"],
+        recipe,
+        timeout=None,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.stdout.count("another mixture's speech") == 1
+    exp = recipe / "exp" / "taught"
+    log = (exp / "mtasr_phase2" / "train.log").read_text()
+    assert "3 talkers start from 2's weights: separator, ctc" in log
+    first = read_checkpoint(exp / "mtasr_phase1" / "valid.loss_sot.ave.pth", True)
+    last = read_checkpoint(exp / "mtasr_phase2" / "3epoch.pth", True)
+    taught = [name for name in first if name.startswith("teacher.")]
+    assert taught and all(torch.equal(first[name], last[name]) for name in taught)
+    decoder = Speech2TextLLM(
+        exp / "mtasr_phase1" / "config.yaml",
+        exp / "mtasr_phase1" / "valid.loss_sot.ave.pth",
+        trust_remote_code=True,
+    )
+    [found] = decoder([torch.from_numpy(tone(300, 1.0)).float()])
+    assert 1 <= found.num_talkers
+
+
 def test_levels(recipe):
     """Tones are alike, so that gains tell levels; test_all_stages has made them."""
     specs = read_specs(recipe / "data" / "test_ml2mix_clean" / "utt2mixture")
@@ -347,7 +391,7 @@ def test_downloads(recipe, corpora, tmp_path):
         (["--noise", "nowhere"], "--noise nowhere: no such folder"),
         (["--librispeech", "nowhere"], "--librispeech nowhere: no such folder"),
         (["--level_gap", "5"], "--level_gap '5': give two numbers of dB"),
-        (["--n_dev", "0"], "'0' in --talker_counts, --n_train, --n_dev"),
+        (["--n_dev", "0"], "'0' in --talker_counts, --n_train, --n_train_so"),
     ],
 )
 def test_wrong_options(recipe, corpora, options, message):

@@ -14,8 +14,8 @@ Options of this recipe (lists between commas):
     --train_subsets NAMES  LibriSpeech's, for training: train-clean-5
     --ml_dev_talkers IDS   of LibriSpeech: 19,32,7312
     --ml_test_talkers IDS  163,1970,2136,3664,4640,7859
-    --n_train N            training mixtures per talker count of LibriSpeech, and twice as
-                           many of speechocean762's shorter sentences: 1200
+    --n_train N            training mixtures per talker count of LibriSpeech: 1200
+    --n_train_so N         of speechocean762's shorter sentences: twice as many
     --n_dev N              per corpus and talker count: 40
     --n_test N             200
     --onset_gap LO,HI      seconds from one onset to the next: 0.5,1.5
@@ -24,6 +24,8 @@ Options of this recipe (lists between commas):
     --follow_links BOOL    true: links in the corpora may lead out of them
     --encoder NAME         a Whisper: hub id, folder, or whisper_tiny_en or whisper_base of
                            PyPI's wheels: openai/whisper-base
+    --llm NAME             train with a teacher, in both phases (none): encoder, Whisper's
+                           own decoder; or smollm2, a folder or a hub id: a language model
 A trained model is packed by --stage 14, and uploaded by --hf_repo OWNER/NAME;
 --download_model OWNER/NAME (or a zip) decodes and scores with one that others trained.
 And for all stages: --talker_counts COUNTS (1,2,3), --nj N (2), and those of mtasr.sh:
@@ -41,28 +43,42 @@ talker_counts=1,2,3
 nj=2
 encoder=openai/whisper-base
 encoder_revision=
+llm=
 local_data_opts=
 download_model=
 librispeech=
 speechocean762=
 own_options=(
     preset librispeech speechocean762 noise train_subsets ml_dev_talkers ml_test_talkers
-    n_train n_dev n_test onset_gap level_gap seed follow_links encoder encoder_revision
-    talker_counts nj local_data_opts download_model
+    n_train n_train_so n_dev n_test onset_gap level_gap seed follow_links encoder encoder_revision
+    llm talker_counts nj local_data_opts download_model
 )
 passed_to=./mtasr.sh
 . utils/parse_options.sh
 
+case ${llm} in
+    '') teacher=ctc ;;
+    encoder) teacher=whisper ;;
+    *) teacher=llm ;;
+esac
+skip_phase1=false
+phase1_config=conf/tuning/train_phase1_${teacher}_${preset}.yaml
+phase2_config=conf/tuning/train_phase2_${teacher}_${preset}.yaml
+if [ "${teacher}" = ctc ]; then
+    skip_phase1=true
+    phase2_config=conf/tuning/train_ctc_${preset}.yaml
+    phase1_config=${phase2_config}
+fi
 case ${preset} in
     cpu)
-        phase2_config=conf/tuning/train_ctc_cpu.yaml
         preset_options=()
         data_options=()
         ;;
     gpu)
-        phase2_config=conf/tuning/train_ctc_gpu.yaml
+        [ -z "${llm}" ] || die "--llm ${llm}: there is no configuration of it for --preset gpu"
         preset_options=(--ngpu 1 --gpu_inference true)
-        data_options=(--train_subsets train-clean-5,train-clean-100 --n_train 30000)
+        data_options=(--train_subsets train-clean-5,train-clean-100 --n_train 30000
+            --n_train_so 5000)
         ;;
     *) die "--preset ${preset}: choose cpu or gpu" ;;
 esac
@@ -71,7 +87,7 @@ talker_counts=${talker_counts// /,}
 for option in "${given_options[@]}"; do
     value=${!option}
     case ${option} in
-        preset | talker_counts | nj | encoder | encoder_revision | local_data_opts | \
+        preset | talker_counts | nj | encoder | encoder_revision | llm | local_data_opts | \
             download_model) continue ;;
         librispeech | speechocean762) value=$(user_path -d "${option}" "${value}") ;;
         noise)
@@ -112,8 +128,9 @@ run_mtasr \
     --dynamic_mixing true \
     --encoder "$(user_model "${encoder}")" \
     --encoder_revision "${encoder_revision}" \
-    --skip_phase1 true \
-    --phase1_config "${phase2_config}" \
+    --llm "${llm}" \
+    --skip_phase1 "${skip_phase1}" \
+    --phase1_config "${phase1_config}" \
     --phase2_config "${phase2_config}" \
     --inference_config conf/decode.yaml \
     --model_card conf/model_card.yaml \

@@ -20,7 +20,7 @@ from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 
 # An LM that repeats itself may write `<sc>` without end; scoring knows so many talkers.
 MAX_TALKERS = 20
-# Tokens of a passage that may be said twice in a row only; and of the longest looked at.
+# Tokens of a passage that may be said only twice in a row; of the longest passage.
 LONG = 4
 MAX_PASSAGE = 40
 

@@ -270,7 +270,7 @@ def test_only_what_is_to_be_copied(lab, tmp_path):
         tmp_path,
         *("--curriculum", words + "copy: [separator, ctc]}]", "--max_epoch", "2"),
         # What was copied is then as good as unchanged.
-        *("--optim_conf", "lr=1e-9"),
+        *("--optim_conf", "lr=1.0e-9"),
     )
     for name, value in parts(epochs[2], 3).items():
         source = name.replace(".3.", ".2.", 1)

@@ -22,6 +22,7 @@ ml_dev_talkers=
 ml_test_talkers=
 talker_counts="1 2 3"
 n_train=1200
+n_train_so=
 n_dev=40
 n_test=200
 onset_gap="0.5 1.5"
@@ -41,8 +42,8 @@ help_message="Usage: local/data.sh [options], in the recipe folder
   --ml_dev_talkers IDS     of LibriSpeech (see lay_out_corpora.py)
   --ml_test_talkers IDS
   --talker_counts \"K..\"    talkers in a mixture (${talker_counts})
-  --n_train N              training mixtures per talker count of LibriSpeech, and twice as
-                           many of speechocean762's shorter sentences (${n_train})
+  --n_train N              training mixtures per talker count of LibriSpeech (${n_train})
+  --n_train_so N           of speechocean762's shorter sentences (twice as many)
   --n_dev N                per corpus and talker count (${n_dev})
   --n_test N               per corpus and talker count (${n_test})
   --onset_gap \"LO HI\"      seconds from one onset to the next (${onset_gap})
@@ -62,10 +63,12 @@ read -ra counts <<<"${talker_counts//,/ }"
 read -ra gap <<<"${onset_gap//,/ }"
 read -ra levels <<<"${level_gap//,/ }"
 [ "${#counts[@]}" -gt 0 ] || die "--talker_counts is empty; give counts, as in '1 2 3'"
-for n in "${counts[@]}" "${n_train}" "${n_dev}" "${n_test}" "${nj}"; do
+for n in "${counts[@]}" "${n_train}" "${n_train_so:-1}" "${n_dev}" "${n_test}" "${nj}"; do
     [[ ${n} =~ ^[1-9][0-9]*$ ]] ||
-        die "'${n}' in --talker_counts, --n_train, --n_dev, --n_test or --nj: give numbers from 1"
+        die "'${n}' in --talker_counts, --n_train, --n_train_so, --n_dev, --n_test or --nj:" \
+            "give numbers from 1"
 done
+n_train_so=${n_train_so:-$((2 * n_train))}
 [[ ${seed} =~ ^[0-9]+$ ]] || die "--seed ${seed}: give a number"
 [ "${#gap[@]}" -eq 2 ] || die "--onset_gap '${onset_gap}': give two numbers of seconds"
 [ "${#levels[@]}" -eq 2 ] || die "--level_gap '${level_gap}': give two numbers of dB"
@@ -172,7 +175,7 @@ if [ "${train_variant}" != alternate ]; then suffix=_${train_variant}; fi
 for k in "${counts[@]}"; do
     for name in "${names[@]}"; do
         n=${n_train}
-        if [ "${name}" = so ]; then n=$((2 * n_train)); fi
+        if [ "${name}" = so ]; then n=${n_train_so}; fi
         add "train_${name}${k}mix" "train_${name}" "${train_noise}" "${k}" "${n}" "${train_variant}"
         add "dev_${name}${k}mix" "dev_${name}" "${dev_noise}" "${k}" "${n_dev}" "${train_variant}"
         add "test_${name}${k}mix" "test_${name}" "${test_noise}" "${k}" "${n_test}" "${test_variant}"

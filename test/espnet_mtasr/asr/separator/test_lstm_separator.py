@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from espnet_mtasr.asr.separator.lstm_separator import LSTMSeparator
+from espnet_mtasr.errors import UserError
 
 LENGTHS = torch.tensor([9, 4, 1])
 
@@ -92,3 +93,18 @@ def test_stream_size():
     separator = _separator(stream_size=5, num_layers=1, dropout=0.5)
     assert separator.output_size() == 5
     assert separator(torch.randn(1, 4, 6), torch.tensor([4]))[2].shape == (1, 4, 5)
+
+
+def test_residual_streams_start_as_the_branchs_output():
+    separator = _separator(stream_size=6, residual=True)
+    hidden = torch.randn(3, 9, 6)
+    streams = separator(hidden, LENGTHS)
+    assert len(streams) == 3 and all(torch.equal(s, hidden) for s in streams)
+    streams[0].square().sum().backward()
+    # What is zero now learns all the same.
+    assert separator.projections[0].weight.grad.abs().max() > 0
+
+
+def test_residual_streams_have_the_branchs_width():
+    with pytest.raises(UserError, match="streams are 8 wide, the branch's output 6"):
+        _separator(residual=True)
