@@ -78,6 +78,8 @@ class SourceAligner:
             )
         self.model = model
         self.device = device
+        # As it was trained: several times faster where the CPU has it.
+        self.in_bfloat16 = model.cpu_bfloat16 and device == "cpu"
         self.probabilities: List[float] = []
         self.rate = train_args.sampling_rate
         self.preprocessor = MTASRTask.build_preprocess_fn(train_args, False)
@@ -118,8 +120,9 @@ class SourceAligner:
     def _log_probs(self, waves: Sequence[torch.Tensor]) -> List[torch.Tensor]:
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
-        trunk = self.model.encode_trunk(padded.to(self.device), lengths)
-        [found] = self.model.separate(trunk, torch.ones_like(lengths))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16):
+            trunk = self.model.encode_trunk(padded.to(self.device), lengths)
+            [found] = self.model.separate(trunk, torch.ones_like(lengths))
         [log_probs] = self.model.ctc["1"].log_probs(found.streams)
         return [row[:n].cpu() for row, n in zip(log_probs, found.lengths.tolist())]
 
