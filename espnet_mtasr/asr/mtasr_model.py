@@ -75,7 +75,8 @@ class MTASRModel(AbsESPnetModel):
             rows, estimated from those.
         cpu_bfloat16: Losses are computed in bfloat16 on a CPU, as `use_amp` does on a
             GPU: faster by far where the CPU multiplies it in hardware (AMX), slower
-            elsewhere. Weights stay in float32.
+            elsewhere. Weights stay in float32. For Whisper's encoder alone: oneDNN's
+            bfloat16 convolutions are wrong for others, as a WavLM's of 16 taps.
         extract_feats_in_collect_stats: False: statistics need no model.
 
     Raises:
@@ -140,6 +141,11 @@ class MTASRModel(AbsESPnetModel):
             )
         if self.count_weight > 0.0 and self.count_head is None:
             raise ValueError(f"count_weight {self.count_weight} needs a count_head")
+        if self.cpu_bfloat16 and not self.encoder.trunk.right_in_cpu_bfloat16:
+            raise ValueError(
+                "cpu_bfloat16: may be wrong with this encoder's convolutions; set it to "
+                "false"
+            )
         if self.activity_weight < 0.0:
             raise ValueError(f"activity_weight {self.activity_weight}: give 0 or more")
         if self.activity_weight > 0.0 and self.count_weight == 0.0:
@@ -189,9 +195,11 @@ class MTASRModel(AbsESPnetModel):
                 the model doesn't know.
             UserError: see `restore_trunk`.
         """
-        in_bfloat16 = self.cpu_bfloat16 and speech.device.type == "cpu"
-        with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
-            return self._losses(speech, speech_lengths, text, text_lengths, **streams)
+        inputs = (speech, speech_lengths, text, text_lengths)
+        if self.cpu_bfloat16 and speech.device.type == "cpu":
+            with torch.autocast("cpu", torch.bfloat16):
+                return self._losses(*inputs, **streams)
+        return self._losses(*inputs, **streams)
 
     def _losses(
         self,

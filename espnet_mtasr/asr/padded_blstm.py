@@ -37,11 +37,11 @@ class PaddedBLSTM(torch.nn.Module):
 
         Frames beyond a row's length mean nothing.
         """
-        # On a CPU oneDNN's LSTM is up to three times slower in bfloat16.
-        with torch.autocast("cpu", enabled=False):
-            if xs.device.type == "cpu":
-                xs = xs.to(self.from_start[0].weight_ih_l0.dtype)
-            return self._read_both_ways(xs, lengths)
+        if xs.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # In bfloat16 oneDNN's LSTM is up to three times slower.
+            with torch.autocast("cpu", enabled=False):
+                return self._read_both_ways(xs.float(), lengths)
+        return self._read_both_ways(xs, lengths)
 
     def _read_both_ways(self, xs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         turned = turning_indices(lengths, xs.size(1))

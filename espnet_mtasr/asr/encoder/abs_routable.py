@@ -46,9 +46,12 @@ class AbsTrunk(torch.nn.Module, ABC):
 
     Attributes:
         input_dtype: Type of its input where that is not the model's, or None.
+        right_in_cpu_bfloat16: Whether autocast to bfloat16 is right on a CPU; not all
+            of oneDNN's convolutions are.
     """
 
     input_dtype: Optional[torch.dtype] = None
+    right_in_cpu_bfloat16: bool = False
 
     @abstractmethod
     def output_size(self) -> int:

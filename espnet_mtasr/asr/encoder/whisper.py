@@ -86,6 +86,7 @@ class WhisperTrunk(AbsTrunk):
 
     # Samples of half precision have a noise of their own, which log mels show.
     input_dtype = torch.float32
+    right_in_cpu_bfloat16 = True
 
     def __init__(
         self,

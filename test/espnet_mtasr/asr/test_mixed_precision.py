@@ -3,7 +3,9 @@
 import pytest
 import torch
 from helpers.tiny_models import LORA, make_batch, make_model, make_tiny_llm
+from helpers.tiny_whisper import tiny_config
 
+from espnet_mtasr.asr.encoder.whisper import RoutedWhisperEncoder
 from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
 
 BATCH = ([2, 3, 2], (12, 15, 20))
@@ -118,3 +120,34 @@ def test_with_gradient_checkpointing(llm):
     assert grads[0].keys() == grads[1].keys()
     for name, gradient in grads[0].items():
         assert torch.equal(gradient, grads[1][name]), name
+
+
+def test_on_a_cpu_if_the_model_is_told(llm):
+    """`cpu_bfloat16` is autocast around the losses, whatever is around it."""
+    wanted, _, grads = step(make(llm), True)
+    told = make(llm)
+    told.cpu_bfloat16 = True
+    found, _, found_grads = step(told, False)
+    assert torch.equal(found, wanted)
+    assert all(torch.equal(found_grads[name], grads[name]) for name in grads)
+
+
+def test_not_with_convolutions_that_are_wrong_in_it(llm):
+    with pytest.raises(ValueError, match="cpu_bfloat16: may be wrong"):
+        make_model(llm, ctc_weight=0.5, cpu_bfloat16=True)
+
+
+@torch.no_grad()
+def test_whispers_encoder_is_right_in_it():
+    """With oneDNN, as in a training: all of a trunk and a branch."""
+    encoder = RoutedWhisperEncoder(
+        talker_counts=(2,), load_pretrained=False, whisper_conf=tiny_config().to_dict()
+    ).eval()
+    speech, lengths = torch.randn(2, 16000), torch.tensor([16000, 12000])
+    with torch.backends.mkldnn.flags(enabled=True):
+        wanted, frames, _ = encoder(speech, lengths)
+        with torch.autocast("cpu", torch.bfloat16):
+            found, _, _ = encoder(speech, lengths)
+    for row, n in enumerate(frames.tolist()):
+        error = (found[row, :n] - wanted[row, :n]).norm() / wanted[row, :n].norm()
+        assert 0.0 < error < 0.05

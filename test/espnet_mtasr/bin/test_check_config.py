@@ -89,12 +89,23 @@ def test_what_mtasr_sh_reads(tmp_path, capsys):
         return capsys.readouterr().out.split()[1::2]
 
     phase_2 = ["--phase2_config", PHASE_2]
-    assert told(CONF / "decode_beam.yaml", *phase_2) == ["ctc", "true"]
+    assert told(CONF / "decode_beam.yaml", *phase_2) == ["ctc", "true", "0"]
     without = "--phase2_args=--model_conf ctc_weight=1.0"
-    assert told(CONF / "decode.yaml", *phase_2, without) == ["ctc", "false"]
+    assert told(CONF / "decode.yaml", *phase_2, without) == ["ctc", "false", "0"]
     changes = ["--phase2_config", changed(tmp_path, teacher=None), without]
-    assert told(CONF / "decode.yaml", *changes) == ["ctc", "false"]
-    assert told(CONF / "decode_llm.yaml") == ["llm", "false"]
+    assert told(CONF / "decode.yaml", *changes) == ["ctc", "false", "0"]
+    curriculum = [
+        dict(from_epoch=1, shares={2: 1.0}),
+        dict(from_epoch=4, shares={3: 1.0}),
+    ]
+    begins = ["--phase2_config", changed(tmp_path, curriculum=curriculum)]
+    more = ["--phase2_args=--batch_seconds 9 --batch_type folded"]
+    assert told(CONF / "decode.yaml", *begins, *more)[2] == "0"
+    real = (
+        CONF.parents[2] / "mini_librispeech_mix/mtasr1/conf/tuning/train_ctc_cpu.yaml"
+    )
+    assert told(CONF / "decode.yaml", "--phase2_config", real)[2] == "8"
+    assert told(CONF / "decode_llm.yaml") == ["llm", "false", "0"]
     assert told(CONF / "decode.yaml", "--inference_args=--decoder llm")[0] == "llm"
 
 

@@ -401,4 +401,5 @@ def test_bad_md5sums(download, mirror):
 def test_names_of_the_real_archives():
     """As the publishers name them: a person who fetches them by hand sees these."""
     names = [a.file for a in ARCHIVES]
-    assert names == [f"{s}.tar.gz" for s in SUBSETS] + ["wham_noise.zip", LIBRIMIX_ZIP]
+    subsets = (*SUBSETS, "train-clean-5", "dev-clean-2", "speechocean762")
+    assert names == [f"{s}.tar.gz" for s in subsets] + ["wham_noise.zip", LIBRIMIX_ZIP]

@@ -249,7 +249,8 @@ class TestCheckConfig:
     def test_has_teacher(self, lab, capsys, options, told):
         self.run("--phase2_config", str(lab.configs[2]), f"--phase2_args={options}")
         out = capsys.readouterr().out
-        assert out == f"decoder ctc\nphase2_has_teacher {told}\n"
+        told = f"decoder ctc\nphase2_has_teacher {told}\nsingle_talker_epochs 0\n"
+        assert out == told
 
 
 def test_a_training_flushes_denormal_numbers(monkeypatch):
