@@ -143,8 +143,8 @@ class MTASRModel(AbsESPnetModel):
             raise ValueError(f"count_weight {self.count_weight} needs a count_head")
         if self.cpu_bfloat16 and not self.encoder.trunk.right_in_cpu_bfloat16:
             raise ValueError(
-                "cpu_bfloat16: may be wrong with this encoder's convolutions; set it to "
-                "false"
+                "cpu_bfloat16: may be wrong with this encoder's convolutions; set it "
+                "to false"
             )
         if self.activity_weight < 0.0:
             raise ValueError(f"activity_weight {self.activity_weight}: give 0 or more")

@@ -140,7 +140,7 @@ class SourceAligner:
         places = [(s.start * frame, s.end * frame) for s in aligned]
         found = spans_of_words(tokens, text.split(), places)
         if found is None:
-            return "its text has letters that the model doesn't know"
+            return "its tokens aren't the letters of its words"
         logs = [math.log(max(s.probability, 1e-30)) for s in aligned]
         self.probabilities.append(math.exp(sum(logs) / len(logs)))
         return found
