@@ -12,6 +12,7 @@ from helpers.tiny_models import CHARACTERS, make_tiny_llm, make_tiny_wavlm
 
 from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.source_times import write_source_times
 from espnet_mtasr.mixture.spec import MixtureSpec, Source
 from espnet_mtasr.tasks.mtasr import MTASRTask
 
@@ -174,6 +175,41 @@ def test_flat_start(data, speech):
                     onset = json.loads(specs[utt])["onsets"][1]
                     assert second[0, 0] == pytest.approx(onset / (1 + onset), rel=1e-5)
     assert shares == {1: {1.0}, 2: {0.5}, 3: set()}
+
+
+def test_aligned_start(data):
+    """Tokens lie within their words, where the recordings' times say."""
+    specs, texts = read_table(data / "utt2mixture"), read_table(data / "text")
+    paths = [s["path"] for s in json.loads(specs["u0"])["sources"]]
+    # Both words of the first talker; the second one's recording is not known.
+    write_source_times(data / "times.jsonl", {paths[0]: [(0.1, 0.3), (0.6, 0.7)]})
+    args = parse_flat(data)
+    args.preprocessor_conf["source_times"] = str(data / "times.jsonl")
+    factory = MTASRTask.build_iter_factory(args, DistributedOption(), "train")
+    found = flat_starts(factory, 1)["u0"]
+    assert texts["u0"].split(" <sc> ")[0] == "alpha a"
+    seconds = 1.0 + json.loads(specs["u0"])["onsets"][1]
+    times = found["text_spk1_times"][: len("alpha a")].double() * seconds
+    assert times[0, 0] == pytest.approx(0.1) and times[4, 1] == pytest.approx(0.3)
+    assert times[5].tolist() == pytest.approx([0.3, 0.6])
+    assert times[6].tolist() == pytest.approx([0.6, 0.7])
+    # As without times.
+    evenly = MTASRTask.build_iter_factory(
+        parse_flat(data), DistributedOption(), "train"
+    )
+    plain = flat_starts(evenly, 1)["u0"]
+    assert torch.equal(found["text_spk2_times"], plain["text_spk2_times"])
+    assert not torch.equal(found["text_spk1_times"], plain["text_spk1_times"])
+    args.preprocessor_conf["source_times"] = str(data / "nothing.jsonl")
+    factory = MTASRTask.build_iter_factory(args, DistributedOption(), "train")
+    with pytest.raises(UserError, match="nothing.jsonl: no such file"):
+        flat_starts(factory, 1)
+
+
+def parse_flat(data):
+    args = parse(data, "--preprocessor_conf", "flat_start_epochs=1")
+    args.train_data_path_and_name_and_type[0] = (f"{data}/wav.scp", "speech", "sound")
+    return args
 
 
 @pytest.mark.parametrize("speech", ["utt2mixture,speech,json", "wav.scp,speech,sound"])
