@@ -12,6 +12,7 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.dynamic import DynamicMixer, check_speeds
 from espnet_mtasr.mixture.speech_list import Kind
 from espnet_mtasr.tasks.options import check_options
+from espnet_mtasr.train.preprocessor import flat_start_epochs_of
 
 
 def tables_to_mix(args: argparse.Namespace) -> Optional[Tuple[str, str]]:
@@ -39,10 +40,16 @@ def check_needs_of_specs(args: argparse.Namespace) -> None:
     They need the specs of the training mixtures: a recording doesn't tell when which
     talker speaks.
     """
-    epochs = args.preprocessor_conf.get("flat_start_epochs", 0)
+    epochs = flat_start_epochs_of(args.preprocessor_conf)
     if not isinstance(epochs, int) or epochs < 0:
         raise UserError(
             f"preprocessor_conf flat_start_epochs: {epochs}: give a whole number from 0"
+        )
+    times = args.preprocessor_conf.get("source_times")
+    if times is not None and epochs == 0:
+        raise UserError(
+            f"preprocessor_conf flat_start_epochs: 0 makes no use of source_times "
+            f"{times}; give 1 or more, or leave one of the two out"
         )
     weight = args.model_conf.get("activity_weight", 0.0)
     if not args.train_data_path_and_name_and_type:

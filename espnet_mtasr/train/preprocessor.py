@@ -1,6 +1,6 @@
 """SOT text to what the model wants: CTC targets per talker and the teacher's ids."""
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 import numpy as np
 from espnet2.train.preprocessor import CommonPreprocessor
@@ -17,6 +17,14 @@ from espnet_mtasr.mixture.source_times import read_source_times
 from espnet_mtasr.mixture.spec import MixtureSpec, parse_spec, read_specs
 from espnet_mtasr.mixture.speech_list import Kind, kind_of_loaded
 from espnet_mtasr.text.sot import join_sot, split_sot
+
+
+def flat_start_epochs_of(conf: Mapping[str, Any]) -> Any:
+    """Return the epochs of a flat start, or their default, of `preprocessor_conf`."""
+    epochs = conf.get("flat_start_epochs")
+    if epochs is None:
+        return 0 if conf.get("source_times") is None else 2
+    return epochs
 
 
 class MTASRPreprocessor(CommonPreprocessor):
@@ -46,7 +54,7 @@ class MTASRPreprocessor(CommonPreprocessor):
             per data loading process.
         flat_start_epochs: So many epochs begin with a flat start (asr/flat_start.py)
             of the CTC: its share of the CTC loss is 1 in the first one and goes down
-            linearly.
+            linearly. None: 2 with `source_times`, else 0.
         first_epochs: Talker count to its first epoch in a curriculum, from which its
             flat start counts; None: 1 for all.
         source_times: File of mixture/source_times.py: the flat start of mixtures of
@@ -70,7 +78,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         seed: int = 0,
         dynamic_mixing_conf: Optional[Dict[str, Any]] = None,
         cache_megabytes: float = 100.0,
-        flat_start_epochs: int = 0,
+        flat_start_epochs: Optional[int] = None,
         first_epochs: Optional[Dict[int, int]] = None,
         source_times: Optional[str] = None,
         specs: Optional[str] = None,
@@ -86,7 +94,9 @@ class MTASRPreprocessor(CommonPreprocessor):
         self.dynamic_mixing_conf = {"seed": seed, **(dynamic_mixing_conf or {})}
         self._mixer: Optional[DynamicMixer] = None
         self._sources = SourceCache(cache_megabytes)
-        self.flat_start_epochs = flat_start_epochs
+        self.flat_start_epochs = flat_start_epochs_of(
+            dict(flat_start_epochs=flat_start_epochs, source_times=source_times)
+        )
         self.first_epochs = first_epochs or {}
         self.source_times = source_times
         self._words_of: Dict[str, Sequence[Span]] = {}

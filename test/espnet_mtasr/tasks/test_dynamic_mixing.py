@@ -200,6 +200,16 @@ def test_aligned_start(data):
     plain = flat_starts(evenly, 1)["u0"]
     assert torch.equal(found["text_spk2_times"], plain["text_spk2_times"])
     assert not torch.equal(found["text_spk1_times"], plain["text_spk1_times"])
+    # Two epochs where nothing else is said; none would make no use of them.
+    del args.preprocessor_conf["flat_start_epochs"]
+    MTASRTask.check_args(args)
+    factory = MTASRTask.build_iter_factory(args, DistributedOption(), "train")
+    shares = [float(flat_starts(factory, e)["u0"]["flat_start"][0]) for e in (1, 2)]
+    assert shares == [1.0, 0.5] and not flat_starts(factory, 3)["u0"]
+    args.preprocessor_conf["flat_start_epochs"] = 0
+    with pytest.raises(UserError, match="0 makes no use of source_times"):
+        MTASRTask.check_args(args)
+    args.preprocessor_conf["flat_start_epochs"] = 1
     args.preprocessor_conf["source_times"] = str(data / "nothing.jsonl")
     factory = MTASRTask.build_iter_factory(args, DistributedOption(), "train")
     with pytest.raises(UserError, match="nothing.jsonl: no such file"):
