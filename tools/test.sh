@@ -5,7 +5,8 @@ set -euo pipefail
 
 help_message="Usage: tools/test.sh [--full] [pytest's arguments]
   --full   run the tests marked slow as well
-Paths in pytest's arguments are relative to the repository's root."
+Paths in pytest's arguments are relative to the repository's root. Without arguments the
+tests that run recipes run beside the others, in a process of their own."
 
 case ${1:-} in
     --help | -h)
@@ -14,10 +15,11 @@ case ${1:-} in
         ;;
 esac
 pytest_args=()
+marks=()
 for arg in "$@"; do
     if [ "${arg}" = --full ]; then
         # The last -m counts, and an empty one chooses every test.
-        pytest_args=(-m "" "${pytest_args[@]}")
+        marks=(-m "")
     else
         pytest_args+=("${arg}")
     fi
@@ -76,7 +78,19 @@ imports=$(python -c 'from importlinter.cli import lint_imports_command as c; c()
 }
 log "pytest"
 code=0
-python -m pytest "${pytest_args[@]}" || code=$?
+if [ ${#pytest_args[@]} -gt 0 ]; then
+    python -m pytest "${marks[@]}" "${pytest_args[@]}" || code=$?
+else
+    recipes=(test/egs2 test/faults)
+    recipes_log=$(mktemp)
+    python -m pytest "${marks[@]}" "${recipes[@]}" >"${recipes_log}" 2>&1 &
+    pid=$!
+    trap 'kill "${pid}" 2>/dev/null || true; rm -f "${recipes_log}"' EXIT
+    python -m pytest "${marks[@]}" test "${recipes[@]/#/--ignore=}" || code=$?
+    log "pytest ${recipes[*]}"
+    wait "${pid}" || code=$?
+    cat "${recipes_log}"
+fi
 if [ "${code}" -ne 0 ]; then failed+=(pytest); fi
 if [ ${#failed[@]} -gt 0 ]; then
     log "failed: ${failed[*]}" >&2
