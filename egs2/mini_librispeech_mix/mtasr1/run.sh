@@ -77,7 +77,7 @@ case ${preset} in
     gpu)
         [ -z "${llm}" ] || die "--llm ${llm}: there is no configuration of it for --preset gpu"
         preset_options=(--ngpu 1 --gpu_inference true)
-        data_options=(--train_subsets train-clean-5,train-clean-100 --n_train 30000
+        data_options=(--train_subsets "train-clean-5,train-clean-100" --n_train 30000
             --n_train_so 5000)
         ;;
     *) die "--preset ${preset}: choose cpu or gpu" ;;

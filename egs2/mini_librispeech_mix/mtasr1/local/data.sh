@@ -91,6 +91,7 @@ if [ -z "${librispeech}${speechocean762}" ]; then
     read -ra parts <<<"${train_subsets}"
     md5sums=()
     if [ -n "${CORPORA_MD5SUMS}" ]; then md5sums=(--md5sums "${CORPORA_MD5SUMS}"); fi
+    # shellcheck disable=SC2153 # db.sh sets what is in capitals
     python -m espnet_mtasr.bin.download_corpora \
         --parts "${parts[@]}" dev-clean-2 speechocean762 \
         --librispeech "${MINI_LIBRISPEECH}" --librispeech_url "${LIBRISPEECH_URL}" \
@@ -128,7 +129,6 @@ dev_noise="cv"
 test_noise="tt"
 train_variant=alternate
 test_variant=both
-variants=(clean noisy)
 wham_noise=data/local/noise
 case ${noise} in
     none)
@@ -137,7 +137,6 @@ case ${noise} in
         test_noise=none
         train_variant=clean
         test_variant=clean
-        variants=(clean)
         ;;
     made)
         wham_noise=data/local/made/wham_noise
