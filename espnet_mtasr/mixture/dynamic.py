@@ -13,12 +13,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from espnet_mtasr.data.tables import check_same_ids, read_table
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.cuts import cut_at_pauses
 from espnet_mtasr.mixture.onsets import mixture_rng
 from espnet_mtasr.mixture.render import mix_spec
 from espnet_mtasr.mixture.source_cache import SourceCache
@@ -45,6 +46,8 @@ class DynamicMixer:
         cache_megabytes: Memory for recordings, per data loading process. With
             `num_workers` above 0 these processes, and what they keep, are new in each
             epoch.
+        words: Path to the seconds of each word, of recordings whose parts between
+            pauses are drawn too; None: of none.
 
     Raises:
         UserError: see `check_speeds`.
@@ -57,6 +60,7 @@ class DynamicMixer:
         seed: int = 0,
         speeds: Sequence[float] = (1.0,),
         cache_megabytes: float = 500.0,
+        words: Optional[Mapping[str, Sequence[Tuple[float, float]]]] = None,
     ):
         check_speeds(speeds)
         self.specs = specs
@@ -64,13 +68,19 @@ class DynamicMixer:
         self.seed = seed
         self.speeds = tuple(map(float, speeds))
         self.cache = SourceCache(cache_megabytes)
+        whole = [
+            (source, text)
+            for utt, spec in specs.items()
+            for source, text in zip(spec.sources, texts[utt])
+        ]
         self._sources: List[Tuple[Source, str]] = sorted(
-            (
-                (source, text)
-                for utt, spec in specs.items()
-                for source, text in zip(spec.sources, texts[utt])
+            [*whole, *_parts_of(whole, words or {})],
+            key=lambda item: (
+                item[0].seconds,
+                item[0].path,
+                item[0].gain,
+                item[0].span or (),
             ),
-            key=lambda item: (item[0].seconds, item[0].path, item[0].gain),
         )
         self._seconds = [source.seconds for source, _ in self._sources]
         self._noises = [spec.noise for spec in specs.values()]
@@ -129,6 +139,18 @@ class DynamicMixer:
         mixture = mix_spec(spec, partial(self.cache.read, rate=spec.rate))
         peak = float(np.abs(mixture).max())
         return mixture * np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
+
+
+def _parts_of(
+    sources: Sequence[Tuple[Source, str]],
+    spans_of: Mapping[str, Sequence[Tuple[float, float]]],
+) -> List[Tuple[Source, str]]:
+    parts: List[Tuple[Source, str]] = []
+    for source, text in sources:
+        words, spans = text.split(), spans_of.get(source.path, ())
+        if len(spans) == len(words):
+            parts += cut_at_pauses(source, words, spans)
+    return parts
 
 
 def _mirrored(place: int, n: int) -> int:

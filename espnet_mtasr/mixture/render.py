@@ -11,7 +11,12 @@ import numpy as np
 
 from espnet_mtasr.data.audio import from_int16, pcm16, read_recording, resample
 from espnet_mtasr.mixture.mixing import add_up, fit_noise, scale, start_at
-from espnet_mtasr.mixture.spec import MixtureSpec, samples_until
+from espnet_mtasr.mixture.spec import (
+    MixtureSpec,
+    Source,
+    samples_of_span,
+    samples_until,
+)
 
 # Takes a path, a speed and, where not all samples are wanted, how many at which rate in
 # Hz; returns (N,) float32, perhaps more than are wanted, and its rate.
@@ -32,7 +37,7 @@ def mix_spec(spec: MixtureSpec, read: Reader = read_recording) -> np.ndarray:
         UserError: see `read_recording`.
     """
     rate = spec.rate
-    recordings = [read(source.path, source.speed, None) for source in spec.sources]
+    recordings = [_read_source(source, read) for source in spec.sources]
     parts = [
         resample(scale(samples, source.gain), own_rate, rate)
         for source, (samples, own_rate) in zip(spec.sources, recordings)
@@ -63,6 +68,14 @@ def mix_spec(spec: MixtureSpec, read: Reader = read_recording) -> np.ndarray:
         noise = start_at(noise, int(spec.noise.start * noise_rate), needed)
     noise = scale(fit_noise(noise, needed, noise_rate), spec.noise.gain)
     return add_up(parts, starts, n, resample(noise, noise_rate, rate))
+
+
+def _read_source(source: Source, read: Reader) -> Tuple[np.ndarray, int]:
+    samples, rate = read(source.path, source.speed, None)
+    if source.span is not None:
+        first, last = samples_of_span(source.span, rate / source.speed)
+        samples = samples[first:last]
+    return samples, rate
 
 
 def render(spec: MixtureSpec, read: Reader = read_recording) -> np.ndarray:

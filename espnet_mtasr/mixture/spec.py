@@ -29,8 +29,10 @@ class Source:
         path: Recording.
         gain: Linear factor.
         talker: Name.
-        seconds: Duration as recorded.
+        seconds: Duration as recorded, of what is heard of it.
         speed: How much faster than recorded it is played.
+        span: Seconds of the recording, at its own speed, from and to which it is heard;
+            None: all of it.
     """
 
     path: str
@@ -38,6 +40,12 @@ class Source:
     talker: str
     seconds: float
     speed: float = 1.0
+    span: Optional[Tuple[float, float]] = None
+
+    def __post_init__(self) -> None:
+        if self.span is not None:
+            begin, end = self.span
+            object.__setattr__(self, "span", (float(begin), float(end)))
 
 
 @dataclass(frozen=True)
@@ -173,6 +181,11 @@ def samples_until(seconds: float, rate: int) -> int:
     return ceil(seconds * rate - 1e-3)
 
 
+def samples_of_span(span: Tuple[float, float], rate: float) -> Tuple[int, int]:
+    """First sample of `Source.span`, and the one after its last."""
+    return round(span[0] * rate), round(span[1] * rate)
+
+
 def num_samples(spec: MixtureSpec, headers: Mapping[str, Header]) -> int:
     """Length of the mixture as render.py makes it, with no recording read.
 
@@ -183,6 +196,9 @@ def num_samples(spec: MixtureSpec, headers: Mapping[str, Header]) -> int:
     ends = [samples_until(end, spec.rate) for end in spec.left_out]
     for source, onset in zip(spec.sources, spec.onsets):
         frames, rate = headers[source.path]
+        if source.span is not None:
+            first, last = samples_of_span(source.span, rate)
+            frames = last - first
         if source.speed != 1.0:
             ratio = (1 / Fraction(str(source.speed))).limit_denominator(100)
             frames = ceil(frames * ratio)

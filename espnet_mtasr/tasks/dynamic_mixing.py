@@ -76,8 +76,19 @@ def check_dynamic_mixing(args: argparse.Namespace) -> None:
         UserError: an option doesn't exist or has a wrong value, or another setting
             would repeat the first epoch's mixtures or never make them.
     """
-    conf = args.preprocessor_conf.get("dynamic_mixing_conf") or {}
-    given = ("specs", "texts", "seed")
+    conf = dict(args.preprocessor_conf.get("dynamic_mixing_conf") or {})
+    cuts = conf.pop("cut_at_pauses", False)
+    if not isinstance(cuts, bool):
+        raise UserError(
+            f"dynamic_mixing_conf cut_at_pauses: {cuts}: give true or false"
+        )
+    trains = args.train_data_path_and_name_and_type and not args.collect_stats
+    if cuts and trains and args.preprocessor_conf.get("source_times") is None:
+        raise UserError(
+            "dynamic_mixing_conf cut_at_pauses: true needs the words' times; train with "
+            "--aligned_start, or set it to false"
+        )
+    given = ("specs", "texts", "seed", "words")
     check_options(DynamicMixer, conf, "preprocessor_conf dynamic_mixing_conf", given)
     check_speeds(conf.get("speeds", (1.0,)))
     if tables_to_mix(args) is None:

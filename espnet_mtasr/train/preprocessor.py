@@ -10,6 +10,7 @@ from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 from espnet_mtasr.asr.trunk_cache import read_line
 from espnet_mtasr.asr.word_places import Span, places_of_tokens
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.cuts import words_within
 from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer
 from espnet_mtasr.mixture.render import render
 from espnet_mtasr.mixture.source_cache import SourceCache
@@ -50,6 +51,8 @@ class MTASRPreprocessor(CommonPreprocessor):
         mixtures: Tables `utt2mixture` and `text` whose parts dynamic mixing exchanges.
         seed: Of dynamic mixing.
         dynamic_mixing_conf: Options of `DynamicMixer`: `speeds`, `cache_megabytes`.
+            And `cut_at_pauses`: with `source_times`, parts of recordings are drawn too,
+            from the first epoch on that has several talkers.
         cache_megabytes: Memory for the sources of mixtures that are made while loading,
             per data loading process.
         flat_start_epochs: So many epochs begin with a flat start (asr/flat_start.py)
@@ -92,6 +95,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         self._llm_tokenizer: Optional[LLMTokenizer] = None
         self.mixtures = mixtures
         self.dynamic_mixing_conf = {"seed": seed, **(dynamic_mixing_conf or {})}
+        self._cut_at_pauses = self.dynamic_mixing_conf.pop("cut_at_pauses", False)
         self._mixer: Optional[DynamicMixer] = None
         self._sources = SourceCache(cache_megabytes)
         self.flat_start_epochs = flat_start_epochs_of(
@@ -108,14 +112,19 @@ class MTASRPreprocessor(CommonPreprocessor):
     def set_epoch(self, epoch: int) -> None:
         """Make the mixtures of `epoch` from now on."""
         self.epoch = epoch
+        counts = range(2, self.max_num_talkers + 1)
+        begun = epoch >= min((self.first_epochs.get(n, 1) for n in counts), default=1)
+        if self.train and self.source_times is not None and begun:
+            if not self._words_of:
+                self._words_of = read_source_times(self.source_times)
+                if self._cut_at_pauses:
+                    self._mixer = None
         if self.mixtures is not None and self._mixer is None:
             # Before data loading processes start, each of which would do it again.
-            self._mixer = read_mixer(*self.mixtures, **self.dynamic_mixing_conf)
-        counts = range(2, self.max_num_talkers + 1)
-        if not any(self._flat_start_share(count) > 0.0 for count in counts):
-            self._words_of = {}
-        elif self.train and self.source_times is not None and not self._words_of:
-            self._words_of = read_source_times(self.source_times)
+            words = self._words_of if self._cut_at_pauses else None
+            self._mixer = read_mixer(
+                *self.mixtures, words=words, **self.dynamic_mixing_conf
+            )
         if not self._needs_specs():
             self._spec_of = {}
         elif self.specs is not None and self.mixtures is None and not self._spec_of:
@@ -188,7 +197,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         words = text.split()
         if len(spec.sources) > 1 and words:
             source, onset = spec.sources[talker], spec.onsets[talker]
-            said = self._words_of.get(source.path, ())
+            said = words_within(self._words_of.get(source.path, ()), source)
             if len(said) == len(words):
                 placed = places_of_tokens(tokens, words, said)
                 if placed is not None:

@@ -216,6 +216,47 @@ def test_aligned_start(data):
         flat_starts(factory, 1)
 
 
+def test_parts_between_pauses(data):
+    """From the epoch on that has several talkers."""
+    # Recordings last 1 s; as if they lasted 5, with a pause.
+    specs, words = {}, {}
+    for utt, line in read_table(data / "utt2mixture").items():
+        spec = json.loads(line)
+        for source in spec["sources"]:
+            source["seconds"] = 5.0
+            words[source["path"]] = [(0.0, 2.6), (3.6, 4.0)]
+        specs[utt] = json.dumps(spec)
+    write_table(data / "long2mixture", specs)
+    write_source_times(data / "parts.jsonl", words)
+    args = parse_flat(data)
+    args.train_data_path_and_name_and_type[0] = (
+        f"{data}/long2mixture",
+        "speech",
+        "json",
+    )
+    args.preprocessor_conf.update(
+        source_times=str(data / "parts.jsonl"),
+        dynamic_mixing_conf=dict(cut_at_pauses=True),
+    )
+    MTASRTask.check_args(args)
+    preprocessor = MTASRTask.build_preprocess_fn(args, True)
+    preprocessor.first_epochs = {1: 1, 2: 3, 3: 3}
+    counts = []
+    for epoch in (1, 2, 3, 4):
+        preprocessor.set_epoch(epoch)
+        counts.append(len(preprocessor._mixer._sources))
+    # Two parts of each of 16 sources.
+    assert counts == [16, 16, 48, 48]
+    del args.preprocessor_conf["source_times"]
+    with pytest.raises(UserError, match="needs the words' times; train with --al"):
+        MTASRTask.check_args(args)
+    args.collect_stats = True
+    MTASRTask.check_args(args)
+    args.preprocessor_conf["dynamic_mixing_conf"] = dict(cut_at_pauses=2)
+    with pytest.raises(UserError, match="cut_at_pauses: 2: give true or false"):
+        MTASRTask.check_args(args)
+
+
 def parse_flat(data):
     args = parse(data, "--preprocessor_conf", "flat_start_epochs=1")
     args.train_data_path_and_name_and_type[0] = (f"{data}/wav.scp", "speech", "sound")
