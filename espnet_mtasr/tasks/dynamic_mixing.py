@@ -85,8 +85,8 @@ def check_dynamic_mixing(args: argparse.Namespace) -> None:
     trains = args.train_data_path_and_name_and_type and not args.collect_stats
     if cuts and trains and args.preprocessor_conf.get("source_times") is None:
         raise UserError(
-            "dynamic_mixing_conf cut_at_pauses: true needs the words' times; train with "
-            "--aligned_start, or set it to false"
+            "dynamic_mixing_conf cut_at_pauses: true needs the words' times; train "
+            "with --aligned_start, or set it to false"
         )
     given = ("specs", "texts", "seed", "words")
     check_options(DynamicMixer, conf, "preprocessor_conf dynamic_mixing_conf", given)
