@@ -301,7 +301,7 @@ def test_all_stages(recipe, corpora, tmp_path):
     assert "Mini LibriSpeech" in (data / "mixtures.txt").read_text()
 
 
-def test_whispers_own_decoder_as_teacher(recipe, tmp_path):
+def test_whispers_own_decoder_as_teacher(recipe, tmp_path, monkeypatch):
     """Phases 1 and 2, of the data that test_all_stages has left."""
     folder = tmp_path / "whisper"
     size = len(make_tiny_tokenizer(folder))
@@ -328,6 +328,8 @@ def test_whispers_own_decoder_as_teacher(recipe, tmp_path):
     last = read_checkpoint(exp / "mtasr_phase2" / "3epoch.pth", True)
     taught = [name for name in first if name.startswith("teacher.")]
     assert taught and all(torch.equal(first[name], last[name]) for name in taught)
+    # The configuration names the teacher's folder as the recipe sees it.
+    monkeypatch.chdir(recipe)
     decoder = Speech2TextLLM(
         exp / "mtasr_phase1" / "config.yaml",
         exp / "mtasr_phase1" / "valid.loss_sot.ave.pth",
