@@ -8,7 +8,7 @@ from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
-Span = Tuple[float, float]
+from espnet_mtasr.mixture.spec import Span
 
 
 def letters(token: str) -> int:

@@ -6,9 +6,8 @@ Audiobooks' utterances are long; a training on their parts hears more mixtures a
 from dataclasses import replace
 from typing import List, Sequence, Tuple
 
-from espnet_mtasr.mixture.spec import Source
+from espnet_mtasr.mixture.spec import Source, Span
 
-Span = Tuple[float, float]
 # Seconds between two words: a part ends there once it is so long.
 LONG_PAUSE, WITH_LONG_PAUSE = 0.44, 2.5
 SHORT_PAUSE, WITH_SHORT_PAUSE = 0.32, 4.5

@@ -23,7 +23,7 @@ from espnet_mtasr.mixture.cuts import cut_at_pauses
 from espnet_mtasr.mixture.onsets import mixture_rng
 from espnet_mtasr.mixture.render import mix_spec
 from espnet_mtasr.mixture.source_cache import SourceCache
-from espnet_mtasr.mixture.spec import MixtureSpec, Source, read_specs
+from espnet_mtasr.mixture.spec import MixtureSpec, Source, Span, read_specs
 from espnet_mtasr.text.sot import split_sot
 
 MAX_PEAK = 0.9
@@ -60,7 +60,7 @@ class DynamicMixer:
         seed: int = 0,
         speeds: Sequence[float] = (1.0,),
         cache_megabytes: float = 500.0,
-        words: Optional[Mapping[str, Sequence[Tuple[float, float]]]] = None,
+        words: Optional[Mapping[str, Sequence[Span]]] = None,
     ):
         check_speeds(speeds)
         self.specs = specs
@@ -143,7 +143,7 @@ class DynamicMixer:
 
 def _parts_of(
     sources: Sequence[Tuple[Source, str]],
-    spans_of: Mapping[str, Sequence[Tuple[float, float]]],
+    spans_of: Mapping[str, Sequence[Span]],
 ) -> List[Tuple[Source, str]]:
     parts: List[Tuple[Source, str]] = []
     for source, text in sources:

@@ -6,15 +6,16 @@ tasks/source_alignment.py makes them, a flat start reads them (asr/flat_start.py
 
 import json
 from pathlib import Path
-from typing import Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Dict, List, Mapping, Sequence, Union
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_list
+from espnet_mtasr.mixture.spec import Span
 
-Spans = Sequence[Tuple[float, float]]
 
-
-def write_source_times(path: Union[str, Path], times: Mapping[str, Spans]) -> None:
+def write_source_times(
+    path: Union[str, Path], times: Mapping[str, Sequence[Span]]
+) -> None:
     """Write the words' times of recordings, by their paths."""
     lines = [
         json.dumps({"path": source, "words": [[round(t, 3) for t in s] for s in spans]})
@@ -23,7 +24,7 @@ def write_source_times(path: Union[str, Path], times: Mapping[str, Spans]) -> No
     write_list(path, lines)
 
 
-def read_source_times(path: Union[str, Path]) -> Dict[str, List[Tuple[float, float]]]:
+def read_source_times(path: Union[str, Path]) -> Dict[str, List[Span]]:
     """Read what `write_source_times` wrote.
 
     Raises:

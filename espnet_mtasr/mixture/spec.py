@@ -17,6 +17,8 @@ from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
 
 MODES = ("max", "min")
+# Seconds from and to which something is said or heard.
+Span = Tuple[float, float]
 # Frames and Hz of a recording.
 Header = Tuple[int, int]
 
@@ -40,7 +42,7 @@ class Source:
     talker: str
     seconds: float
     speed: float = 1.0
-    span: Optional[Tuple[float, float]] = None
+    span: Optional[Span] = None
 
     def __post_init__(self) -> None:
         if self.span is not None:
@@ -181,7 +183,7 @@ def samples_until(seconds: float, rate: int) -> int:
     return ceil(seconds * rate - 1e-3)
 
 
-def samples_of_span(span: Tuple[float, float], rate: float) -> Tuple[int, int]:
+def samples_of_span(span: Span, rate: float) -> Tuple[int, int]:
     """First sample of `Source.span`, and the one after its last."""
     return round(span[0] * rate), round(span[1] * rate)
 

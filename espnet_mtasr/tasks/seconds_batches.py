@@ -20,7 +20,7 @@ from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.text.sot import count_talkers
 from espnet_mtasr.train.batches import AudioBatchSampler
-from espnet_mtasr.train.curriculum import Curriculum, CurriculumIterFactory
+from espnet_mtasr.train.curriculum import CurriculumIterFactory, curriculum_of
 
 # Values that go with it: the others are for other samplers, or would undo this one.
 ALLOWED = dict(
@@ -66,10 +66,8 @@ def add_batch_options(group: argparse._ArgumentGroup) -> None:
 
 def check_batch_options(args: argparse.Namespace) -> None:
     """Raise `UserError` for options that don't go together, or are out of range."""
-    if args.curriculum is not None:
-        Curriculum(args.curriculum, args.talker_counts)
-        if args.batch_seconds is None:
-            raise UserError("curriculum: needs batches by seconds; give batch_seconds")
+    if curriculum_of(args) is not None and args.batch_seconds is None:
+        raise UserError("curriculum: needs batches by seconds; give batch_seconds")
     if args.batch_seconds is None:
         return
     if not args.batch_seconds > 0.0:
@@ -86,10 +84,8 @@ def check_batch_options(args: argparse.Namespace) -> None:
 
 def first_epochs(args: argparse.Namespace) -> Optional[Dict[int, int]]:
     """Return talker count to its first epoch; None without a curriculum."""
-    # The config.yaml of an older training lacks the option.
-    if getattr(args, "curriculum", None) is None:
-        return None
-    return Curriculum(args.curriculum, args.talker_counts).first_epochs()
+    curriculum = curriculum_of(args)
+    return None if curriculum is None else curriculum.first_epochs()
 
 
 def build_seconds_iter_factory(
@@ -119,21 +115,23 @@ def build_seconds_iter_factory(
     samples = read_samples(options.shape_files[0])
     counts = read_talker_counts(options.data_path_and_name_and_type, samples)
     max_samples = round(args.batch_seconds * args.sampling_rate)
+    dataset = task.build_dataset(args, options, set(samples))
+    logging.info(f"[{mode}] dataset:\n{dataset}")
     make_factory = partial(
         SequenceIterFactory,
-        task.build_dataset(args, options, set(samples)),
+        dataset,
         seed=args.seed,
         num_workers=args.num_workers,
         collate_fn=options.collate_fn,
         pin_memory=args.ngpu > 0,
     )
-    # The config.yaml of an older training lacks the option.
-    if options.train and getattr(args, "curriculum", None) is not None:
+    curriculum = curriculum_of(args)
+    if options.train and curriculum is not None:
         return CurriculumIterFactory(
             make_factory,
             samples,
             counts,
-            Curriculum(args.curriculum, args.talker_counts),
+            curriculum,
             max_samples,
             options.num_iters_per_epoch,
             processes,

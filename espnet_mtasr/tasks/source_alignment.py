@@ -18,11 +18,11 @@ from espnet_mtasr.data.audio import read_audio
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.data.tables import check_same_ids, read_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.spec import read_specs
+from espnet_mtasr.mixture.spec import Span, read_specs
 from espnet_mtasr.progress import progress
 from espnet_mtasr.text.sot import split_sot
 
-Spans = List[Tuple[float, float]]
+Spans = List[Span]
 # Seconds of a batch, padding included.
 BATCH_SECONDS = 60.0
 

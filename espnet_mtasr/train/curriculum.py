@@ -99,6 +99,17 @@ class Curriculum:
         ]
 
 
+def curriculum_of(options: Any) -> Optional[Curriculum]:
+    """Return the curriculum of a training's options; None: there is none.
+
+    Raises:
+        UserError: see `Curriculum`.
+    """
+    # The config.yaml of an older training lacks the option.
+    conf = getattr(options, "curriculum", None)
+    return None if conf is None else Curriculum(conf, options.talker_counts)
+
+
 def _read_stage(place: int, entry: Any) -> Stage:
     name = f"curriculum: stage {place}"
     needed = {"from_epoch", "shares"}

@@ -8,14 +8,14 @@ from espnet2.train.preprocessor import CommonPreprocessor
 from espnet_mtasr.asr.flat_start import place_evenly
 from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 from espnet_mtasr.asr.trunk_cache import read_line
-from espnet_mtasr.asr.word_places import Span, places_of_tokens
+from espnet_mtasr.asr.word_places import places_of_tokens
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.cuts import words_within
 from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer
 from espnet_mtasr.mixture.render import render
 from espnet_mtasr.mixture.source_cache import SourceCache
 from espnet_mtasr.mixture.source_times import read_source_times
-from espnet_mtasr.mixture.spec import MixtureSpec, parse_spec, read_specs
+from espnet_mtasr.mixture.spec import MixtureSpec, Span, parse_spec, read_specs
 from espnet_mtasr.mixture.speech_list import Kind, kind_of_loaded
 from espnet_mtasr.text.sot import join_sot, split_sot
 

@@ -24,7 +24,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 from espnet_mtasr.asr.weights import check_weights
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.train.checkpoints import repair, whole_saves
-from espnet_mtasr.train.curriculum import Curriculum, copy_lower_counts
+from espnet_mtasr.train.curriculum import copy_lower_counts, curriculum_of
 from espnet_mtasr.train.health import Health
 
 PART = re.compile(r"(?P<name>\w+_(?P<count>\d+)spk)_part")
@@ -154,8 +154,8 @@ class MTASRTrainer(Trainer):
         Raises:
             UserError: the training diverged.
         """
-        if options.curriculum is not None:
-            curriculum = Curriculum(options.curriculum, options.talker_counts)
+        curriculum = curriculum_of(options)
+        if curriculum is not None:
             plain = getattr(model, "module", model)
             for said in copy_lower_counts(plain, curriculum, reporter.get_epoch()):
                 logging.info(said)

@@ -4,7 +4,7 @@ The baseline "LLM SOT decoder" of Shi et al., Interspeech 2026 (arXiv 2603.10587
 search itself is Hugging Face's `generate`, with its key-value cache.
 """
 
-from typing import List, Sequence, Set, Tuple
+from typing import Any, List, Sequence, Set, Tuple
 
 import torch
 from transformers import (
@@ -103,12 +103,38 @@ def looping_tokens(ids: Sequence[int]) -> Set[int]:
     found = set()
     for size in range(1, MAX_PASSAGE + 1):
         times = 2 if size >= LONG else 4
-        tail = (
-            ids[-(times + 1) * size + 1 :] if len(ids) >= (times + 1) * size - 1 else []
-        )
-        if tail and all(a == b for a, b in zip(tail, tail[size:])):
+        needed = (times + 1) * size - 1
+        tail = ids[-needed:]
+        if len(tail) == needed and all(a == b for a, b in zip(tail, tail[size:])):
             found.add(tail[-size])
     return found
+
+
+def search_config(
+    tokenizer: LLMTokenizer,
+    limit: int,
+    beam_size: int,
+    length_penalty: float,
+    **more: Any,
+) -> GenerationConfig:
+    """Return what `transformers` searches a transcript of at most `limit` tokens by."""
+    beam_options = {} if beam_size == 1 else {"length_penalty": length_penalty}
+    return GenerationConfig(
+        do_sample=False,
+        num_beams=beam_size,
+        max_new_tokens=limit + 1,
+        bos_token_id=tokenizer.bos_id,
+        eos_token_id=tokenizer.eos_id,
+        pad_token_id=tokenizer.eos_id,
+        **beam_options,
+        **more,
+    )
+
+
+def to_transcript(ids: List[int], limit: int, tokenizer: LLMTokenizer) -> Transcript:
+    """Cut what was found at its end of sentence."""
+    ids = ids[: ids.index(tokenizer.eos_id)]
+    return Transcript(ids, ended=len(ids) < limit or limit == 0)
 
 
 @torch.no_grad()
@@ -127,25 +153,17 @@ def generate(
     # What comes with an LM (sampling, penalties for repeated words) is for chat, and
     # would fill in whatever the configuration below leaves open.
     llm.generation_config = GenerationConfig()
-    beam_options = {} if beam_size == 1 else {"length_penalty": length_penalty}
     sequences = llm.generate(
         inputs_embeds=embeddings.to(llm.get_input_embeddings()(begin).dtype),
         attention_mask=mask,
         logits_processor=LogitsProcessorList(
             [SOTRules(row_limits, tokenizer, beam_size)]
         ),
-        generation_config=GenerationConfig(
-            do_sample=False,
-            num_beams=beam_size,
-            max_new_tokens=max(limits) + 1,
-            bos_token_id=tokenizer.bos_id,
-            eos_token_id=tokenizer.eos_id,
-            pad_token_id=tokenizer.eos_id,
-            **beam_options,
+        generation_config=search_config(
+            tokenizer, max(limits), beam_size, length_penalty
         ),
     )
-    transcripts = []
-    for row, limit in zip(sequences.tolist(), limits):
-        ids = row[: row.index(tokenizer.eos_id)]
-        transcripts.append(Transcript(ids, ended=len(ids) < limit or limit == 0))
-    return transcripts
+    return [
+        to_transcript(row, limit, tokenizer)
+        for row, limit in zip(sequences.tolist(), limits)
+    ]

@@ -20,7 +20,12 @@ from espnet_mtasr.asr.teacher.abs_teacher import (
     Transcript,
 )
 from espnet_mtasr.asr.teacher.adapting import add_sc_row, with_lora
-from espnet_mtasr.asr.teacher.generation import LoopGuard, SOTRules
+from espnet_mtasr.asr.teacher.generation import (
+    LoopGuard,
+    SOTRules,
+    search_config,
+    to_transcript,
+)
 from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 from espnet_mtasr.asr.teacher.token_scores import IGNORE, score
 from espnet_mtasr.asr.teacher.whisper_tokenizer import WhisperSOTTokenizer
@@ -163,7 +168,6 @@ class WhisperTeacher(AbsTeacher):
             beam_size,
             prompt.size(1),
         )
-        beam_options = {} if beam_size == 1 else {"length_penalty": length_penalty}
         # Whisper's own `generate` is for 30 s of audio, timestamps and languages.
         [sequence] = GenerationMixin.generate(
             self.whisper,
@@ -172,20 +176,16 @@ class WhisperTeacher(AbsTeacher):
             ),
             decoder_input_ids=prompt,
             logits_processor=LogitsProcessorList([LoopGuard(prompt.size(1)), rules]),
-            generation_config=GenerationConfig(
-                do_sample=False,
-                num_beams=beam_size,
-                max_new_tokens=limit + 1,
-                bos_token_id=self.tokenizer.bos_id,
-                eos_token_id=self.tokenizer.eos_id,
-                pad_token_id=self.tokenizer.eos_id,
+            generation_config=search_config(
+                self.tokenizer,
+                limit,
+                beam_size,
+                length_penalty,
+                # Or transformers would put another token before the prompt.
                 decoder_start_token_id=self.prompt[0],
-                **beam_options,
             ),
         ).tolist()
-        ids = sequence[prompt.size(1) :]
-        ids = ids[: ids.index(self.tokenizer.eos_id)]
-        return Transcript(ids, ended=len(ids) < limit or limit == 0)
+        return to_transcript(sequence[prompt.size(1) :], limit, self.tokenizer)
 
 
 def _load_decoder(llm: str) -> Whisper:
