@@ -7,6 +7,11 @@ from helpers.shrunken_configs import CONF, LLM_SIZES, WAVLM_SIZES
 
 from tools import published_models
 
+WHISPER_SIZES = dict(
+    d_model=16, encoder_layers=4, encoder_attention_heads=2, encoder_ffn_dim=24
+)
+SIZES = {"wavlm": WAVLM_SIZES, "whisper": WHISPER_SIZES}
+
 
 def shrunken_facts(vocabulary: int) -> Dict[str, Dict[str, Any]]:
     """What published_models.json says, with tiny sizes.
@@ -16,10 +21,7 @@ def shrunken_facts(vocabulary: int) -> Dict[str, Dict[str, Any]]:
     """
     shrunken = {}
     for hub_id, facts in published_models.FACTS.items():
-        if "whisper" in hub_id:
-            # No benchmark builds one.
-            continue
-        sizes = WAVLM_SIZES if "wavlm" in hub_id else LLM_SIZES
+        sizes = next((of for kind, of in SIZES.items() if kind in hub_id), LLM_SIZES)
         shrunken[hub_id] = {**facts, "config": {**facts["config"], **sizes}}
         if "tokenizer_length" in facts:
             shrunken[hub_id]["tokenizer_length"] = vocabulary
