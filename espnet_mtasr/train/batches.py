@@ -1,9 +1,9 @@
 """Batches by the amount of audio: like shares for all ranks, all counts in a step.
 
 A share is what one rank has of a batch. Its size is that of its padded array: rows
-times its longest mixture. While a rank works on the largest share of a batch, the others
-wait for it; and a step that shows the talker-count head one count alone teaches it to
-answer with that.
+times its longest mixture. While a rank works on the largest share of a batch, the
+others wait for it; and a step that shows the talker-count head one count alone teaches
+it to answer with that.
 
 ESPnet's samplers that measure audio (`numel`, `length`) know no talker counts, and
 its `folded`, which does, measures none.

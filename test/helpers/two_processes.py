@@ -13,8 +13,8 @@ from typing import Any, Dict, Optional
 import torch
 from helpers.tiny_models import make_batch, make_model, rows_of
 
-# Name: micro-batches of a step, each with rows of rank 0 and of rank 1. Rows of the
-# batch below: 0, 3, 5 have two talkers, 1, 2, 4 have three; 4 and 5 have too few frames.
+# Name: micro-batches of a step, each with rows of rank 0 and of rank 1. Of the batch
+# below, rows 0, 3, 5 have two talkers, 1, 2, 4 three; 4 and 5 have too few frames.
 STEPS = {
     "same count": [([0], [3])],
     "other counts, other weights": [([0, 1, 3], [2])],
