@@ -3,7 +3,13 @@
 ESPnet's ``--freeze_param`` sets `requires_grad` to False and no more, so that the
 trainer's `model.train()` would wake dropout in a frozen part. A model that calls
 `keep_frozen_in_eval` at the end of its `train()` is spared that.
+
+cuDNN's recurrent layers pass no gradient in evaluation mode, which a frozen one above
+trainable parts has to. Such a layer is called in training mode, without its dropout:
+that gives the same output.
 """
+
+from typing import Any
 
 import torch
 
@@ -24,6 +30,26 @@ def keep_frozen_in_eval(module: torch.nn.Module) -> None:
         return
     if is_frozen(module):
         module.eval()
+        for part in module.modules():
+            if isinstance(part, torch.nn.RNNBase):
+                _let_gradients_through(part)
         return
     for child in module.children():
         keep_frozen_in_eval(child)
+
+
+def _let_gradients_through(rnn: torch.nn.RNNBase) -> None:
+    if _wake not in rnn._forward_pre_hooks.values():
+        rnn.register_forward_pre_hook(_wake)
+        rnn.register_forward_hook(_rest, always_call=True)
+
+
+def _wake(rnn: torch.nn.RNNBase, _inputs: Any) -> None:
+    if torch.is_grad_enabled() and not rnn.training:
+        vars(rnn)["_own_dropout"] = rnn.dropout
+        rnn.training, rnn.dropout = True, 0.0
+
+
+def _rest(rnn: torch.nn.RNNBase, _inputs: Any, _outputs: Any) -> None:
+    if "_own_dropout" in vars(rnn):
+        rnn.training, rnn.dropout = False, vars(rnn).pop("_own_dropout")

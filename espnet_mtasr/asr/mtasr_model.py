@@ -22,7 +22,7 @@ from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.asr.flat_start import flat_start_loss
 from espnet_mtasr.asr.frozen import keep_frozen_in_eval
 from espnet_mtasr.asr.padding import select_rows
-from espnet_mtasr.asr.row_losses import RowLosses
+from espnet_mtasr.asr.row_losses import NO_ROWS, RowLosses
 from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
 from espnet_mtasr.asr.serialized_ctc import SerializedCTC
 from espnet_mtasr.asr.talker_activity import activity_loss
@@ -185,8 +185,8 @@ class MTASRModel(AbsESPnetModel):
 
         Returns:
             Mean loss over the utterances that can be aligned, statistics, and the
-            number of those utterances (the weight). With none left, all are 0; ESPnet
-            skips a step in which that is so on every rank. Of the utterances with K
+            number of those utterances (the weight). With none left, loss, gradient and
+            statistics are 0, and the weight is `NO_ROWS`. Of the utterances with K
             talkers the statistics have `share_Kspk`, their share of the weight, and
             `NAME_Kspk_part`, their part of the mean `NAME`: the quotient is their mean.
 
@@ -281,7 +281,7 @@ class MTASRModel(AbsESPnetModel):
         if weight == 0:
             # Every rank must run a backward pass, also one with nothing to learn from.
             loss = next(p for p in self.parameters() if p.requires_grad).sum() * 0.0
-        return force_gatherable((loss, stats, weight), loss.device)
+        return force_gatherable((loss, stats, max(weight, NO_ROWS)), loss.device)
 
     def _teach(
         self,

@@ -8,6 +8,11 @@ from typing import Dict, Sequence, Tuple
 
 import torch
 
+# Weight of a batch without a row that can be aligned. ESPnet divides by the sum of the
+# weights over processes: 0 on all of them would be 0 / 0, and the gradients of the
+# step's other micro-batches lost. Beside a row it is nothing, also in float32.
+NO_ROWS = 1e-12
+
 
 class RowLosses:
     """Losses of each row, before they are averaged.
@@ -44,13 +49,13 @@ class RowLosses:
         ctc_weight: float,
         count_weight: float,
         activity_weight: float = 0.0,
-    ) -> Tuple[torch.Tensor, Dict[str, torch.Tensor], int]:
+    ) -> Tuple[torch.Tensor, Dict[str, torch.Tensor], float]:
         """Weigh the losses and average over the kept rows.
 
         Returns:
             Loss, statistics and the number of kept rows, see `MTASRModel.forward`.
         """
-        weight = int(self.kept.sum())
+        weight = float(self.kept.sum())
 
         def mean(values: torch.Tensor) -> torch.Tensor:
             # `where` and not a product: a dropped row may hold inf or NaN.

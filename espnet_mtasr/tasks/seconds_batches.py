@@ -19,7 +19,7 @@ from espnet2.utils.types import float_or_none
 from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.text.sot import count_talkers
-from espnet_mtasr.train.batches import AudioBatchSampler
+from espnet_mtasr.train.batches import AudioBatchSampler, idle, size
 from espnet_mtasr.train.curriculum import CurriculumIterFactory, curriculum_of
 
 # Values that go with it: the others are for other samplers, or would undo this one.
@@ -30,6 +30,7 @@ ALLOWED = dict(
     valid_iterator_type=(None, "sequence"),
     multiple_iterator=(False,),
     drop_last_iter=(False,),
+    min_batch_size=(1,),
     shuffle_within_batch=(False,),
     sort_in_batch=("descending",),
     sort_batch=("descending",),
@@ -43,8 +44,8 @@ def add_batch_options(group: argparse._ArgumentGroup) -> None:
         type=float_or_none,
         default=None,
         help="Seconds of audio of a batch, padding included, over all processes. "
-        "Its mixtures have one talker count and like lengths. Takes the place of "
-        "batch_type, in validation too",
+        "They get like shares of it, and each optimizer step (accum_grad batches) has "
+        "all talker counts. Takes the place of batch_type, in validation too",
     )
     group.add_argument(
         "--sampling_rate",
@@ -80,6 +81,12 @@ def check_batch_options(args: argparse.Namespace) -> None:
             raise UserError(
                 f"{option}: {value} doesn't go with batch_seconds; remove one of them"
             )
+    number = args.num_iters_per_epoch
+    if number is not None and number % args.accum_grad and args.curriculum is None:
+        raise UserError(
+            f"num_iters_per_epoch: {number} batches don't fill steps of accum_grad: "
+            f"{args.accum_grad}; give a multiple of it"
+        )
 
 
 def first_epochs(args: argparse.Namespace) -> Optional[Dict[int, int]]:
@@ -137,23 +144,39 @@ def build_seconds_iter_factory(
             processes,
             rank,
             args.seed,
+            args.accum_grad,
         )
     sampler = AudioBatchSampler(
-        samples, counts, max_samples, max(processes, args.min_batch_size)
+        samples,
+        counts,
+        max_samples,
+        processes,
+        rank,
+        args.accum_grad if options.train else None,
     )
-    sizes = [len(batch) for batch in sampler]
-    seconds = [len(batch) * samples[batch[0]] / args.sampling_rate for batch in sampler]
-    logging.info(
-        f"[{mode}] {len(sampler)} batches of one talker count, {min(sizes)} to "
-        f"{max(sizes)} mixtures and {min(seconds):.1f} to {max(seconds):.1f} s each; "
-        f"{sum(s > args.batch_seconds for s in seconds)} exceed batch_seconds: "
-        f"{args.batch_seconds}"
+    logging.info(f"[{mode}] {describe(sampler, args.sampling_rate)}")
+    return make_factory(sampler, num_iters_per_epoch=options.num_iters_per_epoch)
+
+
+def describe(sampler: AudioBatchSampler, rate: int) -> str:
+    """What a process's share of a batch is, and what is lost."""
+    shares = [share for batch in sampler.batches for share in batch]
+    sizes = [size(share, sampler.samples) for share in shares]
+    limit = sampler.max_samples / sampler.ranks
+    text = (
+        f"{len(sampler)} batches; a process's share has {min(map(len, shares))} to "
+        f"{max(map(len, shares))} mixtures and {min(sizes) / rate:.1f} to "
+        f"{max(sizes) / rate:.1f} s, {sum(n > limit for n in sizes)} of {len(sizes)} "
+        f"exceed {limit / rate:g} s; processes wait for each other "
+        f"{100 * idle(sampler.batches, sampler.samples):.1f} % of the time"
     )
-    return make_factory(
-        [batch[rank::processes] for batch in sampler],
-        num_iters_per_epoch=options.num_iters_per_epoch,
-        shuffle=options.train,
-    )
+    narrow = sampler.narrow_steps()
+    if sampler.accum_grad is not None and narrow:
+        text += (
+            f"; {narrow} steps lack a talker count: a larger batch_seconds or "
+            f"accum_grad would give them all"
+        )
+    return text
 
 
 def read_samples(path: str) -> Dict[str, int]:

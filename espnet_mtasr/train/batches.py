@@ -1,31 +1,51 @@
-"""Batches by the amount of audio, each of mixtures with one talker count.
+"""Batches by the amount of audio: like shares for all ranks, all counts in a step.
 
-One count a batch: under DistributedDataParallel every rank then runs the same branch.
+A share is what one rank has of a batch. Its size is that of its padded array: rows
+times its longest mixture. While a rank works on the largest share of a batch, the
+others wait for it; and a step that shows the talker-count head one count alone teaches
+it to answer with that.
+
 ESPnet's samplers that measure audio (`numel`, `length`) know no talker counts, and
 its `folded`, which does, measures none.
 """
 
-from typing import Dict, Iterator, List, Mapping, Sequence, Tuple
+from itertools import chain
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+import numpy as np
 from espnet2.samplers.abs_sampler import AbsSampler
 
 from espnet_mtasr.errors import UserError
 
+Share = Tuple[str, ...]
+# A share for each rank.
+Batch = List[Share]
+# An arrangement whose ranks wait for longer is passed over.
+MAX_IDLE = 0.05
+
 
 class AudioBatchSampler(AbsSampler):
-    """Sort the mixtures of a talker count by length and cut where a batch is full.
+    """Batches of a data set, in another order for each epoch.
 
-    A batch's size is that of its padded array: rows times its longest mixture. It is
-    at most `max_samples`, except where that would leave fewer than `min_rows` rows.
+    A share has at most `max_samples / ranks`, or one mixture. Of three arrangements the
+    first is taken in which every step has all talker counts and ranks hardly wait:
+    ranks with one count each, other ranks with others; batches of one count, in turn;
+    or all counts in each share, whose branches then run one after the other.
 
     Args:
         samples: Length of each mixture.
         talker_counts: Talker count of each mixture.
         max_samples: Samples of a batch, padding included.
-        min_rows: Fewest mixtures of a batch: the number of processes that share it.
+        ranks: Processes that share each batch.
+        rank: Of this process.
+        accum_grad: Batches of an optimizer step; None: there are no steps (validation),
+            and the order is always the same.
+
+    Attributes:
+        batches: For all ranks.
 
     Raises:
-        UserError: a talker count has fewer than `min_rows` mixtures.
+        UserError: there are fewer mixtures than processes.
     """
 
     def __init__(
@@ -33,45 +53,199 @@ class AudioBatchSampler(AbsSampler):
         samples: Mapping[str, int],
         talker_counts: Mapping[str, int],
         max_samples: int,
-        min_rows: int = 1,
+        ranks: int = 1,
+        rank: int = 0,
+        accum_grad: Optional[int] = None,
     ):
+        self.samples = samples
+        self.max_samples = max_samples
+        self.ranks = ranks
+        self.rank = rank
+        self.accum_grad = accum_grad
         by_count: Dict[int, List[str]] = {}
-        for utt in samples:
+        for utt in sorted(samples, key=lambda utt: (-samples[utt], utt)):
             by_count.setdefault(talker_counts[utt], []).append(utt)
-        self.batches: List[Tuple[str, ...]] = []
-        for count, utts in sorted(by_count.items()):
-            if len(utts) < min_rows:
-                raise UserError(
-                    f"batch_seconds: {len(utts)} mixtures of {count} talkers are too "
-                    f"few for batches of {min_rows} (processes, or min_batch_size); "
-                    f"use fewer processes, or add mixtures of {count} talkers"
-                )
-            utts.sort(key=lambda utt: (-samples[utt], utt))
-            end = 0
-            for size in batch_sizes([samples[u] for u in utts], max_samples, min_rows):
-                self.batches.append(tuple(utts[end : end + size]))
-                end += size
+        # The last one is cut so that the batches fill the last step.
+        utts = [by_count[n] for n in sorted(by_count, key=lambda n: len(by_count[n]))]
+        self.batches = (
+            self._counts_beside_each_other(utts)
+            or self._counts_in_turn(utts)
+            or self._counts_in_each_share(utts)
+        )
+        self._counts = [
+            sorted({talker_counts[utt] for share in batch for utt in share})
+            for batch in self.batches
+        ]
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[Tuple[str, ...]]:
-        return iter(self.batches)
+    def __iter__(self) -> Iterator[Share]:
+        return (batch[self.rank] for batch in self.batches)
+
+    def generate(self, seed: int) -> List[Share]:
+        """Return the shares of this rank in the order of an epoch."""
+        if self.accum_grad is None:
+            return list(self)
+        return [self.batches[place][self.rank] for place in chain(*self._steps(seed))]
+
+    def narrow_steps(self) -> int:
+        """Count the steps of an epoch that lack a talker count."""
+        known = len({count for counts in self._counts for count in counts})
+        steps = [chain(*(self._counts[k] for k in step)) for step in self._steps(0)]
+        return sum(len(set(counts)) < known for counts in steps)
+
+    def _steps(self, seed: int) -> List[List[int]]:
+        """Places in `batches` of each step's."""
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(len(self.batches)).tolist()
+        # Sorted by their talker counts and dealt like cards: each step gets of each.
+        order.sort(key=self._counts.__getitem__)
+        number = max(1, len(order) // (self.accum_grad or 1))
+        return [order[k::number] for k in rng.permutation(number)]
+
+    def _cut(self, utts: Sequence[Sequence[str]], unit: int) -> List[List[Share]]:
+        """Shares of each talker count, in units; all together they fill the steps."""
+        limit = self.max_samples // self.ranks
+        shares = [cut(group, self.samples, limit, unit) for group in utts[:-1]]
+        whole = self.ranks * (self.accum_grad or 1)
+        others = sum(map(len, shares))
+        return [*shares, cut(utts[-1], self.samples, limit, whole, others)]
+
+    def _counts_beside_each_other(self, utts: Sequence[Sequence[str]]) -> List[Batch]:
+        shares = self._cut(utts, 1)
+        number = sum(map(len, shares)) // self.ranks
+        if len(utts) > self.ranks or not all(len(s) >= number > 0 for s in shares):
+            return []
+        queues = [by_size(group, self.samples)[::-1] for group in shares]
+        batches = []
+        for left in range(number, 0, -1):
+            batch = [queue.pop() for queue in queues]
+            while len(batch) < self.ranks:
+                # Each of the batches that are left needs one as well.
+                free = [queue for queue in queues if len(queue) >= left]
+                largest = max(free, key=lambda queue: size(queue[-1], self.samples))
+                batch.append(largest.pop())
+            batches.append(batch)
+        return batches if idle(batches, self.samples) <= MAX_IDLE else []
+
+    def _counts_in_turn(self, utts: Sequence[Sequence[str]]) -> List[Batch]:
+        groups = [
+            of_like_size(shares, self.samples, self.ranks)
+            for shares in self._cut(utts, self.ranks)
+        ]
+        steps = 1
+        if self.accum_grad is not None:
+            steps = -(-sum(map(len, groups)) // self.accum_grad)
+        fits = all(len(group) >= steps > 0 for group in groups)
+        return list(chain(*groups)) if fits else []
+
+    def _counts_in_each_share(self, utts: Sequence[Sequence[str]]) -> List[Batch]:
+        places = {
+            utt: (place + 0.5) / len(group)
+            for group in utts
+            for place, utt in enumerate(group)
+        }
+        mixed = sorted(places, key=lambda utt: (places[utt], utt))
+        accum_grad = self.accum_grad or 1
+        return cut_for_ranks(
+            mixed, self.samples, self.max_samples, self.ranks, accum_grad
+        )
 
 
-def batch_sizes(samples: Sequence[int], max_samples: int, min_rows: int) -> List[int]:
-    """Rows of each batch, for lengths that begin with the longest."""
-    sizes: List[int] = []
-    start = 0
-    while start < len(samples):
-        fitting = max_samples // max(1, samples[start])
-        sizes.append(min(max(min_rows, fitting), len(samples) - start))
-        start += sizes[-1]
-    lacking = min_rows - sizes[-1]
-    if lacking > 0 and sizes[-2] - lacking >= min_rows:
-        sizes[-2] -= lacking
-        sizes[-1] += lacking
-    elif lacking > 0:
-        last = sizes.pop()
-        sizes[-1] += last
-    return sizes
+def cut(
+    utts: Sequence[str],
+    samples: Mapping[str, int],
+    max_samples: int,
+    unit: int = 1,
+    others: int = 0,
+) -> List[Share]:
+    """Cut mixtures into shares; none, if there are too few mixtures for it.
+
+    Args:
+        utts: Neighbours have like lengths.
+        samples: Length of each mixture.
+        max_samples: Of a share, padding included; a longer mixture has one alone.
+        unit: With `others`, the number of shares is a multiple of it; some are halved
+            for it.
+        others: Shares that there are already.
+    """
+    shares: List[Share] = []
+    start = longest = 0
+    for end, utt in enumerate(utts):
+        longest = max(longest, samples[utt], 1)
+        if end > start and (end + 1 - start) * longest > max_samples:
+            shares.append(tuple(utts[start:end]))
+            start, longest = end, max(samples[utt], 1)
+    shares.append(tuple(utts[start:]))
+    wanted = len(shares) + -(others + len(shares)) % unit
+    if wanted > len(utts):
+        return []
+    while len(shares) < wanted:
+        place = max(range(len(shares)), key=lambda k: len(shares[k]))
+        half = (len(shares[place]) + 1) // 2
+        shares[place : place + 1] = [shares[place][:half], shares[place][half:]]
+    return shares
+
+
+def cut_for_ranks(
+    utts: Sequence[str],
+    samples: Mapping[str, int],
+    max_samples: int,
+    ranks: int,
+    accum_grad: int,
+) -> List[Batch]:
+    """Cut mixtures, whatever their talker counts, into batches that fill the steps.
+
+    Args:
+        utts: Neighbours have like lengths.
+        samples: Length of each mixture.
+        max_samples: Of a batch, padding included. Where the mixtures are too few for
+            their number to be a multiple of `ranks`, some shares exceed theirs.
+        ranks: Processes that share each batch.
+        accum_grad: Batches of a step; few mixtures may not fill the last one.
+
+    Raises:
+        UserError: there are fewer mixtures than processes.
+    """
+    if len(utts) < ranks:
+        raise UserError(
+            f"batch_seconds: {len(utts)} mixtures are too few for {ranks} processes, "
+            f"which need one each; use fewer processes, or add mixtures"
+        )
+    limit = max_samples // ranks
+    shares = cut(utts, samples, limit, ranks * accum_grad) or cut(
+        utts, samples, limit, ranks
+    )
+    if not shares:
+        shares = cut(utts, samples, limit)
+        for _ in range(len(shares) % ranks):
+            *shares, large, small = by_size(shares, samples)
+            shares.append(large + small)
+    return of_like_size(shares, samples, ranks)
+
+
+def of_like_size(
+    shares: Sequence[Share], samples: Mapping[str, int], ranks: int
+) -> List[Batch]:
+    """Batches of shares that the ranks are done with at the same time."""
+    if ranks > 1:
+        shares = by_size(shares, samples)
+    return [list(shares[k : k + ranks]) for k in range(0, len(shares), ranks)]
+
+
+def by_size(shares: Sequence[Share], samples: Mapping[str, int]) -> List[Share]:
+    """Sort the largest first."""
+    return sorted(shares, key=lambda share: size(share, samples), reverse=True)
+
+
+def size(share: Share, samples: Mapping[str, int]) -> int:
+    """Samples of a share, padding included."""
+    return len(share) * max(samples[utt] for utt in share)
+
+
+def idle(batches: Sequence[Batch], samples: Mapping[str, int]) -> float:
+    """Share of the ranks' time, from 0 to 1, in which they wait for the largest."""
+    sizes = [[size(share, samples) for share in batch] for batch in batches]
+    whole = sum(len(row) * max(row) for row in sizes)
+    return 1.0 - sum(map(sum, sizes)) / max(whole, 1)

@@ -14,7 +14,7 @@ import torch
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.train.batches import batch_sizes
+from espnet_mtasr.train.batches import cut_for_ranks
 
 # What a talker count has of its own.
 PARTS = ("branch", "separator", "ctc")
@@ -154,9 +154,10 @@ class CurriculumIterFactory(AbsIterFactory):
         max_samples: Samples of a batch, padding included.
         number: Epochs have the samples of so many full batches; None: as many samples
             as there are mixtures of the epoch's talker counts.
-        processes: Processes that share each batch; it has as many mixtures at least.
+        processes: Processes that share each batch.
         rank: Of this process.
         seed: Of the order.
+        accum_grad: Batches of an optimizer step.
 
     Raises:
         UserError: a talker count of the curriculum has no mixture.
@@ -173,6 +174,7 @@ class CurriculumIterFactory(AbsIterFactory):
         processes: int = 1,
         rank: int = 0,
         seed: int = 0,
+        accum_grad: int = 1,
     ):
         self.make_factory = make_factory
         self.samples = samples
@@ -182,6 +184,7 @@ class CurriculumIterFactory(AbsIterFactory):
         self.processes = processes
         self.rank = rank
         self.seed = seed
+        self.accum_grad = accum_grad
         self.utts: Dict[int, List[str]] = {}
         for utt in sorted(samples):
             self.utts.setdefault(counts[utt], []).append(utt)
@@ -230,14 +233,11 @@ class CurriculumIterFactory(AbsIterFactory):
     def epoch_batches(self, epoch: int) -> List[List[str]]:
         """Return the batches of an epoch in the order of the training."""
         utts = sorted(self.epoch_utts(epoch), key=lambda u: (-self.samples[u], u))
-        batches = []
-        start = 0
-        lengths = [self.samples[utt] for utt in utts]
-        for size in batch_sizes(lengths, self.max_samples, self.processes):
-            batches.append(utts[start : start + size][self.rank :: self.processes])
-            start += size
+        batches = cut_for_ranks(
+            utts, self.samples, self.max_samples, self.processes, self.accum_grad
+        )
         order = np.random.default_rng([self.seed, epoch]).permutation(len(batches))
-        return [batches[place] for place in order]
+        return [list(batches[place][self.rank]) for place in order]
 
     def build_iter(self, epoch: int, shuffle: Optional[bool] = None) -> Any:
         """Build the iterator of an epoch."""

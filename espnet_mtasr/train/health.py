@@ -38,13 +38,13 @@ class Health:
         Raises:
             UserError: no step was taken for a long time.
         """
-        if "loss" in stats and weight is not None and float(weight) > 0:
+        if "loss" in stats and weight is not None and float(weight) >= 1:
             self._has_rows = True
             self.losses += 1
             self.bad_losses += not torch.isfinite(torch.as_tensor(stats["loss"]))
         if "grad_norm" in stats:
             self._taken = True
-        # A step whose rows can't be aligned on any rank is 0 / 0, and no fault.
+        # A step whose rows can't be aligned on any rank has nothing to judge.
         if "train_time" in stats and self._has_rows:
             self.steps += 1
             self.skipped += not self._taken

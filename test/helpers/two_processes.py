@@ -13,15 +13,16 @@ from typing import Any, Dict, Optional
 import torch
 from helpers.tiny_models import make_batch, make_model, rows_of
 
-# Name: rows of rank 0, rows of rank 1. Rows of the batch below: 0, 3, 5 have two
-# talkers, 1, 2, 4 have three; 4 and 5 have too few frames.
+# Name: micro-batches of a step, each with rows of rank 0 and of rank 1. Of the batch
+# below, rows 0, 3, 5 have two talkers, 1, 2, 4 three; 4 and 5 have too few frames.
 STEPS = {
-    "same count": ([0], [3]),
-    "other counts, other weights": ([0, 1, 3], [2]),
-    "unalignable among others": ([0, 4], [1, 2, 3, 5]),
-    "a rank with nothing alignable": ([0, 3], [5]),
-    "a rank with nothing alignable, other counts": ([1, 0], [4]),
-    "nothing at all": ([4], [5]),
+    "same count": [([0], [3])],
+    "other counts, other weights": [([0, 1, 3], [2])],
+    "unalignable among others": [([0, 4], [1, 2, 3, 5])],
+    "a rank with nothing alignable": [([0, 3], [5])],
+    "a rank with nothing alignable, other counts": [([1, 0], [4])],
+    "a micro-batch with nothing alignable": [([0], [3]), ([4], [5]), ([1, 0], [2])],
+    "nothing at all": [([4], [5])],
 }
 
 
@@ -31,8 +32,8 @@ def batch_of(rows) -> Dict[str, torch.Tensor]:
     return rows_of(make_batch([2, 3, 3, 2, 3, 2], (12, 15, 9, 11, 5, 4), lengths), rows)
 
 
-def take_step(llm: Path, rows, distributed: bool) -> Dict[str, Any]:
-    """Run `Trainer.train_one_epoch` on one batch; dropout sleeps.
+def take_step(llm: Path, batches, distributed: bool) -> Dict[str, Any]:
+    """Run `Trainer.train_one_epoch` on one step's batches of rows; dropout sleeps.
 
     Returns:
         `stats` as the reporter has them, and `gradients` at the optimizer's step
@@ -57,7 +58,7 @@ def take_step(llm: Path, rows, distributed: bool) -> Dict[str, Any]:
 
     optimizer.register_step_pre_hook(note)
     options = dict.fromkeys(MTASRTrainerOptions.__dataclass_fields__)
-    options.update(ngpu=0, accum_grad=1, grad_clip=1e9, grad_clip_type=2.0)
+    options.update(ngpu=0, accum_grad=len(batches), grad_clip=1e9, grad_clip_type=2.0)
     reporter = Reporter()
     reporter.set_epoch(1)
     wrapped: torch.nn.Module = model
@@ -68,7 +69,7 @@ def take_step(llm: Path, rows, distributed: bool) -> Dict[str, Any]:
     with reporter.observe("train") as sub_reporter:
         MTASRTrainer.train_one_epoch(
             model=wrapped,
-            iterator=[(["utt"] * len(rows), batch_of(rows))],
+            iterator=[(["utt"] * len(rows), batch_of(rows)) for rows in batches],
             optimizers=[optimizer],
             schedulers=[None],
             scaler=None,
@@ -85,7 +86,10 @@ def work(rank: int, llm: str, init: str, output: str) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{init}", rank=rank, world_size=2
     )
-    result = {n: take_step(Path(llm), rows[rank], True) for n, rows in STEPS.items()}
+    result = {
+        name: take_step(Path(llm), [rows[rank] for rows in batches], True)
+        for name, batches in STEPS.items()
+    }
     torch.save(result, f"{output}.{rank}")
     torch.distributed.destroy_process_group()
 

@@ -28,10 +28,13 @@ def try_every_token(log_probs, beam_size):
 
 
 @pytest.mark.parametrize("beam_size", [1, 2, 3, 8])
-def test_shortcuts_lose_nothing(beam_size):
+@pytest.mark.parametrize("blank", [0.0, 4.0])
+def test_shortcuts_lose_nothing(beam_size, blank):
+    """Also where nearly all frames are blank, and where units are many."""
     rng = np.random.default_rng(beam_size)
-    for _ in range(100):
-        scores = 1.5 * rng.standard_normal((8, 7))
+    for k in range(100):
+        scores = 1.5 * rng.standard_normal((8, 7 if k % 5 else 30))
+        scores[:, 0] += blank * (rng.random(8) < 0.8)
         log_probs = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
         expected = try_every_token(log_probs, beam_size)
         assert prefix_beam_search(log_probs, beam_size) == expected

@@ -245,7 +245,7 @@ def test_a_repeat_needs_a_frame_more(shared_model):
     batch = make_batch((2,), (4,), [(4, 2)])
     assert run(shared_model, batch)[2] == 1
     batch["text_spk1"][0] = torch.tensor([3, 3, 4, 5])
-    assert run(shared_model, batch)[2] == 0
+    assert int(run(shared_model, batch)[2]) == 0
 
 
 @pytest.mark.parametrize("ctc_weight", [0.0, 0.7])
@@ -254,7 +254,8 @@ def test_nothing_alignable_gives_a_zero_that_can_be_trained_on(llm, ctc_weight):
     model = make_model(llm, ctc_weight=ctc_weight, count_weight=0.5)
     batch = make_batch((2, 3), (0, 2), [(1, 1), (3, 1, 1)])
     loss, stats, weight = model(**batch)
-    assert (float(loss), int(weight)) == (0.0, 0)
+    # The weight may be divided by, and counts for nothing beside a row's.
+    assert float(loss) == 0.0 and 0.0 < float(weight) and 1.0 + weight == 1.0
     # Finite, or averages over processes would lose those of the others.
     assert float(stats.pop("unalignable")) == 1.0
     assert {float(value) for value in stats.values()} == {0.0}
@@ -263,7 +264,7 @@ def test_nothing_alignable_gives_a_zero_that_can_be_trained_on(llm, ctc_weight):
     assert got and all((gradient == 0).all() for gradient in got)
     # No talker count has anything to say.
     _, stats, weight = run(model, make_batch((2,), (0,), [(1, 1)]))
-    assert weight == 0
+    assert int(weight) == 0
     assert all(math.isnan(v) == name.endswith("spk") for name, v in stats.items())
 
 

@@ -95,7 +95,7 @@ def test_other_rates_have_other_batches(lab):
 
 
 def test_two_processes_share_each_batch(lab, monkeypatch):
-    """The same number of batches, the same count at the same time, nothing twice."""
+    """The same number of batches, all counts in a step of two, nothing twice."""
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     shares = []
     for rank in (0, 1):
@@ -103,11 +103,35 @@ def test_two_processes_share_each_batch(lab, monkeypatch):
         shares.append(utterances(factory_of(parse(lab), distributed=True)))
     counts = read_table(lab / "data" / "utt2category")
     assert len(shares[0]) == len(shares[1])
-    for one, other in zip(*shares):
+    batches = list(zip(*shares))
+    for one, other in batches:
         assert one and other and not set(one) & set(other)
-        assert len({counts[utt] for utt in [*one, *other]}) == 1
+    for step in zip(batches[::2], batches[1::2], strict=True):
+        heard = {counts[u] for batch in step for share in batch for u in share}
+        assert heard == {"2", "3"}
     heard = [utt for share in shares for batch in share for utt in batch]
     assert sorted(heard) == sorted(counts)
+
+
+@pytest.mark.parametrize("seconds", ["0.9", "1.9", "2.5", "4"])
+def test_steps_are_full(lab, seconds):
+    """Gradients of an epoch's last batches would be lost where it is resumed."""
+    factory = factory_of(parse(lab, "--batch_seconds", seconds))
+    for epoch in (1, 2):
+        assert len(utterances(factory, epoch)) % 2 == 0
+
+
+def test_the_log_tells_of_shares_and_of_steps_without_a_count(lab, caplog):
+    with caplog.at_level("INFO"):
+        factory_of(parse(lab))
+        factory_of(parse(lab, "--batch_seconds", "0.5", "--accum_grad", "1"))
+        factory_of(parse(lab), "valid")
+    full, single, valid = [m for m in caplog.messages if "share" in m]
+    assert "[train] 6 batches; a process's share has 1 to 3 mixtures and 0.6 to" in full
+    assert "0 of 6 exceed 2.5 s; processes wait for each other 0.0 % of the" in full
+    assert "lack" not in full + valid
+    assert "12 of 12 exceed 0.5 s" in single
+    assert "12 steps lack a talker count: a larger batch_seconds or accum" in single
 
 
 def test_statistics_need_no_batches_by_seconds(lab, tmp_path):
@@ -157,6 +181,8 @@ def test_a_stopped_training_goes_on_to_the_same_weights(lab, tmp_path, phase):
         (["--batch_type", "numel"], "batch_type: numel doesn't go with batch_seconds"),
         (["--valid_batch_type", "sorted"], "valid_batch_type: sorted doesn't go with"),
         (["--iterator_type", "chunk"], "iterator_type: chunk doesn't go with batch_s"),
+        (["--min_batch_size", "2"], "min_batch_size: 2 doesn't go with batch_seconds"),
+        (["--num_iters_per_epoch", "5"], "num_iters_per_epoch: 5 batches don't fill"),
         (["--drop_last_iter", "true"], "drop_last_iter: True doesn't go with"),
         (["--shuffle_within_batch", "true"], "shuffle_within_batch: True doesn't go"),
         (["--sort_in_batch", "ascending"], "sort_in_batch: ascending doesn't go with"),

@@ -16,6 +16,7 @@ from espnet_mtasr.asr.separator.lstm_separator import LSTMSeparator
 from espnet_mtasr.asr.serialized_ctc import SerializedCTC
 from espnet_mtasr.bin.mtasr_train import main
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.train.batches import idle
 from espnet_mtasr.train.curriculum import (
     Curriculum,
     CurriculumIterFactory,
@@ -177,6 +178,16 @@ def test_processes_share_each_batch():
     assert all(one and other for one, other in zip(*shares))
     heard = [u for share in shares for batch in share for u in batch]
     assert sorted(heard) == sorted(alone.epoch_utts(5))
+
+
+def test_processes_have_like_shares_and_steps_are_full():
+    samples, _ = make_factory(number=40)
+    for accum_grad in (1, 3):
+        options = dict(number=40, processes=3, accum_grad=accum_grad)
+        ranks = [make_factory(**options, rank=r)[1].epoch_batches(5) for r in range(3)]
+        batches = list(zip(*ranks, strict=True))
+        assert len(batches) % accum_grad == 0
+        assert idle(batches, samples) < 0.05
 
 
 def test_a_count_without_mixtures():
