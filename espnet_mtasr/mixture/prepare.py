@@ -61,6 +61,7 @@ def format_set(
         UserError: bad tables, no good recording, or a bad one and not `skip_bad`.
     """
     tables = read_sources(source, on_the_fly, talker_counts)
+    num_cased = lower_case(tables["text"])
     if "wav.scp" in tables:
         form = AudioForm(target / "audio", fs, audio_format)
         kept, bad = format_audio(tables, form, nj)
@@ -74,7 +75,18 @@ def format_set(
     write_data_dir(target, kept)
     skipped = f", {len(bad)} skipped: {target}/skipped.txt" if bad else ""
     made = "" if "wav.scp" in kept else " to be made while loading"
-    return f"{target}: {len(kept['text'])} mixtures{made}{skipped}"
+    lowered = f", {num_cased} texts put into lower case" if num_cased else ""
+    return f"{target}: {len(kept['text'])} mixtures{made}{skipped}{lowered}"
+
+
+def lower_case(texts: Dict[str, str]) -> int:
+    """Put texts into lower case, as stage 1 writes them; return how many weren't.
+
+    Language models know words in lower case by other tokens than in upper case.
+    """
+    cased = {utt: text for utt, text in texts.items() if text != text.lower()}
+    texts.update({utt: text.lower() for utt, text in cased.items()})
+    return len(cased)
 
 
 def filter_set(

@@ -191,6 +191,20 @@ def test_bad_texts_stop_training_too(tmp_path, texts, message):
         form(tmp_path / "data", tmp_path / "org", train_sets="train")
 
 
+@pytest.mark.parametrize("kind", ["train_sets", "eval_sets"])
+def test_texts_of_others_get_lower_case(tmp_path, capsys, kind):
+    """Language models read `HELLO` letter by letter, and nobody would notice."""
+    texts = {"a": "HELLO IT'S ME <sc> Good Ärger", "b": "hello <sc> good"}
+    data = make_set(tmp_path / "data" / "x", texts, a=good(), b=good())
+    form(tmp_path / "data", tmp_path / "org", **{kind: "x"})
+    org = tmp_path / "org" / "x"
+    assert read_table(org / "text")["a"] == "hello it's me <sc> good ärger"
+    assert capsys.readouterr().out == (
+        f"{org}: 2 mixtures, 1 texts put into lower case\n"
+    )
+    assert read_table(data / "text") == texts
+
+
 def test_talker_counts_are_a_setting(tmp_path):
     make_set(
         tmp_path / "data" / "train", {"a": "x", "b": "x <sc> y"}, a=good(), b=good()
