@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all; files in folders, and that config.yaml names."""
+"""Files: written whole or not at all, found below a folder, named by config.yaml."""
 
 import os
 from pathlib import Path

@@ -175,8 +175,8 @@ def main(cmd=None) -> None:
         )
     if len(valid_emptied) == len(valid_texts):
         raise UserError(
-            f"{args.valid_dir}/text: the cleaner {train_args.cleaner} leaves nothing of "
-            f"a talker's text in all mixtures, see {path}; choose another cleaner"
+            f"{args.valid_dir}/text: the cleaner {train_args.cleaner} leaves nothing "
+            f"of a talker's text in any mixture, see {path}; choose another cleaner"
         )
     write_lists(args.stats_dir, "train", args.train_dir, set(left_out))
     write_lists(args.stats_dir, "valid", args.valid_dir, set(valid_emptied))

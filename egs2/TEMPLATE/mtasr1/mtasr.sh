@@ -46,7 +46,7 @@ min_wav_duration=0.1 # Shortest training mixture in seconds.
 max_wav_duration=30  # Longest training mixture in seconds.
 
 # Tokens
-token_type=bpe       # bpe, char or word.
+token_type=bpe       # bpe, char, word or hugging_face: the units of the teacher's tokenizer.
 nbpe=1000            # Sentencepiece units.
 bpemode=unigram      # unigram or bpe.
 
@@ -194,7 +194,14 @@ fi
 case ${token_type} in
     bpe) token_dir=data/token_list/bpe_${bpemode}${nbpe} ;;
     char | word) token_dir=data/token_list/${token_type} ;;
-    *) die "--token_type ${token_type}: choose bpe, char or word" ;;
+    hugging_face)
+        [ -n "${llm}" ] ||
+            die "--token_type hugging_face: takes the teacher's units; name it by --llm"
+        token_dir=data/token_list/hugging_face_${llm//[^A-Za-z0-9.-]/_}
+        llm_dir=${models_dir}/llm
+        if [ "${llm}" = encoder ]; then llm_dir=${models_dir}/encoder; fi
+        ;;
+    *) die "--token_type ${token_type}: choose bpe, char, word or hugging_face" ;;
 esac
 if [ "${check_options}" = true ]; then exit 0; fi
 . ./path.sh
@@ -233,6 +240,8 @@ task_options=(
 )
 if [ "${token_type}" = bpe ]; then
     task_options+=(--bpemodel "${token_dir}/bpe.model")
+elif [ "${token_type}" = hugging_face ]; then
+    task_options+=(--bpemodel "${token_dir}/tokenizer.json")
 fi
 if [ -n "${encoder}" ]; then
     task_options+=(--encoder_conf "model=${models_dir}/encoder")
@@ -742,9 +751,14 @@ fi
 
 if runs 5; then
     begin 5 "tokens: ${token_dir}"
+    token_options=()
+    if [ "${token_type}" = hugging_face ]; then
+        "${python}" -m espnet_mtasr.bin.get_models "${model_options[@]}"
+        token_options=(--llm "${llm_dir}")
+    fi
     "${python}" -m espnet_mtasr.bin.make_token_list --output_dir "${token_dir}" \
         --text "${data_feats}/${train_set}/text" --token_type "${token_type}" \
-        --nbpe "${nbpe}" --bpemode "${bpemode}"
+        --nbpe "${nbpe}" --bpemode "${bpemode}" "${token_options[@]}"
     finish 5
 fi
 
