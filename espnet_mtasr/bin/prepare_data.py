@@ -37,6 +37,13 @@ def get_parser() -> argparse.ArgumentParser:
         "--audio_format", default="flac", choices=("flac", "wav", "flac.ark")
     )
     formatting.add_argument("--talker_counts", default="2 3")
+    for stage in (perturb, formatting):
+        stage.add_argument(
+            "--max_unreadable",
+            type=float,
+            default=0.01,
+            help="Share of training recordings that may be bad, and are skipped",
+        )
     filtering.add_argument("--min_seconds", type=float, default=0.1)
     filtering.add_argument("--max_seconds", type=float, default=30.0)
     return parser
@@ -51,7 +58,13 @@ def main(cmd=None) -> None:
     if args.stage == "perturb":
         factors = args.factors.split()
         line = prepare.perturb_set(
-            args.source, args.target, factors, args.fs, args.nj, on_the_fly
+            args.source,
+            args.target,
+            factors,
+            args.fs,
+            args.nj,
+            on_the_fly,
+            args.max_unreadable,
         )
         print(line)
         return
@@ -76,6 +89,7 @@ def main(cmd=None) -> None:
                 counts,
                 train,
                 on_the_fly,
+                args.max_unreadable,
             )
         elif train:
             line = prepare.filter_set(

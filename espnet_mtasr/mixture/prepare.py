@@ -15,6 +15,8 @@ from espnet_mtasr.mixture.source_check import format_specs
 from espnet_mtasr.mixture.spec import at_speed, parse_specs
 
 Tables = Dict[str, Dict[str, str]]
+# Of a training set's recordings: a larger share means a disk or a path that is missing.
+MAX_UNREADABLE = 0.01
 
 
 def read_sources(
@@ -42,6 +44,7 @@ def format_set(
     talker_counts: Sequence[int],
     skip_bad: bool,
     on_the_fly: bool = False,
+    max_unreadable: float = MAX_UNREADABLE,
 ) -> str:
     """Stage 3 for one set.
 
@@ -53,12 +56,13 @@ def format_set(
         skip_bad: Leave bad recordings out and list them in `skipped.txt` (training);
             else the first one stops the stage.
         on_the_fly: Mixtures that have a spec need no recording.
+        max_unreadable: Share of recordings that may be bad with `skip_bad`.
 
     Returns:
         One line of report.
 
     Raises:
-        UserError: bad tables, no good recording, or a bad one and not `skip_bad`.
+        UserError: bad tables, too many bad recordings, or one and not `skip_bad`.
     """
     tables = read_sources(source, on_the_fly, talker_counts)
     num_cased = lower_case(tables["text"])
@@ -72,11 +76,24 @@ def format_set(
     if not kept["text"]:
         raise UserError(f"{source}: no usable recording; the first: {bad[0]}")
     write_list(target / "skipped.txt", bad)
+    _check_share(source, bad, len(tables["text"]), max_unreadable, target)
     write_data_dir(target, kept)
     skipped = f", {len(bad)} skipped: {target}/skipped.txt" if bad else ""
     made = "" if "wav.scp" in kept else " to be made while loading"
     lowered = f", {num_cased} texts put into lower case" if num_cased else ""
     return f"{target}: {len(kept['text'])} mixtures{made}{skipped}{lowered}"
+
+
+def _check_share(
+    source: Path, bad: Sequence[str], total: int, max_unreadable: float, target: Path
+) -> None:
+    """Raise `UserError` where more than a share of `total` recordings are bad."""
+    if len(bad) > max_unreadable * total:
+        raise UserError(
+            f"{source}: {len(bad)} of {total} recordings ({100 * len(bad) / total:.2f} "
+            f"%) can't be used, see {target}/skipped.txt, the first: {bad[0]}; mend "
+            f"them or raise --max_unreadable"
+        )
 
 
 def lower_case(texts: Dict[str, str]) -> int:
@@ -130,6 +147,7 @@ def perturb_set(
     fs: int,
     nj: int,
     on_the_fly: bool = False,
+    max_unreadable: float = MAX_UNREADABLE,
 ) -> str:
     """Stage 2: a training set with copies at other speeds; onsets scale along.
 
@@ -139,7 +157,8 @@ def perturb_set(
         One line of report.
 
     Raises:
-        UserError: a factor is not a number from 0.1 to 10.
+        UserError: a factor is not a number from 0.1 to 10, or more than the share
+            `max_unreadable` of the recordings are bad.
     """
     merged: Tables = {}
     skipped: List[str] = []
@@ -159,6 +178,8 @@ def perturb_set(
     if not merged["text"]:
         raise UserError(f"{source}: no usable recording; the first: {skipped[0]}")
     write_list(target / "skipped.txt", skipped)
+    total = len(merged["text"]) + len(skipped)
+    _check_share(source, skipped, total, max_unreadable, target)
     write_data_dir(target, merged)
     left_out = f", {len(skipped)} skipped: {target}/skipped.txt" if skipped else ""
     speeds = " ".join(factors)

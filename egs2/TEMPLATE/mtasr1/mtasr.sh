@@ -42,6 +42,7 @@ speed_perturb_factors= # For instance "0.9 1.0 1.1"; empty: none.
 audio_format=flac    # flac, wav or flac.ark (Kaldi archives).
 on_the_fly=false     # Write no mixtures: they are made while loading, of utt2mixture.
 fs=16000             # Sampling rate in Hz.
+max_unreadable=0.01  # Share of training recordings that may be damaged or missing.
 min_wav_duration=0.1 # Shortest training mixture in seconds.
 max_wav_duration=30  # Longest training mixture in seconds.
 
@@ -725,7 +726,7 @@ if runs 2; then
         "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" \
             --on_the_fly "${on_the_fly}" perturb \
             "data/${source_train_set}" "data/${train_set}" \
-            --factors "${speed_perturb_factors}"
+            --factors "${speed_perturb_factors}" --max_unreadable "${max_unreadable}"
     fi
     finish 2
 fi
@@ -736,7 +737,7 @@ if runs 3; then
         --on_the_fly "${on_the_fly}" format \
         --source data --target "${data_feats}/org" --train_sets "${train_set}" \
         --eval_sets "${valid_set} ${test_sets}" --audio_format "${audio_format}" \
-        --talker_counts "${talker_counts}"
+        --talker_counts "${talker_counts}" --max_unreadable "${max_unreadable}"
     finish 3
 fi
 
