@@ -151,6 +151,42 @@ def test_what_a_model_is_trained_on_is_in_its_name(recipe):
     assert given["--train_set"] == "train_noisy_1spk"
 
 
+CLEAN = "dev_libri2mix_clean dev_libri3mix_clean test_libri2mix_clean "
+CLEAN += "test_libri3mix_clean"
+
+
+def test_the_clean_recipe_needs_no_noise(recipe, tmp_path):
+    done = call(recipe, "--noise", "clean")
+    assert done.returncode == 0 and "No noise is here, so the noisy dev" in done.stdout
+    given = calls(recipe, "mtasr.sh")[-1]
+    assert given[given.index("--test_sets") + 1] == CLEAN
+    data = given[given.index("--local_data_opts") + 1].split()
+    simulate = simulate_call(recipe, *data)[-1]
+    (asked,) = calls(recipe, "download.sh")
+    assert "wham_noise" not in asked and "test-clean" in asked
+    assert after(simulate, "--wham_noise") == []
+    kinds = {name: kind for name, _, kind in after(simulate, "--set")}
+    assert set(kinds.values()) == {"clean"} and len(kinds) == 6
+    assert after(simulate, "--combine")[1] == ["dev_clean", *CLEAN.split()[:2]]
+
+
+@pytest.mark.parametrize("where", ["named", "downloaded"])
+def test_the_clean_recipe_tests_on_noise_that_is_there(recipe, where):
+    environment = {"WHAM_NOISE": "corpora/noise"} if where == "named" else {}
+    if where == "downloaded":
+        (recipe / "downloads" / "wham_noise").mkdir(parents=True)
+    options = mtasr_options(recipe, "--noise", "clean", **environment)
+    assert len(options["--test_sets"].split()) == 8
+    data = options["--local_data_opts"].split()
+    assert data[data.index("--test_noise") + 1] == "both"
+
+
+def test_what_is_not_trained_on_is_not_downloaded(recipe):
+    simulate_call(recipe, "--train_parts", "train-clean-100")
+    (asked,) = calls(recipe, "download.sh")
+    assert "train-clean-100" in asked and "train-clean-360" not in asked
+
+
 def test_on_a_cpu_nothing_is_decoded_on_a_gpu(recipe):
     assert "--gpu_inference" not in mtasr_options(recipe, "--ngpu", "0")
 
@@ -205,7 +241,9 @@ def after(words, option):
 
 def test_stage_1_of_downloaded_corpora(recipe):
     *onsets, simulate = simulate_call(recipe)
-    assert calls(recipe, "download.sh") == [[]]
+    wanted = ["train-clean-100", "train-clean-360", "dev-clean", "test-clean"]
+    wanted += ["librimix_metadata", "wham_noise"]
+    assert calls(recipe, "download.sh") == [["--parts", *wanted]]
     metadata = "downloads/librimix_metadata"
     parts = ("train-clean-100", "train-clean-360", "dev-clean", "test-clean")
     assert onsets == [
@@ -273,6 +311,8 @@ def test_stage_1_with_everything(recipe, tmp_path):
         (["--train_parts", "dev-clean"], "--train_parts dev-clean: LibriMix has"),
         (["--train_parts", ""], "--train_parts is empty"),
         (["--onsets", "late"], "--onsets late: choose librimix, none or given"),
+        (["--test_noise", "clean"], "--test_noise clean: needs --noise clean"),
+        (["--test_noise", "loud"], "--test_noise loud: choose both or clean"),
         (["--librispeechmix", "conf"], "conf: neither it nor its folder list has"),
         (["--on_the_fly", "1"], "--on_the_fly takes true or false, not '1'"),
         (["--audio_format", "mp3"], "--audio_format mp3: choose flac or wav"),
