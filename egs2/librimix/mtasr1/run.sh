@@ -19,7 +19,8 @@ Options of this recipe (lists between commas):
     --train_parts NAMES    train-clean-100,train-clean-360
     --single_talker BOOL   true: 1 talker is a talker count too, LibriSpeech as it is
     --librispeechmix DIR   LibriSpeechMix's lists, decoded and scored as further sets
-    --onsets KIND          librimix (talker 2 at 1.0 to 1.5 s, 3 at 2.5 to 3.0 s), none
+    --onsets KIND          auto (those of metadata that have some, else librimix's),
+                           librimix (talker 2 at 1.0 to 1.5 s, 3 at 2.5 to 3.0 s), none
                            (all at 0, stock LibriMix) or given (by the metadata)
     --seed N               of the onsets: 1
     --follow_links BOOL    true: links in the corpora may lead out of them
@@ -41,7 +42,7 @@ on_the_fly=false
 train_parts=train-clean-100,train-clean-360
 single_talker=false
 librispeechmix=
-onsets=librimix
+onsets=auto
 seed=1
 follow_links=false
 ngpu=1
@@ -122,8 +123,8 @@ case ${noise} in
     *) die "--noise ${noise}: choose clean, noisy or both" ;;
 esac
 case ${onsets} in
-    librimix | none | given) ;;
-    *) die "--onsets ${onsets}: choose librimix, none or given" ;;
+    auto | librimix | none | given) ;;
+    *) die "--onsets ${onsets}: choose auto, librimix, none or given" ;;
 esac
 [[ ${ngpu} =~ ^[0-9]+$ ]] || die "--ngpu ${ngpu}: give a number"
 

@@ -22,7 +22,7 @@ on_the_fly=false
 train_parts="train-clean-100 train-clean-360"
 single_talker=false
 librispeechmix=
-onsets=librimix
+onsets=auto
 audio_format=flac
 follow_links=false
 nj=16
@@ -37,7 +37,7 @@ help_message="Usage: local/data.sh [options], in the recipe folder; db.sh says w
   --train_parts \"NAMES\"   (${train_parts})
   --single_talker BOOL    true: LibriSpeech's utterances as mixtures of one (${single_talker})
   --librispeechmix DIR    folder of LibriSpeechMix's lists, further test sets
-  --onsets KIND           librimix, none or given (${onsets})
+  --onsets KIND           auto, librimix, none or given (${onsets})
   --audio_format FORMAT   flac or wav (${audio_format})
   --follow_links BOOL     true: links in the corpora may lead out of them (${follow_links})
   --nj N                  parallel processes (${nj})
@@ -67,10 +67,12 @@ case ${test_noise} in
     *) die "--test_noise ${test_noise}: choose both or clean" ;;
 esac
 case ${onsets} in
-    librimix) begins="talker 2 begins at 1.0 to 1.5 s, talker 3 at 2.5 to 3.0 s, seed ${seed}" ;;
+    auto | librimix)
+        begins="talker 2 begins at 1.0 to 1.5 s, talker 3 at 2.5 to 3.0 s, seed ${seed}"
+        ;;
     none) begins="all begin at 0" ;;
     given) begins="onsets as the metadata have them" ;;
-    *) die "--onsets ${onsets}: choose librimix, none or given" ;;
+    *) die "--onsets ${onsets}: choose auto, librimix, none or given" ;;
 esac
 case ${audio_format} in
     flac | wav) ;;
@@ -114,14 +116,28 @@ csv_of() { # csv_of K PART
 if [ "${onsets}" != given ]; then
     with_onsets=data/local/metadata
     log "onsets (${begins}) in ${with_onsets}"
+    policy=(--onsets "${onsets}")
+    if [ "${onsets}" = auto ]; then policy=(--onsets librimix --keep); fi
+    kept=
+    drawn=false
     for k in 2 3; do
         csvs=()
         for part in "${parts[@]}" dev-clean test-clean; do
             csvs+=("${metadata}/$(csv_of "${k}" "${part}")")
         done
-        python -m espnet_mtasr.bin.add_onsets --onsets "${onsets}" --seed "${seed}" \
-            --out "${with_onsets}/Libri${k}Mix" "${csvs[@]}"
+        said=$(python -m espnet_mtasr.bin.add_onsets "${policy[@]}" --seed "${seed}" \
+            --out "${with_onsets}/Libri${k}Mix" "${csvs[@]}")
+        printf '%s\n' "${said}"
+        if [[ ${said} == *"onsets kept"* ]]; then
+            kept+="; mixtures of ${k} talkers have the metadata's onsets"
+            if [[ ${said} == *"onsets drawn"* ]]; then kept+=" where these have some"; fi
+        fi
+        if [[ ${said} == *"onsets drawn"* ]]; then drawn=true; fi
     done
+    begins+=${kept}
+    if [ -n "${kept}" ] && [ "${drawn}" = false ]; then
+        begins="onsets as the metadata have them"
+    fi
     metadata=${with_onsets}
 fi
 
