@@ -90,7 +90,9 @@ def train_sentencepiece(
 def main(cmd=None) -> None:
     """Write `tokens.txt`, and `bpe.model` for sentencepiece."""
     args = get_parser().parse_args(cmd)
-    texts = [t for sot in read_table(args.text).values() for t in split_sot(sot) if t]
+    # As stage 3 has it, where the text isn't of a formatted set.
+    sots = (sot.lower() for sot in read_table(args.text).values())
+    texts = [text for sot in sots for text in split_sot(sot) if text]
     if not texts:
         raise UserError(f"{args.text}: holds no words; check stage 1")
     args.output_dir.mkdir(parents=True, exist_ok=True)

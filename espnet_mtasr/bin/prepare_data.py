@@ -34,7 +34,9 @@ def get_parser() -> argparse.ArgumentParser:
         stage.add_argument("--train_sets", default="", help="Quoted list")
         stage.add_argument("--eval_sets", default="", help="Quoted list: dev and test")
     formatting.add_argument(
-        "--audio_format", default="flac", choices=("flac", "wav", "flac.ark")
+        "--audio_format",
+        default="flac",
+        choices=("flac", "wav", "flac.ark", "wav.ark"),
     )
     formatting.add_argument("--talker_counts", default="2 3")
     for stage in (perturb, formatting):
@@ -68,7 +70,9 @@ def main(cmd=None) -> None:
         )
         print(line)
         return
-    train_sets, eval_sets = args.train_sets.split(), args.eval_sets.split()
+    train_sets = args.train_sets.split()
+    # The validation set may be a test set too.
+    eval_sets = list(dict.fromkeys(args.eval_sets.split()))
     if args.stage == "format":
         if not all(n.isdecimal() and int(n) for n in args.talker_counts.split()):
             raise UserError(f"--talker_counts {args.talker_counts}: give e.g. '2 3'")

@@ -2,8 +2,9 @@
 
 What ESPnet's format_wav_scp does, without Kaldi or sox. Several channels are averaged.
 Entries of wav.scp may be commands or places in archives (kaldi_entries.py).
-Archives (`flac.ark`) are written by kaldiio: FLAC in the place of Kaldi's matrices,
-which ESPnet reads as data of type `kaldi_ark`, and lines `UTTERANCE ARCHIVE:OFFSET`.
+Archives (`flac.ark`, `wav.ark`) are written by kaldiio: FLAC or WAV in the place of
+Kaldi's matrices, which ESPnet reads as data of type `kaldi_ark`, and lines
+`UTTERANCE ARCHIVE:OFFSET`.
 """
 
 import os
@@ -33,7 +34,7 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.lifetime import worker_pool
 from espnet_mtasr.progress import progress
 
-FORMATS = {"flac": "FLAC", "wav": "WAV", "flac.ark": "FLAC"}
+FORMATS = {"flac": "FLAC", "wav": "WAV", "flac.ark": "FLAC", "wav.ark": "WAV"}
 ARCHIVE_SIZE = 200
 # Ends of segments are often rounded to hundredths of a second.
 ROUNDING_SECONDS = 0.01
@@ -64,7 +65,7 @@ class AudioForm:
     Attributes:
         out_dir: Where converted recordings go.
         fs: Rate in Hz.
-        audio_format: `flac`, `wav` or `flac.ark`.
+        audio_format: One of `FORMATS`.
         speed: Times faster, for instance "0.9".
     """
 
@@ -99,7 +100,7 @@ def _convert(cut: Cut, form: AudioForm) -> Optional[np.ndarray]:
             info.num_samples, form.fs, 1, FORMATS[form.audio_format], "PCM_16"
         )
         fits = info == wanted and form.speed == "1" and held is None
-        if fits and form.audio_format != "flac.ark":
+        if fits and not form.audio_format.endswith(".ark"):
             return None
         first, last = 0, info.num_samples
     else:
@@ -168,7 +169,10 @@ def _write_archive(job: Tuple[int, List[Cut]], form: AudioForm) -> List[Done]:
                 f,
                 {cut.utt: (form.fs, samples)},
                 write_function="soundfile",
-                write_kwargs={"format": "FLAC", "subtype": "PCM_16"},
+                write_kwargs={
+                    "format": FORMATS[form.audio_format],
+                    "subtype": "PCM_16",
+                },
             )
             done.append(Done(cut.utt, f"{target}:{offset}", len(samples)))
     os.replace(part, target)
@@ -179,7 +183,7 @@ def _run(cuts: List[Cut], form: AudioForm, nj: int) -> Iterator[List[Done]]:
     """Convert in `nj` processes; results in the order of `cuts`."""
     jobs: Sequence[Any]
     work: Callable[[Any], List[Done]]
-    if form.audio_format == "flac.ark":
+    if form.audio_format.endswith(".ark"):
         jobs = [
             (number, cuts[first : first + ARCHIVE_SIZE])
             for number, first in enumerate(range(0, len(cuts), ARCHIVE_SIZE), 1)

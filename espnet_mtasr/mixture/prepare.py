@@ -50,7 +50,7 @@ def format_set(
 
     Args:
         fs: Rate in Hz.
-        audio_format: `flac`, `wav` or `flac.ark`.
+        audio_format: One of `data.audio_format.FORMATS`.
         nj: Processes.
         talker_counts: Those that the recipe knows.
         skip_bad: Leave bad recordings out and list them in `skipped.txt` (training);

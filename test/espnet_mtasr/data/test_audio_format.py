@@ -83,11 +83,20 @@ def test_archives_hold_the_same_samples(archived):
     assert first == str(archives / "audio" / "audio.1.ark")
 
 
-def test_espnet_reads_archives_as_it_reads_files(archived):
+@pytest.mark.parametrize("kind", ["flac.ark", "wav.ark"])
+def test_espnet_reads_archives_as_it_reads_files(archived, tmp_path, kind):
     files, archives = archived
+    if kind == "wav.ark":
+        data = tmp_path / "data" / "train"
+        # The two formats round the last bit differently.
+        files = form(data, tmp_path / "wav", "--audio_format", "wav")
+        archives = form(data, tmp_path / "wav_ark", "--audio_format", kind)
+        first = (archives / "audio" / "audio.1.ark").read_bytes()
+        assert b"AUDIO" in first[:20] and b"RIFF" in first[:30]
     for make in (ESPnetDataset, IterableESPnetDataset):
         read = [
-            make([speech_entry(folder)], lambda uid, data: data) for folder in archived
+            make([speech_entry(folder)], lambda uid, data: data)
+            for folder in (files, archives)
         ]
         utts = read_table(files / "text")
         if make is ESPnetDataset:
@@ -163,7 +172,7 @@ def segmented(root, **changes):
     )
 
 
-@pytest.mark.parametrize("audio", ["flac", "wav", "flac.ark"])
+@pytest.mark.parametrize("audio", ["flac", "wav", "flac.ark", "wav.ark"])
 def test_utterances_are_cut_out(tmp_path, audio):
     data = segmented(tmp_path)
     org = form(data, tmp_path / "org", "--audio_format", audio)
