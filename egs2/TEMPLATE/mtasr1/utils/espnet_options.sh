@@ -17,7 +17,7 @@ espnet_option() {
             ;;
         stop_stage)
             ours=stop_stage
-            # ESPnet's default, and the like: all stages.
+            # ESPnet's default, 10000, and the like: all stages.
             if [[ ${value} =~ ^[0-9]{3,6}$ ]]; then value=15; fi
             ;;
         lang | word_vocab_size | ngram_num | bpe_input_sentence_size) accepted=any ;;
@@ -26,8 +26,8 @@ espnet_option() {
             instead="recordings are read as they are; set frontend in the configurations"
             ;;
         feats_normalize | asr_speech_fold_length | asr_text_fold_length)
-            instead="set ${name#asr_} in the configurations (--phase1_config,"
-            instead+=" --phase2_config): normalize, fold_length"
+            instead="set normalize or fold_length in the configurations"
+            instead+=" (--phase1_config, --phase2_config)"
             ;;
         num_splits_asr | num_splits_lm)
             accepted=1
