@@ -33,6 +33,12 @@ def test_words_by_frequency(tmp_path, capsys):
     assert capsys.readouterr().out == f"{tmp_path}/tokens/tokens.txt: 10 tokens\n"
 
 
+def test_a_text_of_others_in_upper_case(tmp_path):
+    """It needn't have gone through stage 3 (--bpe_train_text)."""
+    options = ["--token_type", "word"]
+    assert make(tmp_path, *options, text=TEXT.upper()) == make(tmp_path, *options)
+
+
 def test_characters(tmp_path):
     tokens = make(tmp_path, "--token_type", "char")
     assert set(tokens) == {
