@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all, and files that a config.yaml names."""
+"""Files: written whole or not at all, found below a folder, named by config.yaml."""
 
 import os
 from pathlib import Path
-from typing import Sequence, Union
+from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 from espnet_mtasr.errors import UserError
 
@@ -25,6 +25,30 @@ def write_list(path: Union[str, Path], lines: Sequence[str]) -> None:
         write_whole(path, "\n".join(lines) + "\n")
     else:
         Path(path).unlink(missing_ok=True)
+
+
+def files_below(
+    folder: Union[str, Path], onerror: Optional[Callable[[OSError], None]] = None
+) -> List[Path]:
+    """List all files below a folder, sorted; links to folders are followed.
+
+    Args:
+        folder: Where to look.
+        onerror: Called for a folder that can't be read, which else is left out.
+    """
+    found: List[Path] = []
+    # The real places of a folder and of those above it: a link to one would never end.
+    chains = {str(folder): (os.path.realpath(folder),)}
+    for here, names, files in os.walk(folder, onerror=onerror, followlinks=True):
+        chain: Tuple[str, ...] = chains.pop(here)
+        for name in list(names):
+            path = os.path.join(here, name)
+            real = os.path.realpath(path)
+            if real in chain:
+                names.remove(name)
+            chains[path] = (*chain, real)
+        found += [Path(here, name) for name in files]
+    return sorted(found)
 
 
 def find_beside(file: str, folder: Path) -> str:

@@ -41,8 +41,8 @@ MODULES = tuple(
         "layers.utterance_mvn",
     )
 )
-# Tokenizers that read at most a sentencepiece model, which holds no code.
-TOKEN_TYPES = ("bpe", "char", "word")
+# Tokenizers that read at most a file of pieces, which holds no code.
+TOKEN_TYPES = ("bpe", "char", "word", "hugging_face")
 CLEANERS = (None, "", "tacotron")
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 ADVICE = (

@@ -10,14 +10,17 @@ import numpy as np
 
 from espnet_mtasr.mixture.spec import Span
 
+# sentencepiece's sign for a blank, and that of byte-level pieces, as Llama's are.
+BLANKS = "\u2581\u0120"
+
 
 def letters(token: str) -> int:
     """Letters of a token; 0 for what stands between words.
 
-    >>> [letters(token) for token in ("\\u2581go", "ing", "\\u2581", "<space>")]
-    [2, 3, 0, 0]
+    >>> [letters(token) for token in ("\\u2581go", "ing", "\\u0120go", "<space>")]
+    [2, 3, 2, 0]
     """
-    return 0 if token == "<space>" else len(token.lstrip("▁"))
+    return 0 if token == "<space>" else len(token.lstrip(BLANKS))
 
 
 def _bounds(

@@ -45,6 +45,11 @@ def get_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="give new onsets to metadata that has some, which else is an error",
     )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="leave the onsets of metadata that has some; draw those of the others",
+    )
     return parser
 
 
@@ -84,9 +89,15 @@ def list_csvs(paths: Iterable[Path]) -> List[Path]:
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     args = get_parser().parse_args(cmd)
-    from espnet_mtasr.mixture.metadata import read_metadata, write_metadata
+    from espnet_mtasr.mixture.metadata import (
+        has_onsets,
+        read_metadata,
+        write_metadata,
+    )
     from espnet_mtasr.mixture.onsets import add_onsets, parse_policy
 
+    if args.keep and args.redraw:
+        raise UserError("--keep and --redraw: exclude each other; leave one out")
     policy = parse_policy(args.onsets)
     work = []
     for path in list_csvs(args.csvs):
@@ -94,16 +105,20 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         if target.exists() and target.samefile(path):
             raise UserError(f"{path}: would be overwritten; choose another --out")
         rows = read_metadata(path)
+        kept = args.keep and has_onsets(path)
         late = next((row for row in rows if any(row.onsets)), None)
-        if late is not None and not args.redraw:
+        if late is not None and not (args.redraw or kept):
             raise UserError(
                 f"{late.origin}: {late.mixture_id} has onsets; use the file as it is, "
-                f"or --redraw"
+                f"or --keep, or --redraw"
             )
-        work.append((target, add_onsets(rows, policy, args.seed)))
-    for target, rows in work:
+        if not kept:
+            rows = add_onsets(rows, policy, args.seed)
+        work.append((target, rows, "kept" if kept else "drawn"))
+    for target, rows, how in work:
         write_metadata(target, rows)
-        print(f"{target}: {len(rows)} mixtures of {rows[0].n_talkers} talkers")
+        talkers = rows[0].n_talkers
+        print(f"{target}: {len(rows)} mixtures of {talkers} talkers, onsets {how}")
 
 
 if __name__ == "__main__":

@@ -2,17 +2,20 @@
 
 CTC needs a frame per token and one more per repeated token, in each stream. Training
 mixtures that have fewer leave the lists and are listed in `unalignable.txt`; the
-model would leave them out of every loss.
+model would leave them out of every loss. So do mixtures with a talker of whose text a
+`cleaner` leaves nothing, also of the validation set: the model would count a talker
+less.
 """
 
 import argparse
 import math
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Any, Dict
 
 from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_list
+from espnet_mtasr.text.sot import split_sot
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -38,15 +41,14 @@ def find_unalignable(
     train_args: argparse.Namespace,
     texts: Dict[str, str],
     num_samples: Dict[str, int],
-) -> List[Tuple[str, int, int]]:
-    """Return id, frames and needed frames of each mixture that CTC can't align."""
+    preprocessor: Any,
+) -> Dict[str, str]:
+    """Return id, and frames and needed frames, of each mixture that CTC can't align."""
     import torch
 
     from espnet_mtasr.asr.serialized_ctc import required_frames
-    from espnet_mtasr.tasks.mtasr import MTASRTask, encoder_choices, frontend_choices
-    from espnet_mtasr.text.sot import split_sot
+    from espnet_mtasr.tasks.mtasr import encoder_choices, frontend_choices
 
-    preprocessor = MTASRTask.build_preprocess_fn(train_args, train=False)
     input_size = train_args.input_size
     samples = torch.tensor([num_samples[utt] for utt in texts])
     lengths = samples
@@ -62,7 +64,7 @@ def find_unalignable(
         **train_args.encoder_conf,
     )
     frames = frame_counter(lengths).tolist()
-    short = []
+    short = {}
     for (utt, text), available in zip(texts.items(), frames):
         needed = 1
         for talker_text in split_sot(text):
@@ -70,8 +72,20 @@ def find_unalignable(
             length = torch.tensor([ids.size(1)])
             needed = max(needed, int(required_frames(ids, length)))
         if available < needed:
-            short.append((utt, available, needed))
+            short[utt] = f"{available} frames, {needed} needed"
     return short
+
+
+def find_emptied(
+    texts: Dict[str, str], preprocessor: Any, cleaner: Any
+) -> Dict[str, str]:
+    """Return id, and which text, of each mixture with a talker without tokens."""
+    return {
+        utt: f"talker {k}: the cleaner {cleaner} leaves nothing of {text!r}"
+        for utt, sot_text in texts.items()
+        for k, text in enumerate(split_sot(sot_text), 1)
+        if not preprocessor.tokens_of(text)
+    }
 
 
 def write_lists(stats_dir: Path, name: str, data_dir: Path, drop: set) -> None:
@@ -132,19 +146,40 @@ def main(cmd=None) -> None:
 
     train_args = MTASRTask.parse_config(args.config, task_options)
     check_longest(train_args, args.stats_dir)
-    short = find_unalignable(train_args, texts, num_samples)
-    lines = [f"{utt} {frames} frames, {needed} needed" for utt, frames, needed in short]
+    preprocessor = MTASRTask.build_preprocess_fn(train_args, train=False)
+    short = find_unalignable(train_args, texts, num_samples, preprocessor)
+    valid_texts = read_table(args.valid_dir / "text")
+    emptied, valid_emptied = {}, {}
+    if train_args.cleaner is not None:
+        emptied = find_emptied(texts, preprocessor, train_args.cleaner)
+        valid_emptied = find_emptied(valid_texts, preprocessor, train_args.cleaner)
+    left_out = {**short, **emptied}
+    listed = sorted({**left_out, **valid_emptied}.items())
     path = args.stats_dir / "unalignable.txt"
-    write_list(path, lines)
-    share = len(short) / len(texts)
-    report = f"{len(short)} of {len(texts)} training mixtures ({100 * share:.2f} %)"
-    if share > args.max_unalignable or len(short) == len(texts):
-        raise UserError(
-            f"{report} have too few frames for their text, see {path}; use fewer "
-            f"tokens (--nbpe), more frames, or raise --max_unalignable"
+    write_list(path, [f"{utt} {why}" for utt, why in listed])
+    if emptied or valid_emptied:
+        print(
+            f"cleaner: {train_args.cleaner}: leaves nothing of a talker's text in "
+            f"{len(emptied)} training and {len(valid_emptied)} validation mixtures, "
+            f"which are left out, see {path}"
         )
-    write_lists(args.stats_dir, "train", args.train_dir, {utt for utt, _, _ in short})
-    write_lists(args.stats_dir, "valid", args.valid_dir, set())
+    share = len(left_out) / len(texts)
+    report = f"{len(left_out)} of {len(texts)} training mixtures ({100 * share:.2f} %)"
+    if share > args.max_unalignable or len(left_out) == len(texts):
+        advice = "use fewer tokens (--nbpe), more frames, "
+        if emptied:
+            advice = "mend these texts, choose another cleaner, "
+        raise UserError(
+            f"{report} have too few frames for their text, or a talker without text, "
+            f"see {path}; {advice}or raise --max_unalignable"
+        )
+    if len(valid_emptied) == len(valid_texts):
+        raise UserError(
+            f"{args.valid_dir}/text: the cleaner {train_args.cleaner} leaves nothing "
+            f"of a talker's text in any mixture, see {path}; choose another cleaner"
+        )
+    write_lists(args.stats_dir, "train", args.train_dir, set(left_out))
+    write_lists(args.stats_dir, "valid", args.valid_dir, set(valid_emptied))
     print(f"{args.stats_dir}/lists: {report} left out, they can't be aligned")
 
 

@@ -1,4 +1,6 @@
-"""Stage 5: CTC units from training text: sentencepiece, characters or words."""
+"""Stage 5: CTC units: sentencepiece, characters or words of the training text, or a
+language model's tokenizer.
+"""
 
 import argparse
 import collections
@@ -9,8 +11,11 @@ from typing import Dict, List, Mapping
 from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
+from espnet_mtasr.text.hugging_face_tokenizer import export_tokenizer
 from espnet_mtasr.text.sot import split_sot
 
+TOKEN_TYPES = ("bpe", "char", "word", "hugging_face")
+FIRST, LAST = ("<blank>", "<unk>"), "<sos/eos>"
 WORD_START = "\u2581"
 # sentencepiece's <unk>, <s> and </s>
 NUM_SPECIAL_PIECES = 3
@@ -21,7 +26,10 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--text", type=Path, required=True, help="SOT text file")
     parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--token_type", default="bpe", choices=("bpe", "char", "word"))
+    parser.add_argument("--token_type", default="bpe", choices=TOKEN_TYPES)
+    parser.add_argument(
+        "--llm", type=Path, help="Folder whose tokenizer gives the units (hugging_face)"
+    )
     parser.add_argument("--nbpe", type=int, default=1000)
     parser.add_argument("--bpemode", default="unigram", choices=("unigram", "bpe"))
     return parser
@@ -82,7 +90,9 @@ def train_sentencepiece(
 def main(cmd=None) -> None:
     """Write `tokens.txt`, and `bpe.model` for sentencepiece."""
     args = get_parser().parse_args(cmd)
-    texts = [t for sot in read_table(args.text).values() for t in split_sot(sot) if t]
+    # As stage 3 has it, where the text isn't of a formatted set.
+    sots = (sot.lower() for sot in read_table(args.text).values())
+    texts = [text for sot in sots for text in split_sot(sot) if text]
     if not texts:
         raise UserError(f"{args.text}: holds no words; check stage 1")
     args.output_dir.mkdir(parents=True, exist_ok=True)
@@ -93,6 +103,11 @@ def main(cmd=None) -> None:
             )
         except RuntimeError as e:
             raise UserError(f"--nbpe {args.nbpe}: sentencepiece says {e}") from e
+    elif args.token_type == "hugging_face":
+        if args.llm is None:
+            raise UserError("--token_type hugging_face: needs a tokenizer; give --llm")
+        pieces = export_tokenizer(args.llm, args.output_dir).pieces()
+        tokens = [piece for piece in pieces if piece not in (*FIRST, LAST)]
     else:
         counts: collections.Counter = collections.Counter()
         for text in texts:
@@ -104,7 +119,7 @@ def main(cmd=None) -> None:
             token for token, _ in sorted(counts.items(), key=lambda x: (-x[1], x))
         ]
     path = args.output_dir / "tokens.txt"
-    lines = ["<blank>", "<unk>", *tokens, "<sos/eos>"]
+    lines = [*FIRST, *tokens, LAST]
     write_whole(path, "\n".join(lines) + "\n")
     print(f"{path}: {len(lines)} tokens")
 

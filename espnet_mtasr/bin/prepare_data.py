@@ -34,9 +34,18 @@ def get_parser() -> argparse.ArgumentParser:
         stage.add_argument("--train_sets", default="", help="Quoted list")
         stage.add_argument("--eval_sets", default="", help="Quoted list: dev and test")
     formatting.add_argument(
-        "--audio_format", default="flac", choices=("flac", "wav", "flac.ark")
+        "--audio_format",
+        default="flac",
+        choices=("flac", "wav", "flac.ark", "wav.ark"),
     )
     formatting.add_argument("--talker_counts", default="2 3")
+    for stage in (perturb, formatting):
+        stage.add_argument(
+            "--max_unreadable",
+            type=float,
+            default=0.01,
+            help="Share of training recordings that may be bad, and are skipped",
+        )
     filtering.add_argument("--min_seconds", type=float, default=0.1)
     filtering.add_argument("--max_seconds", type=float, default=30.0)
     return parser
@@ -51,11 +60,19 @@ def main(cmd=None) -> None:
     if args.stage == "perturb":
         factors = args.factors.split()
         line = prepare.perturb_set(
-            args.source, args.target, factors, args.fs, args.nj, on_the_fly
+            args.source,
+            args.target,
+            factors,
+            args.fs,
+            args.nj,
+            on_the_fly,
+            args.max_unreadable,
         )
         print(line)
         return
-    train_sets, eval_sets = args.train_sets.split(), args.eval_sets.split()
+    train_sets = args.train_sets.split()
+    # The validation set may be a test set too.
+    eval_sets = list(dict.fromkeys(args.eval_sets.split()))
     if args.stage == "format":
         if not all(n.isdecimal() and int(n) for n in args.talker_counts.split()):
             raise UserError(f"--talker_counts {args.talker_counts}: give e.g. '2 3'")
@@ -76,6 +93,7 @@ def main(cmd=None) -> None:
                 counts,
                 train,
                 on_the_fly,
+                args.max_unreadable,
             )
         elif train:
             line = prepare.filter_set(

@@ -1,7 +1,7 @@
 """Read LibriSpeech-shaped corpora: SUBSET/TALKER/CHAPTER/ID.{flac,wav}, *.trans.txt.
 
 LibriSpeech: Panayotov et al., ICASSP 2015. The folder names tell the talkers;
-SPEAKERS.TXT tells their gender, and may be missing.
+SPEAKERS.TXT tells their gender, and may be missing. Any of the folders may be links.
 """
 
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import files_below
 
 AUDIO_SUFFIXES = (".flac", ".wav")
 PERTURBED = re.compile(r"(.+?)_?sp(\d)(\d+)")
@@ -158,7 +159,8 @@ def _scan_subset(root: Path, subset: str, scan: Scan) -> None:
             f"{folder}: no such folder; {root} holds {', '.join(there) or 'no folder'}"
         )
     before = len(scan.utterances)
-    for chapter in sorted({p.parent for p in folder.rglob("*.trans.txt")}):
+    transcripts = (p for p in files_below(folder) if p.name.endswith(".trans.txt"))
+    for chapter in sorted({path.parent for path in transcripts}):
         if len(chapter.relative_to(root).parts) < 3:
             raise UserError(f"{chapter}: is not SUBSET/TALKER/CHAPTER; move the files")
         for utt, text in sorted(chapter_texts(chapter).items()):

@@ -1,5 +1,6 @@
 """Is a recording fit to be used? Its header, its end, and the samples if need be."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
@@ -25,12 +26,17 @@ class AudioInfo(NamedTuple):
     subtype: str
 
 
-def check_audio(path: Union[str, Path], whose: Optional[str] = None) -> AudioInfo:
+def check_audio(
+    path: Union[str, Path],
+    whose: Optional[str] = None,
+    held: Optional[bytes] = None,
+) -> AudioInfo:
     """Read a recording's header and end, and all samples if they may be NaN.
 
     Args:
         path: Audio file.
         whose: Utterance id for the message.
+        held: The file, where `path` only says where it is from (kaldi_entries.py).
 
     Raises:
         UserError: the file is missing, not audio, broken off, empty, or has a NaN or
@@ -40,28 +46,32 @@ def check_audio(path: Union[str, Path], whose: Optional[str] = None) -> AudioInf
     import soundfile
 
     name = str(path) if whose is None else f"{path} (utterance {whose})"
-    if not Path(path).is_file():
+    if held is None and not Path(path).is_file():
         raise UserError(f"{name}: no such file; restore it or drop what needs it")
+
+    def file() -> Union[str, BytesIO]:
+        return str(path) if held is None else BytesIO(held)
+
     try:
-        info = soundfile.info(str(path))
+        info = soundfile.info(file())
         if info.frames == 0:
             raise UserError(f"{name}: has no samples; replace it or drop it")
         if info.subtype in ("FLOAT", "DOUBLE"):
-            samples, _ = soundfile.read(str(path), dtype="float32")
+            samples, _ = soundfile.read(file(), dtype="float32")
             if not np.isfinite(samples).all():
                 raise UserError(
                     f"{name}: has NaN or infinite samples; replace it or drop it"
                 )
         elif info.subtype.startswith("MPEG"):
-            found = len(soundfile.read(str(path))[0])
+            found = len(soundfile.read(file())[0])
             if found < info.frames - MPEG_SLACK:
                 seconds = (info.frames - found) / info.samplerate
                 what = in_words(seconds, found / info.samplerate)
                 raise UserError(f"{name}: breaks off, {what}; restore it or drop it")
         else:
             # A FLAC file that was broken off has the header, and no last sample.
-            soundfile.read(str(path), start=info.frames - 1)
-        missing = missing_seconds(path)
+            soundfile.read(file(), start=info.frames - 1)
+        missing = missing_seconds(file())
         if missing is not None:
             what = in_words(missing, info.frames / info.samplerate)
             raise UserError(f"{name}: breaks off, {what}; restore it or drop it")

@@ -1,14 +1,17 @@
 """Bring recordings into one form: rate, speed, one channel, 16 bits; cut segments.
 
 What ESPnet's format_wav_scp does, without Kaldi or sox. Several channels are averaged.
-Archives (`flac.ark`) are written by kaldiio: FLAC in the place of Kaldi's matrices,
-which ESPnet reads as data of type `kaldi_ark`, and lines `UTTERANCE ARCHIVE:OFFSET`.
+Entries of wav.scp may be commands or places in archives (kaldi_entries.py).
+Archives (`flac.ark`, `wav.ark`) are written by kaldiio: FLAC or WAV in the place of
+Kaldi's matrices, which ESPnet reads as data of type `kaldi_ark`, and lines
+`UTTERANCE ARCHIVE:OFFSET`.
 """
 
 import os
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, partial
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import (
@@ -26,11 +29,12 @@ from typing import (
 import numpy as np
 
 from espnet_mtasr.data.audio_check import AudioInfo, check_audio
+from espnet_mtasr.data.kaldi_entries import held_by
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.lifetime import worker_pool
 from espnet_mtasr.progress import progress
 
-FORMATS = {"flac": "FLAC", "wav": "WAV", "flac.ark": "FLAC"}
+FORMATS = {"flac": "FLAC", "wav": "WAV", "flac.ark": "FLAC", "wav.ark": "WAV"}
 ARCHIVE_SIZE = 200
 # Ends of segments are often rounded to hundredths of a second.
 ROUNDING_SECONDS = 0.01
@@ -61,7 +65,7 @@ class AudioForm:
     Attributes:
         out_dir: Where converted recordings go.
         fs: Rate in Hz.
-        audio_format: `flac`, `wav` or `flac.ark`.
+        audio_format: One of `FORMATS`.
         speed: Times faster, for instance "0.9".
     """
 
@@ -71,8 +75,12 @@ class AudioForm:
     speed: str = "1"
 
 
-# Segments of one recording stand one after the other.
-_check_audio_once = lru_cache(maxsize=16)(check_audio)
+# Segments of one recording, or of its two sides, stand one after the other.
+@lru_cache(maxsize=2)
+def _open(path: str) -> Tuple[AudioInfo, Optional[bytes]]:
+    """Return a recording's header, and its file where `path` names none."""
+    held = held_by(path)
+    return check_audio(path, held=held), held
 
 
 def _convert(cut: Cut, form: AudioForm) -> Optional[np.ndarray]:
@@ -86,15 +94,17 @@ def _convert(cut: Cut, form: AudioForm) -> Optional[np.ndarray]:
 
     name = f"{cut.path} (utterance {cut.utt})"
     if cut.end is None:
-        info = check_audio(cut.path, cut.utt)
+        held = held_by(cut.path, f" (utterance {cut.utt})")
+        info = check_audio(cut.path, cut.utt, held)
         wanted = AudioInfo(
             info.num_samples, form.fs, 1, FORMATS[form.audio_format], "PCM_16"
         )
-        if info == wanted and form.speed == "1" and form.audio_format != "flac.ark":
+        fits = info == wanted and form.speed == "1" and held is None
+        if fits and not form.audio_format.endswith(".ark"):
             return None
         first, last = 0, info.num_samples
     else:
-        info = _check_audio_once(cut.path)
+        info, held = _open(cut.path)
         seconds = info.num_samples / info.rate
         if cut.end > seconds + ROUNDING_SECONDS:
             raise UserError(
@@ -107,7 +117,11 @@ def _convert(cut: Cut, form: AudioForm) -> Optional[np.ndarray]:
             raise UserError(f"{name}: its segment holds no sample; mend segments")
     try:
         samples, _ = soundfile.read(
-            cut.path, dtype="float32", always_2d=True, start=first, stop=last
+            cut.path if held is None else BytesIO(held),
+            dtype="float32",
+            always_2d=True,
+            start=first,
+            stop=last,
         )
     except soundfile.LibsndfileError as e:
         raise UserError(f"{name}: is broken ({e}); replace it") from e
@@ -155,7 +169,10 @@ def _write_archive(job: Tuple[int, List[Cut]], form: AudioForm) -> List[Done]:
                 f,
                 {cut.utt: (form.fs, samples)},
                 write_function="soundfile",
-                write_kwargs={"format": "FLAC", "subtype": "PCM_16"},
+                write_kwargs={
+                    "format": FORMATS[form.audio_format],
+                    "subtype": "PCM_16",
+                },
             )
             done.append(Done(cut.utt, f"{target}:{offset}", len(samples)))
     os.replace(part, target)
@@ -166,7 +183,7 @@ def _run(cuts: List[Cut], form: AudioForm, nj: int) -> Iterator[List[Done]]:
     """Convert in `nj` processes; results in the order of `cuts`."""
     jobs: Sequence[Any]
     work: Callable[[Any], List[Done]]
-    if form.audio_format == "flac.ark":
+    if form.audio_format.endswith(".ark"):
         jobs = [
             (number, cuts[first : first + ARCHIVE_SIZE])
             for number, first in enumerate(range(0, len(cuts), ARCHIVE_SIZE), 1)

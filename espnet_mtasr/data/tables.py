@@ -7,8 +7,9 @@ speech time in which two or more talk), `utt2spk`. Sets whose recordings cut wor
 
 The speech is `wav.scp`: a recording per utterance or, with `segments` (`UTTERANCE
 RECORDING START END`, seconds), recordings out of which stage 3 cuts the utterances; it
-averages several channels. Mixtures may be given by `utt2mixture` (mixture/spec.py)
-too, or by it alone: then they are made while loading.
+averages several channels, and reads Kaldi's commands and archives. Mixtures may be
+given by `utt2mixture` (mixture/spec.py) too, or by it alone: then they are made while
+loading.
 """
 
 import math

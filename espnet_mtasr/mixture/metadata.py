@@ -81,6 +81,12 @@ def is_info_file(path: PathLike) -> bool:
     return Path(path).stem.endswith("_info")
 
 
+def has_onsets(path: PathLike) -> bool:
+    """Return whether a CSV says when talkers begin; without, all begin at 0."""
+    with Path(path).open(encoding="utf-8", newline="") as f:
+        return any(c.startswith("offset") for c in next(csv.reader(f), []))
+
+
 def read_metadata(path: PathLike) -> List[MixtureRow]:
     """Read a metadata CSV of any number of talkers; unknown columns are ignored.
 

@@ -15,6 +15,8 @@ from espnet_mtasr.mixture.source_check import format_specs
 from espnet_mtasr.mixture.spec import at_speed, parse_specs
 
 Tables = Dict[str, Dict[str, str]]
+# Of a training set's recordings: a larger share means a disk or a path that is missing.
+MAX_UNREADABLE = 0.01
 
 
 def read_sources(
@@ -42,25 +44,28 @@ def format_set(
     talker_counts: Sequence[int],
     skip_bad: bool,
     on_the_fly: bool = False,
+    max_unreadable: float = MAX_UNREADABLE,
 ) -> str:
     """Stage 3 for one set.
 
     Args:
         fs: Rate in Hz.
-        audio_format: `flac`, `wav` or `flac.ark`.
+        audio_format: One of `data.audio_format.FORMATS`.
         nj: Processes.
         talker_counts: Those that the recipe knows.
         skip_bad: Leave bad recordings out and list them in `skipped.txt` (training);
             else the first one stops the stage.
         on_the_fly: Mixtures that have a spec need no recording.
+        max_unreadable: Share of recordings that may be bad with `skip_bad`.
 
     Returns:
         One line of report.
 
     Raises:
-        UserError: bad tables, no good recording, or a bad one and not `skip_bad`.
+        UserError: bad tables, too many bad recordings, or one and not `skip_bad`.
     """
     tables = read_sources(source, on_the_fly, talker_counts)
+    num_cased = lower_case(tables["text"])
     if "wav.scp" in tables:
         form = AudioForm(target / "audio", fs, audio_format)
         kept, bad = format_audio(tables, form, nj)
@@ -71,10 +76,34 @@ def format_set(
     if not kept["text"]:
         raise UserError(f"{source}: no usable recording; the first: {bad[0]}")
     write_list(target / "skipped.txt", bad)
+    _check_share(source, bad, len(tables["text"]), max_unreadable, target)
     write_data_dir(target, kept)
     skipped = f", {len(bad)} skipped: {target}/skipped.txt" if bad else ""
     made = "" if "wav.scp" in kept else " to be made while loading"
-    return f"{target}: {len(kept['text'])} mixtures{made}{skipped}"
+    lowered = f", {num_cased} texts put into lower case" if num_cased else ""
+    return f"{target}: {len(kept['text'])} mixtures{made}{skipped}{lowered}"
+
+
+def _check_share(
+    source: Path, bad: Sequence[str], total: int, max_unreadable: float, target: Path
+) -> None:
+    """Raise `UserError` where more than a share of `total` recordings are bad."""
+    if len(bad) > max_unreadable * total:
+        raise UserError(
+            f"{source}: {len(bad)} of {total} recordings ({100 * len(bad) / total:.2f} "
+            f"%) can't be used, see {target}/skipped.txt, the first: {bad[0]}; mend "
+            f"them or raise --max_unreadable"
+        )
+
+
+def lower_case(texts: Dict[str, str]) -> int:
+    """Put texts into lower case, as stage 1 writes them; return how many weren't.
+
+    Language models know words in lower case by other tokens than in upper case.
+    """
+    cased = {utt: text for utt, text in texts.items() if text != text.lower()}
+    texts.update({utt: text.lower() for utt, text in cased.items()})
+    return len(cased)
 
 
 def filter_set(
@@ -118,6 +147,7 @@ def perturb_set(
     fs: int,
     nj: int,
     on_the_fly: bool = False,
+    max_unreadable: float = MAX_UNREADABLE,
 ) -> str:
     """Stage 2: a training set with copies at other speeds; onsets scale along.
 
@@ -127,7 +157,8 @@ def perturb_set(
         One line of report.
 
     Raises:
-        UserError: a factor is not a number from 0.1 to 10.
+        UserError: a factor is not a number from 0.1 to 10, or more than the share
+            `max_unreadable` of the recordings are bad.
     """
     merged: Tables = {}
     skipped: List[str] = []
@@ -147,6 +178,8 @@ def perturb_set(
     if not merged["text"]:
         raise UserError(f"{source}: no usable recording; the first: {skipped[0]}")
     write_list(target / "skipped.txt", skipped)
+    total = len(merged["text"]) + len(skipped)
+    _check_share(source, skipped, total, max_unreadable, target)
     write_data_dir(target, merged)
     left_out = f", {len(skipped)} skipped: {target}/skipped.txt" if skipped else ""
     speeds = " ".join(factors)

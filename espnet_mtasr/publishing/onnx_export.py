@@ -24,6 +24,7 @@ from espnet_mtasr.onnx_model.manifest import FILE_NAME, Manifest
 from espnet_mtasr.onnx_model.model import OnnxModel
 from espnet_mtasr.publishing.onnx_graphs import BranchGraph, TrunkGraph, min_samples
 from espnet_mtasr.publishing.packing import packed_config
+from espnet_mtasr.text.tokenizer import TYPES_WITH_FILE
 from espnet_mtasr.transcription.mtasr import MTASR
 
 # What float32 may lose in log probabilities: so much, and so much of the frame's
@@ -293,7 +294,7 @@ def _write_settings(
     config.get("normalize_conf", {}).pop("stats_file", None)
     # Of other types it is no part of the model.
     config["bpemodel"] = None
-    if args.bpemodel is not None and args.token_type == "bpe":
+    if args.bpemodel is not None and args.token_type in TYPES_WITH_FILE:
         source = Path(find_beside(args.bpemodel, config_file.absolute().parent))
         shutil.copyfile(source, folder / source.name)
         config["bpemodel"] = source.name

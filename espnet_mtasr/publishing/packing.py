@@ -34,7 +34,7 @@ from espnet_mtasr.model_zoo.model_files import (
 from espnet_mtasr.publishing.model_card import CARD_FILE, FACTS_FILE, write_card
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.tasks.options import flatten, is_part
-from espnet_mtasr.text.tokenizer import check_units
+from espnet_mtasr.text.tokenizer import TYPES_WITH_FILE, check_units
 from espnet_mtasr.transcription.mtasr import MTASR
 
 # What builds the model and reads its output. An option that is in neither list is about
@@ -130,9 +130,9 @@ def pack_model(
     folder = config_file.absolute().parent
     # Of other types it is no part of the model.
     config["bpemodel"] = None
-    if args.bpemodel is not None and args.token_type == "bpe":
+    if args.bpemodel is not None and args.token_type in TYPES_WITH_FILE:
         sources.append(Path(find_beside(args.bpemodel, folder)))
-        check_units(sources[-1], model.token_list)
+        check_units(args.token_type, sources[-1], model.token_list)
         config["bpemodel"] = sources[-1].name
     if config.get("normalize_conf", {}).get("stats_file") is not None:
         sources.append(Path(args.normalize_conf["stats_file"]))

@@ -52,7 +52,7 @@ from espnet_mtasr.tasks.seconds_batches import (
     first_epochs,
 )
 from espnet_mtasr.tasks.trained import check_resumable
-from espnet_mtasr.text.tokenizer import check_units
+from espnet_mtasr.text.tokenizer import TYPES_WITH_FILE, check_units
 from espnet_mtasr.train.epochs import EpochAwareIterFactory
 from espnet_mtasr.train.preprocessor import MTASRPreprocessor
 from espnet_mtasr.train.trainer import MTASRTrainer
@@ -171,8 +171,8 @@ class MTASRTask(ModelBuilder, ASRTask):
         if not args.use_preprocessor:
             return None
         cls._check_token_list(args)
-        if args.token_type == "bpe" and args.bpemodel is not None:
-            check_units(args.bpemodel, token_list_of(args))
+        if args.token_type in TYPES_WITH_FILE and args.bpemodel is not None:
+            check_units(args.token_type, args.bpemodel, token_list_of(args))
         teacher = get_class(teacher_choices, args) if cls.has_teacher(args) else None
         options = dict(
             train=train,

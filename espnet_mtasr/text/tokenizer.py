@@ -5,11 +5,14 @@ here each kind is imported when it is asked for.
 """
 
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Iterable, Optional, Sequence, Union
 
 from espnet2.text.abs_tokenizer import AbsTokenizer
 
 from espnet_mtasr.errors import UserError
+
+# Types whose tokenizer is a file, ESPnet's option `bpemodel`.
+TYPES_WITH_FILE = ("bpe", "hugging_face")
 
 
 def build_tokenizer(
@@ -21,8 +24,8 @@ def build_tokenizer(
 
     Args:
         token_type: ESPnet's name of it, for instance `bpe`, `char`, `word`.
-        bpemodel: The model of a sentencepiece tokenizer (`bpe`); of some others, too.
-        token_list: Of the model; a sentencepiece tokenizer must have the same tokens.
+        bpemodel: The file of a tokenizer of `TYPES_WITH_FILE`; of some others, too.
+        token_list: Of the model; such a tokenizer must have the same tokens.
 
     Raises:
         ValueError: an unknown type, or a `bpemodel` that is missing.
@@ -34,8 +37,13 @@ def build_tokenizer(
     if token_type == "bpe" and bpemodel is not None:
         from espnet2.text.sentencepiece_tokenizer import SentencepiecesTokenizer
 
-        check_units(bpemodel, token_list)
+        check_units(token_type, bpemodel, token_list)
         return SentencepiecesTokenizer(bpemodel)
+    if token_type == "hugging_face" and bpemodel is not None:
+        from espnet_mtasr.text.hugging_face_tokenizer import HuggingFaceTokenizer
+
+        check_units(token_type, bpemodel, token_list)
+        return HuggingFaceTokenizer(bpemodel)
     if token_type == "char":
         from espnet2.text.char_tokenizer import CharTokenizer
 
@@ -49,17 +57,35 @@ def build_tokenizer(
     return espnet.build_tokenizer(token_type, bpemodel=bpemodel)
 
 
-def check_units(bpemodel: Union[Path, str], token_list: Sequence[str] = ()) -> None:
-    """Load a sentencepiece model, which ESPnet does at its first use.
+def check_units(
+    token_type: str, bpemodel: Union[Path, str], token_list: Sequence[str] = ()
+) -> None:
+    """Load a tokenizer's file, which ESPnet does at its first use.
 
     Args:
-        bpemodel: Its file.
+        token_type: One of `TYPES_WITH_FILE`.
+        bpemodel: The file.
         token_list: Of the model that it goes with; empty: not compared.
 
     Raises:
         UserError: it is missing, damaged or something else, or has not the model's
             tokens.
     """
+    pieces = _pieces(token_type, bpemodel)
+    tokens = {token for token in token_list if not _is_special(token)}
+    strange = sorted(tokens ^ {piece for piece in pieces if not _is_special(piece)})
+    if token_list and strange:
+        raise UserError(
+            f"{bpemodel}: is another model's, {len(strange)} tokens differ, "
+            f"{strange[0]!r} for one; put the one there that the model was trained with"
+        )
+
+
+def _pieces(token_type: str, bpemodel: Union[Path, str]) -> Iterable[str]:
+    if token_type == "hugging_face":
+        from espnet_mtasr.text.hugging_face_tokenizer import HuggingFaceTokenizer
+
+        return HuggingFaceTokenizer(bpemodel).pieces()
     import sentencepiece
 
     if not Path(bpemodel).is_file():
@@ -73,18 +99,11 @@ def check_units(bpemodel: Union[Path, str], token_list: Sequence[str] = ()) -> N
             f"{bpemodel}: is damaged or no sentencepiece model; copy it again from "
             f"data/token_list of the recipe that trained the model"
         )
-    pieces = {
+    return {
         processor.id_to_piece(i)
         for i in range(processor.get_piece_size())
         if not (processor.is_control(i) or processor.is_unknown(i))
     }
-    tokens = {token for token in token_list if not _is_special(token)}
-    strange = sorted(tokens ^ {piece for piece in pieces if not _is_special(piece)})
-    if token_list and strange:
-        raise UserError(
-            f"{bpemodel}: is another model's, {len(strange)} tokens differ, "
-            f"{strange[0]!r} for one; put the one there that the model was trained with"
-        )
 
 
 def _is_special(token: str) -> bool:

@@ -17,6 +17,7 @@ from espnet_mtasr.mixture.source_cache import SourceCache
 from espnet_mtasr.mixture.source_times import read_source_times
 from espnet_mtasr.mixture.spec import MixtureSpec, Span, parse_spec, read_specs
 from espnet_mtasr.mixture.speech_list import Kind, kind_of_loaded
+from espnet_mtasr.text.hugging_face_tokenizer import HuggingFaceTokenizer
 from espnet_mtasr.text.sot import join_sot, split_sot
 
 
@@ -88,7 +89,13 @@ class MTASRPreprocessor(CommonPreprocessor):
         talker_times: bool = False,
         **kwargs,
     ):
+        # ESPnet gives such tokens the language model's ids, of which none is the blank.
+        has_llm_units = kwargs.get("token_type") == "hugging_face"
+        if has_llm_units:
+            kwargs["token_type"] = "word"
         super().__init__(train=train, **kwargs)
+        if has_llm_units:
+            self.tokenizer = HuggingFaceTokenizer(kwargs["bpemodel"])
         self.max_num_talkers = max_num_talkers
         self.llm = llm
         self._tokenizer_class = llm_tokenizer or LLMTokenizer

@@ -14,6 +14,7 @@ import numpy as np
 from espnet_mtasr.data.audio import resample
 from espnet_mtasr.data.audio_end import MPEG_SLACK, in_words, missing_seconds
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import files_below
 
 if TYPE_CHECKING:
     import soundfile
@@ -211,9 +212,8 @@ def _audio_files(folder: Path) -> List[Path]:
     def cannot_be_read(error: OSError) -> None:
         found.append(Path(error.filename))
 
-    for above, _, names in os.walk(folder, onerror=cannot_be_read):
-        paths = [Path(above, name) for name in names]
-        found += [path for path in paths if path.suffix.lower() in known]
+    paths = files_below(folder, cannot_be_read)
+    found += [path for path in paths if path.suffix.lower() in known]
     found.sort()
     if not found:
         raise UserError(f"{folder}: a folder without audio files; name another")

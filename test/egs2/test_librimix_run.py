@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from espnet_mtasr.mixture.metadata import read_metadata
+
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "egs2" / "librimix" / "mtasr1"
 VARIANTS = sorted(
@@ -151,6 +153,42 @@ def test_what_a_model_is_trained_on_is_in_its_name(recipe):
     assert given["--train_set"] == "train_noisy_1spk"
 
 
+CLEAN = "dev_libri2mix_clean dev_libri3mix_clean test_libri2mix_clean "
+CLEAN += "test_libri3mix_clean"
+
+
+def test_the_clean_recipe_needs_no_noise(recipe, tmp_path):
+    done = call(recipe, "--noise", "clean")
+    assert done.returncode == 0 and "No noise is here, so the noisy dev" in done.stdout
+    given = calls(recipe, "mtasr.sh")[-1]
+    assert given[given.index("--test_sets") + 1] == CLEAN
+    data = given[given.index("--local_data_opts") + 1].split()
+    simulate = simulate_call(recipe, *data)[-1]
+    (asked,) = calls(recipe, "download.sh")
+    assert "wham_noise" not in asked and "test-clean" in asked
+    assert after(simulate, "--wham_noise") == []
+    kinds = {name: kind for name, _, kind in after(simulate, "--set")}
+    assert set(kinds.values()) == {"clean"} and len(kinds) == 6
+    assert after(simulate, "--combine")[1] == ["dev_clean", *CLEAN.split()[:2]]
+
+
+@pytest.mark.parametrize("where", ["named", "downloaded"])
+def test_the_clean_recipe_tests_on_noise_that_is_there(recipe, where):
+    environment = {"WHAM_NOISE": "corpora/noise"} if where == "named" else {}
+    if where == "downloaded":
+        (recipe / "downloads" / "wham_noise").mkdir(parents=True)
+    options = mtasr_options(recipe, "--noise", "clean", **environment)
+    assert len(options["--test_sets"].split()) == 8
+    data = options["--local_data_opts"].split()
+    assert data[data.index("--test_noise") + 1] == "both"
+
+
+def test_what_is_not_trained_on_is_not_downloaded(recipe):
+    simulate_call(recipe, "--train_parts", "train-clean-100")
+    (asked,) = calls(recipe, "download.sh")
+    assert "train-clean-100" in asked and "train-clean-360" not in asked
+
+
 def test_on_a_cpu_nothing_is_decoded_on_a_gpu(recipe):
     assert "--gpu_inference" not in mtasr_options(recipe, "--ngpu", "0")
 
@@ -162,7 +200,7 @@ def test_on_a_cpu_nothing_is_decoded_on_a_gpu(recipe):
         (["--variant", "tiny"], "--variant tiny: there is no conf/tuning/train_phase1"),
         (["--variant", "wavlm_large_llama1b_alpha2"], "there is no conf/tuning/train"),
         (["--on_the_fly", "yes"], "--on_the_fly takes true or false, not 'yes'"),
-        (["--onsets", "late"], "--onsets late: choose librimix, none or given"),
+        (["--onsets", "late"], "--onsets late: choose auto, librimix, none or"),
         (["--ngpu", "all"], "--ngpu all: give a number"),
         (["--librispeechmix", "none"], "--librispeechmix none: no such folder"),
         (["--nj"], "--nj needs a value"),
@@ -192,6 +230,25 @@ def simulate_call(recipe, *options, **environment):
     return calls(recipe, "python")
 
 
+PARTS = ("train-clean-100", "train-clean-360", "dev-clean", "test-clean")
+DRAWN = "talker 2 begins at 1.0 to 1.5 s, talker 3 at 2.5 to 3.0 s, seed 1"
+SOME = "mixtures of 2 talkers have the metadata's onsets where these have some"
+
+
+def write_metadata_row(recipe, n_talkers, part, with_onset):
+    """A list of one mixture, in LibriMix's columns, as it is downloaded."""
+    cells = {"mixture_ID": "m1"}
+    for k in range(1, n_talkers + 1):
+        cells |= {f"source_{k}_path": f"{part}/{k}/0/a.flac", f"source_{k}_gain": "0.5"}
+    if with_onset:
+        names = ["offset"] if n_talkers == 2 else ["offset1", "offset2"]
+        cells |= {name: f"{4.25 + n}" for n, name in enumerate(names)}
+    name = f"Libri{n_talkers}Mix/libri{n_talkers}mix_{part}.csv"
+    path = recipe / "downloads" / "librimix_metadata" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(",".join(cells) + "\n" + ",".join(cells.values()) + "\n")
+
+
 def after(words, option):
     """What follows each `option`, up to the next one."""
     found = []
@@ -205,12 +262,14 @@ def after(words, option):
 
 def test_stage_1_of_downloaded_corpora(recipe):
     *onsets, simulate = simulate_call(recipe)
-    assert calls(recipe, "download.sh") == [[]]
+    wanted = ["train-clean-100", "train-clean-360", "dev-clean", "test-clean"]
+    wanted += ["librimix_metadata", "wham_noise"]
+    assert calls(recipe, "download.sh") == [["--parts", *wanted]]
     metadata = "downloads/librimix_metadata"
     parts = ("train-clean-100", "train-clean-360", "dev-clean", "test-clean")
     assert onsets == [
-        ["-m", "espnet_mtasr.bin.add_onsets", "--onsets", "librimix", "--seed", "1"]
-        + ["--out", f"data/local/metadata/Libri{k}Mix"]
+        ["-m", "espnet_mtasr.bin.add_onsets", "--onsets", "librimix", "--keep"]
+        + ["--seed", "1", "--out", f"data/local/metadata/Libri{k}Mix"]
         + [f"{metadata}/Libri{k}Mix/libri{k}mix_{part}.csv" for part in parts]
         for k in (2, 3)
     ]
@@ -231,6 +290,56 @@ def test_stage_1_of_downloaded_corpora(recipe):
     assert after(simulate, "--combine") == combined
     assert after(simulate, "--on_the_fly") == []
     assert "seed 1" in (recipe / "data" / "mixtures.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "with_onsets, options, begins",
+    [
+        ([], [], f"{DRAWN}"),
+        (
+            ["2mix_train-clean-100", "2mix_train-clean-360", "2mix_dev-clean"]
+            + ["2mix_test-clean"],
+            [],
+            f"{DRAWN}; mixtures of 2 talkers have the metadata's onsets",
+        ),
+        (
+            ["2mix_test-clean"],
+            [],
+            f"{DRAWN}; {SOME}",
+        ),
+        (
+            [f"{k}mix_{part}" for k in (2, 3) for part in PARTS],
+            [],
+            "onsets as the metadata have them",
+        ),
+        (["2mix_test-clean"], ["--onsets", "librimix"], None),
+    ],
+)
+def test_onsets_that_are_there_are_kept(recipe, with_onsets, options, begins):
+    """ESPnet's Libri2Mix lists have an offset, stock Libri3Mix has none."""
+    (recipe / "data").mkdir()
+    (recipe.parents[2] / "bin" / "python").write_text(
+        "#!/bin/sh\ncase $* in *add_onsets*) exec "
+        f'{sys.executable} "$@" ;; esac\n' + NOTE_ARGUMENTS.partition("\n")[2]
+    )
+    for k in (2, 3):
+        for part in PARTS:
+            write_metadata_row(recipe, k, part, f"{k}mix_{part}" in with_onsets)
+    done = call(recipe, *options, script="local/data.sh", PYTHONPATH=str(ROOT))
+    if begins is None:
+        assert done.returncode == 2 and "m1 has onsets" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    said = (recipe / "data" / "mixtures.txt").read_text()
+    assert said == f"LibriMix (16 kHz, max), {begins}\n"
+    for k in (2, 3):
+        for part in PARTS:
+            name = f"Libri{k}Mix/libri{k}mix_{part}.csv"
+            (row,) = read_metadata(recipe / "data" / "local" / "metadata" / name)
+            if f"{k}mix_{part}" in with_onsets:
+                assert row.onsets == (0.0, 4.25, 5.25)[:k]
+            else:
+                assert 1.0 <= row.onsets[1] <= 1.5
 
 
 def test_stage_1_with_everything(recipe, tmp_path):
@@ -272,7 +381,9 @@ def test_stage_1_with_everything(recipe, tmp_path):
         (["--noise", "loud"], "--noise loud: choose clean, noisy or both"),
         (["--train_parts", "dev-clean"], "--train_parts dev-clean: LibriMix has"),
         (["--train_parts", ""], "--train_parts is empty"),
-        (["--onsets", "late"], "--onsets late: choose librimix, none or given"),
+        (["--onsets", "late"], "--onsets late: choose auto, librimix, none or"),
+        (["--test_noise", "clean"], "--test_noise clean: needs --noise clean"),
+        (["--test_noise", "loud"], "--test_noise loud: choose both or clean"),
         (["--librispeechmix", "conf"], "conf: neither it nor its folder list has"),
         (["--on_the_fly", "1"], "--on_the_fly takes true or false, not '1'"),
         (["--audio_format", "mp3"], "--audio_format mp3: choose flac or wav"),

@@ -80,6 +80,10 @@ def call(recipe, *options, script="./mtasr.sh", cwd=None, environment=None):
         ([*SETS, "--on_the_fly", "1"], "--on_the_fly takes true or false, not '1'"),
         ([*SETS, "--token_type", "phone"], "error: --token_type phone: choose bpe"),
         (
+            [*SETS, "--token_type", "hugging_face"],
+            "error: --token_type hugging_face: takes the teacher's units; name it by",
+        ),
+        (
             [*SETS, "--phase1_config", "conf/none.yaml"],
             "error: --phase1_config conf/none.yaml: no such file",
         ),
@@ -121,6 +125,28 @@ def test_configurations_are_checked_before_stage_1(recipe):
         "\n"
     )
     assert "Stage 1" not in done.stdout
+
+
+@pytest.mark.parametrize("llm, folder", [("a/b-1.0", "llm"), ("encoder", "encoder")])
+def test_units_of_the_teacher(recipe, llm, folder):
+    """Stage 5 needs the tokenizer, so it gets the models first."""
+    python = recipe / "answering"
+    python.write_text(f'#!/usr/bin/env bash\necho "$@" >>{recipe}/calls\n{ANSWERS}')
+    python.chmod(0o755)
+    (recipe / "calls").unlink(missing_ok=True)
+    options = [*SETS, "--token_type", "hugging_face", "--llm", llm, "--stage", 5]
+    done, _ = call(recipe, *options, "--stop_stage", 7, "--python", python)
+    assert done.returncode == 2 and "Stage 6 took" in done.stdout
+    (token_list,) = calls(recipe, "make_token_list")
+    assert value(token_list, "--token_type") == "hugging_face"
+    assert value(token_list, "--llm") == f"exp/models/{folder}"
+    units = f"data/token_list/hugging_face_{llm.replace('/', '_')}"
+    assert value(token_list, "--output_dir") == units
+    (check,) = calls(recipe, "check_config")
+    assert value(check, "--bpemodel") == f"{units}/tokenizer.json"
+    lines = (recipe / "calls").read_text().splitlines()
+    before = lines[[k for k, x in enumerate(lines) if "make_token_list" in x][0] - 1]
+    assert "get_models" in before and "check_access" not in before
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_stage_3(tmp_path, capsys, kind):
     words += ["--train_sets" if kind == "training" else "--eval_sets", "a_set"]
     words = [str(word) for word in words]
     if kind == "training":
-        prepare_data.main(words)
+        prepare_data.main([*words, "--max_unreadable", "1"])
         assert list(read_table(tmp_path / "dump" / "a_set" / "text")) == ["good"]
         return
     with pytest.raises(SystemExit) as stop:

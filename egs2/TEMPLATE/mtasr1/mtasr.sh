@@ -14,6 +14,7 @@ die() {
 # General
 stage=1              # First stage to run.
 stop_stage=15        # Last stage to run.
+skip_stages=         # Further stages to skip, quoted.
 skip_data_prep=false # Skip stages 1 to 6.
 skip_train=false     # Skip stages 7 to 11.
 skip_phase1=false    # Skip stages 7 to 9: phase 2 has no teacher, and starts from the encoder.
@@ -39,16 +40,18 @@ local_data_opts=     # Options of local/data.sh.
 talker_counts="2 3"  # Talker counts that the model knows.
 mixtures=            # For RESULTS.md: measured on what? (default: data/mixtures.txt)
 speed_perturb_factors= # For instance "0.9 1.0 1.1"; empty: none.
-audio_format=flac    # flac, wav or flac.ark (Kaldi archives).
+audio_format=flac    # flac, wav, or flac.ark or wav.ark (Kaldi archives).
 on_the_fly=false     # Write no mixtures: they are made while loading, of utt2mixture.
 fs=16000             # Sampling rate in Hz.
+max_unreadable=0.01  # Share of training recordings that may be damaged or missing.
 min_wav_duration=0.1 # Shortest training mixture in seconds.
 max_wav_duration=30  # Longest training mixture in seconds.
 
 # Tokens
-token_type=bpe       # bpe, char or word.
+token_type=bpe       # bpe, char, word or hugging_face: the units of the teacher's tokenizer.
 nbpe=1000            # Sentencepiece units.
 bpemode=unigram      # unigram or bpe.
+bpe_train_text=      # Text to learn the units from (default: the training set's).
 
 # Models
 encoder=             # WavLM or Whisper: a folder in Hugging Face format, a hub id, whisper_tiny_en or whisper_base.
@@ -63,6 +66,8 @@ phase2_config=conf/train_phase2.yaml # Trains separator, CTC and talker-count he
 phase2_args=         # Further options of phase 2.
 phase1_tag=          # Name of phase 1's folder (default: from the config's name).
 phase2_tag=          # Name of phase 2's folder (default: from the config's name).
+asr_exp=             # Phase 2's folder (default: in expdir, by its name).
+asr_stats_dir=       # Phase 2's statistics (default: in expdir, by its name).
 dynamic_mixing=false # Mix the training mixtures anew in each epoch.
 cache_trunk=false    # Compute the frozen trunk's outputs once, in stage 10, for phase 2.
 cache_dtype=float16  # How they are stored: float16 or float32.
@@ -71,6 +76,7 @@ max_unalignable=0.01 # Share of training mixtures that may lack frames for their
 num_threads=         # Threads of a training process (default: on the CPU the cores there are).
 
 # Decoding
+eval_valid_set=false # Decode the validation set too.
 inference_config=conf/decode.yaml # Options of mtasr_inference; decoder: llm decodes phase 1's model.
 inference_args=      # Further options.
 inference_tag=       # Name of the decoding folder (default: from the config's name).
@@ -92,18 +98,22 @@ download_model=      # Decode with this model, train none: hub id, zip, folder, 
 trust_remote_code=false # Let download_model name any class, whose code is then run.
 
 help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAMES\" [options]
+ESPnet's --asr_config, --asr_args, --asr_tag and --inference_asr_model are phase 2's.
 
 $(sed -n '/^# General$/,/^help_message=/p' "${BASH_SOURCE[0]}" |
     sed -e '/^help_message=/d' -e 's/^\([a-z_0-9]*\)=/    --\1 /')"
 
 # A run.sh that calls this script names its own command line.
 command_line=${MTASR_COMMAND:-$(printf '%q ' "$0" "$@")}
+. utils/espnet_options.sh
 . utils/parse_options.sh
 
 [ $# -eq 0 ] || die "$1 is no option (see $0 --help)"
 [ -n "${train_set}" ] || die "--train_set is missing"
 [ -n "${valid_set}" ] || die "--valid_set is missing"
 [ -n "${test_sets}" ] || die "--test_sets is missing"
+. utils/check_options.sh
+if [ "${eval_valid_set}" = true ]; then test_sets="${valid_set} ${test_sets}"; fi
 for n in stage stop_stage ngpu; do
     [[ ${!n} =~ ^[0-9]+$ ]] || die "--${n} ${!n}: give a number"
 done
@@ -152,8 +162,8 @@ if [ "${dynamic_mixing}" = true ]; then
     fi
 fi
 case ${audio_format} in
-    flac | wav | flac.ark) ;;
-    *) die "--audio_format ${audio_format}: choose flac, wav or flac.ark" ;;
+    flac | wav | flac.ark | wav.ark) ;;
+    *) die "--audio_format ${audio_format}: choose flac, wav, flac.ark or wav.ark" ;;
 esac
 case ${text_normalizer} in
     none | whisper_basic | whisper_english) ;;
@@ -180,9 +190,9 @@ phase2_tag=${phase2_tag:-$(tag_of "${phase2_config}" train_)}
 inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)}
 
 phase1_exp=${expdir}/mtasr_${phase1_tag}
-phase2_exp=${expdir}/mtasr_${phase2_tag}
+phase2_exp=${asr_exp:-${expdir}/mtasr_${phase2_tag}}
 phase1_stats=${expdir}/mtasr_stats_${phase1_tag}
-phase2_stats=${expdir}/mtasr_stats_${phase2_tag}
+phase2_stats=${asr_stats_dir:-${expdir}/mtasr_stats_${phase2_tag}}
 models_dir=${expdir}/models
 packed_model=${packed_model:-${phase2_exp}/mtasr_${phase2_tag}_${inference_mtasr_model%.*}.zip}
 # Classes that a training of one's own names are one's own.
@@ -194,7 +204,14 @@ fi
 case ${token_type} in
     bpe) token_dir=data/token_list/bpe_${bpemode}${nbpe} ;;
     char | word) token_dir=data/token_list/${token_type} ;;
-    *) die "--token_type ${token_type}: choose bpe, char or word" ;;
+    hugging_face)
+        [ -n "${llm}" ] ||
+            die "--token_type hugging_face: takes the teacher's units; name it by --llm"
+        token_dir=data/token_list/hugging_face_${llm//[^A-Za-z0-9.-]/_}
+        llm_dir=${models_dir}/llm
+        if [ "${llm}" = encoder ]; then llm_dir=${models_dir}/encoder; fi
+        ;;
+    *) die "--token_type ${token_type}: choose bpe, char, word or hugging_face" ;;
 esac
 if [ "${check_options}" = true ]; then exit 0; fi
 . ./path.sh
@@ -233,6 +250,8 @@ task_options=(
 )
 if [ "${token_type}" = bpe ]; then
     task_options+=(--bpemodel "${token_dir}/bpe.model")
+elif [ "${token_type}" = hugging_face ]; then
+    task_options+=(--bpemodel "${token_dir}/tokenizer.json")
 fi
 if [ -n "${encoder}" ]; then
     task_options+=(--encoder_conf "model=${models_dir}/encoder")
@@ -246,6 +265,7 @@ fi
 
 runs() { # runs STAGE: is it asked for?
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] || return 1
+    [[ " ${skip_stages} " != *" $1 "* ]] || return 1
     case $1 in
         [1-4]) [ "${skip_data_prep}" = false ] ;;
         [56]) [ "${skip_data_prep}" = false ] && [ -z "${download_model}" ] ;;
@@ -716,7 +736,7 @@ if runs 2; then
         "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" \
             --on_the_fly "${on_the_fly}" perturb \
             "data/${source_train_set}" "data/${train_set}" \
-            --factors "${speed_perturb_factors}"
+            --factors "${speed_perturb_factors}" --max_unreadable "${max_unreadable}"
     fi
     finish 2
 fi
@@ -727,7 +747,7 @@ if runs 3; then
         --on_the_fly "${on_the_fly}" format \
         --source data --target "${data_feats}/org" --train_sets "${train_set}" \
         --eval_sets "${valid_set} ${test_sets}" --audio_format "${audio_format}" \
-        --talker_counts "${talker_counts}"
+        --talker_counts "${talker_counts}" --max_unreadable "${max_unreadable}"
     finish 3
 fi
 
@@ -742,9 +762,15 @@ fi
 
 if runs 5; then
     begin 5 "tokens: ${token_dir}"
+    token_options=()
+    if [ "${token_type}" = hugging_face ]; then
+        "${python}" -m espnet_mtasr.bin.get_models "${model_options[@]}"
+        token_options=(--llm "${llm_dir}")
+    fi
     "${python}" -m espnet_mtasr.bin.make_token_list --output_dir "${token_dir}" \
-        --text "${data_feats}/${train_set}/text" --token_type "${token_type}" \
-        --nbpe "${nbpe}" --bpemode "${bpemode}"
+        --text "${bpe_train_text:-${data_feats}/${train_set}/text}" \
+        --token_type "${token_type}" \
+        --nbpe "${nbpe}" --bpemode "${bpemode}" "${token_options[@]}"
     finish 5
 fi
 

@@ -13,12 +13,14 @@ Options of this recipe (lists between commas):
         encoder), conformer_smollm2_360m (from scratch);
         ablations: wavlm_large_no_teacher, and wavlm_large_llama1b with _alpha0.3,
         _alpha0.5, _alpha0.9, _shared_separator or _count_features
-    --noise KIND           training mixtures: clean, noisy or both (both)
+    --noise KIND           training mixtures: clean, noisy or both (both); with clean, no
+                           noise is downloaded, and noisy sets are made if there is some
     --on_the_fly BOOL      true: no recordings of mixtures, they are made while loading
     --train_parts NAMES    train-clean-100,train-clean-360
     --single_talker BOOL   true: 1 talker is a talker count too, LibriSpeech as it is
     --librispeechmix DIR   LibriSpeechMix's lists, decoded and scored as further sets
-    --onsets KIND          librimix (talker 2 at 1.0 to 1.5 s, 3 at 2.5 to 3.0 s), none
+    --onsets KIND          auto (those of metadata that have some, else librimix's),
+                           librimix (talker 2 at 1.0 to 1.5 s, 3 at 2.5 to 3.0 s), none
                            (all at 0, stock LibriMix) or given (by the metadata)
     --seed N               of the onsets: 1
     --follow_links BOOL    true: links in the corpora may lead out of them
@@ -40,7 +42,7 @@ on_the_fly=false
 train_parts=train-clean-100,train-clean-360
 single_talker=false
 librispeechmix=
-onsets=librimix
+onsets=auto
 seed=1
 follow_links=false
 ngpu=1
@@ -121,10 +123,25 @@ case ${noise} in
     *) die "--noise ${noise}: choose clean, noisy or both" ;;
 esac
 case ${onsets} in
-    librimix | none | given) ;;
-    *) die "--onsets ${onsets}: choose librimix, none or given" ;;
+    auto | librimix | none | given) ;;
+    *) die "--onsets ${onsets}: choose auto, librimix, none or given" ;;
 esac
 [[ ${ngpu} =~ ^[0-9]+$ ]] || die "--ngpu ${ngpu}: give a number"
+
+# Clean training needs no WHAM!, 53 GB; where it is, the noisy sets are made as well.
+test_noise=both
+if [ "${noise}" = clean ]; then
+    wham_noise=$(. ./db.sh && echo "${WHAM_NOISE}")
+    case ${wham_noise} in
+        '' | downloads)
+            if [ ! -d downloads/wham_noise ]; then
+                test_noise=clean
+                log "No noise is here, so the noisy dev and test sets are left out; to" \
+                    "have them, name WHAM!'s noise in WHAM_NOISE (db.sh)"
+            fi
+            ;;
+    esac
+fi
 
 talker_counts="2 3"
 train_set=train_${noise}
@@ -141,12 +158,13 @@ test_sets=
 for part in dev test; do
     if [ "${single_talker}" = true ]; then test_sets+=" ${part}_libri1"; fi
     for k in 2 3; do
-        test_sets+=" ${part}_libri${k}mix_clean ${part}_libri${k}mix_noisy"
+        test_sets+=" ${part}_libri${k}mix_clean"
+        if [ "${test_noise}" = both ]; then test_sets+=" ${part}_libri${k}mix_noisy"; fi
     done
 done
 data_options=(
     --train_set "${train_set}" --valid_set "${valid_set}" --noise "${noise}"
-    --train_parts "${train_parts// /,}"
+    --test_noise "${test_noise}" --train_parts "${train_parts// /,}"
     --single_talker "${single_talker}" --onsets "${onsets}" --seed "${seed}"
     --follow_links "${follow_links}" --nj "${nj}"
 )

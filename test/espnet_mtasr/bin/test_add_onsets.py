@@ -77,11 +77,36 @@ def test_metadata_with_onsets_is_left_alone(tmp_path):
     main([str(stock), "--out", str(tmp_path / "a")])
     ready = tmp_path / "a" / "m.csv"
     command = [str(ready), "--out", str(tmp_path / "b"), "--seed", "9"]
-    with pytest.raises(UserError, match=r"a/m.csv:2: m1 has onsets; use .* --redraw"):
+    with pytest.raises(
+        UserError, match=r"a/m.csv:2: m1 has onsets; .* --keep, or --redraw"
+    ):
         main(command)
     assert not (tmp_path / "b").exists()
     main([*command, "--redraw"])
     assert onsets_of(tmp_path / "b" / "m.csv") != onsets_of(ready)
+
+
+def test_what_is_there_is_kept_and_what_is_not_is_drawn(tmp_path, capsys):
+    stock = write_stock(tmp_path / "libri3mix_test-clean.csv", 3, NAMES)
+    plain = write_stock(tmp_path / "plain.csv", 2, ["m1", "m2"])
+    given = tmp_path / "libri2mix_test-clean.csv"
+    header, *lines = plain.read_text().splitlines()
+    # An onset of 0 is given too.
+    rows = zip([f"{header},offset", *lines], ["", ",3.125", ",0"])
+    given.write_text("".join(f"{line}{end}\n" for line, end in rows))
+    plain.unlink()
+    out = tmp_path / "out"
+    main([str(stock), str(given), "--out", str(out), "--keep"])
+    assert onsets_of(out / given.name) == {"m1": (0.0, 3.125), "m2": (0.0, 0.0)}
+    assert read_metadata(out / given.name) == read_metadata(given)
+    main([str(stock), "--out", str(tmp_path / "drawn")])
+    drawn = onsets_of(tmp_path / "drawn" / stock.name)
+    assert onsets_of(out / stock.name) == drawn
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("100 mixtures of 3 talkers, onsets drawn")
+    assert said[1].endswith("2 mixtures of 2 talkers, onsets kept")
+    with pytest.raises(UserError, match="--keep and --redraw: exclude each other"):
+        main([str(stock), "--out", str(out), "--keep", "--redraw"])
 
 
 def test_errors(tmp_path):

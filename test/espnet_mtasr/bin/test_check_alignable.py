@@ -4,6 +4,7 @@ import argparse
 
 import pytest
 import yaml
+from espnet2.text.cleaner import TextCleaner
 from helpers.tiny_models import CHARACTERS, HOP, make_tiny_wavlm
 
 from espnet_mtasr.bin.check_alignable import check_longest, main
@@ -119,6 +120,40 @@ def test_the_list_of_an_earlier_run_goes(stage, tmp_path):
     assert not (tmp_path / "stats" / "unalignable.txt").exists()
     lists = tmp_path / "stats" / "lists" / "train"
     assert list(read_table(lists / "wav.scp")) == list(TRAIN)
+
+
+@pytest.fixture
+def cleaner(monkeypatch):
+    """One that drops the letter b."""
+    monkeypatch.setattr(TextCleaner, "__call__", lambda _, text: text.replace("b", ""))
+    return ["--cleaner", "tacotron"]
+
+
+def test_talkers_that_a_cleaner_empties_are_reported(stage, tmp_path, capsys, cleaner):
+    """The model would take a mixture of three for one of two, or fail hours later."""
+    with pytest.raises(UserError, match=r"3 of 9 .* a talker without text, .*cleaner"):
+        stage("0.3", *cleaner)
+    capsys.readouterr()
+    stage("0.34", *cleaner)
+    stats = tmp_path / "stats"
+    emptied = ["f_no_frame", "h_three", "i_long"]
+    why = "talker 2: the cleaner tacotron leaves nothing of 'b'"
+    listed = read_table(stats / "unalignable.txt")
+    assert listed == {utt: why for utt in [*emptied, "w_fits"]}
+    left = [utt for utt in TRAIN if utt not in emptied]
+    assert list(read_table(stats / "lists" / "train" / "text")) == left
+    # A validation loss of the wrong branch would choose the best checkpoint.
+    assert list(read_table(stats / "lists" / "valid" / "utt2category")) == ["v_lacks"]
+    said = capsys.readouterr().out
+    assert "nothing of a talker's text in 3 training and 1 validation mixtures" in said
+
+
+def test_a_cleaner_that_leaves_no_validation_set(stage, tmp_path, cleaner):
+    write_table(
+        tmp_path / "dump" / "valid" / "text", {utt: "a <sc> b" for utt in VALID}
+    )
+    with pytest.raises(UserError, match="valid/text: the cleaner tacotron leaves noth"):
+        stage("1.0", *cleaner)
 
 
 def test_the_trainers_options_are_checked(stage):

@@ -2,6 +2,7 @@
 
 import pytest
 import sentencepiece
+from helpers.tiny_models import make_tiny_tokenizer
 
 from espnet_mtasr.bin.make_token_list import main
 from espnet_mtasr.errors import UserError
@@ -30,6 +31,12 @@ def test_words_by_frequency(tmp_path, capsys):
         *("a", "sea", "the", "<sos/eos>"),
     ]
     assert capsys.readouterr().out == f"{tmp_path}/tokens/tokens.txt: 10 tokens\n"
+
+
+def test_a_text_of_others_in_upper_case(tmp_path):
+    """It needn't have gone through stage 3 (--bpe_train_text)."""
+    options = ["--token_type", "word"]
+    assert make(tmp_path, *options, text=TEXT.upper()) == make(tmp_path, *options)
 
 
 def test_characters(tmp_path):
@@ -87,6 +94,20 @@ def test_a_closed_vocabulary_gets_a_piece_per_word(tmp_path):
     assert not list(folder.glob("*.part"))
     # Without the room, some words are several pieces.
     assert not whole < set(make(tmp_path, "--nbpe", "18", text=text))
+
+
+def test_a_language_models_units(tmp_path):
+    """All of them, not only those of the training text."""
+    tokenizer = make_tiny_tokenizer(tmp_path / "llm")
+    options = ["--token_type", "hugging_face", "--llm", str(tmp_path / "llm")]
+    tokens = make(tmp_path, *options)
+    assert (tokens[:2], tokens[-1]) == (["<blank>", "<unk>"], "<sos/eos>")
+    assert len(set(tokens)) == len(tokens) == len(tokenizer) + 1
+    assert set(tokenizer.tokenize("over the sea")) <= set(tokens)
+    files = {p.name for p in (tmp_path / "tokens").iterdir()}
+    assert files == {"tokens.txt", "tokenizer.json"}
+    with pytest.raises(UserError, match="hugging_face: needs a tokenizer; give --llm"):
+        make(tmp_path, *options[:2])
 
 
 def test_fewer_pieces_than_characters(tmp_path):

@@ -20,10 +20,12 @@ from helpers.tiny_models import make_tiny_llm, make_tiny_wavlm
 from safetensors.torch import load_file
 
 from espnet_mtasr.bin import mtasr_pack
+from espnet_mtasr.bin.make_token_list import main as make_token_list
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.transcription.calibration.calibration import Calibration
+from espnet_mtasr.transcription.mtasr import MTASR
 
 ROOT = Path(__file__).resolve().parents[3]
 WAVES = noises(9000, 4000, 100, 7001, 12000)
@@ -269,6 +271,32 @@ def test_files_that_are_not_what_they_should_be(recipe, tmp_path):
         pack(folder, tmp_path / "x.zip")
     with pytest.raises(UserError, match="two files are named RESULTS.md"):
         pack(recipe, tmp_path / "x.zip", "--option", recipe / "exp" / "RESULTS.md")
+
+
+def test_a_language_models_units_are_packed_too(tmp_path, monkeypatch):
+    """As one file; the language model itself is gone, and the model not trusted."""
+    llm = make_tiny_llm(tmp_path / "llm")
+    tokens = tmp_path / "data" / "hugging_face"
+    (tmp_path / "text").write_text("u had\n")
+    units = ["--token_type", "hugging_face", "--llm", str(llm)]
+    make_token_list(["--text", f"{tmp_path}/text", "--output_dir", f"{tokens}", *units])
+    model = save_tiny_model(
+        tmp_path / "exp",
+        token_list=(tokens / "tokens.txt").read_text().splitlines(),
+        token_type="hugging_face",
+        bpemodel="data/hugging_face/tokenizer.json",
+    )
+    expected = texts(Speech2Text(mtasr_model_file=model))
+    assert any(re.search("[a-z]", text) for text in expected)
+    archive = pack(tmp_path, tmp_path / "packed.zip")
+    for folder in (tokens, llm):
+        shutil.rmtree(folder)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    packed = MTASR.from_pretrained(str(archive))
+    assert texts(packed.speech2text) == expected
+    for talker in packed.transcribe(WAVES[0]).talkers:
+        assert [word.text for word in talker.words] == talker.text.split()
 
 
 def test_a_model_without_ctc(tmp_path):

@@ -18,6 +18,8 @@ from espnet_mtasr.mixture.speech_list import (
     speech_entry,
 )
 
+ANY = ("--max_unreadable", "1")
+
 
 def noise(n, seed=0):
     return 0.3 * np.random.default_rng(seed).uniform(-1, 1, n)
@@ -81,11 +83,20 @@ def test_archives_hold_the_same_samples(archived):
     assert first == str(archives / "audio" / "audio.1.ark")
 
 
-def test_espnet_reads_archives_as_it_reads_files(archived):
+@pytest.mark.parametrize("kind", ["flac.ark", "wav.ark"])
+def test_espnet_reads_archives_as_it_reads_files(archived, tmp_path, kind):
     files, archives = archived
+    if kind == "wav.ark":
+        data = tmp_path / "data" / "train"
+        # The two formats round the last bit differently.
+        files = form(data, tmp_path / "wav", "--audio_format", "wav")
+        archives = form(data, tmp_path / "wav_ark", "--audio_format", kind)
+        first = (archives / "audio" / "audio.1.ark").read_bytes()
+        assert b"AUDIO" in first[:20] and b"RIFF" in first[:30]
     for make in (ESPnetDataset, IterableESPnetDataset):
         read = [
-            make([speech_entry(folder)], lambda uid, data: data) for folder in archived
+            make([speech_entry(folder)], lambda uid, data: data)
+            for folder in (files, archives)
         ]
         utts = read_table(files / "text")
         if make is ESPnetDataset:
@@ -139,7 +150,7 @@ def test_bad_recordings_in_archives(tmp_path):
         {utt: (noise(4000), 16000, "PCM_16", "flac") for utt in "abc"},
     )
     (data / "b.flac").write_bytes(b"fLaC")
-    org = form(data, tmp_path / "org", "--audio_format", "flac.ark")
+    org = form(data, tmp_path / "org", "--audio_format", "flac.ark", *ANY)
     assert list(read_table(org / "skipped.txt")) == ["b"]
     speeches = read_speech_list(org)
     assert list(speeches) == ["a", "c"]
@@ -161,7 +172,7 @@ def segmented(root, **changes):
     )
 
 
-@pytest.mark.parametrize("audio", ["flac", "wav", "flac.ark"])
+@pytest.mark.parametrize("audio", ["flac", "wav", "flac.ark", "wav.ark"])
 def test_utterances_are_cut_out(tmp_path, audio):
     data = segmented(tmp_path)
     org = form(data, tmp_path / "org", "--audio_format", audio)
@@ -212,7 +223,7 @@ def test_a_segment_that_ends_after_its_recording(tmp_path):
     )
     with pytest.raises(UserError, match=message):
         form(data, tmp_path / "org", kind="--eval_sets")
-    org = form(data, tmp_path / "org")
+    org = form(data, tmp_path / "org", *ANY)
     assert list(read_table(org / "text")) == ["u1", "u3"]
     assert "its segment ends at 2.02 s" in read_table(org / "skipped.txt")["u2"]
 

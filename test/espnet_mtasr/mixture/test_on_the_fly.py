@@ -182,7 +182,7 @@ def test_bad_sources(tmp_path, capsys):
         make(root, "--on_the_fly", "true", name=name)
     bad = root / "LibriSpeech" / source(11, 1)
     bad.write_bytes(bad.read_bytes()[:-1000])
-    form(root, "data", "org", "--train_sets", "train_x_noisy")
+    form(root, "data", "org", "--train_sets", "train_x_noisy", "--max_unreadable=1")
     assert list(read_table(root / "org/train_x_noisy/text")) == [
         "x_noisy_m0",
         "x_noisy_m2",

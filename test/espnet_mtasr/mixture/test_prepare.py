@@ -62,6 +62,9 @@ SAYS = {
 }
 
 
+ANY = ("--max_unreadable", "1")
+
+
 def form(data, dump, *more, **sets):
     options = [x for name, value in sets.items() for x in (f"--{name}", value)]
     main(["format", "--source", str(data), "--target", str(dump), *options, *more])
@@ -139,7 +142,7 @@ def test_training_skips_counts_and_lists_bad_recordings(tmp_path, capsys):
     )
     for name, spoil in zip(names, BAD.values()):
         spoil(data / f"{name}.flac")
-    form(tmp_path / "data", tmp_path / "org", train_sets="train")
+    form(tmp_path / "data", tmp_path / "org", *ANY, train_sets="train")
     org = tmp_path / "org" / "train"
     for table in ("wav.scp", "text", "utt2num_spk", "utt2num_samples"):
         assert list(read_table(org / table)) == ["x_good"]
@@ -158,6 +161,27 @@ def test_training_skips_counts_and_lists_bad_recordings(tmp_path, capsys):
     form(tmp_path / "data", tmp_path / "org", train_sets="train")
     assert len(read_table(org / "wav.scp")) == 9
     assert not (org / "skipped.txt").exists()
+
+
+def test_more_than_a_percent_of_bad_recordings_stops_training(tmp_path):
+    """Of a disk that isn't mounted, say; a model of what is left is nobody's wish."""
+    utts = [f"u{k:03d}" for k in range(100)]
+    data = make_set(tmp_path / "data" / "train", **{utt: good(0.01) for utt in utts})
+    BAD["missing"](data / "u007.flac")
+    form(tmp_path / "data", tmp_path / "org", train_sets="train")
+    assert len(read_table(tmp_path / "org" / "train" / "text")) == 99
+    BAD["no audio"](data / "u008.flac")
+    message = (
+        r"train: 2 of 100 recordings \(2.00 %\) can't be used, see .*skipped.txt, the "
+        "first: u007 .*; mend them or raise --max_unreadable"
+    )
+    with pytest.raises(UserError, match=message):
+        form(tmp_path / "data", tmp_path / "org", train_sets="train")
+    assert list(read_table(tmp_path / "org/train/skipped.txt")) == ["u007", "u008"]
+    form(
+        tmp_path / "data", tmp_path / "org", "--max_unreadable=.02", train_sets="train"
+    )
+    assert len(read_table(tmp_path / "org" / "train" / "text")) == 98
 
 
 def test_training_with_nothing_left(tmp_path):
@@ -189,6 +213,20 @@ def test_bad_texts_stop_training_too(tmp_path, texts, message):
     make_set(tmp_path / "data" / "train", texts, a=good(), b=good())
     with pytest.raises(UserError, match=message):
         form(tmp_path / "data", tmp_path / "org", train_sets="train")
+
+
+@pytest.mark.parametrize("kind", ["train_sets", "eval_sets"])
+def test_texts_of_others_get_lower_case(tmp_path, capsys, kind):
+    """Language models read `HELLO` letter by letter, and nobody would notice."""
+    texts = {"a": "HELLO IT'S ME <sc> Good Ärger", "b": "hello <sc> good"}
+    data = make_set(tmp_path / "data" / "x", texts, a=good(), b=good())
+    form(tmp_path / "data", tmp_path / "org", **{kind: "x"})
+    org = tmp_path / "org" / "x"
+    assert read_table(org / "text")["a"] == "hello it's me <sc> good ärger"
+    assert capsys.readouterr().out == (
+        f"{org}: 2 mixtures, 1 texts put into lower case\n"
+    )
+    assert read_table(data / "text") == texts
 
 
 def test_talker_counts_are_a_setting(tmp_path):
@@ -237,8 +275,8 @@ def test_a_length_that_nothing_has(tmp_path):
         filtered(tmp_path, "--min_seconds", "5", "--max_seconds", "9")
 
 
-def perturb(source, target, factors):
-    main(["perturb", str(source), str(target), "--factors", factors])
+def perturb(source, target, factors, *more):
+    main(["perturb", str(source), str(target), "--factors", factors, *more])
 
 
 def test_speed_changes_length_pitch_and_onsets(tmp_path, capsys):
@@ -276,7 +314,10 @@ def test_a_bad_recording_is_skipped_at_every_speed(tmp_path, capsys):
     data = make_set(tmp_path / "train", a=good(), b=good())
     BAD["missing"](data / "b.flac")
     sp = tmp_path / "train_sp"
-    perturb(data, sp, "0.9 1.1")
+    with pytest.raises(UserError, match=r"2 of 4 recordings \(50.00 %\) can't be used"):
+        perturb(data, sp, "0.9 1.1")
+    assert not (sp / "wav.scp").exists()
+    perturb(data, sp, "0.9 1.1", *ANY)
     assert list(read_table(sp / "wav.scp")) == ["sp0.9-a", "sp1.1-a"]
     assert list(read_table(sp / "skipped.txt")) == ["sp0.9-b", "sp1.1-b"]
     assert "2 mixtures at speeds 0.9 1.1, 2 skipped" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers.tiny_models import CHARACTERS, LLM_VOCAB, make_tiny_tokenizer
 
+from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 from espnet_mtasr.train.preprocessor import MTASRPreprocessor
 
 
@@ -78,6 +79,31 @@ def test_goes_to_workers(llm):
     first = preprocessor("utt", {"text": "a <sc> b"})["text"]
     copy = pickle.loads(pickle.dumps(preprocessor))
     assert copy("utt", {"text": "a <sc> b"})["text"].tolist() == first.tolist()
+
+
+def test_a_language_models_units(llm, tmp_path):
+    """The same ones for CTC and for the teacher."""
+    from espnet_mtasr.bin.make_token_list import main
+
+    text = tmp_path / "text"
+    text.write_text("u1 had\n")
+    options = ["--token_type", "hugging_face", "--llm", str(llm)]
+    main(["--text", str(text), "--output_dir", str(tmp_path), *options])
+    preprocessor = MTASRPreprocessor(
+        train=True,
+        token_type="hugging_face",
+        token_list=str(tmp_path / "tokens.txt"),
+        bpemodel=str(tmp_path / "tokenizer.json"),
+        llm=llm,
+    )
+    copy = pickle.loads(pickle.dumps(preprocessor))
+    data = copy("utt", {"text": "had had over <sc> the sea"})
+    tokens = (tmp_path / "tokens.txt").read_text().splitlines()
+    tokenizer = LLMTokenizer(llm)
+    wanted = tokenizer.split(data["text"].tolist())
+    for name, ids in zip(("text_spk1", "text_spk2"), wanted):
+        assert [tokens[i] for i in data[name]] == tokenizer.tokens(ids)
+    assert data["text_spk1"][0] != data["text_spk1"][1]
 
 
 def test_sentencepiece_units(tmp_path):

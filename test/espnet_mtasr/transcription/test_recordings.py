@@ -130,6 +130,17 @@ def test_names(tree, arguments, expected):
     assert {s.name: s.path for s in find_recordings(arguments)} == expected
 
 
+def test_links_to_folders_are_followed_once(tmp_path):
+    soundfile.write(tmp_path / "tone.wav", tone(), RATE)
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "tone.wav").symlink_to(tmp_path / "tone.wav")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "day").symlink_to(tmp_path / "day")
+    (tmp_path / "in" / "again").symlink_to(tmp_path / "in")
+    (found,) = find_recordings([str(tmp_path / "in")])
+    assert found.path == str(tmp_path / "in" / "day" / "tone.wav")
+
+
 def test_nothing_to_find(tree):
     with pytest.raises(UserError, match="empty: a folder without audio files"):
         find_recordings(["other.ogg", "empty"])

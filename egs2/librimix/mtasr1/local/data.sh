@@ -17,11 +17,12 @@ die() {
 train_set=train_both
 valid_set=dev_both
 noise=both
+test_noise=both
 on_the_fly=false
 train_parts="train-clean-100 train-clean-360"
 single_talker=false
 librispeechmix=
-onsets=librimix
+onsets=auto
 audio_format=flac
 follow_links=false
 nj=16
@@ -31,11 +32,12 @@ help_message="Usage: local/data.sh [options], in the recipe folder; db.sh says w
   --train_set NAME        data directory of all training mixtures (${train_set})
   --valid_set NAME        of the mixtures that choose the best checkpoint (${valid_set})
   --noise KIND            of these two: clean, noisy or both, each mixture twice (${noise})
+  --test_noise KIND       dev and test sets: both, or clean, without noise (${test_noise})
   --on_the_fly BOOL       true: no recordings of mixtures are written (${on_the_fly})
   --train_parts \"NAMES\"   (${train_parts})
   --single_talker BOOL    true: LibriSpeech's utterances as mixtures of one (${single_talker})
   --librispeechmix DIR    folder of LibriSpeechMix's lists, further test sets
-  --onsets KIND           librimix, none or given (${onsets})
+  --onsets KIND           auto, librimix, none or given (${onsets})
   --audio_format FORMAT   flac or wav (${audio_format})
   --follow_links BOOL     true: links in the corpora may lead out of them (${follow_links})
   --nj N                  parallel processes (${nj})
@@ -59,11 +61,18 @@ case ${noise} in
     clean | noisy) variants=("${noise}") ;;
     *) die "--noise ${noise}: choose clean, noisy or both" ;;
 esac
+case ${test_noise} in
+    both) ;;
+    clean) [ "${noise}" = clean ] || die "--test_noise clean: needs --noise clean" ;;
+    *) die "--test_noise ${test_noise}: choose both or clean" ;;
+esac
 case ${onsets} in
-    librimix) begins="talker 2 begins at 1.0 to 1.5 s, talker 3 at 2.5 to 3.0 s, seed ${seed}" ;;
+    auto | librimix)
+        begins="talker 2 begins at 1.0 to 1.5 s, talker 3 at 2.5 to 3.0 s, seed ${seed}"
+        ;;
     none) begins="all begin at 0" ;;
     given) begins="onsets as the metadata have them" ;;
-    *) die "--onsets ${onsets}: choose librimix, none or given" ;;
+    *) die "--onsets ${onsets}: choose auto, librimix, none or given" ;;
 esac
 case ${audio_format} in
     flac | wav) ;;
@@ -87,7 +96,9 @@ fi
 # shellcheck source=/dev/null
 . ./db.sh
 
-local/download.sh
+corpora=("${parts[@]}" dev-clean test-clean librimix_metadata)
+if [ "${test_noise}" = both ]; then corpora+=(wham_noise); fi
+local/download.sh --parts "${corpora[@]}"
 # folder_of VARIABLE DOWNLOADED: where a corpus is, by db.sh
 folder_of() {
     case ${!1} in
@@ -105,14 +116,28 @@ csv_of() { # csv_of K PART
 if [ "${onsets}" != given ]; then
     with_onsets=data/local/metadata
     log "onsets (${begins}) in ${with_onsets}"
+    policy=(--onsets "${onsets}")
+    if [ "${onsets}" = auto ]; then policy=(--onsets librimix --keep); fi
+    kept=
+    drawn=false
     for k in 2 3; do
         csvs=()
         for part in "${parts[@]}" dev-clean test-clean; do
             csvs+=("${metadata}/$(csv_of "${k}" "${part}")")
         done
-        python -m espnet_mtasr.bin.add_onsets --onsets "${onsets}" --seed "${seed}" \
-            --out "${with_onsets}/Libri${k}Mix" "${csvs[@]}"
+        said=$(python -m espnet_mtasr.bin.add_onsets "${policy[@]}" --seed "${seed}" \
+            --out "${with_onsets}/Libri${k}Mix" "${csvs[@]}")
+        printf '%s\n' "${said}"
+        if [[ ${said} == *"onsets kept"* ]]; then
+            kept+="; mixtures of ${k} talkers have the metadata's onsets"
+            if [[ ${said} == *"onsets drawn"* ]]; then kept+=" where these have some"; fi
+        fi
+        if [[ ${said} == *"onsets drawn"* ]]; then drawn=true; fi
     done
+    begins+=${kept}
+    if [ -n "${kept}" ] && [ "${drawn}" = false ]; then
+        begins="onsets as the metadata have them"
+    fi
     metadata=${with_onsets}
 fi
 
@@ -127,7 +152,7 @@ for k in 2 3; do
     joined=$(IFS=, && echo "${csvs[*]}")
     sets+=(--set "train_libri${k}mix" "${joined}" "${noise}")
     for part in dev test; do
-        sets+=(--set "${part}_libri${k}mix" "${metadata}/$(csv_of "${k}" "${part}-clean")" both)
+        sets+=(--set "${part}_libri${k}mix" "${metadata}/$(csv_of "${k}" "${part}-clean")" "${test_noise}")
     done
     for variant in "${variants[@]}"; do
         train_sources+=("train_libri${k}mix_${variant}")
@@ -151,9 +176,11 @@ if [ -n "${lists}" ]; then
 fi
 if [ "${on_the_fly}" = true ]; then sets+=(--on_the_fly true); fi
 
+if [ "${test_noise}" = both ]; then sets+=(--wham_noise "${wham_noise}"); fi
+
 log "mixtures in data/local/mixtures, data directories in data"
 python -m espnet_mtasr.bin.simulate \
-    --librispeech "${librispeech}" --wham_noise "${wham_noise}" \
+    --librispeech "${librispeech}" \
     --audio data/local/mixtures --data data --audio_format "${audio_format}" \
     --follow_links "${follow_links}" --nj "${nj}" "${sets[@]}" \
     --combine "${train_set}" "${train_sources[@]}" \

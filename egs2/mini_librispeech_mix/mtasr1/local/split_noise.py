@@ -13,6 +13,7 @@ from typing import Dict, List, Optional, Sequence
 
 from espnet_mtasr.corpora.librispeech import AUDIO_SUFFIXES
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.files import files_below
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -48,7 +49,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     args = get_parser().parse_args(cmd)
     files = {
         path.relative_to(args.noise).as_posix().replace("/", "-"): path
-        for path in args.noise.rglob("*")
+        for path in files_below(args.noise)
         if path.suffix in AUDIO_SUFFIXES and path.is_file()
     }
     part = args.out.with_name(args.out.name + ".part")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError, run_command_line
-from espnet_mtasr.files import write_list
+from espnet_mtasr.files import files_below, write_list
 
 SETS = ("train", "dev", "test")
 # What the mixture tools find; other formats become FLAC, once.
@@ -104,15 +104,6 @@ def audio_endings() -> Tuple[str, ...]:
 
     formats = (name.lower() for name in soundfile.available_formats() if name != "RAW")
     return tuple(f".{name}" for name in (*formats, "aif", "opus", "oga", "sph"))
-
-
-def files_below(folder: Path) -> List[Path]:
-    """List all files below a folder, sorted; links to folders are followed."""
-    return sorted(
-        Path(here, name)
-        for here, _, names in os.walk(folder, followlinks=True)
-        for name in names
-    )
 
 
 def read_text(path: Path) -> str:

@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# Options that ESPnet's asr.sh has and mtasr.sh hasn't: taken for what they are here,
+# accepted where their value asks for nothing, and else refused by a line that names our
+# option. mtasr.sh sources it before parse_options.sh; it rewrites "$@".
+
+# espnet_option NAME VALUE: sets `espnet_words` to what mtasr.sh is to get instead, or
+# dies; returns 1 for what isn't among ESPnet's.
+espnet_option() {
+    local name=$1 value=$2
+    local ours='' accepted='' instead=''
+    case ${name} in
+        asr_config | asr_args | asr_tag) ours=phase2_${name#asr_} ;;
+        inference_asr_model) ours=inference_mtasr_model ;;
+        fs)
+            ours=fs
+            if [[ ${value} =~ ^([0-9]+)k$ ]]; then value=${BASH_REMATCH[1]}000; fi
+            ;;
+        stop_stage)
+            ours=stop_stage
+            # ESPnet's default, 10000, and the like: all stages.
+            if [[ ${value} =~ ^[0-9]{3,6}$ ]]; then value=15; fi
+            ;;
+        lang | word_vocab_size | ngram_num | bpe_input_sentence_size) accepted=any ;;
+        feats_type)
+            accepted=raw
+            instead="recordings are read as they are; set frontend in the configurations"
+            ;;
+        feats_normalize | asr_speech_fold_length | asr_text_fold_length)
+            instead="set normalize or fold_length in the configurations"
+            instead+=" (--phase1_config, --phase2_config)"
+            ;;
+        num_splits_asr | num_splits_lm)
+            accepted=1
+            instead="lists are not split; leave it out"
+            ;;
+        use_lm | use_ngram | use_word_lm)
+            accepted=false
+            instead="CTC is decoded alone; --inference_config conf/decode_llm.yaml"
+            instead+=" decodes by the teacher (--llm)"
+            ;;
+        lm_* | inference_lm | inference_ngram | ngram_exp)
+            instead="no language model decodes; the teacher is named by --llm"
+            ;;
+        use_streaming | use_k2 | debug)
+            accepted=false
+            instead="is not built; leave it out"
+            ;;
+        batch_size)
+            accepted=1
+            instead="give --inference_args '--batch_size ${value}'"
+            ;;
+        cleaner)
+            accepted=none
+            instead="give it to both phases, --phase1_args and --phase2_args"
+            instead+=" '--cleaner ${value}'; texts are scored through --text_normalizer"
+            ;;
+        g2p)
+            accepted=none
+            instead="there are no phonemes; choose --token_type bpe, char, word or"
+            instead+=" hugging_face"
+            ;;
+        nlsyms_txt | bpe_nlsyms)
+            accepted=none
+            instead="texts hold words alone; remove such symbols in local/data.sh"
+            ;;
+        bpe_char_cover)
+            accepted=1.0
+            instead="all characters are covered; leave it out"
+            ;;
+        oov | blank | sos_eos)
+            case ${name} in
+                oov) accepted="<unk>" ;;
+                blank) accepted="<blank>" ;;
+                sos_eos) accepted="<sos/eos>" ;;
+            esac
+            instead="it is ${accepted} here; leave it out"
+            ;;
+        score_opts | local_score_opts)
+            instead="meeteval scores, not sclite; see --text_normalizer, and"
+            instead+=" 'espnet-mtasr score --help' for more"
+            ;;
+        skip_upload)
+            accepted=true
+            instead="give --skip_packing false to pack, --hf_repo OWNER/NAME to upload"
+            ;;
+        *) return 1 ;;
+    esac
+    espnet_words=()
+    if [ -n "${ours}" ]; then
+        espnet_words=("--${ours}" "${value}")
+        if [[ ${ours} == phase2_* ]]; then
+            log "--${name} is taken as --${ours} (phase 1's is --phase1_${ours#phase2_})"
+        fi
+    elif [ -n "${value}" ] && [ "${accepted}" != any ] && [ "${value}" != "${accepted}" ]; then
+        die "--${name} ${value}: ${instead}"
+    fi
+}
+
+espnet_translated=()
+while [ $# -gt 0 ]; do
+    espnet_name=${1%%=*}
+    espnet_name=${espnet_name#--}
+    espnet_name=${espnet_name//-/_}
+    if [[ ! $1 =~ ^--[a-z][a-z0-9_-]*(=|$) ]] || { [[ $1 != *=* ]] && [ $# -lt 2 ]; }; then
+        espnet_translated+=("$1")
+        shift
+        continue
+    fi
+    espnet_given=("$1")
+    espnet_value=${1#*=}
+    if [[ $1 != *=* ]]; then
+        espnet_value=$2
+        espnet_given+=("$2")
+    fi
+    if espnet_option "${espnet_name}" "${espnet_value}"; then
+        espnet_translated+=("${espnet_words[@]}")
+        shift ${#espnet_given[@]}
+    elif [ -n "${!espnet_name+set}" ]; then
+        # The value of an option of ours may look like an option of ESPnet's.
+        espnet_translated+=("${espnet_given[@]}")
+        shift ${#espnet_given[@]}
+    else
+        espnet_translated+=("$1")
+        shift
+    fi
+done
+set -- "${espnet_translated[@]}"
+unset -f espnet_option
+unset espnet_translated espnet_words espnet_given espnet_name espnet_value
