@@ -247,6 +247,7 @@ class TestRun:
     def test_log_has_output_and_trailer(self, tmp_path):
         done = call(
             *(UTILS / "run.sh", "--gpu", "0", "--num-threads", "2", "--mem", "1G"),
+            *("--name", "x", "--cpus_per_gpu", "5", "--mem-per-gpu", "8G"),
             *("log/a.log", "bash", "-c", 'echo "$1"; echo $OMP_NUM_THREADS >&2', "x"),
             "two  words",
             cwd=tmp_path,
@@ -405,18 +406,104 @@ class TestSlurm:
             *("bash", "-c", 'echo "JOB $1 $OMP_NUM_THREADS"', "x", "it's $JOB; a  b"),
             cwd=tmp_path,
             PATH=slurm,
+            OMP_NUM_THREADS=3,
         )
         assert done.returncode == 0, done.stderr
         args = (tmp_path / "sbatch_args").read_text().splitlines()
         for wanted in (
             *("--wait", "--mem=8G", "--time=1:00:00", "--gres=gpu:2", "--nodes=1"),
-            *("--cpus-per-task=4", "--array=1-3%2", "--ntasks-per-node=1"),
+            *("--cpus-per-task=10", "--array=1-3%2", "--ntasks-per-node=1"),
         ):
             assert wanted in args
         for job in (1, 2, 3):
             lines = (tmp_path / f"log/a.{job}.log").read_text().splitlines()
-            assert lines[3] == f"{job} it's ${job}; a  b 4"
+            assert lines[3] == f"{job} it's ${job}; a  b 3"
             assert lines[-1].startswith("# Ended (code 0)")
+
+    @pytest.mark.parametrize(
+        "options, wanted, threads",
+        [
+            (["--mem", "64G"], ["--cpus-per-task=1", "--mem=64G"], 1),
+            (["--num_threads", "6"], ["--cpus-per-task=6"], 6),
+            (["--gpu", "8"], ["--cpus-per-task=40", "--gres=gpu:8"], 2),
+            (
+                ["--gpu", "8", "--cpus_per_gpu", "7", "--mem_per_gpu", "32G"],
+                ["--cpus-per-task=56", "--mem=256G", "--gres=gpu:8"],
+                2,
+            ),
+            (["--gpu", "1", "--num_threads", "9"], ["--cpus-per-task=9"], 9),
+            (
+                ["--mem", "64G", "--gpu", "2", "--mem-per-gpu", "08000"],
+                ["--cpus-per-task=10", "--mem=16000"],
+                2,
+            ),
+            # As espnet2.bin.launch asks on several nodes.
+            (
+                ["--gpu", "4", "--num_threads", "4", "--num_nodes", "2"],
+                ["--cpus-per-task=20", "--nodes=2"],
+                2,
+            ),
+        ],
+    )
+    def test_cores_and_memory_follow_the_gpus(
+        self, tmp_path, slurm, options, wanted, threads
+    ):
+        """Cores are one thing, threads of a process (OMP_NUM_THREADS) another."""
+        done = call(
+            *(UTILS / "slurm.pl", *options, "a.log", "bash", "-c"),
+            "echo $OMP_NUM_THREADS $SRUN_CPUS_PER_TASK",
+            cwd=tmp_path,
+            PATH=slurm,
+            OMP_NUM_THREADS=2,
+        )
+        assert done.returncode == 0, done.stderr
+        args = (tmp_path / "sbatch_args").read_text().splitlines()
+        assert set(wanted) < set(args)
+        assert sum(arg.startswith("--mem=") for arg in args) == ("--mem" in str(wanted))
+        cores = wanted[0].removeprefix("--cpus-per-task=")
+        log = (tmp_path / "a.log").read_text().splitlines()
+        assert log[3] == f"{threads} {cores}"
+
+    @pytest.mark.parametrize(
+        "words, environment, job_name",
+        [
+            (["log/train.log"], {}, "train"),
+            (["log/train.log"], {"MTASR_STAGE": "tiny_stage8"}, "tiny_stage8_train"),
+            (
+                ["JOB=1:2", "stats.JOB.log"],
+                {"MTASR_STAGE": "tiny_stage7"},
+                "tiny_stage7_stats",
+            ),
+            (["--name", "mine", "a.log"], {"MTASR_STAGE": "tiny_stage8"}, "mine"),
+        ],
+    )
+    def test_jobs_have_the_name_of_recipe_and_stage(
+        self, tmp_path, slurm, words, environment, job_name
+    ):
+        done = call(
+            *(UTILS / "slurm.pl", *words, "true"),
+            cwd=tmp_path,
+            PATH=slurm,
+            **environment,
+        )
+        assert done.returncode == 0, done.stderr
+        args = (tmp_path / "sbatch_args").read_text().splitlines()
+        assert f"--job-name={job_name}" in args
+
+    @pytest.mark.parametrize(
+        "options, words",
+        [
+            (["--mem_per_gpu", "much"], "--mem_per_gpu takes a size as 8G, not 'much'"),
+            (["--mem", "8 G"], "--mem takes a size as 8G, not '8 G'"),
+            (["--cpus_per_gpu", "all"], "--cpus_per_gpu takes a number, not 'all'"),
+            (["--name"], "--name needs a value"),
+        ],
+    )
+    def test_errors_are_one_line(self, tmp_path, slurm, options, words):
+        done = call(UTILS / "slurm.pl", *options, cwd=tmp_path, PATH=slurm)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
 
     def test_failed_job(self, tmp_path, slurm):
         done = call(

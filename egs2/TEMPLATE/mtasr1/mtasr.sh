@@ -201,6 +201,7 @@ if [ "${check_options}" = true ]; then exit 0; fi
 . ./cmd.sh
 . utils/lock.sh
 
+recipe_name=$(basename "$(dirname "${PWD}")")
 data_feats=${dumpdir}/raw
 source_train_set=${train_set}
 if [ -z "${num_threads}" ]; then
@@ -261,6 +262,8 @@ is_hub_id() { # is_hub_id SOURCE: is it a model on the hub, neither a folder nor
 }
 begin() { # begin STAGE WHAT
     stage_start=${SECONDS}
+    # slurm.pl names its jobs by it.
+    export MTASR_STAGE=${recipe_name}_stage$1
     log "Stage $1: $2"
 }
 finish() { # finish STAGE
@@ -487,6 +490,8 @@ train() {
     # Tensors in huge pages, where glibc (from 2.35) and the kernel can: steps on a CPU
     # are 7 % shorter.
     local -x GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
+    # With several processes espnet2.bin.launch doesn't hand --num_threads on.
+    local -x OMP_NUM_THREADS=${num_threads}
     # After some epochs of TensorBoard's events protobuf's C extension calls malloc_trim,
     # which splits those pages: from then on steps would be 15 % longer.
     local -x PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=${PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION:-python}
