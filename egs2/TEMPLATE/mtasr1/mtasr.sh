@@ -225,6 +225,16 @@ read -ra inference_options <<<"${inference_args}"
 read -ra train_cmd_words <<<"${train_cmd}"
 read -ra cuda_cmd_words <<<"${cuda_cmd}"
 read -ra decode_cmd_words <<<"${decode_cmd}"
+# What would stop a later stage stops the run now.
+if [ "${num_nodes}" -gt 1 ] && [ "${cuda_cmd_words[0]}" = utils/run.sh ]; then
+    die "--num_nodes ${num_nodes}: cmd.sh starts jobs on this machine alone; set" \
+        "cmd_backend=slurm there"
+fi
+for n in "${train_cmd_words[0]}" "${cuda_cmd_words[0]}" "${decode_cmd_words[0]}"; do
+    if [[ ${n} == */slurm.pl ]] && ! command -v sbatch >/dev/null; then
+        die "cmd.sh: there is no sbatch on this machine; set cmd_backend=local there"
+    fi
+done
 task_options=(
     --talker_counts "${counts[@]}"
     --token_type "${token_type}"
@@ -613,6 +623,18 @@ fi
 if runs 12 || runs 13; then
     checks+=(--inference_config "${inference_config}" --inference_args="${inference_args}")
 fi
+# The GPUs of a cluster's nodes are not here; the jobs themselves look for them.
+gpus_here=0
+if [ "${decode_cmd_words[0]}" = utils/run.sh ] && [ "${gpu_inference}" = true ] && runs 12; then
+    gpus_here=1
+fi
+if [ "${cuda_cmd_words[0]}" = utils/run.sh ] && [ "${ngpu}" -gt 0 ]; then
+    if runs 8 || runs 9 || runs 11; then gpus_here=${ngpu}; fi
+    if runs 10 && { [ "${cache_trunk}" = true ] || [ -n "${aligned_start}" ]; }; then
+        gpus_here=${ngpu}
+    fi
+fi
+if [ "${gpus_here}" -gt 0 ]; then checks+=(--ngpu "${gpus_here}"); fi
 if [ ${#checks[@]} -gt 0 ]; then
     log "Checking the configurations"
     found=$("${python}" -m espnet_mtasr.bin.check_config "${checks[@]}" \
