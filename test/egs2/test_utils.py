@@ -532,22 +532,81 @@ class TestSlurm:
         assert done.returncode == 2
         assert "cmd_backend=local" in done.stderr
 
-    def test_interrupt_cancels_the_job(self, tmp_path, slurm):
-        write_script(tmp_path / "bin" / "sbatch", "echo 4711; touch up; sleep 60")
+    @pytest.fixture
+    def begun(self, tmp_path, slurm):
+        """Start slurm.pl in a process group of its own, and wait for its sbatch."""
         write_script(tmp_path / "bin" / "scancel", "echo $1 >cancelled")
-        process = subprocess.Popen(
-            [UTILS / "slurm.pl", "a.log", "true"],
-            cwd=tmp_path,
-            env={**os.environ, "PATH": slurm},
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.time() + 10
-        while not (tmp_path / "up").exists():
-            assert time.time() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 130
+
+        def start(sbatch):
+            write_script(tmp_path / "bin" / "sbatch", f"echo $$ >pid; {sbatch}")
+            process = subprocess.Popen(
+                [UTILS / "slurm.pl", "log/a.log", "true"],
+                cwd=tmp_path,
+                env={**os.environ, "PATH": slurm},
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+                # A test that runs in the background may ignore them.
+                preexec_fn=lambda: [
+                    signal.signal(s, signal.SIG_DFL)
+                    for s in (signal.SIGINT, signal.SIGHUP)
+                ],
+            )
+            deadline = time.time() + 10
+            while not (tmp_path / "up").exists():
+                assert time.time() < deadline
+                time.sleep(0.05)
+            return process
+
+        return start
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize(
+        "sbatch",
+        [
+            "echo 4711; touch up; exec sleep 60",
+            "touch up; sleep 1; echo 4711; exec sleep 60",
+        ],
+    )
+    def test_interrupt_cancels_the_job(self, tmp_path, begun, number, sbatch):
+        """Also one whose number sbatch is about to tell."""
+        process = begun(sbatch)
+        # Ctrl-C is for all processes of the terminal, kill for one.
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        _, stderr = process.communicate(timeout=20)
+        assert process.returncode == 130
         assert (tmp_path / "cancelled").read_text() == "4711\n"
+        assert "slurm.pl: stopped, slurm job 4711 cancelled; log: log/a.log" in stderr
+
+    @pytest.mark.parametrize(
+        "sbatch",
+        [
+            "echo 4711; touch up; exec sleep 60",
+            "touch up; sleep 1; echo 4711; exec sleep 60",
+        ],
+    )
+    def test_a_hang_up_leaves_the_job(self, tmp_path, begun, sbatch):
+        """A closed terminal; all processes of its group get the signal."""
+        process = begun(sbatch)
+        os.killpg(process.pid, signal.SIGHUP)
+        _, stderr = process.communicate(timeout=20)
+        assert process.returncode == 129
+        assert not (tmp_path / "cancelled").exists()
+        assert stderr.endswith(
+            "slurm.pl: hang-up; slurm job 4711 goes on, log: log/a.log. Once it has "
+            "ended, the same command as before goes on; scancel 4711 ends it\n"
+        )
+        assert (tmp_path / "log/q/a.id").read_text() == "4711\n"
+        # Nothing waits on this machine.
+        waiter = Path("/proc") / (tmp_path / "pid").read_text().strip() / "cmdline"
+        assert not waiter.exists() or b"sleep" not in waiter.read_bytes()
+
+    def test_a_terminal_that_is_gone(self, tmp_path, begun):
+        process = begun("echo 4711; touch up; exec sleep 60")
+        process.stderr.close()
+        os.killpg(process.pid, signal.SIGHUP)
+        assert process.wait(timeout=20) in (129, -signal.SIGPIPE)
+        assert not (tmp_path / "cancelled").exists()
 
 
 @pytest.mark.parametrize("command", ["run.sh", "slurm.pl"])

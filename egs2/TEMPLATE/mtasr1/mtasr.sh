@@ -723,6 +723,7 @@ if runs 10; then folders+=("${phase2_stats}"); fi
 if runs 11; then folders+=("${phase2_exp}"); fi
 if runs 12 || runs 13; then folders+=("${decode_dir}"); fi
 hold "${data_mode}" data "${dumpdir}"
+if [ "${data_mode}" = exclusive ]; then no_jobs_left "${expdir}" data/local/log; fi
 hold exclusive "${folders[@]}"
 # What this script itself calls ends with it.
 export MTASR_CALLER=$$

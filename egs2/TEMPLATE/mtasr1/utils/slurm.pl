@@ -108,7 +108,7 @@ if [ -s "${id_file}" ] && command -v squeue >/dev/null; then
     left=$(cut -d';' -f1 "${id_file}")
     if [ -n "$(squeue --noheader --jobs "${left}" 2>/dev/null || true)" ]; then
         die "slurm job ${left} of an earlier run is writing $(log_of "${first}"): wait for" \
-            "it, or end it by: scancel ${left}"
+            "it and then go on by the same command, or end it by: scancel ${left}"
     fi
 fi
 for ((job = first; job <= last; job++)); do
@@ -163,19 +163,43 @@ erase_line() {
     if [ -t 2 ]; then printf '\r\033[K' >&2; fi
 }
 
-sbatch --parsable --wait "${sbatch_options[@]}" "${script}" >"${id_file}" </dev/null &
+# No signal of the terminal must end it before it has told the number of the job.
+(
+    trap '' HUP INT QUIT
+    exec sbatch --parsable --wait "${sbatch_options[@]}" "${script}" >"${id_file}" </dev/null
+) &
 waiter=$!
-# shellcheck disable=SC2317,SC2329 # the trap calls it
+# shellcheck disable=SC2317,SC2329 # the traps call them
+find_job() { # sets job_id, which sbatch may be about to tell
+    local n
+    for ((n = 0; n < 100; n++)); do
+        job_id=$(cut -d';' -f1 "${id_file}" 2>/dev/null || true)
+        if [ -n "${job_id}" ] || ! kill -0 "${waiter}" 2>/dev/null; then break; fi
+        sleep 0.1
+    done
+}
+# shellcheck disable=SC2317,SC2329
 stop() {
     trap '' INT TERM HUP
-    job_id=$(cut -d';' -f1 "${id_file}")
+    find_job
     if [ -n "${job_id}" ]; then scancel "${job_id}" || true; fi
     kill "${waiter}" 2>/dev/null || true
     erase_line
     echo "slurm.pl: stopped, slurm job ${job_id:-none} cancelled; log: ${log}" >&2
     exit 130
 }
-trap stop INT TERM HUP
+# shellcheck disable=SC2317,SC2329
+leave() {
+    trap '' INT TERM HUP
+    find_job
+    kill -KILL "${waiter}" 2>/dev/null || true
+    # The terminal may be gone.
+    echo "slurm.pl: hang-up; slurm job ${job_id:-none} goes on, log: ${log}. Once it has" \
+        "ended, the same command as before goes on; scancel ${job_id:-none} ends it" >&2 || true
+    exit 129
+}
+trap stop INT TERM
+trap leave HUP
 code=0
 wait "${waiter}" || code=$?
 
