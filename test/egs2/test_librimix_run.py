@@ -233,6 +233,25 @@ def test_stage_1_of_downloaded_corpora(recipe):
     assert "seed 1" in (recipe / "data" / "mixtures.txt").read_text()
 
 
+def test_stage_1_on_a_cluster(recipe, tmp_path):
+    """Mixing is a job, and what needs a network is none."""
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.write_text(
+        "#!/bin/sh\necho 4711; shift $(($# - 1)); echo job >>calls; bash $1"
+    )
+    sbatch.chmod(0o755)
+    simulate_call(recipe, cmd_backend="slurm")
+    order = [
+        line
+        for line in (recipe / "calls").read_text().splitlines()
+        if line in ("job", "download.sh") or line.startswith("espnet_mtasr.bin.")
+    ]
+    modules = [
+        f"espnet_mtasr.bin.{n}" for n in ("add_onsets", "add_onsets", "simulate")
+    ]
+    assert order == ["download.sh", *modules[:2], "job", modules[2]]
+
+
 def test_stage_1_with_everything(recipe, tmp_path):
     lists = tmp_path / "LibriSpeechMix" / "list"
     lists.mkdir(parents=True)

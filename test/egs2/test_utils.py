@@ -1,6 +1,7 @@
 """The shell helpers in egs2/TEMPLATE/mtasr1: run as a recipe runs them."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATE = ROOT / "egs2" / "TEMPLATE" / "mtasr1"
+EGS = ROOT / "egs2"
+TEMPLATE = EGS / "TEMPLATE" / "mtasr1"
 UTILS = TEMPLATE / "utils"
 
 
@@ -607,6 +609,60 @@ class TestSlurm:
         os.killpg(process.pid, signal.SIGHUP)
         assert process.wait(timeout=20) in (129, -signal.SIGPIPE)
         assert not (tmp_path / "cancelled").exists()
+
+
+class TestDataJob:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for name in ("cmd.sh", "utils"):
+            (tmp_path / name).symlink_to(TEMPLATE / name)
+        return tmp_path
+
+    def run(self, folder, *command, **env):
+        words = ["utils/data_job.sh", "3", "data/log/mix.log", *command]
+        return call(*words, cwd=folder, OMP_NUM_THREADS=1, **env)
+
+    def test_on_this_machine_the_command_is_run_as_it_is(self, folder):
+        done = self.run(folder, "bash", "-c", "echo $PPID; echo no >&2; exit 5")
+        assert (done.returncode, done.stderr) == (5, "no\n")
+        # It ends with its caller: none is between them.
+        assert done.stdout == f"{os.getpid()}\n"
+        assert not (folder / "data").exists()
+
+    def test_on_a_cluster(self, folder, slurm):
+        command = ["bash", "-c", 'echo "$1 $OMP_NUM_THREADS"', "x", "two  words"]
+        done = self.run(folder, *command, PATH=slurm, cmd_backend="slurm")
+        assert (done.returncode, done.stderr) == (0, "")
+        said = done.stdout.splitlines()
+        assert "progress: tail -f data/log/mix.log" in said[0]
+        assert said[1:] == ["two  words 1"]
+        args = (folder / "sbatch_args").read_text().splitlines()
+        assert {"--cpus-per-task=3", "--mem=8G"} < set(args)
+
+    def test_an_error_on_a_cluster(self, folder, slurm):
+        command = ["bash", "-c", "echo mix: error: x.wav >&2; exit 2"]
+        done = self.run(folder, *command, PATH=slurm, cmd_backend="slurm")
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].strip() == "mix: error: x.wav"
+
+    def test_wrong_words(self, folder):
+        done = call("utils/data_job.sh", "a.log", "true", "x", cwd=folder)
+        assert done.returncode == 2 and "usage: utils/data_job.sh" in done.stderr
+
+    @pytest.mark.parametrize(
+        "script",
+        ["TEMPLATE/mtasr1/mtasr.sh"]
+        + sorted(str(p.relative_to(EGS)) for p in EGS.glob("*/mtasr1/local/data.sh")),
+    )
+    def test_all_that_reads_or_writes_recordings_is_one(self, script):
+        """In stages 1 to 4, and where stage 13 measures conditions."""
+        work = r"python\S* (-m espnet_mtasr\.bin\.)?(simulate|make_mixture_metadata|"
+        work += r"prepare_data|measure_conditions|local/lay_out_\w+\.py)"
+        lines = (EGS / script).read_text().replace("\\\n", " ").splitlines()
+        lines = [line for line in lines if re.search(work, line)]
+        assert lines
+        for line in lines:
+            assert line.split()[0] == "utils/data_job.sh", line
 
 
 @pytest.mark.parametrize("command", ["run.sh", "slurm.pl"])

@@ -597,7 +597,8 @@ score() {
         model+=" given count picks the branch that it reads)"
     fi
     for name in "${tests[@]}"; do folders+=("${data_feats}/${name}"); done
-    "${python}" -m espnet_mtasr.bin.measure_conditions --nj "${nj}" "${folders[@]}"
+    utils/data_job.sh "${nj}" "${decode_dir}/conditions.log" \
+        "${python}" -m espnet_mtasr.bin.measure_conditions --nj "${nj}" "${folders[@]}"
     "${python}" -m espnet_mtasr.bin.mtasr_score --sets "${test_sets}" \
         --data_dir "${data_feats}" --decode_dir "${decode_dir}" \
         --oracle_decode_dir "${decode_dir}_oracle" --output_dir "${test_exp}" \
@@ -741,7 +742,8 @@ fi
 if runs 2; then
     begin 2 "speed perturbation: ${speed_perturb_factors:-none}"
     if [ -n "${speed_perturb_factors}" ]; then
-        "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" \
+        utils/data_job.sh "${nj}" data/local/log/perturb.log \
+            "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" \
             --on_the_fly "${on_the_fly}" perturb \
             "data/${source_train_set}" "data/${train_set}" \
             --factors "${speed_perturb_factors}"
@@ -751,7 +753,8 @@ fi
 
 if runs 3; then
     begin 3 "format data/ to ${data_feats}/org"
-    "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" \
+    utils/data_job.sh "${nj}" data/local/log/format.log \
+        "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" \
         --on_the_fly "${on_the_fly}" format \
         --source data --target "${data_feats}/org" --train_sets "${train_set}" \
         --eval_sets "${valid_set} ${test_sets}" --audio_format "${audio_format}" \
@@ -761,7 +764,8 @@ fi
 
 if runs 4; then
     begin 4 "drop training mixtures outside ${min_wav_duration} - ${max_wav_duration} s"
-    "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" filter \
+    utils/data_job.sh 1 data/local/log/filter.log \
+        "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" filter \
         --source "${data_feats}/org" --target "${data_feats}" \
         --train_sets "${train_set}" --eval_sets "${valid_set} ${test_sets}" \
         --min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}"
