@@ -637,7 +637,7 @@ class TestDataJob:
         assert "progress: tail -f data/log/mix.log" in said[0]
         assert said[1:] == ["two  words 1"]
         args = (folder / "sbatch_args").read_text().splitlines()
-        assert {"--cpus-per-task=3", "--mem=8G"} < set(args)
+        assert {"--cpus-per-task=3", "--mem=7G"} < set(args)
 
     def test_an_error_on_a_cluster(self, folder, slurm):
         command = ["bash", "-c", "echo mix: error: x.wav >&2; exit 2"]

@@ -17,6 +17,7 @@ shift 2
 read -ra train_cmd_words <<<"${train_cmd}"
 if [ "${train_cmd_words[0]}" = utils/run.sh ]; then exec "$@"; fi
 echo "$(date '+%Y-%m-%dT%H:%M:%S') (data_job.sh) by ${train_cmd}; progress: tail -f ${log}"
-# The cores are for processes of one thread each.
-"${train_cmd_words[@]}" --num_threads "${processes}" "${log}" env OMP_NUM_THREADS=1 "$@"
+# The cores are for processes of one thread each, and so is a GB for each.
+"${train_cmd_words[@]}" --num_threads "${processes}" --mem $((4 + processes))G \
+    "${log}" env OMP_NUM_THREADS=1 "$@"
 sed '/^# /d' "${log}"
