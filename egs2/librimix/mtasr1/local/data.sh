@@ -87,7 +87,7 @@ fi
 # shellcheck source=/dev/null
 . ./db.sh
 
-local/download.sh
+local/download.sh --parts "${parts[@]}" dev-clean test-clean wham_noise librimix_metadata
 # folder_of VARIABLE DOWNLOADED: where a corpus is, by db.sh
 folder_of() {
     case ${!1} in
