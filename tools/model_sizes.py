@@ -38,9 +38,9 @@ LLM's with I inner units and b s tokens, whose attention matrix is not kept,
 the logits. It is at least what the frozen first convolution needs: three times its
 output in float32. With gradient checkpointing a layer keeps its input (4 bytes a unit),
 and one layer at a time the rest. Left out: LSTM, CTC and count head, the copy of the
-gradients that DDP makes, and what the allocator holds back. What fits a GPU are the most
-seconds of audio at a time, with gradient checkpointing, as the configurations have it,
-in nine tenths of its memory: an upper bound, to be tried by full_size_step."""
+gradients that DDP makes, and what the allocator holds back. What fits a GPU are the
+most seconds of audio at a time, with gradient checkpointing, as the configurations have
+it, in nine tenths of its memory: an upper bound, to be tried by full_size_step."""
 
 
 class Sizes(NamedTuple):
