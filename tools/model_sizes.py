@@ -23,6 +23,9 @@ TEXT_TOKENS_PER_SECOND = 8.0
 UTTERANCE_SECONDS = 15.0
 SAMPLING_RATE = 16000
 GIB = 2.0**30
+# Memory of a GPU in GiB, and the share of it that a training may fill.
+GPUS = (24, 40, 80)
+FILLED = 0.9
 NOTE = f"""\
 Estimated, not measured, for mixed precision on a GPU (`use_amp`), mixtures of
 {UTTERANCE_SECONDS:.0f} s and {TEXT_TOKENS_PER_SECOND:.0f} text tokens a second.
@@ -35,7 +38,9 @@ LLM's with I inner units and b s tokens, whose attention matrix is not kept,
 the logits. It is at least what the frozen first convolution needs: three times its
 output in float32. With gradient checkpointing a layer keeps its input (4 bytes a unit),
 and one layer at a time the rest. Left out: LSTM, CTC and count head, the copy of the
-gradients that DDP makes, and what the allocator holds back."""
+gradients that DDP makes, and what the allocator holds back. What fits a GPU are the
+most seconds of audio at a time, with gradient checkpointing, as the configurations have
+it, in nine tenths of its memory: an upper bound, to be tried by full_size_step."""
 
 
 class Sizes(NamedTuple):
@@ -246,8 +251,13 @@ def to_markdown(rows: List[Sizes], batch_seconds: float) -> str:
     batch = f"{batch_seconds:g} s"
     memory = _table(
         ["configuration", "weights", "gradients", "AdamW", f"activations ({batch})"]
-        + ["checkpointed", "sum", "sum, checkpointed"],
-        [[r.name, *(f"{x:.1f}" for x in _memory(r))] for r in rows],
+        + ["checkpointed", "sum", "sum, checkpointed"]
+        + [f"fits {gpu} GB" for gpu in GPUS],
+        [
+            [r.name, *(f"{x:.1f}" for x in _memory(r))]
+            + [f"{seconds_that_fit(r, batch_seconds, gpu)} s" for gpu in GPUS]
+            for r in rows
+        ],
     )
     return "\n".join(
         [
@@ -262,6 +272,18 @@ def to_markdown(rows: List[Sizes], batch_seconds: float) -> str:
             NOTE,
         ]
     )
+
+
+def seconds_that_fit(r: Sizes, batch_seconds: float, gpu: float) -> int:
+    """Seconds of audio that a process may have at a time, in tens; with checkpointing.
+
+    Args:
+        r: Sizes for a batch of `batch_seconds`.
+        batch_seconds: Audio that `r.checkpointed` is of.
+        gpu: Its memory in GiB.
+    """
+    left = FILLED * gpu - r.weights - r.gradients - r.optimizer
+    return max(0, int(left / (r.checkpointed / batch_seconds) // 10) * 10)
 
 
 def _memory(r: Sizes) -> List[float]:

@@ -37,6 +37,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Align, report, write."""
     args = get_parser().parse_args(cmd)
     from espnet_mtasr.files import write_list
+    from espnet_mtasr.gpus import device_of
     from espnet_mtasr.mixture.source_times import write_source_times
     from espnet_mtasr.model_zoo.model_files import fetch_model
     from espnet_mtasr.tasks.mtasr import MTASRTask
@@ -44,7 +45,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 
     sources = read_sources(args.data_dir)
     found = fetch_model(args.model)
-    device = "cuda" if args.ngpu > 0 else "cpu"
+    device = device_of(args.ngpu)
     model, train_args = MTASRTask.build_model_from_file(
         found.mtasr_train_config,
         found.mtasr_model_file,

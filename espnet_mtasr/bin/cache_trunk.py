@@ -55,6 +55,7 @@ def main(cmd=None) -> None:
 
         join(args.stats_dir, args.num_jobs)
         return
+    from espnet_mtasr.gpus import device_of
     from espnet_mtasr.tasks.fill_trunk_cache import run_job
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
@@ -64,7 +65,7 @@ def main(cmd=None) -> None:
         args.cache_dir,
         args.job,
         args.num_jobs,
-        "cuda" if args.ngpu > 0 else "cpu",
+        device_of(args.ngpu),
         args.cache_dtype,
         args.cache_batch_size,
         args.shard_size,

@@ -54,16 +54,17 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             raise UserError(f"{path}: no data directory with text; run stage 3 first")
 
     from espnet_mtasr.files import write_whole
+    from espnet_mtasr.gpus import device_of
     from espnet_mtasr.inference import Speech2Text
     from espnet_mtasr.model_zoo.model_files import CALIBRATION
     from espnet_mtasr.transcription.calibration import fitting
     from espnet_mtasr.transcription.calibration.calibration import Calibration
-    from espnet_mtasr.transcription.mtasr import MTASR, check_device
+    from espnet_mtasr.transcription.mtasr import MTASR
 
     speech2text = Speech2Text(
         args.mtasr_train_config,
         args.mtasr_model_file,
-        device=check_device("cuda" if args.ngpu > 0 else "cpu"),
+        device=device_of(args.ngpu),
         align=True,
         trust_remote_code=args.trust_remote_code,
     )

@@ -9,6 +9,7 @@ import argparse
 from typing import Optional, Sequence
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.gpus import check_gpus
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -26,6 +27,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache_trunk", choices=("true", "false"), default="false", help="In phase 2"
     )
+    parser.add_argument("--ngpu", type=int, default=0, help="GPUs needed here")
     parser.add_argument(
         "--task_options",
         nargs=argparse.REMAINDER,
@@ -85,6 +87,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Check all that is named, and print what is known then."""
     args = get_parser().parse_args(cmd)
     decoder, has_teacher, single_talker_epochs = "ctc", False, 0
+    check_gpus(args.ngpu, compute=True)
     if args.inference_config is not None:
         decoder = decoder_of(args.inference_config, args.inference_args.split())
     if args.phase1_config is not None:

@@ -41,6 +41,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             raise UserError(f"{path}: no such file; train first")
 
     from espnet_mtasr.files import write_whole
+    from espnet_mtasr.gpus import device_of
     from espnet_mtasr.inference import Speech2Text
     from espnet_mtasr.model_zoo.model_files import ROUTING
     from espnet_mtasr.transcription.calibration import routing
@@ -48,7 +49,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     speech2text = Speech2Text(
         args.mtasr_train_config,
         args.mtasr_model_file,
-        device="cuda" if args.ngpu > 0 else "cpu",
+        device=device_of(args.ngpu),
         rescore=False,
         trust_remote_code=args.trust_remote_code,
     )

@@ -19,6 +19,7 @@ from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.dtypes import DTYPES
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
+from espnet_mtasr.gpus import device_of
 from espnet_mtasr.mixture.speech_list import Kind, Speech, kind_of_entry
 from espnet_mtasr.trust import add_trust_option
 
@@ -203,7 +204,7 @@ def load(args: argparse.Namespace):
     options = dict(
         mtasr_train_config=args.mtasr_train_config,
         mtasr_model_file=args.mtasr_model_file,
-        device="cuda" if args.ngpu > 0 else "cpu",
+        device=device_of(args.ngpu),
         dtype=args.dtype,
         beam_size=args.beam_size,
         num_talkers=args.num_talkers,
@@ -226,8 +227,6 @@ def decode(args: argparse.Namespace) -> None:
 
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
-    if args.ngpu > 0 and not torch.cuda.is_available():
-        raise UserError(f"--ngpu {args.ngpu}: there is no GPU that torch can use")
     speech2text = load(args)
     true_counts = {} if args.utt2num_spk is None else read_table(args.utt2num_spk)
     loader = MTASRTask.build_streaming_iterator(

@@ -42,10 +42,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     from espnet_mtasr.data.tables import read_data_dir
 
     read_data_dir(args.data_dir)
+    from espnet_mtasr.gpus import device_of
     from espnet_mtasr.tasks.mtasr import MTASRTask
     from espnet_mtasr.tasks.teacher_check import check_teacher, format_checks, to_json
 
-    device = "cuda" if args.ngpu > 0 else "cpu"
+    device = device_of(args.ngpu)
     model, train_args = MTASRTask.build_model_from_file(
         args.mtasr_train_config,
         args.mtasr_model_file,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Iterator
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.gpus import check_gpus
 from espnet_mtasr.locks import alone_in
 
 LOCK = ".training.lock"
@@ -36,6 +37,7 @@ def main(cmd=None) -> None:
     if args.collect_stats:
         MTASRTask.main(args=args)
         return
+    check_gpus(args.ngpu)
     folder = Path(args.output_dir)
     args.init_param = check_init_param(args.init_param, folder)
     made = not folder.exists()

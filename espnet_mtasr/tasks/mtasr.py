@@ -14,7 +14,6 @@ from espnet2.tasks.abs_task import (
 )
 from espnet2.tasks.asr import ASRTask
 from espnet2.train.preprocessor import AbsPreprocessor
-from espnet2.train.trainer import Trainer
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
 from typeguard import suppress_type_checks, typechecked
@@ -52,6 +51,7 @@ from espnet_mtasr.tasks.seconds_batches import (
     first_epochs,
 )
 from espnet_mtasr.tasks.trained import check_resumable
+from espnet_mtasr.tasks.unsupported import check_unsupported
 from espnet_mtasr.text.tokenizer import TYPES_WITH_FILE, check_units
 from espnet_mtasr.train.epochs import EpochAwareIterFactory
 from espnet_mtasr.train.preprocessor import MTASRPreprocessor
@@ -62,16 +62,6 @@ preprocessor_choices = OpenChoices(
     classes=dict(mtasr=MTASRPreprocessor),
     type_check=AbsPreprocessor,
     default="mtasr",
-)
-
-# Options that come with ASRTask; to ignore them in silence would mislead.
-UNUSED_OPTIONS = (
-    "init",
-    "ctc_conf",
-    "joint_net_conf",
-    "use_lang_prompt",
-    "use_nlp_prompt",
-    "aux_ctc_tasks",
 )
 
 
@@ -239,10 +229,7 @@ class MTASRTask(ModelBuilder, ASRTask):
             conf = getattr(args, f"{option}_conf")
             given = ("params", "optimizer")
             check_options(classes[name], conf, f"{option}_conf", given)
-        defaults = cls.get_parser()
-        for option in UNUSED_OPTIONS:
-            if getattr(args, option) != defaults.get_default(option):
-                raise UserError(f"{option}: is not used by this task; remove it")
+        check_unsupported(args, cls.get_parser())
         if model_option(args, "ctc_weight") < 1.0 and args.teacher is None:
             raise UserError(
                 "teacher: is missing, a ctc_weight below 1 needs one; choose a teacher "
@@ -259,9 +246,6 @@ class MTASRTask(ModelBuilder, ASRTask):
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Train in this process; see ESPnet's task."""
-        if args.use_deepspeed:
-            # It has a trainer of its own, and refuses any other.
-            cls.trainer = Trainer
         # ESPnet's functions check their arguments, for every utterance and step too.
         with suppress_type_checks():
             super().main_worker(args)

@@ -39,9 +39,6 @@ def grouped_optimizer(
     for prefix, factor in lr_scale.items():
         if not isinstance(factor, (int, float)):
             raise UserError(f"lr_scale: {prefix}: {factor} is no number; give one")
-    for option in ("exclude_weight_decay", "sharded_ddp"):
-        if getattr(args, option):
-            raise UserError(f"{option}: not supported with lr_scale; leave it out")
     groups: Dict[str, List[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

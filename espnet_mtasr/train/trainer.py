@@ -159,6 +159,9 @@ class MTASRTrainer(Trainer):
             plain = getattr(model, "module", model)
             for said in copy_lower_counts(plain, curriculum, reporter.get_epoch()):
                 logging.info(said)
+        # Gradients of batches that filled no step of the epoch before: a training that
+        # is resumed has none of them.
+        model.zero_grad()
         health = Health()
         reporter.register = partial(_register, reporter.register, health=health)
         found = super().train_one_epoch(

@@ -17,7 +17,8 @@ from espnet_mtasr.data.tables import read_table
 
 SETS = ["test_libri2mix_clean", "test_libri3mix_noisy"]
 N_MIXTURES = 3
-ONE_EPOCH = "--max_epoch 1 --batch_seconds 30 --num_workers 0 --use_tensorboard false"
+ONE_EPOCH = "--max_epoch 1 --num_iters_per_epoch none --batch_seconds 30 "
+ONE_EPOCH += "--num_workers 0 --use_tensorboard false"
 SMALL = "--separator_conf hidden_size=8 --count_head_conf hidden_size=8"
 
 

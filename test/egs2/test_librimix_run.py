@@ -97,8 +97,136 @@ def test_the_default_is_the_papers(recipe):
     assert options["--phase2_tag"] == "phase2" and options["--expdir"] == "exp"
     assert options["--gpu_inference"] == "true"
     assert "--on_the_fly" not in options
+    # What 4 GPUs get is what the configurations have; 1 has the same audio a step.
+    for phase, epochs in ((1, 40), (2, 80)):
+        plan = (
+            "--batch_seconds 60 --accum_grad 8 --optim_conf lr=3.00e-04 "
+            f"--scheduler_conf warmup_steps={2000 * phase} "
+            f"--num_iters_per_epoch 13680 --max_epoch {epochs}"
+        )
+        assert options[f"--phase{phase}_args"] == plan
     for name in ("encoder", "llm"):
         assert len(options[f"--{name}_revision"]) == 40
+
+
+def plans(recipe, *options):
+    """Options of both trainings as dicts."""
+    (recipe / "calls").unlink(missing_ok=True)
+    found = mtasr_options(recipe, *options)
+    for phase in (1, 2):
+        words = found[f"--phase{phase}_args"].split()
+        yield dict(zip(words[::2], words[1::2]))
+
+
+@pytest.mark.parametrize(
+    "variant", ["wavlm_large_llama1b", "whisper_small_smollm2_360m"]
+)
+def test_four_gpus_have_what_the_configurations_have(recipe, variant):
+    """In whose steps are 480 s of audio."""
+    for phase, plan in zip((1, 2), plans(recipe, "--ngpu", 4, "--variant", variant)):
+        config = RECIPE / "conf" / "tuning" / f"train_phase{phase}_{variant}.yaml"
+        conf = yaml.safe_load(config.read_text())
+        step = conf["batch_seconds"] * conf["accum_grad"]
+        epoch = conf["batch_seconds"] * conf["num_iters_per_epoch"]
+        batch = int(plan["--batch_seconds"])
+        assert batch * int(plan["--accum_grad"]) == step == 480
+        assert batch * int(plan["--num_iters_per_epoch"]) == epoch == 228 * 3600
+        assert plan["--max_epoch"] == str(conf["max_epoch"])
+        lr = float(plan["--optim_conf"].removeprefix("lr="))
+        assert lr == pytest.approx(conf["optim_conf"]["lr"])
+        warmup = conf["scheduler_conf"]["warmup_steps"]
+        assert plan["--scheduler_conf"] == f"warmup_steps={warmup}"
+
+
+def test_the_readmes_table_is_what_run_sh_takes(recipe):
+    readme = (RECIPE / "README.md").read_text()
+    table = readme.split("<!-- plan: begin -->\n")[1].split("<!-- plan: end -->")[0]
+    for gpus, line in zip((1, 4, 8), table.splitlines()[2:]):
+        one, two = plans(recipe, "--ngpu", gpus)
+        warmups = [p["--scheduler_conf"].split("=")[1] for p in (one, two)]
+        batch, accum = one["--batch_seconds"], one["--accum_grad"]
+        cells = [gpus, batch, accum, f"{int(batch) * int(accum)} s"]
+        cells += [one["--optim_conf"].split("=")[1], " / ".join(warmups)]
+        cells += [one["--num_iters_per_epoch"]]
+        cells += [" / ".join(p["--max_epoch"] for p in (one, two))]
+        assert line == "| " + " | ".join(map(str, cells)) + " |"
+    # Two machines of 4 are 8.
+    assert (one, two) == tuple(plans(recipe, "--ngpu", 4, "--num_nodes", 2))
+
+
+@pytest.mark.parametrize(
+    "options, epochs, number",
+    [
+        (["--noise", "noisy"], 20, "3420"),
+        (["--train_parts", "train-clean-100"], 10, "none"),
+        (["--train_parts", "train-clean-100", "--noise", "clean"], 10, "none"),
+        (["--speed_perturb_factors", "0.9 1.0 1.1"], 120, "3420"),
+        (["--single_talker", "true"], 60, "3438"),
+    ],
+)
+def test_passes_over_the_data_stay_the_same(recipe, options, epochs, number):
+    """An epoch is as near to 228 h as a pass can be divided."""
+    one, _ = plans(recipe, "--ngpu", 4, *options)
+    assert (int(one["--max_epoch"]), one["--num_iters_per_epoch"]) == (epochs, number)
+
+
+def test_a_short_training_has_a_short_warm_up(recipe):
+    """10 passes over 98 h have 7,350 steps."""
+    options = ["--train_parts", "train-clean-100", "--noise", "clean", "--ngpu", 4]
+    one, _ = plans(recipe, *options)
+    assert one["--scheduler_conf"] == "warmup_steps=735"
+
+
+def test_the_users_own_comes_last_or_alone(recipe):
+    options = mtasr_options(
+        recipe,
+        *("--phase1_args", "--max_epoch 3", "--phase2_config", "conf/mine.yaml"),
+        *("--phase2_args", "--seed 5"),
+    )
+    assert options["--phase1_args"].endswith("--max_epoch 40 --max_epoch 3")
+    assert options["--phase2_config"] == "conf/mine.yaml"
+    assert options["--phase2_args"] == "--seed 5"
+    assert options["--phase2_tag"] == "mine"
+
+
+def test_a_learning_rate_changes_nothing_else(recipe):
+    from espnet_mtasr.tasks.mtasr import MTASRTask
+
+    one, _ = plans(recipe, "--ngpu", 8)
+    words = [word for pair in one.items() for word in pair]
+    config = RECIPE / "conf" / "train_phase1.yaml"
+    args = MTASRTask.parse_config(config, words)
+    conf = yaml.safe_load(config.read_text())
+    assert args.optim_conf == {**conf["optim_conf"], "lr": 4.24e-4}
+    assert args.scheduler_conf == {"warmup_steps": 1000}
+    assert args.num_iters_per_epoch == 1710
+    one, _ = plans(recipe, "--preset", "day")
+    args = MTASRTask.parse_config(config, [w for pair in one.items() for w in pair])
+    assert args.num_iters_per_epoch is None
+
+
+def test_one_gpu_for_a_day(recipe):
+    options = mtasr_options(recipe, "--preset", "day")
+    assert options["--encoder"] == "microsoft/wavlm-base-plus"
+    assert options["--llm"] == "HuggingFaceTB/SmolLM2-360M"
+    assert options["--on_the_fly"] == "true" and options["--ngpu"] == "1"
+    assert "--train_parts train-clean-100 " in options["--local_data_opts"]
+    name = "wavlm_base_plus_smollm2_360m"
+    assert options["--phase2_tag"] == f"phase2_{name}_100"
+    assert options["--train_set"] == "train_both_100"
+    one, two = plans(recipe, "--preset", "day")
+    assert (one["--max_epoch"], two["--max_epoch"]) == ("4", "8")
+    assert {p["--num_iters_per_epoch"] for p in (one, two)} == {"none"}
+    assert {p["--batch_seconds"] for p in (one, two)} == {"60"}
+    (recipe / "calls").unlink()
+    options = mtasr_options(
+        recipe,
+        *("--preset", "day", "--variant", "whisper_small_smollm2_360m"),
+        *("--on_the_fly", "false", "--train_parts", "train-clean-360"),
+    )
+    assert options["--encoder"] == "openai/whisper-small"
+    assert "--on_the_fly" not in options
+    assert options["--train_set"] == "train_both_360"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -202,6 +330,9 @@ def test_on_a_cpu_nothing_is_decoded_on_a_gpu(recipe):
         (["--on_the_fly", "yes"], "--on_the_fly takes true or false, not 'yes'"),
         (["--onsets", "late"], "--onsets late: choose auto, librimix, none or"),
         (["--ngpu", "all"], "--ngpu all: give a number"),
+        (["--num_nodes", "0"], "--num_nodes 0: give a number from 1"),
+        (["--preset", "week"], "--preset week: choose day, or leave it out"),
+        (["--train_parts", "dev-clean"], "--train_parts dev-clean: LibriMix has train"),
         (["--librispeechmix", "none"], "--librispeechmix none: no such folder"),
         (["--nj"], "--nj needs a value"),
     ],
@@ -342,6 +473,25 @@ def test_onsets_that_are_there_are_kept(recipe, with_onsets, options, begins):
                 assert 1.0 <= row.onsets[1] <= 1.5
 
 
+def test_stage_1_on_a_cluster(recipe, tmp_path):
+    """Mixing is a job, and what needs a network is none."""
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.write_text(
+        "#!/bin/sh\necho 4711; shift $(($# - 1)); echo job >>calls; bash $1"
+    )
+    sbatch.chmod(0o755)
+    simulate_call(recipe, cmd_backend="slurm")
+    order = [
+        line
+        for line in (recipe / "calls").read_text().splitlines()
+        if line in ("job", "download.sh") or line.startswith("espnet_mtasr.bin.")
+    ]
+    modules = [
+        f"espnet_mtasr.bin.{n}" for n in ("add_onsets", "add_onsets", "simulate")
+    ]
+    assert order == ["download.sh", *modules[:2], "job", modules[2]]
+
+
 def test_stage_1_with_everything(recipe, tmp_path):
     lists = tmp_path / "LibriSpeechMix" / "list"
     lists.mkdir(parents=True)
@@ -356,6 +506,8 @@ def test_stage_1_with_everything(recipe, tmp_path):
         LIBRIMIX_METADATA="corpora/metadata",
     )
     assert after(simulate, "--librispeech") == [["corpora/LibriSpeech"]]
+    # Of the 23 GB of train-clean-360 nothing is downloaded.
+    assert "train-clean-360" not in calls(recipe, "download.sh")[0]
     sets = {name: rest for name, *rest in after(simulate, "--set")}
     csv = "corpora/metadata/Libri3Mix/libri3mix_train-clean-100.csv"
     assert sets["train_libri3mix"] == [csv, "noisy"]

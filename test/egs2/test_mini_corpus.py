@@ -227,7 +227,7 @@ def recipe_folder(root):
     shutil.copytree(REPO / "egs2" / "TEMPLATE", root / "egs2" / "TEMPLATE")
     folder = root / "egs2" / "mini_librimix" / "mtasr1"
     shutil.copytree(LOCAL, folder / "local")
-    for name in ("utils", "path.sh"):
+    for name in ("utils", "path.sh", "cmd.sh"):
         (folder / name).symlink_to(Path("../../TEMPLATE/mtasr1") / name)
     return folder
 

@@ -150,6 +150,62 @@ def test_units_of_the_teacher(recipe, llm, folder):
 
 
 @pytest.mark.parametrize(
+    "options, asked",
+    [
+        ("--ngpu 4", "--ngpu 4"),
+        ("--ngpu 4 --stage 9 --stop_stage 9", "--ngpu 4"),
+        ("--ngpu 4 --stage 10 --stop_stage 10 --cache_trunk true", "--ngpu 4"),
+        ("--ngpu 4 --stage 10 --stop_stage 10", None),
+        ("--ngpu 4 --stop_stage 7", None),
+        ("--ngpu 4 --stage 12 --gpu_inference true", "--ngpu 1"),
+        ("--ngpu 4 --stage 12", None),
+        ("--ngpu 0", None),
+        # On the nodes of a cluster.
+        ("--ngpu 4 --num_nodes 2", None),
+    ],
+)
+def test_gpus_are_asked_for_before_stage_1(recipe, tmp_path, options, asked):
+    environment = {}
+    if "num_nodes" in options:
+        (tmp_path / "sbatch").touch(mode=0o755)
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        environment = dict(cmd_backend="slurm", PATH=path)
+    (recipe / "calls").unlink(missing_ok=True)
+    (recipe / "local" / "data.sh").write_text("exit 77\n")
+    done, _ = call(
+        recipe,
+        *SETS,
+        *options.split(),
+        *("--token_type", "char", "--python", recipe / "python"),
+        environment=environment,
+    )
+    assert done.returncode != 0 and "Stage 1:" not in done.stdout
+    first = []
+    if (recipe / "calls").exists():
+        first = (recipe / "calls").read_text().splitlines()[0].split()
+        assert "espnet_mtasr.bin.check_config" in first or asked is None
+    wanted = [] if asked is None else asked.split()[1:]
+    assert [first[k + 1] for k, word in enumerate(first) if word == "--ngpu"] == wanted
+
+
+@pytest.mark.parametrize(
+    "backend, options, message",
+    [
+        ("local", ["--num_nodes", 2], "--num_nodes 2: cmd.sh starts jobs on this mach"),
+        ("slurm", [], "cmd.sh: there is no sbatch on this machine; set cmd_backend=lo"),
+    ],
+)
+def test_jobs_that_cannot_be_started(recipe, backend, options, message):
+    if backend == "slurm" and shutil.which("sbatch"):
+        pytest.skip("slurm is installed here")
+    environment = dict(cmd_backend=backend)
+    done, _ = call(recipe, *SETS, *options, environment=environment)
+    assert done.returncode == 2
+    assert message in done.stderr and done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
     "file, line, data",
     [
         ("wav.scp", "a dir/a.flac", "wav.scp,speech,sound"),

@@ -80,6 +80,17 @@ def test_tensors_stay_in_huge_pages(recipe, monkeypatch, name, own, users):
     assert f"{name}={users}" in train()
 
 
+@pytest.mark.parametrize("ngpu", [0, 1, 2])
+def test_threads_are_those_of_each_process(recipe, ngpu):
+    """Also where espnet2.bin.launch starts the processes, which takes no threads."""
+    stage = ["--stage", "11", "--stop_stage", "11", "--num_threads", "3"]
+    done, _ = run(recipe, *stage, "--ngpu", str(ngpu), *ALONE)
+    assert done.returncode == 0, done.stderr
+    variables = (recipe / "environment").read_text().splitlines()
+    assert "OMP_NUM_THREADS=3" in variables
+    assert "MTASR_STAGE=tiny_stage11" in variables
+
+
 def test_with_phase_1_phase_2_starts_from_it(recipe):
     phase1 = recipe / "exp" / "mtasr_phase1"
     phase1.mkdir()

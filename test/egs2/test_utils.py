@@ -1,6 +1,7 @@
 """The shell helpers in egs2/TEMPLATE/mtasr1: run as a recipe runs them."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATE = ROOT / "egs2" / "TEMPLATE" / "mtasr1"
+EGS = ROOT / "egs2"
+TEMPLATE = EGS / "TEMPLATE" / "mtasr1"
 UTILS = TEMPLATE / "utils"
 
 
@@ -247,6 +249,7 @@ class TestRun:
     def test_log_has_output_and_trailer(self, tmp_path):
         done = call(
             *(UTILS / "run.sh", "--gpu", "0", "--num-threads", "2", "--mem", "1G"),
+            *("--name", "x", "--cpus_per_gpu", "5", "--mem-per-gpu", "8G"),
             *("log/a.log", "bash", "-c", 'echo "$1"; echo $OMP_NUM_THREADS >&2', "x"),
             "two  words",
             cwd=tmp_path,
@@ -405,18 +408,104 @@ class TestSlurm:
             *("bash", "-c", 'echo "JOB $1 $OMP_NUM_THREADS"', "x", "it's $JOB; a  b"),
             cwd=tmp_path,
             PATH=slurm,
+            OMP_NUM_THREADS=3,
         )
         assert done.returncode == 0, done.stderr
         args = (tmp_path / "sbatch_args").read_text().splitlines()
         for wanted in (
             *("--wait", "--mem=8G", "--time=1:00:00", "--gres=gpu:2", "--nodes=1"),
-            *("--cpus-per-task=4", "--array=1-3%2", "--ntasks-per-node=1"),
+            *("--cpus-per-task=10", "--array=1-3%2", "--ntasks-per-node=1"),
         ):
             assert wanted in args
         for job in (1, 2, 3):
             lines = (tmp_path / f"log/a.{job}.log").read_text().splitlines()
-            assert lines[3] == f"{job} it's ${job}; a  b 4"
+            assert lines[3] == f"{job} it's ${job}; a  b 3"
             assert lines[-1].startswith("# Ended (code 0)")
+
+    @pytest.mark.parametrize(
+        "options, wanted, threads",
+        [
+            (["--mem", "64G"], ["--cpus-per-task=1", "--mem=64G"], 1),
+            (["--num_threads", "6"], ["--cpus-per-task=6"], 6),
+            (["--gpu", "8"], ["--cpus-per-task=40", "--gres=gpu:8"], 2),
+            (
+                ["--gpu", "8", "--cpus_per_gpu", "7", "--mem_per_gpu", "32G"],
+                ["--cpus-per-task=56", "--mem=256G", "--gres=gpu:8"],
+                2,
+            ),
+            (["--gpu", "1", "--num_threads", "9"], ["--cpus-per-task=9"], 9),
+            (
+                ["--mem", "64G", "--gpu", "2", "--mem-per-gpu", "08000"],
+                ["--cpus-per-task=10", "--mem=16000"],
+                2,
+            ),
+            # As espnet2.bin.launch asks on several nodes.
+            (
+                ["--gpu", "4", "--num_threads", "4", "--num_nodes", "2"],
+                ["--cpus-per-task=20", "--nodes=2"],
+                2,
+            ),
+        ],
+    )
+    def test_cores_and_memory_follow_the_gpus(
+        self, tmp_path, slurm, options, wanted, threads
+    ):
+        """Cores are one thing, threads of a process (OMP_NUM_THREADS) another."""
+        done = call(
+            *(UTILS / "slurm.pl", *options, "a.log", "bash", "-c"),
+            "echo $OMP_NUM_THREADS $SRUN_CPUS_PER_TASK",
+            cwd=tmp_path,
+            PATH=slurm,
+            OMP_NUM_THREADS=2,
+        )
+        assert done.returncode == 0, done.stderr
+        args = (tmp_path / "sbatch_args").read_text().splitlines()
+        assert set(wanted) < set(args)
+        assert sum(arg.startswith("--mem=") for arg in args) == ("--mem" in str(wanted))
+        cores = wanted[0].removeprefix("--cpus-per-task=")
+        log = (tmp_path / "a.log").read_text().splitlines()
+        assert log[3] == f"{threads} {cores}"
+
+    @pytest.mark.parametrize(
+        "words, environment, job_name",
+        [
+            (["log/train.log"], {}, "train"),
+            (["log/train.log"], {"MTASR_STAGE": "tiny_stage8"}, "tiny_stage8_train"),
+            (
+                ["JOB=1:2", "stats.JOB.log"],
+                {"MTASR_STAGE": "tiny_stage7"},
+                "tiny_stage7_stats",
+            ),
+            (["--name", "mine", "a.log"], {"MTASR_STAGE": "tiny_stage8"}, "mine"),
+        ],
+    )
+    def test_jobs_have_the_name_of_recipe_and_stage(
+        self, tmp_path, slurm, words, environment, job_name
+    ):
+        done = call(
+            *(UTILS / "slurm.pl", *words, "true"),
+            cwd=tmp_path,
+            PATH=slurm,
+            **environment,
+        )
+        assert done.returncode == 0, done.stderr
+        args = (tmp_path / "sbatch_args").read_text().splitlines()
+        assert f"--job-name={job_name}" in args
+
+    @pytest.mark.parametrize(
+        "options, words",
+        [
+            (["--mem_per_gpu", "much"], "--mem_per_gpu takes a size as 8G, not 'much'"),
+            (["--mem", "8 G"], "--mem takes a size as 8G, not '8 G'"),
+            (["--cpus_per_gpu", "all"], "--cpus_per_gpu takes a number, not 'all'"),
+            (["--name"], "--name needs a value"),
+        ],
+    )
+    def test_errors_are_one_line(self, tmp_path, slurm, options, words):
+        done = call(UTILS / "slurm.pl", *options, cwd=tmp_path, PATH=slurm)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
 
     def test_failed_job(self, tmp_path, slurm):
         done = call(
@@ -445,22 +534,135 @@ class TestSlurm:
         assert done.returncode == 2
         assert "cmd_backend=local" in done.stderr
 
-    def test_interrupt_cancels_the_job(self, tmp_path, slurm):
-        write_script(tmp_path / "bin" / "sbatch", "echo 4711; touch up; sleep 60")
+    @pytest.fixture
+    def begun(self, tmp_path, slurm):
+        """Start slurm.pl in a process group of its own, and wait for its sbatch."""
         write_script(tmp_path / "bin" / "scancel", "echo $1 >cancelled")
-        process = subprocess.Popen(
-            [UTILS / "slurm.pl", "a.log", "true"],
-            cwd=tmp_path,
-            env={**os.environ, "PATH": slurm},
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.time() + 10
-        while not (tmp_path / "up").exists():
-            assert time.time() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 130
+
+        def start(sbatch):
+            write_script(tmp_path / "bin" / "sbatch", f"echo $$ >pid; {sbatch}")
+            process = subprocess.Popen(
+                [UTILS / "slurm.pl", "log/a.log", "true"],
+                cwd=tmp_path,
+                env={**os.environ, "PATH": slurm},
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+                # A test that runs in the background may ignore them.
+                preexec_fn=lambda: [
+                    signal.signal(s, signal.SIG_DFL)
+                    for s in (signal.SIGINT, signal.SIGHUP)
+                ],
+            )
+            deadline = time.time() + 10
+            while not (tmp_path / "up").exists():
+                assert time.time() < deadline
+                time.sleep(0.05)
+            return process
+
+        return start
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize(
+        "sbatch",
+        [
+            "echo 4711; touch up; exec sleep 60",
+            "touch up; sleep 1; echo 4711; exec sleep 60",
+        ],
+    )
+    def test_interrupt_cancels_the_job(self, tmp_path, begun, number, sbatch):
+        """Also one whose number sbatch is about to tell."""
+        process = begun(sbatch)
+        # Ctrl-C is for all processes of the terminal, kill for one.
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        _, stderr = process.communicate(timeout=20)
+        assert process.returncode == 130
         assert (tmp_path / "cancelled").read_text() == "4711\n"
+        assert "slurm.pl: stopped, slurm job 4711 cancelled; log: log/a.log" in stderr
+
+    @pytest.mark.parametrize(
+        "sbatch",
+        [
+            "echo 4711; touch up; exec sleep 60",
+            "touch up; sleep 1; echo 4711; exec sleep 60",
+        ],
+    )
+    def test_a_hang_up_leaves_the_job(self, tmp_path, begun, sbatch):
+        """A closed terminal; all processes of its group get the signal."""
+        process = begun(sbatch)
+        os.killpg(process.pid, signal.SIGHUP)
+        _, stderr = process.communicate(timeout=20)
+        assert process.returncode == 129
+        assert not (tmp_path / "cancelled").exists()
+        assert stderr.endswith(
+            "slurm.pl: hang-up; slurm job 4711 goes on, log: log/a.log. Once it has "
+            "ended, the same command as before goes on; scancel 4711 ends it\n"
+        )
+        assert (tmp_path / "log/q/a.id").read_text() == "4711\n"
+        # Nothing waits on this machine.
+        waiter = Path("/proc") / (tmp_path / "pid").read_text().strip() / "cmdline"
+        assert not waiter.exists() or b"sleep" not in waiter.read_bytes()
+
+    def test_a_terminal_that_is_gone(self, tmp_path, begun):
+        process = begun("echo 4711; touch up; exec sleep 60")
+        process.stderr.close()
+        os.killpg(process.pid, signal.SIGHUP)
+        assert process.wait(timeout=20) in (129, -signal.SIGPIPE)
+        assert not (tmp_path / "cancelled").exists()
+
+
+class TestDataJob:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for name in ("cmd.sh", "utils"):
+            (tmp_path / name).symlink_to(TEMPLATE / name)
+        return tmp_path
+
+    def run(self, folder, *command, **env):
+        words = ["utils/data_job.sh", "3", "data/log/mix.log", *command]
+        return call(*words, cwd=folder, OMP_NUM_THREADS=1, **env)
+
+    def test_on_this_machine_the_command_is_run_as_it_is(self, folder):
+        done = self.run(folder, "bash", "-c", "echo $PPID; echo no >&2; exit 5")
+        assert (done.returncode, done.stderr) == (5, "no\n")
+        # It ends with its caller: none is between them.
+        assert done.stdout == f"{os.getpid()}\n"
+        assert not (folder / "data").exists()
+
+    def test_on_a_cluster(self, folder, slurm):
+        command = ["bash", "-c", 'echo "$1 $OMP_NUM_THREADS"', "x", "two  words"]
+        done = self.run(folder, *command, PATH=slurm, cmd_backend="slurm")
+        assert (done.returncode, done.stderr) == (0, "")
+        said = done.stdout.splitlines()
+        assert "progress: tail -f data/log/mix.log" in said[0]
+        assert said[1:] == ["two  words 1"]
+        args = (folder / "sbatch_args").read_text().splitlines()
+        assert {"--cpus-per-task=3", "--mem=7G"} < set(args)
+
+    def test_an_error_on_a_cluster(self, folder, slurm):
+        command = ["bash", "-c", "echo mix: error: x.wav >&2; exit 2"]
+        done = self.run(folder, *command, PATH=slurm, cmd_backend="slurm")
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].strip() == "mix: error: x.wav"
+
+    def test_wrong_words(self, folder):
+        done = call("utils/data_job.sh", "a.log", "true", "x", cwd=folder)
+        assert done.returncode == 2 and "usage: utils/data_job.sh" in done.stderr
+
+    @pytest.mark.parametrize(
+        "script",
+        ["TEMPLATE/mtasr1/mtasr.sh"]
+        + sorted(str(p.relative_to(EGS)) for p in EGS.glob("*/mtasr1/local/data.sh")),
+    )
+    def test_all_that_reads_or_writes_recordings_is_one(self, script):
+        """In stages 1 to 4, and where stage 13 measures conditions."""
+        work = r"python\S* (-m espnet_mtasr\.bin\.)?(simulate|make_mixture_metadata|"
+        work += r"prepare_data|measure_conditions|local/lay_out_\w+\.py)"
+        lines = (EGS / script).read_text().replace("\\\n", " ").splitlines()
+        lines = [line for line in lines if re.search(work, line)]
+        assert lines
+        for line in lines:
+            assert line.split()[0] == "utils/data_job.sh", line
 
 
 @pytest.mark.parametrize("command", ["run.sh", "slurm.pl"])

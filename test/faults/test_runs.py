@@ -40,7 +40,7 @@ def pid_in(path):
     return int(path.read_text())
 
 
-def start(folder, *words, **environment):
+def start(folder, *words, new_session=False, **environment):
     return subprocess.Popen(
         [str(word) for word in words],
         cwd=folder,
@@ -49,6 +49,11 @@ def start(folder, *words, **environment):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=new_session,
+        # Tests that run in the background may ignore them.
+        preexec_fn=lambda: [
+            signal.signal(s, signal.SIG_DFL) for s in (signal.SIGINT, signal.SIGHUP)
+        ],
     )
 
 
@@ -234,11 +239,12 @@ def recipe(tmp_path):
     return tmp_path
 
 
-def mtasr(recipe, stage, *options):
+def mtasr(recipe, stage, *options, **environment):
     words = "--train_set train --valid_set dev --inference_nj 1"
     stages = ["--stage", stage, "--stop_stage", stage, "--test_sets", "t1 t2"]
     python = ["--python", f"{recipe}/python"]
-    return start(recipe, "./mtasr.sh", *words.split(), *stages, *python, *options)
+    words = [*words.split(), *stages, *python, *options]
+    return start(recipe, "./mtasr.sh", *words, **environment)
 
 
 def test_a_second_training_changes_nothing(recipe):
@@ -273,6 +279,57 @@ def test_a_decoding_that_breaks_off_leaves_no_text_of_before(recipe):
     (recipe / "broken").touch()
     assert mtasr(recipe, 12, *options).wait(timeout=60) == 1
     assert texts[0].exists() and not texts[1].exists()
+
+
+@pytest.mark.parametrize(
+    "stage, running, refused",
+    [(3, "4711", True), (3, "", False), (12, "4711", False)],
+)
+def test_jobs_that_a_closed_terminal_has_left(recipe, stage, running, refused):
+    """They read what stages 1 to 6 write; a later stage of another set may run."""
+    (recipe / "exp/mtasr_phase1/q").mkdir(parents=True)
+    (recipe / "exp/mtasr_phase1/q/train.id").write_text("4711;cluster\n")
+    (recipe / "exp/mtasr_phase1/q/old.id").write_text("12\n")
+    (recipe / "exp/mtasr_phase1/q/none.id").touch()
+    (recipe / "exp/mtasr_phase2/valid.loss_ctc.ave.pth").touch()
+    write_script(
+        recipe / "bin" / "squeue",
+        'case "${@: -1}" in 4711,12 | 12,4711) ;; *) exit 1 ;; esac\n'
+        f"for id in {running} {running}; do echo $id; done",
+    )
+    path = f"{recipe}/bin:{os.environ['PATH']}"
+    options = ["--rescore_routing", "false"]
+    process = mtasr(recipe, stage, *options, PATH=path)
+    if refused:
+        line = errors(process)
+        assert line.endswith("or end them by: scancel 4711"), line
+        assert "that this one would write: 4711; wait for them" in line
+    else:
+        assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize(
+    "number, cancelled", [(signal.SIGHUP, False), (signal.SIGINT, True)]
+)
+def test_a_closed_terminal_and_ctrl_c(recipe, number, cancelled):
+    """The whole run gets the signal, and its slurm job is left or cancelled."""
+    for name, lines in (
+        ("sbatch", "echo 4711; touch up; exec sleep 60"),
+        ("scancel", "echo $1 >cancelled"),
+        ("squeue", "exit 1"),
+    ):
+        write_script(recipe / "bin" / name, lines)
+    (recipe / "exp/mtasr_phase2/valid.loss_ctc.ave.pth").touch()
+    path = f"{recipe}/bin:{os.environ['PATH']}"
+    options = ["--rescore_routing", "false"]
+    environment = dict(PATH=path, cmd_backend="slurm", new_session=True)
+    process = mtasr(recipe, 12, *options, **environment)
+    wait_for((recipe / "up").exists)
+    os.killpg(process.pid, number)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode != 0
+    assert "slurm job 4711 " + ("cancelled" if cancelled else "goes on") in stderr
+    assert (recipe / "cancelled").exists() == cancelled
 
 
 POOL = """

@@ -25,7 +25,7 @@ def copy_mini_recipe(root: Path, run_sh: str) -> Path:
     recipe.mkdir(parents=True)
     for name in ("local", "conf"):
         shutil.copytree(MINI / name, recipe / name, symlinks=True)
-    for name in ("utils", "path.sh"):
+    for name in ("utils", "path.sh", "cmd.sh"):
         (recipe / name).symlink_to(Path("../../TEMPLATE/mtasr1") / name)
     (root / "espnet_mtasr").symlink_to(ROOT / "espnet_mtasr")
     write_script(root / "tools" / "setup.sh", "exit 0")

@@ -104,4 +104,6 @@ def shrink(path: Path, folder: Path) -> Dict[str, Any]:
         teacher = config["teacher_conf"]
         teacher["llm"] = str(tiny_llm_of(teacher["llm"], folder))
         teacher["lora"] = {**teacher["lora"], "r": 2}
+    # Data are few, too: an epoch has all of them.
+    del config["num_iters_per_epoch"]
     return config

@@ -83,6 +83,20 @@ def test_activations_by_the_formula(papers):
         assert sizes.checkpointed < sizes.activations / 2
 
 
+def test_what_fits_a_gpu(papers):
+    """Nine tenths of its memory, and not ten seconds more."""
+    for sizes in papers:
+        fixed = sizes.weights + sizes.gradients + sizes.optimizer
+        for gpu in (24, 40, 80):
+            seconds = model_sizes.seconds_that_fit(sizes, 60.0, gpu)
+            needed = [
+                fixed + s / 60 * sizes.checkpointed for s in (seconds, seconds + 10)
+            ]
+            assert needed[0] <= 0.9 * gpu < needed[1] and seconds % 10 == 0
+    small = papers[0]._replace(optimizer=30.0)
+    assert model_sizes.seconds_that_fit(small, 60.0, 24) == 0
+
+
 def test_more_audio_takes_more_memory():
     path = CONF / "tuning" / "train_phase2_conformer_smollm2_360m.yaml"
     small, large = (model_sizes.measure(path, seconds) for seconds in (30.0, 60.0))

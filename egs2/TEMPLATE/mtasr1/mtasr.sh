@@ -218,6 +218,7 @@ if [ "${check_options}" = true ]; then exit 0; fi
 . ./cmd.sh
 . utils/lock.sh
 
+recipe_name=$(basename "$(dirname "${PWD}")")
 data_feats=${dumpdir}/raw
 source_train_set=${train_set}
 if [ -z "${num_threads}" ]; then
@@ -241,6 +242,16 @@ read -ra inference_options <<<"${inference_args}"
 read -ra train_cmd_words <<<"${train_cmd}"
 read -ra cuda_cmd_words <<<"${cuda_cmd}"
 read -ra decode_cmd_words <<<"${decode_cmd}"
+# What would stop a later stage stops the run now.
+if [ "${num_nodes}" -gt 1 ] && [ "${cuda_cmd_words[0]}" = utils/run.sh ]; then
+    die "--num_nodes ${num_nodes}: cmd.sh starts jobs on this machine alone; set" \
+        "cmd_backend=slurm there"
+fi
+for n in "${train_cmd_words[0]}" "${cuda_cmd_words[0]}" "${decode_cmd_words[0]}"; do
+    if [[ ${n} == */slurm.pl ]] && ! command -v sbatch >/dev/null; then
+        die "cmd.sh: there is no sbatch on this machine; set cmd_backend=local there"
+    fi
+done
 task_options=(
     --talker_counts "${counts[@]}"
     --token_type "${token_type}"
@@ -281,6 +292,8 @@ is_hub_id() { # is_hub_id SOURCE: is it a model on the hub, neither a folder nor
 }
 begin() { # begin STAGE WHAT
     stage_start=${SECONDS}
+    # slurm.pl names its jobs by it.
+    export MTASR_STAGE=${recipe_name}_stage$1
     log "Stage $1: $2"
 }
 finish() { # finish STAGE
@@ -507,6 +520,8 @@ train() {
     # Tensors in huge pages, where glibc (from 2.35) and the kernel can: steps on a CPU
     # are 7 % shorter.
     local -x GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
+    # With several processes espnet2.bin.launch doesn't hand --num_threads on.
+    local -x OMP_NUM_THREADS=${num_threads}
     # After some epochs of TensorBoard's events protobuf's C extension calls malloc_trim,
     # which splits those pages: from then on steps would be 15 % longer.
     local -x PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=${PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION:-python}
@@ -602,7 +617,8 @@ score() {
         model+=" given count picks the branch that it reads)"
     fi
     for name in "${tests[@]}"; do folders+=("${data_feats}/${name}"); done
-    "${python}" -m espnet_mtasr.bin.measure_conditions --nj "${nj}" "${folders[@]}"
+    utils/data_job.sh "${nj}" "${decode_dir}/conditions.log" \
+        "${python}" -m espnet_mtasr.bin.measure_conditions --nj "${nj}" "${folders[@]}"
     "${python}" -m espnet_mtasr.bin.mtasr_score --sets "${test_sets}" \
         --data_dir "${data_feats}" --decode_dir "${decode_dir}" \
         --oracle_decode_dir "${decode_dir}_oracle" --output_dir "${test_exp}" \
@@ -628,6 +644,18 @@ fi
 if runs 12 || runs 13; then
     checks+=(--inference_config "${inference_config}" --inference_args="${inference_args}")
 fi
+# The GPUs of a cluster's nodes are not here; the jobs themselves look for them.
+gpus_here=0
+if [ "${decode_cmd_words[0]}" = utils/run.sh ] && [ "${gpu_inference}" = true ] && runs 12; then
+    gpus_here=1
+fi
+if [ "${cuda_cmd_words[0]}" = utils/run.sh ] && [ "${ngpu}" -gt 0 ]; then
+    if runs 8 || runs 9 || runs 11; then gpus_here=${ngpu}; fi
+    if runs 10 && { [ "${cache_trunk}" = true ] || [ -n "${aligned_start}" ]; }; then
+        gpus_here=${ngpu}
+    fi
+fi
+if [ "${gpus_here}" -gt 0 ]; then checks+=(--ngpu "${gpus_here}"); fi
 if [ ${#checks[@]} -gt 0 ]; then
     log "Checking the configurations"
     found=$("${python}" -m espnet_mtasr.bin.check_config "${checks[@]}" \
@@ -716,6 +744,7 @@ if runs 10; then folders+=("${phase2_stats}"); fi
 if runs 11; then folders+=("${phase2_exp}"); fi
 if runs 12 || runs 13; then folders+=("${decode_dir}"); fi
 hold "${data_mode}" data "${dumpdir}"
+if [ "${data_mode}" = exclusive ]; then no_jobs_left "${expdir}" data/local/log; fi
 hold exclusive "${folders[@]}"
 # What this script itself calls ends with it.
 export MTASR_CALLER=$$
@@ -733,7 +762,8 @@ fi
 if runs 2; then
     begin 2 "speed perturbation: ${speed_perturb_factors:-none}"
     if [ -n "${speed_perturb_factors}" ]; then
-        "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" \
+        utils/data_job.sh "${nj}" data/local/log/perturb.log \
+            "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" \
             --on_the_fly "${on_the_fly}" perturb \
             "data/${source_train_set}" "data/${train_set}" \
             --factors "${speed_perturb_factors}" --max_unreadable "${max_unreadable}"
@@ -743,7 +773,8 @@ fi
 
 if runs 3; then
     begin 3 "format data/ to ${data_feats}/org"
-    "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" \
+    utils/data_job.sh "${nj}" data/local/log/format.log \
+        "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" --nj "${nj}" \
         --on_the_fly "${on_the_fly}" format \
         --source data --target "${data_feats}/org" --train_sets "${train_set}" \
         --eval_sets "${valid_set} ${test_sets}" --audio_format "${audio_format}" \
@@ -753,7 +784,8 @@ fi
 
 if runs 4; then
     begin 4 "drop training mixtures outside ${min_wav_duration} - ${max_wav_duration} s"
-    "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" filter \
+    utils/data_job.sh 1 data/local/log/filter.log \
+        "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" filter \
         --source "${data_feats}/org" --target "${data_feats}" \
         --train_sets "${train_set}" --eval_sets "${valid_set} ${test_sets}" \
         --min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}"

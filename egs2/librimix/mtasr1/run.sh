@@ -5,6 +5,9 @@ set -euo pipefail
 
 help_message="Usage: run.sh [options]
 Options of this recipe (lists between commas):
+    --preset day           one GPU of 24 GB for a day: wavlm_base_plus_smollm2_360m on
+                           train-clean-100, with fewer passes, --on_the_fly true; other
+                           options of this list count all the same
     --variant NAME         models and configurations; one of:
         wavlm_large_llama1b (as the paper, the default), wavlm_large_llama3b;
         without access rights: wavlm_large_smollm2_360m, wavlm_large_smollm2_1.7b,
@@ -25,6 +28,9 @@ Options of this recipe (lists between commas):
     --seed N               of the onsets: 1
     --follow_links BOOL    true: links in the corpora may lead out of them
     --ngpu N               GPUs per machine: 1
+    --num_nodes N          machines: 1; batches, learning rate, warm-up and epochs follow
+                           the GPUs and the data (estimates); --phase1_args and
+                           --phase2_args change them, for instance \"--max_epoch 20\"
 A trained model is packed by --stage 14, and uploaded by --hf_repo OWNER/NAME;
 --download_model OWNER/NAME (or a zip) decodes and scores with one that others trained.
 And for all stages: --nj N (16), and those of mtasr.sh:
@@ -36,6 +42,7 @@ called_from=${PWD}
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 . utils/recipe.sh
 
+preset=
 variant=wavlm_large_llama1b
 noise=both
 on_the_fly=false
@@ -46,6 +53,12 @@ onsets=auto
 seed=1
 follow_links=false
 ngpu=1
+num_nodes=1
+speed_perturb_factors=
+phase1_config=
+phase1_args=
+phase2_config=
+phase2_args=
 nj=16
 local_data_opts=
 encoder=
@@ -54,12 +67,31 @@ llm=
 llm_revision=
 download_model=
 own_options=(
-    variant noise on_the_fly train_parts single_talker librispeechmix onsets seed
-    follow_links ngpu nj local_data_opts encoder encoder_revision llm llm_revision
+    preset variant noise on_the_fly train_parts single_talker librispeechmix onsets seed
+    follow_links ngpu num_nodes speed_perturb_factors phase1_config phase1_args
+    phase2_config phase2_args nj local_data_opts encoder encoder_revision llm llm_revision
     download_model
 )
 passed_to=./mtasr.sh
 . utils/parse_options.sh
+. local/training_plan.sh
+
+phase1_passes=
+phase2_passes=
+unless_given() { # unless_given OPTION VALUE
+    [[ " ${given_options[*]} " == *" $1 "* ]] || printf -v "$1" '%s' "$2"
+}
+case ${preset} in
+    '') ;;
+    day)
+        unless_given variant wavlm_base_plus_smollm2_360m
+        unless_given train_parts train-clean-100
+        unless_given on_the_fly true
+        phase1_passes=4
+        phase2_passes=8
+        ;;
+    *) die "--preset ${preset}: choose day, or leave it out" ;;
+esac
 
 # Commits of the hub that these models are known by; another one is given by
 # --encoder_revision or --llm_revision (on the hub: "Files and versions", "History").
@@ -77,8 +109,8 @@ revision_of() {
     esac
 }
 
-phase1_config=conf/train_phase1.yaml
-phase2_config=conf/train_phase2.yaml
+its_phase1_config=conf/train_phase1.yaml
+its_phase2_config=conf/train_phase2.yaml
 skip_phase1=false
 expdir=exp
 its_encoder=microsoft/wavlm-large
@@ -87,16 +119,16 @@ case ${variant} in
     wavlm_large_llama1b) ;;
     wavlm_large_llama1b_* | wavlm_large_no_teacher)
         # Ablations of phase 2 share phase 1 with the recipe.
-        phase2_config=conf/tuning/train_phase2_${variant}.yaml
+        its_phase2_config=conf/tuning/train_phase2_${variant}.yaml
         ;;
     *)
-        phase1_config=conf/tuning/train_phase1_${variant}.yaml
-        phase2_config=conf/tuning/train_phase2_${variant}.yaml
+        its_phase1_config=conf/tuning/train_phase1_${variant}.yaml
+        its_phase2_config=conf/tuning/train_phase2_${variant}.yaml
         # Stage 6 leaves one encoder and one LLM in a folder of experiments.
         expdir=exp/${variant}
         ;;
 esac
-for f in "${phase1_config}" "${phase2_config}"; do
+for f in "${its_phase1_config}" "${its_phase2_config}"; do
     [ -f "${f}" ] || die "--variant ${variant}: there is no ${f}; see run.sh --help"
 done
 case ${variant} in
@@ -127,6 +159,8 @@ case ${onsets} in
     *) die "--onsets ${onsets}: choose auto, librimix, none or given" ;;
 esac
 [[ ${ngpu} =~ ^[0-9]+$ ]] || die "--ngpu ${ngpu}: give a number"
+[[ ${num_nodes} =~ ^[1-9][0-9]*$ ]] || die "--num_nodes ${num_nodes}: give a number from 1"
+train_parts=${train_parts// /,}
 
 # Clean training needs no WHAM!, 53 GB; where it is, the noisy sets are made as well.
 test_noise=both
@@ -148,6 +182,14 @@ train_set=train_${noise}
 valid_set=dev_${noise}
 tag=
 if [ "${noise}" != both ]; then tag=_${noise}; fi
+case ${train_parts} in
+    train-clean-100,train-clean-360 | train-clean-360,train-clean-100) ;;
+    train-clean-100 | train-clean-360)
+        train_set+=_${train_parts##*-}
+        tag+=_${train_parts##*-}
+        ;;
+    *) die "--train_parts ${train_parts}: LibriMix has train-clean-100 and train-clean-360" ;;
+esac
 if [ "${single_talker}" = true ]; then
     talker_counts="1 2 3"
     train_set+=_1spk
@@ -164,7 +206,7 @@ for part in dev test; do
 done
 data_options=(
     --train_set "${train_set}" --valid_set "${valid_set}" --noise "${noise}"
-    --test_noise "${test_noise}" --train_parts "${train_parts// /,}"
+    --test_noise "${test_noise}" --train_parts "${train_parts}"
     --single_talker "${single_talker}" --onsets "${onsets}" --seed "${seed}"
     --follow_links "${follow_links}" --nj "${nj}"
 )
@@ -175,6 +217,23 @@ if [ -n "${librispeechmix}" ]; then
         test_sets+=" test_librispeechmix${k}_clean"
     done
 fi
+
+# A configuration of the user's own stays as it is.
+gpus=$((ngpu > 0 ? ngpu * num_nodes : 1))
+hours=$(training_hours "${train_parts}" "${noise}" "${single_talker}")
+read -ra factors <<<"${speed_perturb_factors:-1}"
+hours=$((hours * ${#factors[@]}))
+if [ -z "${phase1_config}" ]; then
+    phase1_config=${its_phase1_config}
+    plan=$(training_plan "${phase1_config}" "${gpus}" "${hours}" "${phase1_passes}")
+    phase1_args="${plan} ${phase1_args}"
+fi
+if [ -z "${phase2_config}" ]; then
+    phase2_config=${its_phase2_config}
+    plan=$(training_plan "${phase2_config}" "${gpus}" "${hours}" "${phase2_passes}")
+    phase2_args="${plan} ${phase2_args}"
+fi
+log "GPUs: ${gpus}, about ${hours} h of audio; phase 1: ${phase1_args}; phase 2: ${phase2_args}"
 
 # config's name without train_, and what it is trained on: RESULTS.md's model says it.
 tag_of() {
@@ -189,6 +248,8 @@ options=(
     --local_data_opts "${data_options[*]} ${local_data_opts}"
     --talker_counts "${talker_counts}"
     --ngpu "${ngpu}"
+    --num_nodes "${num_nodes}"
+    --speed_perturb_factors "${speed_perturb_factors}"
     --nj "${nj}"
     --nbpe 1000
     --expdir "${expdir}"
@@ -197,8 +258,10 @@ options=(
     --llm "${llm}"
     --llm_revision "${llm_revision:-$(revision_of "${llm}")}"
     --phase1_config "${phase1_config}"
+    --phase1_args "${phase1_args% }"
     --phase1_tag "$(tag_of "${phase1_config}")"
     --phase2_config "${phase2_config}"
+    --phase2_args "${phase2_args% }"
     --phase2_tag "$(tag_of "${phase2_config}")"
     --skip_phase1 "${skip_phase1}"
     --inference_config conf/decode.yaml

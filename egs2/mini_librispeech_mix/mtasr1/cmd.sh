@@ -2,10 +2,12 @@
 # How jobs are started: the recipe's own copy, to be edited. Source it.
 #
 #   local   on this machine (utils/run.sh)
-#   slurm   by sbatch (utils/slurm.pl); add --partition, --account, --time as needed
+#   slurm   by sbatch (utils/slurm.pl); add --partition, --account, --time as needed.
+#           A job with GPUs gets cpus_per_gpu cores and mem_per_gpu memory for each:
+#           num_workers processes load the data of each GPU
 #
-# The commands take: [--gpu N] [--num_threads N] [--mem X] [--num_nodes N]
-# [--max_jobs_run N] [JOB=1:N] LOG COMMAND ...
+# The commands take: [--gpu N] [--cpus_per_gpu N] [--mem_per_gpu X] [--num_threads N]
+# [--mem X] [--num_nodes N] [--max_jobs_run N] [--name NAME] [JOB=1:N] LOG COMMAND ...
 cmd_backend=${cmd_backend:-local}
 
 case ${cmd_backend} in
@@ -16,8 +18,8 @@ case ${cmd_backend} in
         ;;
     slurm)
         export train_cmd="utils/slurm.pl --mem 8G"
-        export cuda_cmd="utils/slurm.pl --mem 64G"
-        export decode_cmd="utils/slurm.pl --mem 16G"
+        export cuda_cmd="utils/slurm.pl --mem 64G --cpus_per_gpu 5 --mem_per_gpu 32G"
+        export decode_cmd="utils/slurm.pl --mem 16G --cpus_per_gpu 5"
         ;;
     *)
         echo "cmd.sh: error: cmd_backend=${cmd_backend}: set it to local or slurm" >&2

@@ -66,6 +66,16 @@ def test_unknown_inference_key(tmp_path):
         (2, "--max_epok 3", "unrecognized arguments: --max_epok 3"),
         (1, "--optim_conf lrr=1", "optim_conf: .* has no option lrr"),
         (1, "--batch_seconds", "--batch_seconds: expected one argument"),
+        (2, "--use_deepspeed true", "use_deepspeed: is not supported; leave it out; "),
+        (2, "--deepspeed_config x.json", "deepspeed_config: is not supported"),
+        (1, "--sharded_ddp true", "sharded_ddp: is not supported; leave it out; gra"),
+        (1, "--use_adapter true", "use_adapter: .* LoRA of its own .teacher_conf"),
+        (2, "--exclude_weight_decay true", "exclude_weight_decay: is not supported"),
+        (2, "--pretrain_path a.pth", "pretrain_path: .*; give --init_param"),
+        (2, "--multi_task_dataset true", "multi_task_dataset: is not supported; give"),
+        (2, "--iterator_type chunk", "iterator_type: chunk is not supported; set it"),
+        (2, "--valid_iterator_type task", "valid_iterator_type: task is not support"),
+        (2, "--ngpu 2", "--ngpu 2: several GPUs need a process each; add --multipro"),
     ],
 )
 def test_options_of_the_trainings(phase, options, message):

@@ -120,8 +120,8 @@ def test_validation_keeps_its_recordings(data):
     [
         (["--max_cache_size", "100MB"], "max_cache_size: 100000000 would repeat"),
         (
-            ["--iterator_type", "chunk"],
-            "iterator_type: chunk does not go with dynamic mixing",
+            ["--iterator_type", "category"],
+            "iterator_type: category does not go with dynamic mixing",
         ),
         (
             ["--use_preprocessor", "false"],

@@ -160,7 +160,6 @@ def test_learning_rate_of_the_optimizer_itself(args_of):
         (dict(lr_scale={"encoder.brunches": 0.1}), "lr_scale: .*encoder.brunches"),
         (dict(lr_scale={"encoder": "half"}), "lr_scale: encoder: half is no number"),
         (dict(freeze_param=["encoder", "teacher"]), "nothing is left to train"),
-        (dict(exclude_weight_decay=True), "exclude_weight_decay"),
     ],
 )
 def test_wrong_optimizer_settings(args_of, changes, message):

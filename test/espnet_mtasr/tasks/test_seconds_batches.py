@@ -143,12 +143,31 @@ def test_statistics_need_no_batches_by_seconds(lab, tmp_path):
     assert (folder / "train" / "speech_shape").read_text() == wanted
 
 
-@pytest.mark.parametrize("phase", [1, 2])
-def test_a_stopped_training_goes_on_to_the_same_weights(lab, tmp_path, phase):
-    """Dropout, masks, shuffling: random numbers depend on seed and epoch alone."""
+def test_short_epochs_have_all_mixtures_in_turn(lab):
+    """`num_iters_per_epoch`: each comes once before one comes again."""
+    counts = read_table(lab / "data" / "utt2category")
+    whole = len(utterances(factory_of(parse(lab))))
+    factory = factory_of(parse(lab, "--num_iters_per_epoch", "2"))
+    epochs = [utterances(factory, epoch) for epoch in range(1, whole + 1)]
+    assert all(len(batches) == 2 for batches in epochs)
+    batches = [batch for epoch in epochs for batch in epoch]
+    for first in (0, whole):
+        heard = [utt for batch in batches[first : first + whole] for utt in batch]
+        assert sorted(heard) == sorted(counts)
+    assert batches[:whole] != batches[whole:]
+
+
+@pytest.mark.parametrize("phase, number", [(1, None), (2, None), (2, 3)])
+def test_a_stopped_training_goes_on_to_the_same_weights(lab, tmp_path, phase, number):
+    """Dropout, masks, shuffling: random numbers depend on seed and epoch alone.
+
+    Epochs may be parts of a pass over the data (`num_iters_per_epoch`).
+    """
+    short = ["--num_iters_per_epoch", str(number)] if number else []
 
     def train(name, *more):
         folder = str(tmp_path / name)
+        more = (*more, *short)
         main(options(lab, "--output_dir", folder, *more, phase=phase))
         path = tmp_path / name / "checkpoint.pth"
         return torch.load(path, map_location="cpu", weights_only=False)
@@ -180,9 +199,9 @@ def test_a_stopped_training_goes_on_to_the_same_weights(lab, tmp_path, phase):
         (["--sampling_rate", "0"], "sampling_rate: 0; give Hz"),
         (["--batch_type", "numel"], "batch_type: numel doesn't go with batch_seconds"),
         (["--valid_batch_type", "sorted"], "valid_batch_type: sorted doesn't go with"),
-        (["--iterator_type", "chunk"], "iterator_type: chunk doesn't go with batch_s"),
         (["--min_batch_size", "2"], "min_batch_size: 2 doesn't go with batch_seconds"),
         (["--num_iters_per_epoch", "5"], "num_iters_per_epoch: 5 batches don't fill"),
+        (["--iterator_type", "category"], "iterator_type: category doesn't go with"),
         (["--drop_last_iter", "true"], "drop_last_iter: True doesn't go with"),
         (["--shuffle_within_batch", "true"], "shuffle_within_batch: True doesn't go"),
         (["--sort_in_batch", "ascending"], "sort_in_batch: ascending doesn't go with"),

@@ -44,6 +44,22 @@ open_lock() {
     { exec {descriptor}<"$1/.lock"; } 2>/dev/null
 }
 
+# no_jobs_left FOLDER...: ends this script where slurm still runs jobs of a run that has
+# ended, as those whose terminal was closed. They read what this run would write anew.
+no_jobs_left() {
+    local files=() ids running
+    if ! command -v squeue >/dev/null; then return 0; fi
+    mapfile -t files < <(find "$@" -path '*/q/*.id' -size +0 2>/dev/null || true)
+    if [ ${#files[@]} -eq 0 ]; then return 0; fi
+    ids=$(cut -d';' -f1 "${files[@]}" | paste -sd,)
+    running=$(squeue --noheader --format %F --jobs "${ids}" 2>/dev/null | sort -u | paste -sd' ' || true)
+    if [ -n "${running}" ]; then
+        die "slurm still runs jobs of an earlier run, on the data that this one would" \
+            "write: ${running}; wait for them and then go on by the same command, or end" \
+            "them by: scancel ${running}"
+    fi
+}
+
 # hold exclusive|shared FOLDER...: until this script and its jobs have ended, or until it
 # holds them otherwise. Where there can be no lock, on a file system or in a folder that
 # only others may write, it goes on without.

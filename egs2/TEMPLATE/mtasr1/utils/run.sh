@@ -5,9 +5,9 @@
 set -euo pipefail
 
 usage="run.sh [--gpu N] [--num_threads N] [--mem X] [--max_jobs_run N] [--num_nodes 1]
-       [JOB=1:N] LOG COMMAND [ARGUMENT ...]
-In LOG and in the command, JOB is replaced by the number of the job. --mem is accepted
-and left to the machine."
+       [--name NAME] [JOB=1:N] LOG COMMAND [ARGUMENT ...]
+In LOG and in the command, JOB is replaced by the number of the job. --mem, --name,
+--cpus_per_gpu and --mem_per_gpu are accepted and left to the machine."
 
 die() {
     echo "run.sh: error: $*" >&2
@@ -26,7 +26,7 @@ while [ $# -gt 0 ]; do
             echo "${usage}"
             exit 0
             ;;
-        --mem)
+        --mem | --name | --cpus[_-]per[_-]gpu | --mem[_-]per[_-]gpu)
             if [ $# -lt 2 ]; then die "$1 needs a value"; fi
             shift 2
             ;;

@@ -4,11 +4,13 @@
 # slurm.pl it gives several nodes by srun, to any other by mpirun.
 set -euo pipefail
 
-usage="slurm.pl [--gpu N] [--num_threads N] [--mem X] [--num_nodes N] [--time T]
-         [--max_jobs_run N] [--partition P] [--account A] [--qos Q] [--constraint C]
-         [JOB=1:N] LOG COMMAND [ARGUMENT ...]
-In LOG and in the command, JOB is replaced by the number of the job. sbatch's own
-variables (SBATCH_PARTITION, SBATCH_ACCOUNT, ...) count as well."
+usage="slurm.pl [--gpu N] [--cpus_per_gpu N] [--mem_per_gpu X] [--num_threads N] [--mem X]
+         [--num_nodes N] [--time T] [--max_jobs_run N] [--name NAME] [--partition P]
+         [--account A] [--qos Q] [--constraint C] [JOB=1:N] LOG COMMAND [ARGUMENT ...]
+In LOG and in the command, JOB is replaced by the number of the job. A job gets
+num_threads cores, and with GPUs at least cpus_per_gpu (5) for each; with GPUs,
+mem_per_gpu for each takes the place of mem. Both are of one node. sbatch's own variables
+(SBATCH_PARTITION, SBATCH_ACCOUNT, ...) count as well."
 
 die() {
     echo "slurm.pl: error: $*" >&2
@@ -16,9 +18,14 @@ die() {
 }
 
 gpu=0
+# A rank computes, and four processes load its data (num_workers).
+cpus_per_gpu=5
+mem_per_gpu=''
 num_threads=1
 num_nodes=1
 max_jobs_run=0
+mem=''
+job_name=''
 sbatch_options=()
 while [ $# -gt 0 ]; do
     option=${1#--}
@@ -28,13 +35,24 @@ while [ $# -gt 0 ]; do
             echo "${usage}"
             exit 0
             ;;
-        --gpu | --num[_-]threads | --max[_-]jobs[_-]run | --num[_-]nodes)
+        --gpu | --cpus[_-]per[_-]gpu | --num[_-]threads | --max[_-]jobs[_-]run | --num[_-]nodes)
             if [ $# -lt 2 ]; then die "$1 needs a value"; fi
             [[ $2 =~ ^[0-9]+$ ]] || die "$1 takes a number, not '$2'"
             printf -v "${option}" '%s' "$2"
             shift 2
             ;;
-        --mem | --time | --partition | --account | --qos | --constraint)
+        --mem | --mem[_-]per[_-]gpu)
+            if [ $# -lt 2 ]; then die "$1 needs a value"; fi
+            [[ $2 =~ ^[0-9]+[KMGTkmgt]?$ ]] || die "$1 takes a size as 8G, not '$2'"
+            printf -v "${option}" '%s' "$2"
+            shift 2
+            ;;
+        --name)
+            if [ $# -lt 2 ]; then die "$1 needs a value"; fi
+            job_name=$2
+            shift 2
+            ;;
+        --time | --partition | --account | --qos | --constraint)
             if [ $# -lt 2 ]; then die "$1 needs a value"; fi
             sbatch_options+=("$1=$2")
             shift 2
@@ -70,13 +88,27 @@ log_of() {
 
 queue_dir=$(dirname "$(log_of "${first}")")/q
 base=$(basename "${log}" .log)
+if [ -z "${job_name}" ]; then
+    job_name=${MTASR_STAGE:+${MTASR_STAGE}_}${base//.${name:-JOB}/}
+fi
+cores=${num_threads}
+threads=${num_threads}
+if [ "${gpu}" -gt 0 ]; then
+    if [ "${cores}" -lt $((gpu * cpus_per_gpu)) ]; then cores=$((gpu * cpus_per_gpu)); fi
+    if [ -n "${mem_per_gpu}" ]; then
+        mem=$((gpu * 10#${mem_per_gpu%[^0-9]}))${mem_per_gpu##*[0-9]}
+    fi
+fi
+# Of several processes espnet2.bin.launch gives the threads of all of them, or none.
+if [ "${gpu}" -gt 1 ] || [ "${num_nodes}" -gt 1 ]; then threads=${OMP_NUM_THREADS:-1}; fi
+if [ -n "${mem}" ]; then sbatch_options+=("--mem=${mem}"); fi
 id_file=${queue_dir}/${base}.id
 # A slurm.pl that was killed has left its job to slurm.
 if [ -s "${id_file}" ] && command -v squeue >/dev/null; then
     left=$(cut -d';' -f1 "${id_file}")
     if [ -n "$(squeue --noheader --jobs "${left}" 2>/dev/null || true)" ]; then
         die "slurm job ${left} of an earlier run is writing $(log_of "${first}"): wait for" \
-            "it, or end it by: scancel ${left}"
+            "it and then go on by the same command, or end it by: scancel ${left}"
     fi
 fi
 for ((job = first; job <= last; job++)); do
@@ -100,8 +132,9 @@ script=${queue_dir}/${base}.sh
         # shellcheck disable=SC2016 # expanded where the job runs
         printf 'words=("${words[@]//%s/${SLURM_ARRAY_TASK_ID}}")\n' "${name}"
     fi
-    # With srun a job has one task per node, and OMP_NUM_THREADS is inherited.
-    printf 'export OMP_NUM_THREADS=%q\n' "${num_threads}"
+    # With srun a job has one task per node, and OMP_NUM_THREADS is inherited. Since slurm
+    # 22.05 srun doesn't inherit the cores: a task would have a single one.
+    printf 'export OMP_NUM_THREADS=%q SRUN_CPUS_PER_TASK=%q\n' "${threads}" "${cores}"
     cat <<'SCRIPT'
 exec >"${words[0]}" 2>&1
 echo "# Running on ${HOSTNAME}, slurm job ${SLURM_JOB_ID:-none}"
@@ -116,8 +149,8 @@ SCRIPT
 } >"${script}.part"
 mv "${script}.part" "${script}"
 
-sbatch_options+=(--job-name="${base}" --nodes="${num_nodes}" --ntasks-per-node=1
-    --cpus-per-task="${num_threads}" --output="${queue_dir}/slurm-%j.out")
+sbatch_options+=(--job-name="${job_name}" --nodes="${num_nodes}" --ntasks-per-node=1
+    --cpus-per-task="${cores}" --output="${queue_dir}/slurm-%j.out")
 if [ "${gpu}" -gt 0 ]; then sbatch_options+=(--gres="gpu:${gpu}"); fi
 if [ -n "${name}" ]; then
     array=${first}-${last}
@@ -130,19 +163,43 @@ erase_line() {
     if [ -t 2 ]; then printf '\r\033[K' >&2; fi
 }
 
-sbatch --parsable --wait "${sbatch_options[@]}" "${script}" >"${id_file}" </dev/null &
+# No signal of the terminal must end it before it has told the number of the job.
+(
+    trap '' HUP INT QUIT
+    exec sbatch --parsable --wait "${sbatch_options[@]}" "${script}" >"${id_file}" </dev/null
+) &
 waiter=$!
-# shellcheck disable=SC2317,SC2329 # the trap calls it
+# shellcheck disable=SC2317,SC2329 # the traps call them
+find_job() { # sets job_id, which sbatch may be about to tell
+    local n
+    for ((n = 0; n < 100; n++)); do
+        job_id=$(cut -d';' -f1 "${id_file}" 2>/dev/null || true)
+        if [ -n "${job_id}" ] || ! kill -0 "${waiter}" 2>/dev/null; then break; fi
+        sleep 0.1
+    done
+}
+# shellcheck disable=SC2317,SC2329
 stop() {
     trap '' INT TERM HUP
-    job_id=$(cut -d';' -f1 "${id_file}")
+    find_job
     if [ -n "${job_id}" ]; then scancel "${job_id}" || true; fi
     kill "${waiter}" 2>/dev/null || true
     erase_line
     echo "slurm.pl: stopped, slurm job ${job_id:-none} cancelled; log: ${log}" >&2
     exit 130
 }
-trap stop INT TERM HUP
+# shellcheck disable=SC2317,SC2329
+leave() {
+    trap '' INT TERM HUP
+    find_job
+    kill -KILL "${waiter}" 2>/dev/null || true
+    # The terminal may be gone.
+    echo "slurm.pl: hang-up; slurm job ${job_id:-none} goes on, log: ${log}. Once it has" \
+        "ended, the same command as before goes on; scancel ${job_id:-none} ends it" >&2 || true
+    exit 129
+}
+trap stop INT TERM
+trap leave HUP
 code=0
 wait "${waiter}" || code=$?
 

@@ -179,7 +179,8 @@ if [ "${on_the_fly}" = true ]; then sets+=(--on_the_fly true); fi
 if [ "${test_noise}" = both ]; then sets+=(--wham_noise "${wham_noise}"); fi
 
 log "mixtures in data/local/mixtures, data directories in data"
-python -m espnet_mtasr.bin.simulate \
+utils/data_job.sh "${nj}" data/local/log/simulate.log \
+    python -m espnet_mtasr.bin.simulate \
     --librispeech "${librispeech}" \
     --audio data/local/mixtures --data data --audio_format "${audio_format}" \
     --follow_links "${follow_links}" --nj "${nj}" "${sets[@]}" \

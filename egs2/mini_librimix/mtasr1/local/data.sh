@@ -122,7 +122,8 @@ for k in "${counts[@]}"; do
 done
 
 log "metadata in ${metadata}"
-python -m espnet_mtasr.bin.make_mixture_metadata \
+utils/data_job.sh "${nj}" data/local/log/metadata.log \
+    python -m espnet_mtasr.bin.make_mixture_metadata \
     --librispeech "${librispeech}" --wham_noise "${wham_noise}" --out "${metadata}" \
     --onsets successive "${gap[@]}" --seed "${seed}" --nj "${nj}" "${metadata_sets[@]}"
 
@@ -130,7 +131,8 @@ case ${on_the_fly} in
     true) log "lists of mixtures, data directories in data" ;;
     false) log "mixtures in data/local/mixtures, data directories in data" ;;
 esac
-python -m espnet_mtasr.bin.simulate \
+utils/data_job.sh "${nj}" data/local/log/simulate.log \
+    python -m espnet_mtasr.bin.simulate \
     --librispeech "${librispeech}" --wham_noise "${wham_noise}" \
     --audio data/local/mixtures --data data --on_the_fly "${on_the_fly}" \
     --follow_links "${follow_links}" --nj "${nj}" "${audio_sets[@]}" \

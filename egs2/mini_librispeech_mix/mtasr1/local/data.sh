@@ -115,8 +115,9 @@ option speechocean762 "${speechocean762}"
 option dev_talkers "${ml_dev_talkers//,/ }"
 option test_talkers "${ml_test_talkers//,/ }"
 log "corpora, trimmed and split by talker, in ${corpus}"
-python local/lay_out_corpora.py --out "${corpus}" --train_subsets "${train_subsets}" \
-    --nj "${nj}" "${layout_options[@]}"
+utils/data_job.sh "${nj}" data/local/log/layout.log \
+    python local/lay_out_corpora.py --out "${corpus}" \
+    --train_subsets "${train_subsets}" --nj "${nj}" "${layout_options[@]}"
 names=()
 if [ -n "${librispeech}" ]; then names+=(ml); fi
 if [ -n "${speechocean762}" ]; then names+=(so); fi
@@ -187,13 +188,15 @@ for k in "${counts[@]}"; do
 done
 
 log "metadata in ${metadata}"
-python -m espnet_mtasr.bin.make_mixture_metadata \
+utils/data_job.sh "${nj}" data/local/log/metadata.log \
+    python -m espnet_mtasr.bin.make_mixture_metadata \
     --librispeech "${corpus}" ${noise_options[@]+"${noise_options[@]}"} \
     --out "${metadata}" --onsets successive "${gap[@]}" --level_gap "${levels[@]}" \
     --seed "${seed}" --nj "${nj}" "${metadata_sets[@]}"
 
 log "data directories in data"
-python -m espnet_mtasr.bin.simulate \
+utils/data_job.sh "${nj}" data/local/log/simulate.log \
+    python -m espnet_mtasr.bin.simulate \
     --librispeech "${corpus}" ${noise_options[@]+"${noise_options[@]}"} \
     --audio data/local/mixtures --data data --on_the_fly "${on_the_fly}" \
     --follow_links "${follow_links}" --nj "${nj}" "${audio_sets[@]}" \

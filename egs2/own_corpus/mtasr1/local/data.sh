@@ -83,8 +83,10 @@ option dev_talkers "${dev_talkers}"
 option test_talkers "${test_talkers}"
 laid_out=data/local/corpus
 log "${corpus}, split by talker, in ${laid_out}"
-python local/lay_out_corpus.py --corpus "${corpus}" --out "${laid_out}" \
-    --min_talkers "${most}" --seed "${seed}" --nj "${nj}" ${layout_options[@]+"${layout_options[@]}"}
+utils/data_job.sh "${nj}" data/local/log/layout.log \
+    python local/lay_out_corpus.py --corpus "${corpus}" \
+    --out "${laid_out}" --min_talkers "${most}" --seed "${seed}" --nj "${nj}" \
+    ${layout_options[@]+"${layout_options[@]}"}
 
 train_noise=none
 dev_noise=none
@@ -123,14 +125,16 @@ for k in "${counts[@]}"; do
 done
 
 log "metadata in ${metadata}"
-python -m espnet_mtasr.bin.make_mixture_metadata \
+utils/data_job.sh "${nj}" data/local/log/metadata.log \
+    python -m espnet_mtasr.bin.make_mixture_metadata \
     --librispeech "${laid_out}" ${noise_options[@]+"${noise_options[@]}"} \
     --out "${metadata}" --onsets successive "${gap[@]}" --seed "${seed}" --nj "${nj}" \
     "${metadata_sets[@]}"
 
 log "mixtures and data directories in data"
 # lay_out_corpus.py has made links to the recordings.
-python -m espnet_mtasr.bin.simulate \
+utils/data_job.sh "${nj}" data/local/log/simulate.log \
+    python -m espnet_mtasr.bin.simulate \
     --librispeech "${laid_out}" ${noise_options[@]+"${noise_options[@]}"} \
     --audio data/local/mixtures --data data --on_the_fly "${on_the_fly}" \
     --follow_links true --nj "${nj}" "${audio_sets[@]}" \
