@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and files that a config.yaml names."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Sequence, Union
@@ -25,6 +26,12 @@ def write_list(path: Union[str, Path], lines: Sequence[str]) -> None:
         write_whole(path, "\n".join(lines) + "\n")
     else:
         Path(path).unlink(missing_ok=True)
+
+
+def sha256_of(path: Union[str, Path]) -> str:
+    """Return the hash of a file's content, in hexadecimal digits."""
+    with Path(path).open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def find_beside(file: str, folder: Path) -> str:

@@ -10,7 +10,7 @@ from helpers.shrunken_configs import CONF, CONFIGS, shrink
 from helpers.tiny_data import make_tiny_data, training_options, write_config
 from helpers.tiny_models import CHARACTERS, make_batch
 
-from espnet_mtasr.bin.check_config import check_training, decoder_of
+from espnet_mtasr.bin.check_config import check_training, decoding_options
 from espnet_mtasr.bin.mtasr_train import main as train
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from tools.published_models import freeze
@@ -46,7 +46,7 @@ def test_all_of_them_are_right():
     for path in CONFIGS:
         check_training(str(path))
     for name in ("decode.yaml", "decode_beam.yaml", "decode_llm.yaml"):
-        decoder_of(str(CONF / name))
+        decoding_options(str(CONF / name))
 
 
 @pytest.mark.parametrize("phase", [1, 2])

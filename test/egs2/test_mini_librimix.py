@@ -97,7 +97,12 @@ def test_learning_curves_were_drawn(run):
 
 def test_results_have_the_documented_form(run):
     results = run.results()
-    assert list(results) == ["mixtures", "model", "text_normalizer", "sets"]
+    keys = "mixtures model text_normalizer decoding model_sha256 sets"
+    assert list(results) == keys.split()
+    assert results["decoding"] == "conf/decode.yaml"
+    for name in ("results", "cpwer", "cpwer_by_num_speakers", "speaker_count"):
+        copy = (run.phase2 / f"{name}.json").read_text()
+        assert (run.decoded / f"{name}.json").read_text() == copy
     # Whoever reads the table must see that it is not the recipe's own corpus.
     assert results["mixtures"] == (
         "mixtures of LibriSpeech, onsets 0.5-1.0 s apart, noise of wham_noise"
@@ -231,14 +236,14 @@ def test_phase_1s_language_model_decodes(run):
         *("conf/decode_llm.yaml", "--inference_args", "--maxlen_ratio 4"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    decoded = run.phase1 / "decode_llm_valid.loss_sot.ave" / name
-    oracle = run.phase1 / "decode_llm_valid.loss_sot.ave_oracle" / name
+    folder = "decode_llm_maxlen_ratio4_valid.loss_sot.ave"
+    decoded, oracle = (run.phase1 / f"{folder}{x}" / name for x in ("", "_oracle"))
     for folder in (decoded, oracle):
         texts, counts = (read_table(folder / f) for f in ("text", "utt2num_spk"))
         assert list(texts) == list(read_table(run.recipe / "data" / name / "wav.scp"))
         for key, text in texts.items():
             assert str(len(split_sot(text))) == counts[key]
-    row = json.loads((run.phase1 / "results.json").read_text())["sets"][name]
+    row = json.loads((run.phase1 / folder / "results.json").read_text())["sets"][name]
     assert (row["n_utt"], row["n_missing"]) == (N_TEST, 0)
     assert row["rtf"] > 0.0 and row["cpwer_oracle_count"] is not None
     assert "decoded by its language model" in (run.phase1 / "RESULTS.md").read_text()

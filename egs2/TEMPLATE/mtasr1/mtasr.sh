@@ -73,7 +73,7 @@ num_threads=         # Threads of a training process (default: on the CPU the co
 # Decoding
 inference_config=conf/decode.yaml # Options of mtasr_inference; decoder: llm decodes phase 1's model.
 inference_args=      # Further options.
-inference_tag=       # Name of the decoding folder (default: from the config's name).
+inference_tag=       # Name of the decoding folder (default: from the config's name and inference_args).
 phase1_model=valid.loss_sot.ave.pth         # Checkpoint that phase 2 starts from, and decoder llm's.
 inference_mtasr_model=valid.loss_ctc.ave.pth # Checkpoint to decode with.
 rescore_routing=true # Where the talker-count head is unsure, the branches have a say; fitted on the valid set.
@@ -175,9 +175,13 @@ tag_of() { # tag_of CONFIG PREFIX
     name=$(basename "$1" .yaml)
     echo "${name#"$2"}"
 }
+stem_of() { # stem_of MODEL: its name without .pth
+    local name=${1##*/}
+    name=${name%.pth}
+    echo "${name%.safetensors}"
+}
 phase1_tag=${phase1_tag:-$(tag_of "${phase1_config}" train_)}
 phase2_tag=${phase2_tag:-$(tag_of "${phase2_config}" train_)}
-inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)}
 
 phase1_exp=${expdir}/mtasr_${phase1_tag}
 phase2_exp=${expdir}/mtasr_${phase2_tag}
@@ -511,7 +515,7 @@ train() {
 # The test sets, with the predicted talker count and, into DECODE_DIR_oracle, with the
 # given one.
 decode() {
-    local dset logdir oracle_dir speech list jobs keys logs n f gpus=0
+    local dset logdir oracle_dir speech list jobs keys logs n f gpus=0 mark
     if [ "${gpu_inference}" = true ]; then gpus=1; fi
     if [ "${rescore_routing}" = true ] && [ "${decoder}" = ctc ] &&
         [ -z "${download_model}" ] && [ ! "${test_exp}/routing.json" -nt "${test_model}" ]; then
@@ -523,8 +527,13 @@ decode() {
     fi
     # A run that is cut short leaves no text of before, which stage 13 would score.
     for dset in "${tests[@]}"; do
-        rm -f "${decode_dir}"{,_oracle}/"${dset}"/{text,utt2num_spk,rtf.json}
+        rm -f "${decode_dir}"{,_oracle}/"${dset}"/{text,utt2num_spk,rtf.json,decoded_by.json}
     done
+    # Two decodings with the same hashes can stand in one table.
+    mark=$(printf '{"model_sha256": "%s", "options_sha256": "%s"}' \
+        "$(cat "${test_model}" 2>/dev/null | sha256sum | cut -d' ' -f1)" \
+        "$({ sed 's/ *#.*//; /^$/d' "${inference_config}" &&
+            echo "${inference_args} ${rescore_routing}"; } | sha256sum | cut -d' ' -f1)")
     for dset in "${tests[@]}"; do
         logdir=${decode_dir}/${dset}/logdir
         oracle_dir=${decode_dir}_oracle/${dset}
@@ -566,6 +575,7 @@ decode() {
         awk '{decoding += $1; audio += $2; if ($3 > batch) batch = $3}
              END {printf "{\"rtf\": %.5f, \"batch_size\": %d}\n", decoding / audio, batch}' \
             "${logdir}"/output.*/1best_recog/rtf >"${decode_dir}/${dset}/rtf.json"
+        echo "${mark}" >"${decode_dir}/${dset}/decoded_by.json"
         log "${dset}: $(wc -l <"${decode_dir}/${dset}/text") mixtures, $(cat "${decode_dir}/${dset}/rtf.json")"
     done
 }
@@ -574,9 +584,11 @@ mixtures_in_words() {
     echo "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}"
 }
 
-# Writes RESULTS.md and its like into the folder of the training.
+# Writes RESULTS.md and its like into the folder of the decoding, and a RESULTS.md of all
+# decodings into that of the training.
 score() {
-    local model=${model_in_words} name folders=()
+    local model=${model_in_words} name folders=() told=()
+    if [ -n "${told_talkers}" ]; then told=(--num_talkers "${told_talkers}"); fi
     if [ "${decoder}" = llm ]; then
         model+=", decoded by its language model (talker count: as many as it writes; a"
         model+=" given count picks the branch that it reads)"
@@ -585,7 +597,9 @@ score() {
     "${python}" -m espnet_mtasr.bin.measure_conditions --nj "${nj}" "${folders[@]}"
     "${python}" -m espnet_mtasr.bin.mtasr_score --sets "${test_sets}" \
         --data_dir "${data_feats}" --decode_dir "${decode_dir}" \
-        --oracle_decode_dir "${decode_dir}_oracle" --output_dir "${test_exp}" \
+        --oracle_decode_dir "${decode_dir}_oracle" --output_dir "${decode_dir}" \
+        --collect_dir "${test_exp}" --default_decoding "${default_decoding}" \
+        --decoding "${decoding}" "${told[@]}" \
         --talker_counts "${talker_counts}" --command "${command_line}" \
         --text_normalizer "${text_normalizer}" --fs "${fs}" \
         --mixtures "$(mixtures_in_words)" \
@@ -597,6 +611,7 @@ score() {
 decoder=ctc
 phase2_has_teacher=false
 single_talker_epochs=0
+told_talkers=
 checks=()
 if runs 7 || runs 8; then
     checks+=(--phase1_config "${phase1_config}" --phase1_args="${phase1_args}")
@@ -618,6 +633,7 @@ if [ ${#checks[@]} -gt 0 ]; then
     [[ ${decoder} =~ ^(ctc|llm)$ && ${phase2_has_teacher} =~ ^(true|false)$ ]] ||
         die "check_config printed: ${found}"
     single_talker_epochs=$(sed -n 's/^single_talker_epochs //p' <<<"${found}")
+    told_talkers=$(sed -n 's/^num_talkers //p' <<<"${found}")
 fi
 if [ "${aligned_start}" = curriculum ] && runs 11 && [ "${single_talker_epochs}" -eq 0 ]; then
     die "--aligned_start curriculum: ${phase2_config} has no curriculum that begins with 1" \
@@ -680,9 +696,32 @@ if [ -n "${download_model}" ] && { runs 12 || runs 13; }; then
             "results would be lost; name another --expdir"
     log "Training is skipped: ${test_model} decodes ${test_sets} into ${test_exp}"
 fi
-decode_dir=${test_model##*/}
-for n in .pth .safetensors; do decode_dir=${decode_dir%"${n}"}; done
+# Each decoding has its own folder, with its own results. The default's are those of
+# the training, and go with the model into stage 14's archive.
+decoding="${inference_config}${inference_args:+ ${inference_args}}"
+options_tag=$(sed -E 's/ *--/_/g; s/[ =]+//g; s/[^A-Za-z0-9._-]/_/g' <<<"${inference_args}")
+if [ "${decoder}" = ctc ] && [ "${rescore_routing}" = false ]; then
+    decoding+=" --rescore_routing false"
+    options_tag+=_rescore_routingfalse
+fi
+default_tag=decode
+if [ "${decoder}" = llm ]; then default_tag=decode_llm; fi
+if [ "${inference_tag}" = "${default_tag}" ] && [ -n "${options_tag}" ]; then
+    die "--inference_tag ${inference_tag}: is the name of the decoding without further" \
+        "options; name another, or leave it out"
+fi
+inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)${options_tag}}
+decode_dir=$(stem_of "${test_model}")
 decode_dir=${test_exp}/${inference_tag}_${decode_dir}
+[ ${#inference_tag} -le 150 ] ||
+    die "--inference_args ${inference_args}: makes too long a name of a folder; name one" \
+        "by --inference_tag"
+default_model=${test_model}
+if [ -z "${download_model}" ]; then
+    default_model=valid.loss_ctc.ave
+    if [ "${decoder}" = llm ]; then default_model=valid.loss_sot.ave; fi
+fi
+default_decoding=${default_tag}_$(stem_of "${default_model}")
 
 # Before any work: no other run may write where this one does, or change what it reads.
 data_mode=shared
@@ -849,7 +888,7 @@ if runs 12; then
 fi
 
 if runs 13; then
-    begin 13 "score: ${test_exp}/RESULTS.md"
+    begin 13 "score: ${decode_dir}/RESULTS.md, and all decodings: ${test_exp}/RESULTS.md"
     score
     finish 13
 fi
