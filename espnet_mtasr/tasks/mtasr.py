@@ -120,6 +120,12 @@ class MTASRTask(ModelBuilder, ASRTask):
         )
         add_batch_options(group)
         group.add_argument(
+            "--resume_anyway",
+            type=str2bool,
+            default=False,
+            help="With --resume, go on though settings that change results differ",
+        )
+        group.add_argument(
             "--share_separator",
             type=str2bool,
             default=False,

@@ -258,8 +258,17 @@ def test_a_training_goes_on_with_its_own_data_and_options_only(run):
     options = ["--phase1_args", ONE_EPOCH + " --optim_conf lr=0.5"]
     done = run.again("--stage", 8, "--stop_stage", 8, *options)
     assert done.returncode == 2
-    assert "mtasr_phase1 holds a training on other data" in done.stderr
-    longer = ["--phase1_args", ONE_EPOCH.replace("--max_epoch 1", "--max_epoch 2")]
-    done = run.again("--stage", 8, "--stop_stage", 8, *longer)
+    assert "mtasr_phase1 holds a training with other settings: optim_conf.lr: " in (
+        done.stderr
+    )
+    assert "-> 0.5" in done.stderr and done.stderr.count("\n") == 1
+    before = (run.phase1 / "train.log").read_text()
+    longer = ONE_EPOCH.replace("--max_epoch 1", "--max_epoch 2")
+    longer = longer.replace("--batch_size 4", "--batch_size 2")
+    done = run.again("--stage", 8, "--stop_stage", 8, "--phase1_args", longer)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (run.phase1 / "2epoch.pth").exists()
+    log = (run.phase1 / "train.log").read_text()
+    assert "goes on with other settings: max_epoch: 1 -> 2; " in log
+    assert "batch_size: 4 -> 2" in log
+    assert (run.phase1 / "train.1.log").read_text() == before

@@ -93,6 +93,44 @@ def test_with_phase_1_phase_2_starts_from_it(recipe):
     )
 
 
+def test_logs_of_earlier_runs_stay(recipe):
+    stage = ["--stage", "11", "--stop_stage", "11", *ALONE]
+    exp = recipe / "exp" / "mtasr_phase2"
+    seen = []
+    for number in range(3):
+        write_script(recipe / "python", f"{ANSWERS}echo run {number}\n")
+        done, _ = run(recipe, *stage)
+        assert done.returncode == 0, done.stderr
+        seen.insert(0, (exp / "train.log").read_text())
+        assert f"run {number}" in seen[0]
+    assert (exp / "train.1.log").read_text() == seen[1]
+    assert (exp / "train.2.log").read_text() == seen[2]
+    assert sorted(path.name for path in exp.glob("*.log")) == [
+        *("train.1.log", "train.2.log", "train.log")
+    ]
+
+
+def test_it_is_asked_whether_a_training_may_go_on(recipe):
+    """Before a log is begun or a GPU asked for."""
+    stage = ["--stage", "11", "--stop_stage", "11", *ALONE]
+    done, calls = run(recipe, *stage)
+    assert "check_resume" not in "".join(calls)
+    exp = recipe / "exp" / "mtasr_phase2"
+    (exp / "checkpoint.pth").touch()
+    done, calls = run(recipe, *stage, "--resume_anyway", "true")
+    *_, asked, trained, _ = calls
+    assert "bin.check_resume --config conf/train_phase2.yaml" in asked
+    options = asked.split("check_resume ")[1]
+    assert "--resume true" in options and options.endswith("--resume_anyway true")
+    assert options in trained
+    refuse = "case $* in *check_resume*) echo no >&2; exit 2 ;; esac\n"
+    write_script(recipe / "python", refuse + NOTE.format(recipe=recipe) + ANSWERS)
+    log = (exp / "train.log").read_text()
+    done, _ = run(recipe, *stage)
+    assert (done.returncode, done.stderr) == (2, "no\n")
+    assert (exp / "train.log").read_text() == log
+
+
 def test_stages_7_to_9_are_left_out(recipe):
     done, calls = run(recipe, "--stage", "7", "--stop_stage", "9", *ALONE)
     assert done.returncode == 0, done.stderr

@@ -63,6 +63,7 @@ phase2_config=conf/train_phase2.yaml # Trains separator, CTC and talker-count he
 phase2_args=         # Further options of phase 2.
 phase1_tag=          # Name of phase 1's folder (default: from the config's name).
 phase2_tag=          # Name of phase 2's folder (default: from the config's name).
+resume_anyway=false  # Go on with a training though its data or settings have changed.
 dynamic_mixing=false # Mix the training mixtures anew in each epoch.
 cache_trunk=false    # Compute the frozen trunk's outputs once, in stage 10, for phase 2.
 cache_dtype=float16  # How they are stored: float16 or float32.
@@ -402,40 +403,19 @@ align_sources() {
     log "$(grep ' recordings aligned' "${log}" | tail -n 1)"
 }
 
-# What a training depends on, but for its length: fingerprint CONFIG STATS_DIR [OPTION...]
-fingerprint() {
-    local config=$1 stats=$2 option
-    shift 2
-    {
-        grep -v '^max_epoch:' "${config}"
-        cat "$(speech_list "${train_set}" "${stats}/lists/train")" \
-            "$(speech_list "${valid_set}" "${stats}/lists/valid")" \
-            "${stats}"/lists/*/text "${token_dir}/tokens.txt"
-        if [ "${dynamic_mixing}" = true ]; then
-            cat "${stats}/lists/train/utt2mixture"
-        fi
-        if reads_cache "${stats}"; then
-            cat "${stats}"/lists/*/trunk.scp
-        fi
-        if [ "${stats}" = "${phase2_stats}" ] && [ -f "${stats}/source_times.jsonl" ]; then
-            cat "${stats}/source_times.jsonl"
-        fi
-        if [ -f "${models_dir}/models.json" ]; then cat "${models_dir}/models.json"; fi
-        while [ $# -gt 0 ]; do
-            option=$1
-            shift
-            case ${option} in
-                --max_epoch) shift ;;
-                *.pth:* | *.safetensors:*) sha256sum "${option%%:*}" ;;
-                *) echo "${option}" ;;
-            esac
-        done
-    } | sha256sum
+# rotate NAME.log: what an earlier run left becomes NAME.1.log, that NAME.2.log, and so on,
+# as espnet2.bin.launch does for several GPUs.
+rotate() {
+    local stem=${1%.log} n=0
+    [ -e "$1" ] || return 0
+    while [ -e "${stem}.$((n + 1)).log" ]; do n=$((n + 1)); done
+    for (( ; n > 0; n--)); do mv "${stem}.${n}.log" "${stem}.$((n + 1)).log"; done
+    mv "$1" "${stem}.1.log"
 }
 
 # train CONFIG STATS_DIR EXP_DIR [OPTION...]: goes on where it was stopped.
 train() {
-    local config=$1 stats=$2 exp=$3 inputs file
+    local config=$1 stats=$2 exp=$3 file
     local speech valid_speech
     shift 3
     for file in "${token_dir}/tokens.txt" "${stats}/lists/train/text" \
@@ -458,20 +438,13 @@ train() {
         speech=trunk.scp,speech,text
         valid_speech=${speech}
     fi
-    inputs=$(fingerprint "${config}" "${stats}" "$@")
-    # ESPnet would go on from any checkpoint, with other tokens or other data.
-    if [ -e "${exp}/checkpoint.pth" ] &&
-        [ "$(cat "${exp}/.inputs" 2>/dev/null)" != "${inputs}" ]; then
-        die "${exp} holds a training on other data, tokens, models or options: remove" \
-            "it, or name another folder (--expdir, --phase1_tag, --phase2_tag)"
-    fi
     local launcher=("${python}")
     if [ "${num_processes}" -gt 1 ]; then
         launcher+=(-m torch.distributed.run --standalone --nproc_per_node "${num_processes}")
         set -- --dist_backend gloo "$@"
     fi
-    local command=(
-        "${launcher[@]}" -m espnet_mtasr.bin.mtasr_train --config "${config}"
+    local options=(
+        --config "${config}"
         --train_data_path_and_name_and_type "${stats}/lists/train/${speech}"
         --train_data_path_and_name_and_type "${stats}/lists/train/text,text,text"
         --train_shape_file "${stats}/lists/train/speech_shape"
@@ -482,8 +455,12 @@ train() {
         --valid_shape_file "${stats}/lists/valid/text_shape"
         --resume true --output_dir "${exp}" "${task_options[@]}" "$@"
     )
+    if [ "${resume_anyway}" = true ]; then options+=(--resume_anyway true); fi
+    if [ -e "${exp}/checkpoint.pth" ]; then
+        "${python}" -m espnet_mtasr.bin.check_resume "${options[@]}"
+    fi
+    local command=("${launcher[@]}" -m espnet_mtasr.bin.mtasr_train "${options[@]}")
     mkdir -p "${exp}"
-    echo "${inputs}" >"${exp}/.inputs"
     # The model card names the commands that trained the model.
     grep -qxF -e "${command_line}" "${exp}/.commands" 2>/dev/null ||
         echo "${command_line}" >>"${exp}/.commands"
@@ -495,6 +472,7 @@ train() {
     # which splits those pages: from then on steps would be 15 % longer.
     local -x PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=${PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION:-python}
     if [ "${ngpu}" -le 1 ] && [ "${num_nodes}" -le 1 ]; then
+        rotate "${exp}/train.log"
         with_progress "Training" training "${exp}/train.log" -- \
             "${cuda_cmd_words[@]}" --gpu "${ngpu}" --num_threads "${num_threads}" \
             "${exp}/train.log" "${command[@]}" --ngpu "${ngpu}"
