@@ -137,6 +137,14 @@ class MTASRTrainer(Trainer):
             reporter,
             cls._trainer_options.best_model_criterion,
             best if isinstance(best, int) else max([1, *best]),
+        except RuntimeError as e:
+            if "loading state_dict" not in str(e):
+                raise
+            raise UserError(
+                f"{checkpoint}: doesn't fit the model "
+                f"({str(e).splitlines()[-1].strip()}); train into another folder, with "
+                f"--init_param for what is to stay"
+            ) from e
             cls._rank in (None, 0),
         )
 

@@ -238,8 +238,8 @@ def test_phase_1s_language_model_decodes(run):
     assert done.returncode == 0, done.stdout + done.stderr
     folder = "decode_llm_maxlen_ratio4_valid.loss_sot.ave"
     decoded, oracle = (run.phase1 / f"{folder}{x}" / name for x in ("", "_oracle"))
-    for folder in (decoded, oracle):
-        texts, counts = (read_table(folder / f) for f in ("text", "utt2num_spk"))
+    for place in (decoded, oracle):
+        texts, counts = (read_table(place / f) for f in ("text", "utt2num_spk"))
         assert list(texts) == list(read_table(run.recipe / "data" / name / "wav.scp"))
         for key, text in texts.items():
             assert str(len(split_sot(text))) == counts[key]
@@ -261,7 +261,7 @@ def test_a_training_goes_on_with_its_own_data_and_options_only(run):
     assert "mtasr_phase1 holds a training with other settings: optim_conf.lr: " in (
         done.stderr
     )
-    assert "-> 0.5" in done.stderr and done.stderr.count("\n") == 1
+    assert "-> 0.5" in done.stderr and "log: exp" not in done.stderr
     before = (run.phase1 / "train.log").read_text()
     longer = ONE_EPOCH.replace("--max_epoch 1", "--max_epoch 2")
     longer = longer.replace("--batch_size 4", "--batch_size 2")

@@ -61,6 +61,8 @@ phase1_config=conf/train_phase1.yaml # Adapts the teacher.
 phase1_args=         # Further options of phase 1.
 phase2_config=conf/train_phase2.yaml # Trains separator, CTC and talker-count head.
 phase2_args=         # Further options of phase 2.
+pretrained_model=    # FILE[:SOURCE:TARGET:EXCLUDED], several quoted: what phase 1 starts from (with --skip_phase1 phase 2).
+ignore_init_mismatch=false # Of pretrained models, load the weights that fit.
 phase1_tag=          # Name of phase 1's folder (default: from the config's name).
 phase2_tag=          # Name of phase 2's folder (default: from the config's name).
 resume_anyway=false  # Go on with a training though its data or settings have changed.
@@ -171,6 +173,11 @@ if [ -n "${download_model}" ] && [ "${stop_stage}" -gt 13 ]; then
         "--skip_packing and --stage 14"
 fi
 
+read -ra pretrained_models <<<"${pretrained_model}"
+for n in "${pretrained_models[@]}"; do
+    [ -f "${n%%:*}" ] || die "--pretrained_model ${n}: ${n%%:*}: no such file"
+done
+
 tag_of() { # tag_of CONFIG PREFIX
     local name
     name=$(basename "$1" .yaml)
@@ -247,6 +254,19 @@ if [ "${llm}" = encoder ]; then
     llm=
 elif [ -n "${llm}" ]; then
     task_options+=(--teacher_conf "llm=${models_dir}/llm")
+fi
+
+if [ "${ignore_init_mismatch}" = true ]; then
+    task_options+=(--ignore_init_mismatch true)
+fi
+# All --init_param of a training add up.
+pretrained=()
+if [ ${#pretrained_models[@]} -gt 0 ]; then
+    pretrained=(--init_param "${pretrained_models[@]}")
+fi
+phase2_init=("${pretrained[@]}")
+if [ "${skip_phase1}" = false ]; then
+    phase2_init=(--init_param "${phase1_exp}/${phase1_model}:encoder:encoder")
 fi
 
 runs() { # runs STAGE: is it asked for?
@@ -787,7 +807,8 @@ fi
 
 if runs 8; then
     begin 8 "phase 1, adapt the teacher: ${phase1_exp}"
-    train "${phase1_config}" "${phase1_stats}" "${phase1_exp}" "${phase1_options[@]}"
+    train "${phase1_config}" "${phase1_stats}" "${phase1_exp}" "${pretrained[@]}" \
+        "${phase1_options[@]}"
     finish 8
 fi
 
@@ -811,11 +832,7 @@ if runs 10; then
     begin 10 "statistics of phase 2: ${phase2_stats}"
     collect_stats "${phase2_config}" "${phase2_stats}" "${phase2_options[@]}"
     if [ "${cache_trunk}" = true ]; then
-        init=()
-        if [ "${skip_phase1}" = false ]; then
-            init=(--init_param "${phase1_exp}/${phase1_model}:encoder:encoder")
-        fi
-        cache_outputs "${phase2_config}" "${phase2_stats}" "${init[@]}" \
+        cache_outputs "${phase2_config}" "${phase2_stats}" "${phase2_init[@]}" \
             "${phase2_options[@]}"
     fi
     rm -f "${phase2_stats}/source_times.jsonl"
@@ -831,12 +848,9 @@ fi
 
 if runs 11; then
     begin 11 "phase 2, separator, serialized CTC and talker-count head: ${phase2_exp}"
-    init=()
-    if [ "${skip_phase1}" = false ]; then
-        [ -f "${phase1_exp}/${phase1_model}" ] ||
-            die "${phase1_exp}/${phase1_model}: no such file; run stage 8 first"
-        init=(--init_param "${phase1_exp}/${phase1_model}:encoder:encoder")
-    fi
+    init=("${phase2_init[@]}")
+    [ "${skip_phase1}" = true ] || [ -f "${phase1_exp}/${phase1_model}" ] ||
+        die "${phase1_exp}/${phase1_model}: no such file; run stage 8 first"
     # ctc_weight 1 has no teacher to start from.
     if [ "${skip_phase1}" = false ] && [ "${phase2_has_teacher}" = true ]; then
         init+=("${phase1_exp}/${phase1_model}:teacher:teacher")
