@@ -55,13 +55,13 @@ Change = Tuple[str, Any, Any]
 def inputs_of(args: argparse.Namespace) -> Dict[str, Any]:
     """Return what a training depends on: flat options, files by their content."""
     options = flatten(vars(args)).items()
-    return {key: _content(v) for key, v in options if key not in UNRELATED}
+    return {key: content_of(v) for key, v in options if key not in UNRELATED}
 
 
-def _content(value: Any) -> Any:
+def content_of(value: Any) -> Any:
     """Return JSON of a value; what names a file or a model becomes path and hash."""
     if isinstance(value, (list, tuple)):
-        return [_content(v) for v in value]
+        return [content_of(v) for v in value]
     if not isinstance(value, str) or not value:
         return (
             value if isinstance(value, (bool, int, float, type(None))) else str(value)

@@ -93,6 +93,84 @@ def test_with_phase_1_phase_2_starts_from_it(recipe):
     )
 
 
+def test_a_users_file_adds_to_phase_1s_model(recipe):
+    """The trainer adds them up."""
+    phase1 = recipe / "exp" / "mtasr_phase1"
+    phase1.mkdir()
+    (phase1 / "valid.loss_sot.ave.pth").touch()
+    stage = ["--stage", "11", "--stop_stage", "11"]
+    done, calls = run(recipe, *stage, "--phase2_args", "--init_param mine.pth:ctc:ctc")
+    assert done.returncode == 0, done.stderr
+    words = trainings(calls)[0].split()
+    assert words.count("--init_param") == 2
+    assert words.index("--init_param") < words.index("mine.pth:ctc:ctc")
+
+
+@pytest.mark.parametrize("stage", [8, 11])
+def test_pretrained_models(recipe, stage):
+    """ESPnet's names; the first phase that is trained starts from them."""
+    stats = recipe / "exp" / "mtasr_stats_phase2"
+    shutil.copytree(stats, stats.with_name("mtasr_stats_phase1"))
+    given = "one.pth:encoder:encoder two.pth"
+    options = ["--stage", str(stage), "--stop_stage", str(stage)]
+    options += ["--pretrained_model", given, "--ignore_init_mismatch", "true"]
+    if stage == 11:
+        options += ALONE
+    done, calls = run(recipe, *options)
+    assert done.returncode == 2
+    assert "one.pth:encoder:encoder: one.pth: no such file" in done.stderr
+    assert not calls
+    for name in ("one.pth", "two.pth"):
+        (recipe / name).touch()
+    done, calls = run(recipe, *options)
+    assert done.returncode == 0, done.stderr
+    [training] = trainings(calls)
+    assert f"--init_param {given} " in training
+    assert "--ignore_init_mismatch true" in training
+
+
+STATISTICS = """
+echo "$*" >>calls
+case $* in
+    *statistics_key*) echo "statistics_key $(cat key)" ;;
+    *aggregate_stats_dirs*)
+        for n in train valid; do
+            mkdir -p "${!#}/${n}" && cat key >"${!#}/${n}/speech_shape"
+        done ;;
+esac
+"""
+
+
+def test_lengths_are_collected_once(recipe):
+    """For trainings that differ in what lengths don't depend on."""
+    write_script(recipe / "python", STATISTICS + ANSWERS)
+    stage = ["--stage", "10", "--stop_stage", "10", *ALONE]
+
+    def collects(key, tag):
+        (recipe / "key").write_text(key)
+        (recipe / "calls").unlink(missing_ok=True)
+        done, calls = run(recipe, *stage, "--phase2_tag", tag)
+        assert done.returncode == 0, done.stderr
+        assert "check_alignable" in calls[-1]
+        assert f"--stats_dir exp/mtasr_stats_{tag} " in calls[-1]
+        [asked] = [call for call in calls if "statistics_key" in call]
+        assert "text,text,text --token" not in asked and "ctc_weight=1.0" in asked
+        for part in ("train", "valid"):
+            found = recipe / "exp" / f"mtasr_stats_{tag}" / part / "speech_shape"
+            assert found.read_text() == key
+        return any("--collect_stats true" in call for call in calls)
+
+    assert collects("123", "one")
+    assert not collects("123", "two")
+    assert not collects("123", "one")
+    assert collects("456", "two")
+    kept = recipe / "exp" / "mtasr_stats_char_123"
+    assert sorted(path.name for path in kept.iterdir()) == ["train", "valid"]
+    assert not list(recipe.glob("exp/*/kept"))
+    # What isn't known can't be kept.
+    assert collects("", "one") and collects("", "one")
+
+
 def test_logs_of_earlier_runs_stay(recipe):
     stage = ["--stage", "11", "--stop_stage", "11", *ALONE]
     exp = recipe / "exp" / "mtasr_phase2"

@@ -347,14 +347,49 @@ with_progress() {
 
 # Lengths of audio and text of the training and validation set, and the lists to train
 # with: collect_stats CONFIG STATS_DIR [OPTION...]
+# Lengths are kept in EXPDIR under the tokens' name and a hash of what they depend on.
 collect_stats() {
-    local config=$1 stats=$2 logdir=$2/logdir jobs n
+    local config=$1 stats=$2 key kept n
     local train_dir=${data_feats}/${train_set} valid_dir=${data_feats}/${valid_set}
-    local train_list valid_list
+    shift 2
+    local data=(
+        --config "${config}"
+        --train_data_path_and_name_and_type "${train_dir}/${speech_of_set[${train_set}]}"
+        --train_data_path_and_name_and_type "${train_dir}/text,text,text"
+        --valid_data_path_and_name_and_type "${valid_dir}/${speech_of_set[${valid_set}]}"
+        --valid_data_path_and_name_and_type "${valid_dir}/text,text,text"
+    )
+    mkdir -p "${stats}/logdir"
+    key=$("${python}" -m espnet_mtasr.bin.statistics_key "${data[@]}" \
+        "${task_options[@]}" "$@" | sed -n 's/^statistics_key //p')
+    kept=${expdir}/mtasr_stats_${token_dir##*/}_${key}
+    if [ -n "${key}" ] && [ -d "${kept}" ]; then
+        log "Lengths of the same speech, texts and tokens are there: ${kept}"
+        for n in train valid; do
+            rm -rf "${stats:?}/${n}"
+            cp -r "${kept}/${n}" "${stats}"
+        done
+    else
+        collect_lengths "${stats}" "${data[@]}" "${task_options[@]}" "$@"
+        if [ -n "${key}" ]; then
+            n=${stats}/kept
+            mkdir "${n}"
+            cp -r "${stats}/train" "${stats}/valid" "${n}"
+            # Another run may have been faster.
+            mv -T "${n}" "${kept}" 2>/dev/null || rm -rf "${n}"
+        fi
+    fi
+    "${python}" -m espnet_mtasr.bin.check_alignable --config "${config}" \
+        --stats_dir "${stats}" --train_dir "${train_dir}" --valid_dir "${valid_dir}" \
+        --max_unalignable "${max_unalignable}" "${task_options[@]}" "$@"
+}
+
+# collect_lengths STATS_DIR OPTION...: by the trainer, in parallel
+collect_lengths() {
+    local stats=$1 logdir=$1/logdir jobs n train_list valid_list
     train_list=$(speech_list "${train_set}")
     valid_list=$(speech_list "${valid_set}")
-    shift 2
-    mkdir -p "${logdir}"
+    shift
     jobs=$(at_most "${nj}" "${train_list}" "${valid_list}")
     local train_parts=() valid_parts=() stats_dirs=() written=()
     for ((n = 1; n <= jobs; n++)); do
@@ -370,19 +405,12 @@ collect_stats() {
         "${written[@]}" -- \
         "${train_cmd_words[@]}" JOB=1:"${jobs}" "${logdir}/stats.JOB.log" \
         "${python}" -m espnet_mtasr.bin.mtasr_train \
-        --collect_stats true --ngpu 0 --num_workers 0 --config "${config}" \
-        --train_data_path_and_name_and_type "${train_dir}/${speech_of_set[${train_set}]}" \
-        --train_data_path_and_name_and_type "${train_dir}/text,text,text" \
-        --valid_data_path_and_name_and_type "${valid_dir}/${speech_of_set[${valid_set}]}" \
-        --valid_data_path_and_name_and_type "${valid_dir}/text,text,text" \
+        --collect_stats true --ngpu 0 --num_workers 0 "$@" \
         --train_shape_file "${logdir}/train.JOB.scp" \
         --valid_shape_file "${logdir}/valid.JOB.scp" \
-        --output_dir "${logdir}/stats.JOB" "${task_options[@]}" "$@"
+        --output_dir "${logdir}/stats.JOB"
     "${python}" -m espnet2.bin.aggregate_stats_dirs --skip_sum_stats \
         "${stats_dirs[@]}" --output_dir "${stats}"
-    "${python}" -m espnet_mtasr.bin.check_alignable --config "${config}" \
-        --stats_dir "${stats}" --train_dir "${train_dir}" --valid_dir "${valid_dir}" \
-        --max_unalignable "${max_unalignable}" "${task_options[@]}" "$@"
 }
 
 # The outputs of the frozen trunk for these lists, kept in DUMPDIR/trunk by hashes of
