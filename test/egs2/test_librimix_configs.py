@@ -42,7 +42,7 @@ def build(path, folder):
 
 
 def test_all_of_them_are_right():
-    assert len(PHASE_1) == 9 and len(PHASE_2) == 15
+    assert len(PHASE_1) == 9 and len(PHASE_2) == 16
     for path in CONFIGS:
         check_training(str(path))
     for name in ("decode.yaml", "decode_beam.yaml", "decode_llm.yaml"):
@@ -153,6 +153,7 @@ def flat(config, prefix=""):
         ("llama1b_alpha0.9", {"model_conf.ctc_weight": 0.9}),
         ("llama1b_shared_separator", {"share_separator": True}),
         ("llama1b_count_features", {"model_conf.count_input": "features"}),
+        ("llama1b_flat_start", {"preprocessor_conf.flat_start_epochs": 2}),
         (
             "no_teacher",
             {"model_conf.ctc_weight": 1.0, "freeze_param": ["encoder.trunk"]},

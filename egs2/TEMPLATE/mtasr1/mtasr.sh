@@ -531,7 +531,7 @@ train() {
             --init_file_prefix "${exp}/.dist_init_" \
             --multiprocessing_distributed true -- "${command[@]}"
     fi
-    grep -h -e 'were not finite' -e 'out of checkpoint.pth' -e 'out of the average' \
+    grep -h -e 'were not finite' -e 'writes nothing' -e 'out of checkpoint.pth' -e 'out of the average' \
         "${exp}/train.log" | sed 's/^.*WARNING: /warning: /' | tail -n 5 >&2 || true
     # The training itself is good, whatever happens to its picture.
     "${python}" -m espnet_mtasr.bin.plot_learning_curve --exp_dir "${exp}" ||
