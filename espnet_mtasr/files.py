@@ -1,5 +1,6 @@
 """Files: written whole or not at all, found below a folder, named by config.yaml."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Callable, List, Optional, Sequence, Tuple, Union
@@ -49,6 +50,12 @@ def files_below(
             chains[path] = (*chain, real)
         found += [Path(here, name) for name in files]
     return sorted(found)
+
+
+def sha256_of(path: Union[str, Path]) -> str:
+    """Return the hash of a file's content, in hexadecimal digits."""
+    with Path(path).open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def find_beside(file: str, folder: Path) -> str:

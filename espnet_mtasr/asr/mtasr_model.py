@@ -25,6 +25,7 @@ from espnet_mtasr.asr.padding import select_rows
 from espnet_mtasr.asr.row_losses import NO_ROWS, RowLosses
 from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
 from espnet_mtasr.asr.serialized_ctc import SerializedCTC
+from espnet_mtasr.asr.stream_writing import stream_writing
 from espnet_mtasr.asr.talker_activity import activity_loss
 from espnet_mtasr.asr.talker_count_head import TalkerCountHead
 from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher
@@ -224,7 +225,8 @@ class MTASRModel(AbsESPnetModel):
             trunk = self.restore_trunk(speech, speech_lengths, streams["trunk_hash"])
         else:
             trunk = self.encode_trunk(speech, speech_lengths)
-        rows = RowLosses(counts)
+        streams_told = 0 if self.training or self.ctc is None else len(targets)
+        rows = RowLosses(counts, streams_told if self.ctc_weight > 0.0 else 0)
         if self.count_weight > 0.0:
             if self.activity_weight > 0.0 and "talker_times" in streams:
                 logits, activity = self.count_head.with_activity(
@@ -255,6 +257,10 @@ class MTASRModel(AbsESPnetModel):
                 heads = self.ctc[str(count)]
                 ctc = heads(separated, lengths, wanted, wanted_lengths)
                 rows.ctc = rows.ctc.index_copy(0, at, ctc)
+                if not self.training:
+                    log_probs = heads.log_probs(separated)
+                    writing = stream_writing(log_probs, lengths, self.token_list)
+                    rows.put_writing(at, writing)
                 if "flat_start" in streams:
                     with torch.autocast(lengths.device.type, enabled=False):
                         log_probs = heads.log_probs(separated)

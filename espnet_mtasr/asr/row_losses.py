@@ -8,6 +8,8 @@ from typing import Dict, Sequence, Tuple
 
 import torch
 
+from espnet_mtasr.asr.stream_writing import Writing
+
 # Weight of a batch without a row that can be aligned. ESPnet divides by the sum of the
 # weights over processes: 0 on all of them would be 0 / 0, and the gradients of the
 # step's other micro-batches lost. Beside a row it is nothing, also in float32.
@@ -19,6 +21,7 @@ class RowLosses:
 
     Args:
         counts: `(B,)` talker counts.
+        num_streams: Of the largest count, if it is told what streams write.
 
     Attributes:
         kept: `(B,)` whether the row can be aligned.
@@ -29,9 +32,10 @@ class RowLosses:
         count: `(B,)` the talker-count head's loss.
         count_correct: `(B,)` 1 where its count is right.
         activity: `(B,)` its talker-activity loss.
+        writing: `(B,)` each, by name: what stream k writes.
     """
 
-    def __init__(self, counts: torch.Tensor):
+    def __init__(self, counts: torch.Tensor, num_streams: int = 0):
         zeros = torch.zeros(len(counts), device=counts.device)
         self.counts = counts
         self.ctc = zeros
@@ -42,6 +46,17 @@ class RowLosses:
         self.sot_correct = zeros.clone()
         self.count_correct = zeros
         self.kept = torch.zeros_like(counts, dtype=torch.bool)
+        self.writing = {
+            f"{name}_stream{k}": zeros.clone()
+            for k in range(1, num_streams + 1)
+            for name in Writing._fields
+        }
+
+    def put_writing(self, at: torch.Tensor, streams: Sequence[Writing]) -> None:
+        """Note what the streams of the rows at `at` write."""
+        for k, writing in enumerate(streams, 1):
+            for name, values in writing._asdict().items():
+                self.writing[f"{name}_stream{k}"][at] = values
 
     def reduce(
         self,
@@ -93,4 +108,10 @@ class RowLosses:
             for count, mask in kept_of.items():
                 of_count = torch.where(mask, values, torch.zeros_like(values))
                 stats[f"{name}_{count}spk_part"] = mean(of_count).detach()
+        for name, values in self.writing.items():
+            stream = int(name.rpartition("_stream")[2])
+            for count, mask in kept_of.items():
+                if stream <= count:
+                    of_count = torch.where(mask, values, torch.zeros_like(values))
+                    stats[f"{name}_{count}spk_part"] = mean(of_count).detach()
         return loss, stats, weight

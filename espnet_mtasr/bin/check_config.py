@@ -1,8 +1,9 @@
 """Find mistakes in a recipe's configurations and options before hours of work.
 
 mtasr.sh calls it once, before stage 1, with all that its stages will be given, and
-reads what it prints: the decoder (ctc or llm), whether phase 2 has a teacher (true or
-false), and how many epochs its curriculum begins with that have one talker alone.
+reads what it prints: the decoder (ctc or llm) and the talker count that it is told, if
+any, whether phase 2 has a teacher (true or false), and how many epochs its curriculum
+begins with that have one talker alone.
 """
 
 import argparse
@@ -68,8 +69,8 @@ def check_training(
     return args
 
 
-def decoder_of(path: str, options: Sequence[str] = ()) -> str:
-    """Return which decoder an inference configuration and further options name.
+def decoding_options(path: str, options: Sequence[str] = ()) -> argparse.Namespace:
+    """Return the options that an inference configuration and further options name.
 
     Raises:
         UserError: an option doesn't exist or has a wrong value.
@@ -78,9 +79,7 @@ def decoder_of(path: str, options: Sequence[str] = ()) -> str:
 
     needed = ["--output_dir", "", "--mtasr_model_file", ""]
     needed += ["--data_path_and_name_and_type", ""]
-    return mtasr_inference.parse_arguments(
-        [*needed, "--config", path, *options]
-    ).decoder
+    return mtasr_inference.parse_arguments([*needed, "--config", path, *options])
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
@@ -89,7 +88,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     decoder, has_teacher, single_talker_epochs = "ctc", False, 0
     check_gpus(args.ngpu, compute=True)
     if args.inference_config is not None:
-        decoder = decoder_of(args.inference_config, args.inference_args.split())
+        decoding = decoding_options(args.inference_config, args.inference_args.split())
+        decoder = decoding.decoder
+        if decoding.num_talkers is not None:
+            print(f"num_talkers {decoding.num_talkers}")
     if args.phase1_config is not None:
         check_training(args.phase1_config, args.phase1_args.split(), args.task_options)
     if args.phase2_config is not None:

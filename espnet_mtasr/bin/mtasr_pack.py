@@ -43,8 +43,8 @@ def get_parser() -> argparse.ArgumentParser:
         type=Path,
         action="append",
         default=[],
-        help="A further file to pack; RESULTS.md, results.json and the plots beside "
-        "config.yaml come without being named",
+        help="A further file to pack; the default decoding's RESULTS.md and "
+        "results.json and the plots beside config.yaml come without being named",
     )
     add(
         "model_card",

@@ -69,6 +69,18 @@ def get_parser() -> argparse.ArgumentParser:
     )
     option("output_dir", type=Path, required=True, help="Where the results go")
     option(
+        "collect_dir",
+        type=Path,
+        help="The training's folder, above OUTPUT_DIR: gets a RESULTS.md of all its "
+        "decodings. Sets that OUTPUT_DIR has results of are then scored again, too, if "
+        "the same model decoded them with the same options",
+    )
+    option(
+        "default_decoding",
+        default="",
+        help="Name of the folder that comes first in COLLECT_DIR's RESULTS.md",
+    )
+    option(
         "talker_counts",
         nargs="+",
         default=["2", "3"],
@@ -83,6 +95,8 @@ def get_parser() -> argparse.ArgumentParser:
     option("fs", type=int, default=16000, help="Rate of SET/utt2num_samples in Hz")
     option("mixtures", required=True, help="Which mixtures these are, in words")
     option("model", required=True, help="Which model this is, in words")
+    option("decoding", help="Configuration and options of the decoding, in words")
+    option("num_talkers", type=int, help="The count that the decoder was told, if any")
     option(
         "num_examples",
         type=int,
@@ -226,17 +240,32 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         ["python", "-m", "espnet_mtasr.bin.mtasr_score", *words]
     )
 
+    from espnet_mtasr.scoring import decodings
     from espnet_mtasr.scoring import results as report
     from espnet_mtasr.scoring.breakdown import cpwer_by_talkers
     from espnet_mtasr.scoring.markdown import format_main_table
 
+    mark = decodings.decoded_by(args.decode_dir, names)
+    to_score = names
+    if args.collect_dir is not None:
+        to_score = decodings.with_sets_of_before(
+            names, args.output_dir, args.decode_dir, args.data_dir
+        )
     # Everything is read, and so checked, before the first set is scored.
-    sets = {name: _read_set(args, name, talker_counts, normalize) for name in names}
+    sets = {name: _read_set(args, name, talker_counts, normalize) for name in to_score}
     scores = {
         name: report.score_set(*read[:3], talker_counts) for name, read in sets.items()
     }
     results = report.assemble_results(
-        args.mixtures, args.model, scores, args.text_normalizer
+        args.mixtures,
+        args.model,
+        scores,
+        args.text_normalizer,
+        dict(
+            decoding=args.decoding,
+            num_talkers=args.num_talkers,
+            model_sha256=mark.get("model_sha256"),
+        ),
     )
     by_count = cpwer_by_talkers(
         {name: score.by_talkers for name, score in scores.items()}, talker_counts
@@ -249,10 +278,12 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         args.machine,
         _segment_files(sets),
     )
+    if args.collect_dir is not None:
+        decodings.collect_results(args.collect_dir, args.default_decoding, results)
     print(format_main_table(results))
     pairs = {
-        name: (read.references.texts, read.hypotheses.texts)
-        for name, read in sets.items()
+        name: (sets[name].references.texts, sets[name].hypotheses.texts)
+        for name in names
     }
     for line in _examples(pairs, args.num_examples, sys.stdout.isatty()):
         print(line)

@@ -24,6 +24,7 @@ def main(cmd=None) -> None:
     from espnet_mtasr.tasks.init_param import check_init_param
     from espnet_mtasr.tasks.mtasr import MTASRTask
     from espnet_mtasr.tasks.precision import flush_denormals
+    from espnet_mtasr.tasks.resuming import INPUTS, check_same_training, write_inputs
 
     flush_denormals()
     args = MTASRTask.get_parser().parse_args(cmd)
@@ -39,6 +40,7 @@ def main(cmd=None) -> None:
         return
     check_gpus(args.ngpu)
     folder = Path(args.output_dir)
+    inputs = check_same_training(args)
     args.init_param = check_init_param(args.init_param, folder)
     made = not folder.exists()
     try:
@@ -46,10 +48,11 @@ def main(cmd=None) -> None:
             if get_node_rank(args.dist_rank, args.dist_launcher) in (None, 0):
                 # Beside mtasr.sh's own, which it holds already.
                 held.enter_context(alone_in(folder, "training", LOCK))
+                write_inputs(folder, inputs)
             held.enter_context(no_questions())
             MTASRTask.main(args=args)
     except UserError:
-        if made and folder.is_dir() and os.listdir(folder) == [LOCK]:
+        if made and folder.is_dir() and {*os.listdir(folder)} <= {LOCK, INPUTS}:
             shutil.rmtree(folder)
         raise
 

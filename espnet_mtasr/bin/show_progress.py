@@ -27,6 +27,7 @@ CONFIG = re.compile(r"Saving the configuration in (.+)$")
 EPOCH = re.compile(r"INFO: (\d+)/(\d+)epoch started")
 BATCHES = re.compile(r"INFO: (\d+)epoch:train:\d+-(\d+)batch: ")
 LOSS = re.compile(r"\bloss=([^,\s]+)")
+WARNING = re.compile(r"WARNING: (stream \d+ of \d+ talkers writes nothing.*)$")
 RESULTS = re.compile(r"INFO: (\d+)epoch results: ")
 
 
@@ -114,6 +115,7 @@ class Training:
         self.epoch = self.max_epoch = 0
         self.done = 0.0
         self.loss = ""
+        self.warnings: List[str] = []
 
     def poll(self, now: float) -> None:
         """Read what is new; `now` in seconds, from any start."""
@@ -138,6 +140,8 @@ class Training:
             self.batches[found[1]] = int(found[2])
         elif found := CONFIG.search(line):
             self.config = Path(found[1])
+        elif found := WARNING.search(line):
+            self.warnings.append(f"warning: {found[1]}")
 
     def _read_config(self) -> None:
         # An epoch need not be one pass over the data; the log doesn't say so.
@@ -248,6 +252,10 @@ def follow(source: Union[Training, Count], label: str) -> None:
         if ticks % 10 == 0:
             now = time.monotonic()
             source.poll(now)
+            if isinstance(source, Training) and source.warnings:
+                line.erase()
+                print("\n".join(source.warnings), file=sys.stderr)
+                source.warnings.clear()
             line.draw(label, *source.state(now))
         ticks += 1
         time.sleep(0.1)

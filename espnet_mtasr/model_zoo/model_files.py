@@ -31,9 +31,9 @@ CALIBRATION = "calibration.json"
 # How a branch is picked where the talker-count head is unsure (asr/routing.py).
 ROUTING = "routing.json"
 # What stands beside a training's configuration and is packed with the model.
+DECODING_FILES = ("RESULTS.md", "results.json")
 RESULT_FILES = (
-    "RESULTS.md",
-    "results.json",
+    *DECODING_FILES,
     CALIBRATION,
     "calibration.md",
     ROUTING,

@@ -238,22 +238,28 @@ or `espnet-mtasr transcribe --model {model} mix.wav`."""
 def _results(facts: Mapping[str, Any], results: Optional[Mapping[str, Any]]) -> str:
     if results is None:
         return "Missing: this model was packed without having been scored."
-    from espnet_mtasr.scoring.markdown import format_main_table
+    from espnet_mtasr.scoring.markdown import count_told, format_main_table
 
     parts = []
     measured, packed = Path(results["model"]).name, facts.get("model_file")
+    digest = facts.get("model_sha256")
     if packed is not None and measured != packed:
         parts.append(
             f"**Measured with {measured}, which is not the checkpoint {packed} that is "
             f"packed here.**"
         )
+    elif digest is not None and results.get("model_sha256", digest) != digest:
+        parts.append(
+            f"**Measured with another {packed} than is packed here, which was trained "
+            f"anew since.**"
+        )
     parts += [
         f"Measured on {results['mixtures']}:",
         format_main_table(results),
-        "cpWER: concatenated minimum-permutation word error rate. The talker count is "
-        "predicted, except where it is given. RTF: decoding time / audio duration, "
-        "one mixture after the other. `RESULTS.md` beside this card names machine and "
-        "command, and breaks the figures down.",
+        f"cpWER: concatenated minimum-permutation word error rate. "
+        f"{count_told(results)} RTF: decoding time / audio duration, "
+        f"one mixture after the other. `RESULTS.md` beside this card names machine and "
+        f"command, and breaks the figures down.",
     ]
     if facts.get("dtype") not in (None, "float32"):
         parts.append(

@@ -25,8 +25,9 @@ from safetensors.torch import save_file
 from espnet_mtasr import __version__
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.files import SAFE_SUFFIX, find_beside
+from espnet_mtasr.files import SAFE_SUFFIX, find_beside, sha256_of
 from espnet_mtasr.model_zoo.model_files import (
+    DECODING_FILES,
     RESULT_FILES,
     files_of,
     unpack_zip,
@@ -101,9 +102,9 @@ def pack_model(
         outpath: Archive to write, `.zip`; it appears whole.
         dtype: Floating-point weights are stored as float32 or float16; loading gives
             float32.
-        option: Further files. RESULTS.md, results.json, calibration.json and .md, and
-            the plots (*.png, and images/*.png) that lie beside config.yaml are packed
-            without being named.
+        option: Further files. calibration.json and .md, and the plots (*.png, and
+            images/*.png) that lie beside config.yaml are packed without being named,
+            and RESULTS.md and results.json of the checkpoint's default decoding.
         max_mb: Largest size of the archive, in millions of bytes; None: any.
         card: For the model card README.md, what isn't in the model: `recipe`
             (`model_card.read_recipe_entries`), `pretrained`
@@ -125,7 +126,7 @@ def pack_model(
         raise UserError(
             f"{model_file}: has no CTC heads (a phase-1 model?); pack a phase-2 model"
         )
-    sources = _extra_files(config_file, option)
+    sources = _extra_files(config_file, model_file, option)
     config = packed_config(args, model)
     folder = config_file.absolute().parent
     # Of other types it is no part of the model.
@@ -249,6 +250,7 @@ def card_facts(
     """
     return {
         "model_file": model_file.name,
+        "model_sha256": sha256_of(model_file),
         "dtype": dtype,
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "talker_counts": list(model.talker_counts),
@@ -306,9 +308,15 @@ def _is_place(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(("/", "~", "file:"))
 
 
-def _extra_files(config_file: Path, option: Sequence[Path]) -> List[Path]:
+def _extra_files(
+    config_file: Path, model_file: Path, option: Sequence[Path]
+) -> List[Path]:
     """Results, calibration, plots and the named files."""
-    beside = config_file.absolute().parent
-    found = [beside / name for name in RESULT_FILES]
+    beside = results = config_file.absolute().parent
+    # RESULTS.md of a training with decodings has them all.
+    if any(beside.glob("*/results.json")):
+        results = beside / f"decode_{model_file.stem}"
+    places = dict.fromkeys(DECODING_FILES, results)
+    found = [places.get(name, beside) / name for name in RESULT_FILES]
     found += [*sorted(beside.glob("*.png")), *sorted(beside.glob("images/*.png"))]
     return [*(path for path in found if path.is_file()), *option]

@@ -44,11 +44,23 @@ def format_main_table(results: Mapping[str, Any]) -> str:
     return _table(header, rows)
 
 
+def count_told(results: Mapping[str, Any]) -> str:
+    """Return where the talker count comes from, in a sentence."""
+    given = results.get("num_talkers")
+    if given is None:
+        return "The talker count is predicted, except where it is given."
+    return (
+        f"The talker count is not predicted: the decoder was told {given} for every "
+        f"mixture (num_talkers: {given}), except where the true one is given."
+    )
+
+
 def _format_count_table(results: Mapping[str, Any]) -> str:
     confusions = {n: r["count_confusion"] for n, r in results["sets"].items()}
     columns = {c for rows in confusions.values() for row in rows.values() for c in row}
     counts = sorted(columns - {MISSING}, key=int)
-    header = ["set", "true count", *(f"predicted {c}" for c in counts)]
+    source = "predicted" if results.get("num_talkers") is None else "told"
+    header = ["set", "true count", *(f"{source} {c}" for c in counts)]
     if MISSING in columns:
         counts.append(MISSING)
         header.append(MISSING)
@@ -143,6 +155,34 @@ def _format_breakdowns(results: Mapping[str, Any]) -> List[str]:
     return parts
 
 
+def _facts(results: Mapping[str, Any]) -> str:
+    facts = {
+        "Measured on": results["mixtures"],
+        "Model": results["model"],
+        "Decoding": results.get("decoding") or "",
+        "Text normalizer": results["text_normalizer"],
+    }
+    lines = [f"- {name}: {' '.join(v.split())}" for name, v in facts.items() if v]
+    return "\n".join(lines)
+
+
+def format_others(others: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the part of RESULTS.md that has the decodings beside the default.
+
+    Args:
+        others: Name of a decoding's folder to its results.json.
+    """
+    parts = ["## Other decodings"] if others else []
+    for name, results in others.items():
+        parts += [
+            f"### {name}",
+            _facts(results),
+            format_main_table(results),
+            f"{count_told(results)} [{name}/RESULTS.md]({name}/RESULTS.md) has more.",
+        ]
+    return "".join(f"\n{part}\n" for part in parts)
+
+
 def format_results(
     results: Mapping[str, Any], command: str = "", machine: str = ""
 ) -> str:
@@ -153,12 +193,7 @@ def format_results(
         command: The command line that gave the figures.
         machine: What they were measured on.
     """
-    parts: List[str] = [
-        "# Results",
-        f"- Measured on: {' '.join(results['mixtures'].split())}\n"
-        f"- Model: {' '.join(results['model'].split())}\n"
-        f"- Text normalizer: {results['text_normalizer']}",
-    ]
+    parts: List[str] = ["# Results", _facts(results)]
     if machine:
         parts.append(f"Machine: {machine}")
     if command:
@@ -166,7 +201,7 @@ def format_results(
     parts += [
         "## Word error rates",
         format_main_table(results),
-        "The talker count is predicted, except where it is given. cpWER: under the "
+        f"{count_told(results)} cpWER: under the "
         "best matching of streams and talkers; sub, del and ins are its errors, and "
         "its interval is a bootstrap over mixtures (1,000 draws, seed 0). FIFO WER: "
         "stream k against the k-th talker to begin; surplus streams are insertions, "

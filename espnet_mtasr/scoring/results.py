@@ -170,6 +170,7 @@ def assemble_results(
     model: str,
     scores: Mapping[str, SetScore],
     text_normalizer: str = NONE,
+    facts: Optional[Mapping[str, Any]] = None,
 ) -> Dict[str, Any]:
     """Return results.json's content.
 
@@ -178,11 +179,14 @@ def assemble_results(
         model: Which model.
         scores: Set name to score.
         text_normalizer: What references and hypotheses went through.
+        facts: What else is known of the decoding; None values are left out.
     """
+    known = {name: v for name, v in (facts or {}).items() if v is not None}
     return {
         "mixtures": mixtures,
         "model": model,
         "text_normalizer": text_normalizer,
+        **known,
         "sets": {name: score.report for name, score in scores.items()},
     }
 

@@ -4,9 +4,10 @@ ESPnet asks on a terminal whether it may run the code in a file, takes a file in
 none of the wanted weights are for one that has them, and reads torch's format alone.
 """
 
+import contextlib
 import os
 from pathlib import Path
-from typing import List, Sequence
+from typing import Iterator, List, Sequence
 
 import torch
 
@@ -29,6 +30,22 @@ def check_init_param(init_param: Sequence[str], folder: Path) -> List[str]:
             not finite, or none of what is wanted of it.
     """
     return [_check(init, folder / f"init_{k}.pth") for k, init in enumerate(init_param)]
+
+
+@contextlib.contextmanager
+def told_misfits(init_param: Sequence[str]) -> Iterator[None]:
+    """Where ESPnet loads `--init_param` into a model: `UserError` if they don't fit."""
+    try:
+        yield
+    except RuntimeError as e:
+        # A checkpoint that doesn't fit is told by the trainer.
+        if not init_param or "loading state_dict" not in str(e):
+            raise
+        raise UserError(
+            f"--init_param {' '.join(init_param)}: doesn't fit the model "
+            f"({str(e).splitlines()[-1].strip()}); name a part that does (FILE:encoder:"
+            f"encoder), or load what fits with --ignore_init_mismatch true"
+        ) from e
 
 
 def _check(init: str, converted: Path) -> str:

@@ -41,6 +41,7 @@ from espnet_mtasr.tasks.dynamic_mixing import (
     specs_of_recordings,
     tables_to_mix,
 )
+from espnet_mtasr.tasks.init_param import told_misfits
 from espnet_mtasr.tasks.optimizer import grouped_optimizer
 from espnet_mtasr.tasks.options import check_options, get_class
 from espnet_mtasr.tasks.precision import check_precision
@@ -87,7 +88,20 @@ class MTASRTask(ModelBuilder, ASRTask):
         super().add_task_arguments(parser)
         # ESPnet's default normalizes features; on waveforms its mask is N x N samples.
         parser.set_defaults(normalize=None)
-        group = parser.add_argument_group("Multi-talker ASR related")
+        # ESPnet's own is replaced by the last one: phase 1's model by a user's file.
+        group = parser.add_argument_group(
+            "Multi-talker ASR related", conflict_handler="resolve"
+        )
+        group.add_argument(
+            "--init_param",
+            type=str,
+            nargs="*",
+            action="extend",
+            default=[],
+            help="FILE[:SOURCE[:TARGET[:EXCLUDED]]] each: parts of models to start "
+            "from. All that are given add up, the configuration's first; of two that "
+            "have the same weights the later one wins",
+        )
         group.add_argument(
             "--talker_counts",
             type=int,
@@ -109,6 +123,12 @@ class MTASRTask(ModelBuilder, ASRTask):
             "fits wins. e.g. encoder.branches: 0.1",
         )
         add_batch_options(group)
+        group.add_argument(
+            "--resume_anyway",
+            type=str2bool,
+            default=False,
+            help="With --resume, go on though settings that change results differ",
+        )
         group.add_argument(
             "--share_separator",
             type=str2bool,
@@ -247,7 +267,7 @@ class MTASRTask(ModelBuilder, ASRTask):
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Train in this process; see ESPnet's task."""
         # ESPnet's functions check their arguments, for every utterance and step too.
-        with suppress_type_checks():
+        with suppress_type_checks(), told_misfits(args.init_param):
             super().main_worker(args)
 
     @classmethod

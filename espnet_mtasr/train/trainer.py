@@ -26,6 +26,7 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.train.checkpoints import repair, whole_saves
 from espnet_mtasr.train.curriculum import copy_lower_counts, curriculum_of
 from espnet_mtasr.train.health import Health
+from espnet_mtasr.train.silence import Silence
 
 PART = re.compile(r"(?P<name>\w+_(?P<count>\d+)spk)_part")
 SHARE = re.compile(r"share_(\d+)spk")
@@ -63,11 +64,14 @@ def _register(
     register: Callable,
     stats: Mapping[str, Any],
     weight: Any = None,
+    *,
+    see: Callable[[Mapping[str, Tuple[Any, Any]]], None],
     health: Optional[Health] = None,
 ) -> None:
     if health is not None:
         health.see(stats, weight)
     common, per_count = split_per_count(stats, weight)
+    see(per_count)
     register(common, weight)
     for name, (mean, rows) in per_count.items():
         register({name: mean}, rows)
@@ -92,6 +96,8 @@ class MTASRTrainer(Trainer):
     # Of the training that runs, for `resume`, which isn't told.
     _trainer_options: Any = None
     _rank: Optional[int] = None
+    _silence = Silence()
+    _rank: Optional[int] = None
 
     @classmethod
     def build_options(cls, args: argparse.Namespace) -> MTASRTrainerOptions:
@@ -105,6 +111,7 @@ class MTASRTrainer(Trainer):
         """See ESPnet's trainer."""
         cls._trainer_options = trainer_options
         cls._rank = distributed_option.dist_rank
+        cls._silence = Silence()
         with whole_saves():
             super().run(
                 *args,
@@ -129,6 +136,14 @@ class MTASRTrainer(Trainer):
             raise UserError(
                 f"{checkpoint}: may run code, which ESPnet's checkpoints don't; remove "
                 f"it, and start anew with --init_param"
+            ) from e
+        except RuntimeError as e:
+            if "loading state_dict" not in str(e):
+                raise
+            raise UserError(
+                f"{checkpoint}: doesn't fit the model "
+                f"({str(e).splitlines()[-1].strip()}); train into another folder, with "
+                f"--init_param for what is to stay"
             ) from e
         best = cls._trainer_options.keep_nbest_models
         repair(
@@ -163,7 +178,9 @@ class MTASRTrainer(Trainer):
         # is resumed has none of them.
         model.zero_grad()
         health = Health()
-        reporter.register = partial(_register, reporter.register, health=health)
+        reporter.register = partial(
+            _register, reporter.register, see=cls._silence.see_training, health=health
+        )
         found = super().train_one_epoch(
             model=model, reporter=reporter, options=options, **kwargs
         )
@@ -179,6 +196,11 @@ class MTASRTrainer(Trainer):
     def validate_one_epoch(
         cls, *args: Any, reporter: SubReporter, **kwargs: Any
     ) -> None:
-        """See ESPnet's trainer."""
-        reporter.register = partial(_register, reporter.register)
+        """See ESPnet's trainer; warns of streams that write nothing."""
+        see = cls._silence.see_validation
+        reporter.register = partial(_register, reporter.register, see=see)
         super().validate_one_epoch(*args, reporter=reporter, **kwargs)
+        lines = cls._silence.report()
+        if cls._rank in (None, 0):
+            for line in lines:
+                logging.warning(line)

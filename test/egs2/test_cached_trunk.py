@@ -72,7 +72,8 @@ def test_cached_outputs_are_made_and_trained_on(recipe):
     assert call(recipe, "--stage", "11", *cached).returncode == 0
     done = call(recipe, "--stage", "11", "--python", sys.executable)
     assert done.returncode == 2
-    assert "holds a training on other data" in done.stderr
+    assert "train_data_path_and_name_and_type" in done.stderr
+    assert 'lists/train/trunk.scp" -> ' in done.stderr
 
     for lists in (recipe / "exp" / "mtasr_stats_phase2" / "lists").iterdir():
         (lists / "trunk.scp").unlink()

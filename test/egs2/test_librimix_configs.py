@@ -10,7 +10,7 @@ from helpers.shrunken_configs import CONF, CONFIGS, shrink
 from helpers.tiny_data import make_tiny_data, training_options, write_config
 from helpers.tiny_models import CHARACTERS, make_batch
 
-from espnet_mtasr.bin.check_config import check_training, decoder_of
+from espnet_mtasr.bin.check_config import check_training, decoding_options
 from espnet_mtasr.bin.mtasr_train import main as train
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from tools.published_models import freeze
@@ -42,13 +42,13 @@ def build(path, folder):
 
 
 def test_all_of_them_are_right():
-    assert len(PHASE_1) == 9 and len(PHASE_2) == 15
+    assert len(PHASE_1) == 9 and len(PHASE_2) == 16
     for path in CONFIGS:
         args = check_training(str(path))
         # An epoch is 228 h, a quarter of the training set: little is lost by a stop.
         assert args.batch_seconds * args.num_iters_per_epoch == 228 * 3600, path
     for name in ("decode.yaml", "decode_beam.yaml", "decode_llm.yaml"):
-        decoder_of(str(CONF / name))
+        decoding_options(str(CONF / name))
 
 
 @pytest.mark.parametrize("phase", [1, 2])
@@ -155,6 +155,7 @@ def flat(config, prefix=""):
         ("llama1b_alpha0.9", {"model_conf.ctc_weight": 0.9}),
         ("llama1b_shared_separator", {"share_separator": True}),
         ("llama1b_count_features", {"model_conf.count_input": "features"}),
+        ("llama1b_flat_start", {"preprocessor_conf.flat_start_epochs": 2}),
         (
             "no_teacher",
             {"model_conf.ctc_weight": 1.0, "freeze_param": ["encoder.trunk"]},

@@ -97,7 +97,12 @@ def test_learning_curves_were_drawn(run):
 
 def test_results_have_the_documented_form(run):
     results = run.results()
-    assert list(results) == ["mixtures", "model", "text_normalizer", "sets"]
+    keys = "mixtures model text_normalizer decoding model_sha256 sets"
+    assert list(results) == keys.split()
+    assert results["decoding"] == "conf/decode.yaml"
+    for name in ("results", "cpwer", "cpwer_by_num_speakers", "speaker_count"):
+        copy = (run.phase2 / f"{name}.json").read_text()
+        assert (run.decoded / f"{name}.json").read_text() == copy
     # Whoever reads the table must see that it is not the recipe's own corpus.
     assert results["mixtures"] == (
         "mixtures of LibriSpeech, onsets 0.5-1.0 s apart, noise of wham_noise"
@@ -231,14 +236,14 @@ def test_phase_1s_language_model_decodes(run):
         *("conf/decode_llm.yaml", "--inference_args", "--maxlen_ratio 4"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    decoded = run.phase1 / "decode_llm_valid.loss_sot.ave" / name
-    oracle = run.phase1 / "decode_llm_valid.loss_sot.ave_oracle" / name
-    for folder in (decoded, oracle):
-        texts, counts = (read_table(folder / f) for f in ("text", "utt2num_spk"))
+    folder = "decode_llm_maxlen_ratio4_valid.loss_sot.ave"
+    decoded, oracle = (run.phase1 / f"{folder}{x}" / name for x in ("", "_oracle"))
+    for place in (decoded, oracle):
+        texts, counts = (read_table(place / f) for f in ("text", "utt2num_spk"))
         assert list(texts) == list(read_table(run.recipe / "data" / name / "wav.scp"))
         for key, text in texts.items():
             assert str(len(split_sot(text))) == counts[key]
-    row = json.loads((run.phase1 / "results.json").read_text())["sets"][name]
+    row = json.loads((run.phase1 / folder / "results.json").read_text())["sets"][name]
     assert (row["n_utt"], row["n_missing"]) == (N_TEST, 0)
     assert row["rtf"] > 0.0 and row["cpwer_oracle_count"] is not None
     assert "decoded by its language model" in (run.phase1 / "RESULTS.md").read_text()
@@ -253,8 +258,17 @@ def test_a_training_goes_on_with_its_own_data_and_options_only(run):
     options = ["--phase1_args", ONE_EPOCH + " --optim_conf lr=0.5"]
     done = run.again("--stage", 8, "--stop_stage", 8, *options)
     assert done.returncode == 2
-    assert "mtasr_phase1 holds a training on other data" in done.stderr
-    longer = ["--phase1_args", ONE_EPOCH.replace("--max_epoch 1", "--max_epoch 2")]
-    done = run.again("--stage", 8, "--stop_stage", 8, *longer)
+    assert "mtasr_phase1 holds a training with other settings: optim_conf.lr: " in (
+        done.stderr
+    )
+    assert "-> 0.5" in done.stderr and "log: exp" not in done.stderr
+    before = (run.phase1 / "train.log").read_text()
+    longer = ONE_EPOCH.replace("--max_epoch 1", "--max_epoch 2")
+    longer = longer.replace("--batch_size 4", "--batch_size 2")
+    done = run.again("--stage", 8, "--stop_stage", 8, "--phase1_args", longer)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (run.phase1 / "2epoch.pth").exists()
+    log = (run.phase1 / "train.log").read_text()
+    assert "goes on with other settings: max_epoch: 1 -> 2; " in log
+    assert "batch_size: 4 -> 2" in log
+    assert (run.phase1 / "train.1.log").read_text() == before

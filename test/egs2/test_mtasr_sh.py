@@ -321,8 +321,10 @@ def test_the_language_model_is_phase_1s(llm_recipe):
         assert value(got, "--mtasr_model_file") == model
         assert value(got, "--mtasr_train_config") == "exp/mtasr_phase1/config.yaml"
     (got,) = calls(llm_recipe, "mtasr_score")
-    assert value(got, "--output_dir") == "exp/mtasr_phase1"
-    assert value(got, "--decode_dir") == "exp/mtasr_phase1/llm_valid.loss_sot.ave"
+    assert value(got, "--output_dir") == "exp/mtasr_phase1/llm_valid.loss_sot.ave"
+    assert value(got, "--collect_dir") == "exp/mtasr_phase1"
+    assert value(got, "--default_decoding") == "decode_llm_valid.loss_sot.ave"
+    assert value(got, "--decode_dir") == value(got, "--output_dir")
     assert value(got, "--model").startswith(model)
     assert "decoded by its language model" in " ".join(got)
 
@@ -338,9 +340,56 @@ def test_ctc_is_phase_2s_and_bound_to_the_given_count(llm_recipe):
     assert done.returncode == 0, done.stdout + done.stderr
     assert [p.name for p in oracle.iterdir()] == ["text"]
     (got,) = calls(llm_recipe, "mtasr_score")
-    assert value(got, "--output_dir") == "exp/mtasr_phase2"
+    assert value(got, "--collect_dir") == "exp/mtasr_phase2"
+    assert value(got, "--default_decoding") == "decode_valid.loss_ctc.ave"
+    assert value(got, "--output_dir") == "exp/mtasr_phase2/decode_valid.loss_ctc.ave"
+    assert "--num_talkers" not in got
     assert "language" not in " ".join(got)
     assert not exp.with_name("mtasr_phase1").exists()
+
+
+@pytest.mark.parametrize(
+    "options, name",
+    [
+        (
+            ["--inference_args", "--beam_size 20 --num_talkers 2"],
+            "decode_beam_size20_num_talkers2",
+        ),
+        (["--inference_args", "--maxlen_ratio=a/b c"], "decode_maxlen_ratioa_bc"),
+        (["--rescore_routing", "false"], "decode_rescore_routingfalse"),
+        (["--inference_tag", "mine", "--inference_args", "--beam_size 2"], "mine"),
+        (["--inference_mtasr_model", "latest.pth"], "decode"),
+    ],
+)
+def test_each_decoding_has_its_own_folder(llm_recipe, options, name):
+    """What the default decoding left stays as it is."""
+    stages = ["--stage", 12, "--stop_stage", 13]
+    exp = llm_recipe / "exp" / "mtasr_phase2"
+    for added in ([], options):
+        done, _ = call(llm_recipe, *LLM_OPTIONS, *stages, *added)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (exp / "decode_valid.loss_ctc.ave" / "t1" / "text").write_text("default\n")
+    checkpoint = "latest" if "latest.pth" in options else "valid.loss_ctc.ave"
+    folder = exp / f"{name}_{checkpoint}"
+    assert (folder / "t1" / "text").read_text() == "a\nb\n"
+    *_, got = calls(llm_recipe, "mtasr_score")
+    assert value(got, "--output_dir") == str(folder.relative_to(llm_recipe))
+    assert value(got, "--default_decoding") == "decode_valid.loss_ctc.ave"
+    default, other = (
+        (x / "t1" / "decoded_by.json").read_text()
+        for x in (exp / "decode_valid.loss_ctc.ave", folder)
+    )
+    assert (default == other) == ("latest.pth" in options)
+
+
+def test_names_of_decodings_that_cannot_be(llm_recipe):
+    options = [*LLM_OPTIONS, "--stage", 12, "--inference_args", "--beam_size 2"]
+    done, _ = call(llm_recipe, *options, "--inference_tag", "decode")
+    assert done.returncode == 2
+    assert "--inference_tag decode: is the name of the decoding without" in done.stderr
+    done, _ = call(llm_recipe, *options[:-1], "--beam_size " + "1" * 200)
+    assert done.returncode == 2
+    assert "makes too long a name of a folder; name one by" in done.stderr
 
 
 def test_scoring_measures_conditions_and_normalizes(llm_recipe):

@@ -21,7 +21,7 @@ from helpers.recipe_copy import ROOT, call, copy_recipe, write_script
 from helpers.tiny_data import write_config
 from helpers.tiny_models import make_tiny_llm
 
-from espnet_mtasr.bin.check_config import check_training, decoder_of
+from espnet_mtasr.bin.check_config import check_training, decoding_options
 from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.text.sot import split_sot
 
@@ -165,7 +165,7 @@ def test_configurations_are_right():
     for path in sorted((RECIPE / "conf").glob("train_*.yaml")):
         check_training(str(path))
     for path in sorted((RECIPE / "conf").glob("decode*.yaml")):
-        decoder_of(str(path))
+        decoding_options(str(path))
     plain, teacher = (
         yaml.safe_load((RECIPE / "conf" / f"train_{name}.yaml").read_text())
         for name in ("phase2", "phase2_teacher")

@@ -187,7 +187,7 @@ def test_a_downloaded_model_decodes(recipe):
     decoded = recipe / "exp" / "model" / "decode_some" / "t1" / "text"
     assert decoded.read_text() == "a\nb\n"
     [score] = calls(recipe, "mtasr_score")
-    assert value(score, "--output_dir") == "exp/model"
+    assert value(score, "--collect_dir") == "exp/model"
     assert "--model owner/model@v1 (some.pth)" in " ".join(score)
     [check] = calls(recipe, "check_config")
     assert "conf/train_phase2.yaml" not in check

@@ -104,6 +104,122 @@ def test_with_phase_1_phase_2_starts_from_it(recipe):
     )
 
 
+def test_a_users_file_adds_to_phase_1s_model(recipe):
+    """The trainer adds them up."""
+    phase1 = recipe / "exp" / "mtasr_phase1"
+    phase1.mkdir()
+    (phase1 / "valid.loss_sot.ave.pth").touch()
+    stage = ["--stage", "11", "--stop_stage", "11"]
+    done, calls = run(recipe, *stage, "--phase2_args", "--init_param mine.pth:ctc:ctc")
+    assert done.returncode == 0, done.stderr
+    words = trainings(calls)[0].split()
+    assert words.count("--init_param") == 2
+    assert words.index("--init_param") < words.index("mine.pth:ctc:ctc")
+
+
+@pytest.mark.parametrize("stage", [8, 11])
+def test_pretrained_models(recipe, stage):
+    """ESPnet's names; the first phase that is trained starts from them."""
+    stats = recipe / "exp" / "mtasr_stats_phase2"
+    shutil.copytree(stats, stats.with_name("mtasr_stats_phase1"))
+    given = "one.pth:encoder:encoder two.pth"
+    options = ["--stage", str(stage), "--stop_stage", str(stage)]
+    options += ["--pretrained_model", given, "--ignore_init_mismatch", "true"]
+    if stage == 11:
+        options += ALONE
+    done, calls = run(recipe, *options)
+    assert done.returncode == 2
+    assert "one.pth:encoder:encoder: one.pth: no such file" in done.stderr
+    assert not calls
+    for name in ("one.pth", "two.pth"):
+        (recipe / name).touch()
+    done, calls = run(recipe, *options)
+    assert done.returncode == 0, done.stderr
+    [training] = trainings(calls)
+    assert f"--init_param {given} " in training
+    assert "--ignore_init_mismatch true" in training
+
+
+STATISTICS = """
+echo "$*" >>calls
+case $* in
+    *statistics_key*) echo "statistics_key $(cat key)" ;;
+    *aggregate_stats_dirs*)
+        for n in train valid; do
+            mkdir -p "${!#}/${n}" && cat key >"${!#}/${n}/speech_shape"
+        done ;;
+esac
+"""
+
+
+def test_lengths_are_collected_once(recipe):
+    """For trainings that differ in what lengths don't depend on."""
+    write_script(recipe / "python", STATISTICS + ANSWERS)
+    stage = ["--stage", "10", "--stop_stage", "10", *ALONE]
+
+    def collects(key, tag):
+        (recipe / "key").write_text(key)
+        (recipe / "calls").unlink(missing_ok=True)
+        done, calls = run(recipe, *stage, "--phase2_tag", tag)
+        assert done.returncode == 0, done.stderr
+        assert "check_alignable" in calls[-1]
+        assert f"--stats_dir exp/mtasr_stats_{tag} " in calls[-1]
+        [asked] = [call for call in calls if "statistics_key" in call]
+        assert "text,text,text --token" not in asked and "ctc_weight=1.0" in asked
+        for part in ("train", "valid"):
+            found = recipe / "exp" / f"mtasr_stats_{tag}" / part / "speech_shape"
+            assert found.read_text() == key
+        return any("--collect_stats true" in call for call in calls)
+
+    assert collects("123", "one")
+    assert not collects("123", "two")
+    assert not collects("123", "one")
+    assert collects("456", "two")
+    kept = recipe / "exp" / "mtasr_stats_char_123"
+    assert sorted(path.name for path in kept.iterdir()) == ["train", "valid"]
+    assert not list(recipe.glob("exp/*/kept"))
+    # What isn't known can't be kept.
+    assert collects("", "one") and collects("", "one")
+
+
+def test_logs_of_earlier_runs_stay(recipe):
+    stage = ["--stage", "11", "--stop_stage", "11", *ALONE]
+    exp = recipe / "exp" / "mtasr_phase2"
+    seen = []
+    for number in range(3):
+        write_script(recipe / "python", f"{ANSWERS}echo run {number}\n")
+        done, _ = run(recipe, *stage)
+        assert done.returncode == 0, done.stderr
+        seen.insert(0, (exp / "train.log").read_text())
+        assert f"run {number}" in seen[0]
+    assert (exp / "train.1.log").read_text() == seen[1]
+    assert (exp / "train.2.log").read_text() == seen[2]
+    assert sorted(path.name for path in exp.glob("*.log")) == [
+        *("train.1.log", "train.2.log", "train.log")
+    ]
+
+
+def test_it_is_asked_whether_a_training_may_go_on(recipe):
+    """Before a log is begun or a GPU asked for."""
+    stage = ["--stage", "11", "--stop_stage", "11", *ALONE]
+    done, calls = run(recipe, *stage)
+    assert "check_resume" not in "".join(calls)
+    exp = recipe / "exp" / "mtasr_phase2"
+    (exp / "checkpoint.pth").touch()
+    done, calls = run(recipe, *stage, "--resume_anyway", "true")
+    *_, asked, trained, _ = calls
+    assert "bin.check_resume --config conf/train_phase2.yaml" in asked
+    options = asked.split("check_resume ")[1]
+    assert "--resume true" in options and options.endswith("--resume_anyway true")
+    assert options in trained
+    refuse = "case $* in *check_resume*) echo no >&2; exit 2 ;; esac\n"
+    write_script(recipe / "python", refuse + NOTE.format(recipe=recipe) + ANSWERS)
+    log = (exp / "train.log").read_text()
+    done, _ = run(recipe, *stage)
+    assert (done.returncode, done.stderr) == (2, "no\n")
+    assert (exp / "train.log").read_text() == log
+
+
 def test_stages_7_to_9_are_left_out(recipe):
     done, calls = run(recipe, "--stage", "7", "--stop_stage", "9", *ALONE)
     assert done.returncode == 0, done.stderr

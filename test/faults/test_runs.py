@@ -274,7 +274,8 @@ def test_a_decoding_that_breaks_off_leaves_no_text_of_before(recipe):
     (exp / "config.yaml").touch()
     options = ["--rescore_routing", "false"]
     assert mtasr(recipe, 12, *options).wait(timeout=60) == 0
-    texts = [exp / "decode_valid.loss_ctc.ave" / name / "text" for name in ("t1", "t2")]
+    folder = exp / "decode_rescore_routingfalse_valid.loss_ctc.ave"
+    texts = [folder / name / "text" for name in ("t1", "t2")]
     assert all(text.read_text() == "a\n" for text in texts)
     (recipe / "broken").touch()
     assert mtasr(recipe, 12, *options).wait(timeout=60) == 1

@@ -64,10 +64,13 @@ phase1_config=conf/train_phase1.yaml # Adapts the teacher.
 phase1_args=         # Further options of phase 1.
 phase2_config=conf/train_phase2.yaml # Trains separator, CTC and talker-count head.
 phase2_args=         # Further options of phase 2.
+pretrained_model=    # FILE[:SOURCE:TARGET:EXCLUDED], several quoted: what phase 1 starts from (with --skip_phase1 phase 2).
+ignore_init_mismatch=false # Of pretrained models, load the weights that fit.
 phase1_tag=          # Name of phase 1's folder (default: from the config's name).
 phase2_tag=          # Name of phase 2's folder (default: from the config's name).
 asr_exp=             # Phase 2's folder (default: in expdir, by its name).
 asr_stats_dir=       # Phase 2's statistics (default: in expdir, by its name).
+resume_anyway=false  # Go on with a training though its data or settings have changed.
 dynamic_mixing=false # Mix the training mixtures anew in each epoch.
 cache_trunk=false    # Compute the frozen trunk's outputs once, in stage 10, for phase 2.
 cache_dtype=float16  # How they are stored: float16 or float32.
@@ -79,7 +82,7 @@ num_threads=         # Threads of a training process (default: on the CPU the co
 eval_valid_set=false # Decode the validation set too.
 inference_config=conf/decode.yaml # Options of mtasr_inference; decoder: llm decodes phase 1's model.
 inference_args=      # Further options.
-inference_tag=       # Name of the decoding folder (default: from the config's name).
+inference_tag=       # Name of the decoding folder (default: from the config's name and inference_args).
 phase1_model=valid.loss_sot.ave.pth         # Checkpoint that phase 2 starts from, and decoder llm's.
 inference_mtasr_model=valid.loss_ctc.ave.pth # Checkpoint to decode with.
 rescore_routing=true # Where the talker-count head is unsure, the branches have a say; fitted on the valid set.
@@ -180,14 +183,23 @@ if [ -n "${download_model}" ] && [ "${stop_stage}" -gt 13 ]; then
         "--skip_packing and --stage 14"
 fi
 
+read -ra pretrained_models <<<"${pretrained_model}"
+for n in "${pretrained_models[@]}"; do
+    [ -f "${n%%:*}" ] || die "--pretrained_model ${n}: ${n%%:*}: no such file"
+done
+
 tag_of() { # tag_of CONFIG PREFIX
     local name
     name=$(basename "$1" .yaml)
     echo "${name#"$2"}"
 }
+stem_of() { # stem_of MODEL: its name without .pth
+    local name=${1##*/}
+    name=${name%.pth}
+    echo "${name%.safetensors}"
+}
 phase1_tag=${phase1_tag:-$(tag_of "${phase1_config}" train_)}
 phase2_tag=${phase2_tag:-$(tag_of "${phase2_config}" train_)}
-inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)}
 
 phase1_exp=${expdir}/mtasr_${phase1_tag}
 phase2_exp=${asr_exp:-${expdir}/mtasr_${phase2_tag}}
@@ -274,6 +286,19 @@ elif [ -n "${llm}" ]; then
     task_options+=(--teacher_conf "llm=${models_dir}/llm")
 fi
 
+if [ "${ignore_init_mismatch}" = true ]; then
+    task_options+=(--ignore_init_mismatch true)
+fi
+# All --init_param of a training add up.
+pretrained=()
+if [ ${#pretrained_models[@]} -gt 0 ]; then
+    pretrained=(--init_param "${pretrained_models[@]}")
+fi
+phase2_init=("${pretrained[@]}")
+if [ "${skip_phase1}" = false ]; then
+    phase2_init=(--init_param "${phase1_exp}/${phase1_model}:encoder:encoder")
+fi
+
 runs() { # runs STAGE: is it asked for?
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] || return 1
     [[ " ${skip_stages} " != *" $1 "* ]] || return 1
@@ -355,14 +380,49 @@ with_progress() {
 
 # Lengths of audio and text of the training and validation set, and the lists to train
 # with: collect_stats CONFIG STATS_DIR [OPTION...]
+# Lengths are kept in EXPDIR under the tokens' name and a hash of what they depend on.
 collect_stats() {
-    local config=$1 stats=$2 logdir=$2/logdir jobs n
+    local config=$1 stats=$2 key kept n
     local train_dir=${data_feats}/${train_set} valid_dir=${data_feats}/${valid_set}
-    local train_list valid_list
+    shift 2
+    local data=(
+        --config "${config}"
+        --train_data_path_and_name_and_type "${train_dir}/${speech_of_set[${train_set}]}"
+        --train_data_path_and_name_and_type "${train_dir}/text,text,text"
+        --valid_data_path_and_name_and_type "${valid_dir}/${speech_of_set[${valid_set}]}"
+        --valid_data_path_and_name_and_type "${valid_dir}/text,text,text"
+    )
+    mkdir -p "${stats}/logdir"
+    key=$("${python}" -m espnet_mtasr.bin.statistics_key "${data[@]}" \
+        "${task_options[@]}" "$@" | sed -n 's/^statistics_key //p')
+    kept=${expdir}/mtasr_stats_${token_dir##*/}_${key}
+    if [ -n "${key}" ] && [ -d "${kept}" ]; then
+        log "Lengths of the same speech, texts and tokens are there: ${kept}"
+        for n in train valid; do
+            rm -rf "${stats:?}/${n}"
+            cp -r "${kept}/${n}" "${stats}"
+        done
+    else
+        collect_lengths "${stats}" "${data[@]}" "${task_options[@]}" "$@"
+        if [ -n "${key}" ]; then
+            n=${stats}/kept
+            mkdir "${n}"
+            cp -r "${stats}/train" "${stats}/valid" "${n}"
+            # Another run may have been faster.
+            mv -T "${n}" "${kept}" 2>/dev/null || rm -rf "${n}"
+        fi
+    fi
+    "${python}" -m espnet_mtasr.bin.check_alignable --config "${config}" \
+        --stats_dir "${stats}" --train_dir "${train_dir}" --valid_dir "${valid_dir}" \
+        --max_unalignable "${max_unalignable}" "${task_options[@]}" "$@"
+}
+
+# collect_lengths STATS_DIR OPTION...: by the trainer, in parallel
+collect_lengths() {
+    local stats=$1 logdir=$1/logdir jobs n train_list valid_list
     train_list=$(speech_list "${train_set}")
     valid_list=$(speech_list "${valid_set}")
-    shift 2
-    mkdir -p "${logdir}"
+    shift
     jobs=$(at_most "${nj}" "${train_list}" "${valid_list}")
     local train_parts=() valid_parts=() stats_dirs=() written=()
     for ((n = 1; n <= jobs; n++)); do
@@ -378,19 +438,12 @@ collect_stats() {
         "${written[@]}" -- \
         "${train_cmd_words[@]}" JOB=1:"${jobs}" "${logdir}/stats.JOB.log" \
         "${python}" -m espnet_mtasr.bin.mtasr_train \
-        --collect_stats true --ngpu 0 --num_workers 0 --config "${config}" \
-        --train_data_path_and_name_and_type "${train_dir}/${speech_of_set[${train_set}]}" \
-        --train_data_path_and_name_and_type "${train_dir}/text,text,text" \
-        --valid_data_path_and_name_and_type "${valid_dir}/${speech_of_set[${valid_set}]}" \
-        --valid_data_path_and_name_and_type "${valid_dir}/text,text,text" \
+        --collect_stats true --ngpu 0 --num_workers 0 "$@" \
         --train_shape_file "${logdir}/train.JOB.scp" \
         --valid_shape_file "${logdir}/valid.JOB.scp" \
-        --output_dir "${logdir}/stats.JOB" "${task_options[@]}" "$@"
+        --output_dir "${logdir}/stats.JOB"
     "${python}" -m espnet2.bin.aggregate_stats_dirs --skip_sum_stats \
         "${stats_dirs[@]}" --output_dir "${stats}"
-    "${python}" -m espnet_mtasr.bin.check_alignable --config "${config}" \
-        --stats_dir "${stats}" --train_dir "${train_dir}" --valid_dir "${valid_dir}" \
-        --max_unalignable "${max_unalignable}" "${task_options[@]}" "$@"
 }
 
 # The outputs of the frozen trunk for these lists, kept in DUMPDIR/trunk by hashes of
@@ -431,40 +484,19 @@ align_sources() {
     log "$(grep ' recordings aligned' "${log}" | tail -n 1)"
 }
 
-# What a training depends on, but for its length: fingerprint CONFIG STATS_DIR [OPTION...]
-fingerprint() {
-    local config=$1 stats=$2 option
-    shift 2
-    {
-        grep -v '^max_epoch:' "${config}"
-        cat "$(speech_list "${train_set}" "${stats}/lists/train")" \
-            "$(speech_list "${valid_set}" "${stats}/lists/valid")" \
-            "${stats}"/lists/*/text "${token_dir}/tokens.txt"
-        if [ "${dynamic_mixing}" = true ]; then
-            cat "${stats}/lists/train/utt2mixture"
-        fi
-        if reads_cache "${stats}"; then
-            cat "${stats}"/lists/*/trunk.scp
-        fi
-        if [ "${stats}" = "${phase2_stats}" ] && [ -f "${stats}/source_times.jsonl" ]; then
-            cat "${stats}/source_times.jsonl"
-        fi
-        if [ -f "${models_dir}/models.json" ]; then cat "${models_dir}/models.json"; fi
-        while [ $# -gt 0 ]; do
-            option=$1
-            shift
-            case ${option} in
-                --max_epoch) shift ;;
-                *.pth:* | *.safetensors:*) sha256sum "${option%%:*}" ;;
-                *) echo "${option}" ;;
-            esac
-        done
-    } | sha256sum
+# rotate NAME.log: what an earlier run left becomes NAME.1.log, that NAME.2.log, and so on,
+# as espnet2.bin.launch does for several GPUs.
+rotate() {
+    local stem=${1%.log} n=0
+    [ -e "$1" ] || return 0
+    while [ -e "${stem}.$((n + 1)).log" ]; do n=$((n + 1)); done
+    for (( ; n > 0; n--)); do mv "${stem}.${n}.log" "${stem}.$((n + 1)).log"; done
+    mv "$1" "${stem}.1.log"
 }
 
 # train CONFIG STATS_DIR EXP_DIR [OPTION...]: goes on where it was stopped.
 train() {
-    local config=$1 stats=$2 exp=$3 inputs file
+    local config=$1 stats=$2 exp=$3 file
     local speech valid_speech
     shift 3
     for file in "${token_dir}/tokens.txt" "${stats}/lists/train/text" \
@@ -487,20 +519,13 @@ train() {
         speech=trunk.scp,speech,text
         valid_speech=${speech}
     fi
-    inputs=$(fingerprint "${config}" "${stats}" "$@")
-    # ESPnet would go on from any checkpoint, with other tokens or other data.
-    if [ -e "${exp}/checkpoint.pth" ] &&
-        [ "$(cat "${exp}/.inputs" 2>/dev/null)" != "${inputs}" ]; then
-        die "${exp} holds a training on other data, tokens, models or options: remove" \
-            "it, or name another folder (--expdir, --phase1_tag, --phase2_tag)"
-    fi
     local launcher=("${python}")
     if [ "${num_processes}" -gt 1 ]; then
         launcher+=(-m torch.distributed.run --standalone --nproc_per_node "${num_processes}")
         set -- --dist_backend gloo "$@"
     fi
-    local command=(
-        "${launcher[@]}" -m espnet_mtasr.bin.mtasr_train --config "${config}"
+    local options=(
+        --config "${config}"
         --train_data_path_and_name_and_type "${stats}/lists/train/${speech}"
         --train_data_path_and_name_and_type "${stats}/lists/train/text,text,text"
         --train_shape_file "${stats}/lists/train/speech_shape"
@@ -511,8 +536,12 @@ train() {
         --valid_shape_file "${stats}/lists/valid/text_shape"
         --resume true --output_dir "${exp}" "${task_options[@]}" "$@"
     )
+    if [ "${resume_anyway}" = true ]; then options+=(--resume_anyway true); fi
+    if [ -e "${exp}/checkpoint.pth" ]; then
+        "${python}" -m espnet_mtasr.bin.check_resume "${options[@]}"
+    fi
+    local command=("${launcher[@]}" -m espnet_mtasr.bin.mtasr_train "${options[@]}")
     mkdir -p "${exp}"
-    echo "${inputs}" >"${exp}/.inputs"
     # The model card names the commands that trained the model.
     grep -qxF -e "${command_line}" "${exp}/.commands" 2>/dev/null ||
         echo "${command_line}" >>"${exp}/.commands"
@@ -526,6 +555,7 @@ train() {
     # which splits those pages: from then on steps would be 15 % longer.
     local -x PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=${PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION:-python}
     if [ "${ngpu}" -le 1 ] && [ "${num_nodes}" -le 1 ]; then
+        rotate "${exp}/train.log"
         with_progress "Training" training "${exp}/train.log" -- \
             "${cuda_cmd_words[@]}" --gpu "${ngpu}" --num_threads "${num_threads}" \
             "${exp}/train.log" "${command[@]}" --ngpu "${ngpu}"
@@ -536,7 +566,7 @@ train() {
             --init_file_prefix "${exp}/.dist_init_" \
             --multiprocessing_distributed true -- "${command[@]}"
     fi
-    grep -h -e 'were not finite' -e 'out of checkpoint.pth' -e 'out of the average' \
+    grep -h -e 'were not finite' -e 'writes nothing' -e 'out of checkpoint.pth' -e 'out of the average' \
         "${exp}/train.log" | sed 's/^.*WARNING: /warning: /' | tail -n 5 >&2 || true
     # The training itself is good, whatever happens to its picture.
     "${python}" -m espnet_mtasr.bin.plot_learning_curve --exp_dir "${exp}" ||
@@ -546,7 +576,7 @@ train() {
 # The test sets, with the predicted talker count and, into DECODE_DIR_oracle, with the
 # given one.
 decode() {
-    local dset logdir oracle_dir speech list jobs keys logs n f gpus=0
+    local dset logdir oracle_dir speech list jobs keys logs n f gpus=0 mark
     if [ "${gpu_inference}" = true ]; then gpus=1; fi
     if [ "${rescore_routing}" = true ] && [ "${decoder}" = ctc ] &&
         [ -z "${download_model}" ] && [ ! "${test_exp}/routing.json" -nt "${test_model}" ]; then
@@ -558,8 +588,13 @@ decode() {
     fi
     # A run that is cut short leaves no text of before, which stage 13 would score.
     for dset in "${tests[@]}"; do
-        rm -f "${decode_dir}"{,_oracle}/"${dset}"/{text,utt2num_spk,rtf.json}
+        rm -f "${decode_dir}"{,_oracle}/"${dset}"/{text,utt2num_spk,rtf.json,decoded_by.json}
     done
+    # Two decodings with the same hashes can stand in one table.
+    mark=$(printf '{"model_sha256": "%s", "options_sha256": "%s"}' \
+        "$(cat "${test_model}" 2>/dev/null | sha256sum | cut -d' ' -f1)" \
+        "$({ sed 's/ *#.*//; /^$/d' "${inference_config}" &&
+            echo "${inference_args} ${rescore_routing}"; } | sha256sum | cut -d' ' -f1)")
     for dset in "${tests[@]}"; do
         logdir=${decode_dir}/${dset}/logdir
         oracle_dir=${decode_dir}_oracle/${dset}
@@ -601,6 +636,7 @@ decode() {
         awk '{decoding += $1; audio += $2; if ($3 > batch) batch = $3}
              END {printf "{\"rtf\": %.5f, \"batch_size\": %d}\n", decoding / audio, batch}' \
             "${logdir}"/output.*/1best_recog/rtf >"${decode_dir}/${dset}/rtf.json"
+        echo "${mark}" >"${decode_dir}/${dset}/decoded_by.json"
         log "${dset}: $(wc -l <"${decode_dir}/${dset}/text") mixtures, $(cat "${decode_dir}/${dset}/rtf.json")"
     done
 }
@@ -609,9 +645,11 @@ mixtures_in_words() {
     echo "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}"
 }
 
-# Writes RESULTS.md and its like into the folder of the training.
+# Writes RESULTS.md and its like into the folder of the decoding, and a RESULTS.md of all
+# decodings into that of the training.
 score() {
-    local model=${model_in_words} name folders=()
+    local model=${model_in_words} name folders=() told=()
+    if [ -n "${told_talkers}" ]; then told=(--num_talkers "${told_talkers}"); fi
     if [ "${decoder}" = llm ]; then
         model+=", decoded by its language model (talker count: as many as it writes; a"
         model+=" given count picks the branch that it reads)"
@@ -621,7 +659,9 @@ score() {
         "${python}" -m espnet_mtasr.bin.measure_conditions --nj "${nj}" "${folders[@]}"
     "${python}" -m espnet_mtasr.bin.mtasr_score --sets "${test_sets}" \
         --data_dir "${data_feats}" --decode_dir "${decode_dir}" \
-        --oracle_decode_dir "${decode_dir}_oracle" --output_dir "${test_exp}" \
+        --oracle_decode_dir "${decode_dir}_oracle" --output_dir "${decode_dir}" \
+        --collect_dir "${test_exp}" --default_decoding "${default_decoding}" \
+        --decoding "${decoding}" "${told[@]}" \
         --talker_counts "${talker_counts}" --command "${command_line}" \
         --text_normalizer "${text_normalizer}" --fs "${fs}" \
         --mixtures "$(mixtures_in_words)" \
@@ -633,6 +673,7 @@ score() {
 decoder=ctc
 phase2_has_teacher=false
 single_talker_epochs=0
+told_talkers=
 checks=()
 if runs 7 || runs 8; then
     checks+=(--phase1_config "${phase1_config}" --phase1_args="${phase1_args}")
@@ -666,6 +707,7 @@ if [ ${#checks[@]} -gt 0 ]; then
     [[ ${decoder} =~ ^(ctc|llm)$ && ${phase2_has_teacher} =~ ^(true|false)$ ]] ||
         die "check_config printed: ${found}"
     single_talker_epochs=$(sed -n 's/^single_talker_epochs //p' <<<"${found}")
+    told_talkers=$(sed -n 's/^num_talkers //p' <<<"${found}")
 fi
 if [ "${aligned_start}" = curriculum ] && runs 11 && [ "${single_talker_epochs}" -eq 0 ]; then
     die "--aligned_start curriculum: ${phase2_config} has no curriculum that begins with 1" \
@@ -728,9 +770,32 @@ if [ -n "${download_model}" ] && { runs 12 || runs 13; }; then
             "results would be lost; name another --expdir"
     log "Training is skipped: ${test_model} decodes ${test_sets} into ${test_exp}"
 fi
-decode_dir=${test_model##*/}
-for n in .pth .safetensors; do decode_dir=${decode_dir%"${n}"}; done
+# Each decoding has its own folder, with its own results. The default's are those of
+# the training, and go with the model into stage 14's archive.
+decoding="${inference_config}${inference_args:+ ${inference_args}}"
+options_tag=$(sed -E 's/ *--/_/g; s/[ =]+//g; s/[^A-Za-z0-9._-]/_/g' <<<"${inference_args}")
+if [ "${decoder}" = ctc ] && [ "${rescore_routing}" = false ]; then
+    decoding+=" --rescore_routing false"
+    options_tag+=_rescore_routingfalse
+fi
+default_tag=decode
+if [ "${decoder}" = llm ]; then default_tag=decode_llm; fi
+if [ "${inference_tag}" = "${default_tag}" ] && [ -n "${options_tag}" ]; then
+    die "--inference_tag ${inference_tag}: is the name of the decoding without further" \
+        "options; name another, or leave it out"
+fi
+inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)${options_tag}}
+decode_dir=$(stem_of "${test_model}")
 decode_dir=${test_exp}/${inference_tag}_${decode_dir}
+[ ${#inference_tag} -le 150 ] ||
+    die "--inference_args ${inference_args}: makes too long a name of a folder; name one" \
+        "by --inference_tag"
+default_model=${test_model}
+if [ -z "${download_model}" ]; then
+    default_model=valid.loss_ctc.ave
+    if [ "${decoder}" = llm ]; then default_model=valid.loss_sot.ave; fi
+fi
+default_decoding=${default_tag}_$(stem_of "${default_model}")
 
 # Before any work: no other run may write where this one does, or change what it reads.
 data_mode=shared
@@ -828,7 +893,8 @@ fi
 
 if runs 8; then
     begin 8 "phase 1, adapt the teacher: ${phase1_exp}"
-    train "${phase1_config}" "${phase1_stats}" "${phase1_exp}" "${phase1_options[@]}"
+    train "${phase1_config}" "${phase1_stats}" "${phase1_exp}" "${pretrained[@]}" \
+        "${phase1_options[@]}"
     finish 8
 fi
 
@@ -852,11 +918,7 @@ if runs 10; then
     begin 10 "statistics of phase 2: ${phase2_stats}"
     collect_stats "${phase2_config}" "${phase2_stats}" "${phase2_options[@]}"
     if [ "${cache_trunk}" = true ]; then
-        init=()
-        if [ "${skip_phase1}" = false ]; then
-            init=(--init_param "${phase1_exp}/${phase1_model}:encoder:encoder")
-        fi
-        cache_outputs "${phase2_config}" "${phase2_stats}" "${init[@]}" \
+        cache_outputs "${phase2_config}" "${phase2_stats}" "${phase2_init[@]}" \
             "${phase2_options[@]}"
     fi
     rm -f "${phase2_stats}/source_times.jsonl"
@@ -872,12 +934,9 @@ fi
 
 if runs 11; then
     begin 11 "phase 2, separator, serialized CTC and talker-count head: ${phase2_exp}"
-    init=()
-    if [ "${skip_phase1}" = false ]; then
-        [ -f "${phase1_exp}/${phase1_model}" ] ||
-            die "${phase1_exp}/${phase1_model}: no such file; run stage 8 first"
-        init=(--init_param "${phase1_exp}/${phase1_model}:encoder:encoder")
-    fi
+    init=("${phase2_init[@]}")
+    [ "${skip_phase1}" = true ] || [ -f "${phase1_exp}/${phase1_model}" ] ||
+        die "${phase1_exp}/${phase1_model}: no such file; run stage 8 first"
     # ctc_weight 1 has no teacher to start from.
     if [ "${skip_phase1}" = false ] && [ "${phase2_has_teacher}" = true ]; then
         init+=("${phase1_exp}/${phase1_model}:teacher:teacher")
@@ -907,7 +966,7 @@ if runs 12; then
 fi
 
 if runs 13; then
-    begin 13 "score: ${test_exp}/RESULTS.md"
+    begin 13 "score: ${decode_dir}/RESULTS.md, and all decodings: ${test_exp}/RESULTS.md"
     score
     finish 13
 fi

@@ -15,7 +15,7 @@ Options of this recipe (lists between commas):
         whisper_small_smollm2_360m, whisper_large_v3_turbo_smollm2_1.7b (Whisper's
         encoder), conformer_smollm2_360m (from scratch);
         ablations: wavlm_large_no_teacher, and wavlm_large_llama1b with _alpha0.3,
-        _alpha0.5, _alpha0.9, _shared_separator or _count_features
+        _alpha0.5, _alpha0.9, _shared_separator, _count_features or _flat_start
     --noise KIND           training mixtures: clean, noisy or both (both); with clean, no
                            noise is downloaded, and noisy sets are made if there is some
     --on_the_fly BOOL      true: no recordings of mixtures, they are made while loading

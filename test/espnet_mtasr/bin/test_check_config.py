@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_mtasr.bin.check_config import check_training, decoder_of, main
+from espnet_mtasr.bin.check_config import check_training, decoding_options, main
 from espnet_mtasr.errors import UserError
 
 CONF = (
@@ -123,4 +123,4 @@ def test_decoders(tmp_path):
     path = tmp_path / "decode.yaml"
     path.write_text("decoder: lmm\n")
     with pytest.raises(UserError, match="--decoder lmm: choose one of ctc, llm"):
-        decoder_of(str(path))
+        decoding_options(str(path))

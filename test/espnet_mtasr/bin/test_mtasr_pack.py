@@ -1,5 +1,7 @@
 """Packing a model: what is in the zip, that it loads anywhere, what is refused."""
 
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -297,6 +299,28 @@ def test_a_language_models_units_are_packed_too(tmp_path, monkeypatch):
     assert texts(packed.speech2text) == expected
     for talker in packed.transcribe(WAVES[0]).talkers:
         assert [word.text for word in talker.words] == talker.text.split()
+
+
+@pytest.mark.parametrize("default", [True, False])
+def test_the_default_decodings_results_are_packed(recipe, tmp_path, default):
+    folder = spoilt(tmp_path, recipe, dict)
+    results = {"model": "exp/model.pth", "mixtures": "m", "sets": {}}
+    for name in ["decode_beam_model", *["decode_model"] * default]:
+        path = folder / "exp" / name
+        path.mkdir()
+        (path / "results.json").write_text(json.dumps(results))
+        (path / "RESULTS.md").write_text(f"of {name}\n")
+    archive = pack(folder, tmp_path / "x.zip")
+    with zipfile.ZipFile(archive) as f:
+        names = set(f.namelist())
+        found = {"RESULTS.md", "results.json"} & names
+        assert found == ({"RESULTS.md", "results.json"} if default else set())
+        if default:
+            assert f.read("RESULTS.md") == b"of decode_model\n"
+        assert "learning_curve.png" in names
+        facts = yaml.safe_load(f.read("model_card.yaml"))
+    content = (folder / "exp" / "model.pth").read_bytes()
+    assert facts["model_sha256"] == hashlib.sha256(content).hexdigest()
 
 
 def test_a_model_without_ctc(tmp_path):

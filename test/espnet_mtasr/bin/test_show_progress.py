@@ -164,6 +164,11 @@ class TestTraining:
         share, _, left = self.follow(training, RESULTS, 30.0)
         assert (share, left) == (1 / 8, pytest.approx(210.0))
 
+    def test_a_warning_of_a_silent_stream(self, training):
+        line = "[vm] 2026 (trainer:1) WARNING: stream 2 of 2 talkers writes nothing: x"
+        self.follow(training, HEAD + STARTED + line + "\n", 0.0)
+        assert training.warnings == ["warning: stream 2 of 2 talkers writes nothing: x"]
+
     def test_another_training_in_the_same_log(self, training):
         self.follow(training, HEAD + STARTED + RESULTS, 10.0)
         self.log.write_text("# Running on vm\n")

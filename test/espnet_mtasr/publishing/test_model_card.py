@@ -104,6 +104,21 @@ def test_results_of_another_checkpoint(results):
     assert "**Measured with best.pth, which is not the checkpoint last.pth" in card
 
 
+def test_results_from_before_the_checkpoint_was_trained_anew(results):
+    said = "**Measured with another best.pth than is packed here"
+    measured = {**results, "model_sha256": "1"}
+    assert said in format_card({**FACTS, "model_sha256": "2"}, measured, "me/tiny")
+    for facts, found in ((FACTS, measured), ({**FACTS, "model_sha256": "2"}, results)):
+        assert said not in format_card(facts, found, "me/tiny")
+    assert said not in format_card({**FACTS, "model_sha256": "1"}, measured, "x")
+
+
+def test_a_talker_count_that_the_decoder_was_told(results):
+    assert "The talker count is predicted" in format_card(FACTS, results, "x")
+    card = format_card(FACTS, {**results, "num_talkers": 2}, "x")
+    assert "the decoder was told 2" in card and "is predicted" not in card
+
+
 def test_other_data_than_the_recipes(results):
     card = format_card({**FACTS, "mixtures": "Corpus X"}, results, "me/tiny")
     assert "It was trained on other data than the recipe's own" in card

@@ -14,7 +14,8 @@ and count accuracy, of three trainings with the same data, seeds and step counts
     without the teacher       phase 2 with CTC alone (ctc_weight 1), and no phase 1
 A training that is finished stays as it is, one that was stopped goes on, and one on other
 data, models or options is refused, all by run.sh, which decodes and scores again. Options
-go to run.sh each time, but for stages, phase1_tag and phase2_tag, which are set here."
+go to run.sh each time, but for stages, phase1_tag, phase2_tag and how it is decoded, which
+are set here."
 
 called_from=${PWD}
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
@@ -28,7 +29,9 @@ own_options=(expdir phase1_args phase2_args)
 for word in "${passed_options[@]}"; do
     name=${word%%=*}
     case ${name//-/_} in
-        __stage | __stop_stage | __skip_* | __phase[12]_tag)
+        __stage | __stop_stage | __skip_* | __phase[12]_tag | __inference_config* | \
+            __inference_args* | __inference_tag* | __inference_mtasr_model* | \
+            __rescore_routing*)
             die "${name}: is set here; leave it out"
             ;;
     esac
