@@ -28,7 +28,7 @@ from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.onnx_model.model import load_onnx
 from espnet_mtasr.tasks.building import ModelBuilder
 from espnet_mtasr.text.sot import join_sot
-from espnet_mtasr.text.tokenizer import build_tokenizer
+from espnet_mtasr.text.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from espnet_mtasr.trust import check_settings, trusting
 
 Audio = Union[np.ndarray, torch.Tensor]
@@ -320,6 +320,11 @@ class Speech2Text(AbsSpeech2Text):
             args.token_type, args.bpemodel, self.model.token_list
         )
         self.converter = TokenIDConverter(token_list=self.model.token_list)
+        self.special_ids = {
+            number
+            for number, token in enumerate(self.model.token_list)
+            if token in SPECIAL_TOKENS
+        }
 
     def _read_routing(self, model_file: Union[Path, str, None]) -> Optional[Routing]:
         """What was fitted with this very checkpoint, if it is of use."""
@@ -437,5 +442,9 @@ class Speech2Text(AbsSpeech2Text):
     def _hypothesis(
         self, ids: List[int], spans: Optional[List[TokenSpan]]
     ) -> TalkerHypothesis:
+        # Only now: alignment needs a place for all that was found.
+        places = [k for k, i in enumerate(ids) if i not in self.special_ids]
+        ids = [ids[k] for k in places]
+        spans = spans and [spans[k] for k in places]
         tokens = self.converter.ids2tokens(ids)
         return TalkerHypothesis(self.tokenizer.tokens2text(tokens), tokens, ids, spans)

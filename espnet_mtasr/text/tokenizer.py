@@ -11,6 +11,9 @@ from espnet2.text.abs_tokenizer import AbsTokenizer
 
 from espnet_mtasr.errors import UserError
 
+# Of every token list: a model that is not trained enough may write them.
+SPECIAL_TOKENS = ("<blank>", "<unk>", "<sos/eos>")
+
 
 def build_tokenizer(
     token_type: str,
