@@ -35,6 +35,8 @@ setup(
         "sentencepiece",
         "kaldiio",
         "soundfile",
+        # Sound of mp4, m4a, webm: omniio, which ESPnet needs, brings it too.
+        "av>=12",
         "meeteval>=0.4",
         "kaldialign",
         "tokenizers",

@@ -60,7 +60,14 @@ def get_parser() -> argparse.ArgumentParser:
         "--num_talkers",
         "--num-talkers",
         type=int,
-        help="talkers in each recording; default: the model says",
+        help="talkers in each recording, or with --channel each in each channel; "
+        "default: the model says",
+    )
+    add(
+        "--channel",
+        default="mix",
+        help="of recordings with several: a number from 0; each, for a call with a "
+        "talker on each; mix, their mean; default: %(default)s",
     )
     add("--device", help="cpu, cuda or cuda:N; default: the GPU if there is one")
     add("--dtype", default="float32", help=f"{', '.join(DTYPES)}; default: %(default)s")
@@ -86,10 +93,12 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Transcribe; exits with 1 if a recording failed."""
     args = get_parser().parse_args(cmd)
     formats = check_options(args)
+    from espnet_mtasr.transcription.channels import check_channel
     from espnet_mtasr.transcription.output import Output
-    from espnet_mtasr.transcription.recordings import find_recordings
+    from espnet_mtasr.transcription.sources import find_recordings
 
-    sources = find_recordings(args.recordings)
+    channel = check_channel(args.channel)
+    sources = find_recordings(args.recordings, lambda s: print(s, file=sys.stderr))
     output = Output(formats, args.output_dir, [source.name for source in sources])
     if args.resume:
         there = len(sources)
@@ -105,7 +114,13 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     quiet = len(sources) == 1 or (args.output_dir is None and sys.stdout.isatty())
     failures: List[str] = []
     for transcript in transcribe_many(
-        model, sources, failures, args.num_talkers, args.batch_seconds, not quiet
+        model,
+        sources,
+        failures,
+        args.num_talkers,
+        args.batch_seconds,
+        not quiet,
+        channel,
     ):
         try:
             output.add(transcript)

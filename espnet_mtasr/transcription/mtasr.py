@@ -15,19 +15,22 @@ from espnet_mtasr.inference import MixtureHypothesis, Speech2Text, TalkerHypothe
 from espnet_mtasr.model_zoo.model_files import CALIBRATION, ModelFiles, fetch_model
 from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.transcription.calibration.calibration import Calibration
-from espnet_mtasr.transcription.recordings import (
-    Recording,
-    Source,
-    read_recording,
-    to_model,
+from espnet_mtasr.transcription.channels import (
+    MIX,
+    Channel,
+    check_channel,
+    join_channels,
 )
+from espnet_mtasr.transcription.inputs import Audio, is_one, read_input
+from espnet_mtasr.transcription.recordings import Recording
 from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
 from espnet_mtasr.transcription.words import word_times, words_of
 
 # Of models that were packed before they said it.
 DEFAULT_RATE = 16000
 
-Audio = Union[str, Path, np.ndarray, torch.Tensor]
+# Seconds below which nothing can be understood.
+SHORTEST = 0.1
 # Of all recordings, or of each.
 Counts = Union[int, Sequence[Optional[int]], None]
 
@@ -123,6 +126,7 @@ class MTASR:
         fs: Optional[int] = None,
         num_talkers: Counts = None,
         batch_seconds: float = 60.0,
+        channel: Channel = MIX,
     ) -> Transcript: ...
 
     @overload
@@ -132,6 +136,7 @@ class MTASR:
         fs: Optional[int] = None,
         num_talkers: Counts = None,
         batch_seconds: float = 60.0,
+        channel: Channel = MIX,
     ) -> List[Transcript]: ...
 
     def transcribe(
@@ -140,32 +145,46 @@ class MTASR:
         fs: Optional[int] = None,
         num_talkers: Counts = None,
         batch_seconds: float = 60.0,
+        channel: Channel = MIX,
     ) -> Union[Transcript, List[Transcript]]:
         """Write down what each talker says.
 
         Args:
-            recordings: An audio file, samples `(N,)` or `(N, channels)`, or a list of
-                such. Arrays are named by their place, from 0.
-            fs: Sampling rate of arrays in Hz; None: the model's.
+            recordings: An audio file or its content (bytes, or open in binary mode);
+                samples `(N,)`, `(N, channels)` or `(channels, N)`, as an array or a
+                tensor; an audio of Hugging Face's datasets; or a list of such. What
+                has no name is named by its place, from 0.
+            fs: Sampling rate in Hz of samples that come without; None: the model's.
             num_talkers: Talker count of all, or of each recording; None predicts it.
+                With `channel="each"`, of each channel.
             batch_seconds: Recordings are decoded together up to so many seconds,
                 padding included.
+            channel: `mix`: the mean of all channels; a number from 0: that one;
+                `each`: one after the other, and a transcript has the talkers of all.
 
         Returns:
-            A `Transcript`, or for a list a list of them in the same order.
+            A `Transcript`, or for a list a list of them in the same order. Its warnings
+            are Python's warnings, too.
 
         Raises:
-            UserError: a recording can't be read, `batch_seconds` is not above 0, or
-                the model doesn't know the talker count.
+            UserError: a recording can't be read or has no such channel,
+                `batch_seconds` is not above 0, or the model doesn't know the talker
+                count.
             ValueError: not as many talker counts as recordings.
         """
-        if isinstance(recordings, (str, Path, np.ndarray, torch.Tensor)):
-            [transcript] = self.transcribe([recordings], fs, num_talkers, batch_seconds)
-            return transcript
-        read = [self._read(source, str(n), fs) for n, source in enumerate(recordings)]
+        channel = check_channel(channel)
+        one = is_one(recordings)
+        read = [
+            read_input(source, place, fs, self.rate, channel)
+            for place, source in enumerate([recordings] if one else recordings)
+        ]
         if num_talkers is None or isinstance(num_talkers, (int, np.integer)):
             num_talkers = [num_talkers] * len(read)
-        return self.transcribe_read(read, list(num_talkers), batch_seconds)
+        transcripts = self.transcribe_read(read, list(num_talkers), batch_seconds)
+        for transcript in transcripts:
+            for problem in transcript.warnings:
+                warnings.warn(problem, stacklevel=2)
+        return transcripts[0] if one else transcripts
 
     def transcribe_read(
         self,
@@ -178,44 +197,48 @@ class MTASR:
             raise ValueError(f"{len(num_talkers)} counts, {len(recordings)} recordings")
         if not batch_seconds > 0:
             raise UserError(f"--batch_seconds {batch_seconds}: give more than 0")
-        lengths = [len(r.samples) / self.rate for r in recordings]
+        # A recording's channels are decoded as if they were recordings.
+        owners = [
+            r for r, recording in enumerate(recordings) for _ in recording.channels
+        ]
+        waves = [wave for r in recordings for wave in r.channels]
+        lengths = [len(wave) / self.rate for wave in waves]
         found: Dict[int, Transcript] = {}
         for places in batches_of_similar_length(lengths, batch_seconds):
             hypotheses = self.speech2text(
-                [recordings[place].samples for place in places],
-                [num_talkers[place] for place in places],
+                [waves[place] for place in places],
+                [num_talkers[owners[place]] for place in places],
             )
             for place, hypothesis in zip(places, hypotheses):
+                recording = recordings[owners[place]]
                 found[place] = self.transcript_of(
-                    recordings[place].name, lengths[place], hypothesis
+                    recording.name, lengths[place], hypothesis, recording.warnings
                 )
-        return [found[place] for place in range(len(recordings))]
-
-    def _read(self, source: Audio, name: str, fs: Optional[int]) -> Recording:
-        if isinstance(source, (str, Path)):
-            path = Path(source)
-            recording = read_recording(Source(path.stem, str(path)), self.rate)
-            if recording.warning is not None:
-                warnings.warn(recording.warning, stacklevel=3)
-            return recording
-        if isinstance(source, torch.Tensor):
-            source = source.detach().cpu().float().numpy()
-        found = self.rate if fs is None else fs
-        if found != int(found) or found < 1:
-            raise UserError(f"fs {fs}: give a whole number of Hz")
-        samples = to_model(source, int(found), self.rate, f"recording {name}")
-        return Recording(name, samples)
+        heard: List[List[Transcript]] = [[] for _ in recordings]
+        for place, owner in enumerate(owners):
+            heard[owner].append(found[place])
+        return [t[0] if len(t) == 1 else join_channels(t) for t in heard]
 
     def transcript_of(
-        self, name: str, seconds: float, hypothesis: MixtureHypothesis
+        self,
+        name: str,
+        seconds: float,
+        hypothesis: MixtureHypothesis,
+        problems: Tuple[str, ...] = (),
     ) -> Transcript:
         """Say in words and seconds what `speech2text` found.
+
+        A recording that is too short for any word has no talkers.
 
         Args:
             name: Of the recording.
             seconds: Its length.
             hypothesis: With spans.
+            problems: Warnings so far.
         """
+        if seconds < SHORTEST or hypothesis.num_frames == 0:
+            short = f"{name}: {seconds:.3f} s are too short to understand a word"
+            return Transcript(name, round(seconds, 3), (), None, (*problems, short))
         talkers = tuple(
             self._talker(talker, seconds, hypothesis.num_frames or 0)
             for talker in hypothesis.talkers
@@ -225,7 +248,7 @@ class MTASR:
             probabilities = {
                 count: round(float(np.exp(p)), 4) for count, p in probabilities.items()
             }
-        return Transcript(name, round(seconds, 3), talkers, probabilities)
+        return Transcript(name, round(seconds, 3), talkers, probabilities, problems)
 
     def _talker(
         self, talker: TalkerHypothesis, seconds: float, num_frames: int

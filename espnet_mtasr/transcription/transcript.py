@@ -23,9 +23,15 @@ class Word:
 
 @dataclass(frozen=True)
 class Talker:
-    """What one talker said; nothing was understood of a talker without words."""
+    """What one talker said; nothing was understood of a talker without words.
+
+    Attributes:
+        words: In their order.
+        channel: Of the recording, where each was transcribed by itself; else None.
+    """
 
     words: Tuple[Word, ...]
+    channel: Optional[int] = None
 
     @property
     def text(self) -> str:
@@ -43,12 +49,14 @@ class Transcript:
         talkers: First to begin first.
         count_probabilities: Probability of each talker count that the model knows; None
             if it can't tell.
+        warnings: What isn't as it should be with the recording.
     """
 
     recording: str
     seconds: float
     talkers: Tuple[Talker, ...]
     count_probabilities: Optional[Mapping[int, float]] = None
+    warnings: Tuple[str, ...] = ()
 
     @property
     def num_talkers(self) -> int:
@@ -72,6 +80,7 @@ class Transcript:
             talkers=[
                 dict(
                     text=talker.text,
+                    channel=talker.channel,
                     words=[
                         vars(word) | {"confidence": round(word.confidence, 3)}
                         for word in talker.words
@@ -79,4 +88,5 @@ class Transcript:
                 )
                 for talker in self.talkers
             ],
+            warnings=list(self.warnings),
         )

@@ -5,6 +5,7 @@ no length. All formats get the same times, so that they can be compared.
 """
 
 import math
+from dataclasses import replace
 from typing import List, Tuple
 
 from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
@@ -40,7 +41,8 @@ def tidy(transcript: Transcript) -> Transcript:
     probabilities = transcript.count_probabilities
     if probabilities is not None:
         probabilities = {count: float(p) for count, p in probabilities.items()}
-    return Transcript(
+    return replace(
+        transcript,
         recording=name.decode("utf-8", "replace"),
         seconds=seconds,
         talkers=tuple(_tidy_talker(talker, length) for talker in transcript.talkers),
@@ -56,7 +58,7 @@ def _tidy_talker(talker: Talker, length: int) -> Talker:
         Word(word.text, start / 1000, end / 1000, float(word.confidence))
         for word, (start, end) in zip(talker.words, _tidy_times(talker.words, length))
     )
-    return Talker(words)
+    return replace(talker, words=words)
 
 
 def _tidy_times(words: Tuple[Word, ...], length: int) -> List[Tuple[int, int]]:

@@ -89,7 +89,7 @@ def test_one_that_is_too_long_for_the_memory(folder, expected, capsys, monkeypat
     decode = MTASR.transcribe_read
 
     def with_little_memory(model, recordings, *args):
-        if any(len(r.samples) > 12000 for r in recordings):
+        if any(r.num_samples > 12000 for r in recordings):
             raise RuntimeError("not enough memory\nfor all of it")
         return decode(model, recordings, *args)
 
@@ -99,6 +99,43 @@ def test_one_that_is_too_long_for_the_memory(folder, expected, capsys, monkeypat
     said = capsys.readouterr()
     assert f"talker 1: {expected['two'][0]}" in said.out
     assert "three: failed with its 1 s (not enough memory)" in said.err
+
+
+def test_a_call_with_a_talker_on_each_channel(folder, recordings, capsys):
+    wave = noises(9000, 9000)
+    soundfile.write("call.wav", np.stack(wave, 1), 16000, subtype="FLOAT")
+    call(folder, "call.wav", "--channel", "each", "--num_talkers", "2")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("call: 4 talkers, probability 0.")
+    for number, one in enumerate(wave):
+        soundfile.write("one.wav", one, 16000, subtype="FLOAT")
+        call(folder, "one.wav", "--num_talkers", "2")
+        expected = [line[10:] for line in capsys.readouterr().out.splitlines()[1:]]
+        found = [line[22:] for line in lines if f"(channel {number}): " in line]
+        assert found == expected
+    with pytest.raises(SystemExit):
+        call(folder, "call.wav", "--channel", "2")
+    error = capsys.readouterr().err
+    assert "call.wav: has 2 channels, and no channel 2 (they count from 0)" in error
+
+
+def test_warnings(folder, recordings, capsys):
+    """They are told, and the others lose nothing."""
+    (wave,) = noises(9000)
+    soundfile.write("out.wav", np.stack([wave, -wave], 1), 16000, subtype="FLOAT")
+    soundfile.write("short.wav", wave[:100], 16000)
+    Path("notes.txt").touch()
+    call(folder, ".", "--format", "json")
+    said = capsys.readouterr()
+    by_name = {e["recording"]: e for e in map(json.loads, said.out.splitlines())}
+    assert sorted(by_name) == sorted([*NAMES, "out", "short"])
+    assert by_name["short"]["num_talkers"] == 0
+    first, *others = said.err.splitlines()
+    assert first == ".: passes over 1 file not named as audio (1 .txt)"
+    (cancel,), (short,) = (by_name[name]["warnings"] for name in ("out", "short"))
+    assert "out.wav: its channels cancel each other out, 0% of their power" in cancel
+    assert "short: 0.006 s are too short to understand a word" == short
+    assert sorted(others) == sorted(f"warning: {w}" for w in (cancel, short))
 
 
 def test_what_imports_say_while_a_model_is_loaded(
@@ -120,7 +157,7 @@ def test_what_imports_say_while_a_model_is_loaded(
 def test_windows():
     class Read:
         def __init__(self, n):
-            self.samples = np.zeros(n)
+            self.num_samples = n
 
     read = [Read(n) for n in (10, 10, 10, 50, 1)]
     grouped = windows(iter(read), rate=10, seconds=2.0)
@@ -139,6 +176,7 @@ def test_windows():
         (["one.wav", "--num_talkers", "0"], "--num_talkers 0: give 1 or more"),
         (["one.wav", "--num_talkers", "4"], r"the model knows \[2, 3\]"),
         (["one.wav", "--beam_size", "0"], "--beam_size 0"),
+        (["one.wav", "--channel", "left"], "--channel left: give a number from 0, mix"),
         (["one.wav", "--batch_seconds", "0"], "--batch_seconds 0.0"),
         (["one.wav", "--output_dir", "two.wav"], "two.wav is a file"),
     ],
