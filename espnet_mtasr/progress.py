@@ -2,9 +2,10 @@
 
 import os
 import shutil
-import sys
 import time
 from typing import Iterable, Iterator, Optional, TypeVar
+
+from espnet_mtasr.console import stderr
 
 T = TypeVar("T")
 ERASE = "\033[K"
@@ -63,7 +64,7 @@ class TerminalLine:
     """
 
     def __init__(self):
-        self.shown = sys.stderr.isatty()
+        self.shown = stderr().isatty()
         self.start = time.monotonic()
 
     def draw(
@@ -78,21 +79,27 @@ class TerminalLine:
         rest = f"took {format_seconds(time.monotonic() - self.start)}"
         self._write(label, share, detail, rest, "\n")
 
+    def note(self, text: str) -> None:
+        """Write a text instead, where nothing is known of how far it is."""
+        if self.shown:
+            text = text[: _columns() - 1]
+            print(f"\r{text}{ERASE}", end="", file=stderr(), flush=True)
+
     def erase(self) -> None:
         """Take the line away."""
         if self.shown:
-            print(f"\r{ERASE}", end="", file=sys.stderr, flush=True)
+            print(f"\r{ERASE}", end="", file=stderr(), flush=True)
 
     def _write(self, label: str, share: float, detail: str, rest: str, end: str):
         if self.shown:
             line = progress_line(label, share, detail, rest, _columns() - 1)
-            print(f"\r{line}{ERASE}", end=end, file=sys.stderr, flush=True)
+            print(f"\r{line}{ERASE}", end=end, file=stderr(), flush=True)
 
 
 def _columns() -> int:
     """Width of the terminal at stderr: stdout often goes through a pipe (`| tee`)."""
     try:
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        columns = os.get_terminal_size(stderr().fileno()).columns
     except (OSError, ValueError):
         columns = 0
     return columns if columns > 0 else shutil.get_terminal_size().columns

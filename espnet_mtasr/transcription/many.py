@@ -1,8 +1,8 @@
 """Transcribe many recordings: one that fails is reported, and the others go on."""
 
-import sys
 from typing import Callable, Iterable, Iterator, List, Optional, Sequence
 
+from espnet_mtasr.console import say
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.progress import TerminalLine
 from espnet_mtasr.transcription.channels import MIX, Channel
@@ -21,7 +21,7 @@ def transcribe_many(
     failures: List[str],
     num_talkers: Optional[int] = None,
     batch_seconds: float = 60.0,
-    show_progress: bool = False,
+    keep_line: bool = False,
     channel: Channel = MIX,
 ) -> Iterator[Transcript]:
     """Yield transcripts in the order of `sources`.
@@ -33,21 +33,22 @@ def transcribe_many(
             error at once.
         num_talkers: Of every recording; None: the model says.
         batch_seconds: As in `MTASR.transcribe`.
-        show_progress: Draw a progress line, on a terminal.
+        keep_line: Leave the progress line, which a terminal gets, there while
+            transcripts are yielded and at the end; for transcripts that go elsewhere.
         channel: As in `MTASR.transcribe`.
     """
-    line = TerminalLine() if show_progress else None
+    line = TerminalLine()
 
     def warn(problem: str) -> None:
-        if line is not None:
-            line.erase()
-        print(problem, file=sys.stderr)
+        line.erase()
+        say(problem)
 
     def fail(problem: str) -> None:
         failures.append(problem)
         warn(problem)
 
     done = 0
+    line.draw("Transcribing", 0.0, f"0/{len(sources)}")
     ahead = BATCHES_AHEAD * batch_seconds
     recordings = _read_all(model, sources, channel, fail)
     for window in windows(recordings, model.rate, ahead):
@@ -63,13 +64,16 @@ def transcribe_many(
         for transcript in transcripts:
             for problem in transcript.warnings:
                 warn(f"warning: {problem}")
+            if not keep_line:
+                line.erase()
             yield transcript
         done += len(window)
-        if line is not None:
-            share = (done + len(failures)) / len(sources)
-            line.draw("Transcribing", min(share, 1.0), f"{done}/{len(sources)}")
-    if line is not None:
+        share = (done + len(failures)) / len(sources)
+        line.draw("Transcribing", min(share, 1.0), f"{done}/{len(sources)}")
+    if keep_line:
         line.finish("Transcribing", 1.0, f"{len(sources)}/{len(sources)}")
+    else:
+        line.erase()
 
 
 def may_be_a_recordings(error: Exception) -> bool:

@@ -29,6 +29,7 @@ from espnet_mtasr.transcription.words import word_times, words_of
 # Of models that were packed before they said it.
 DEFAULT_RATE = 16000
 
+AUTO = "auto"
 # Seconds below which nothing can be understood.
 SHORTEST = 0.1
 # Of all recordings, or of each.
@@ -66,8 +67,8 @@ class MTASR:
         Args:
             model: A known name (`mini`), a packed model (.zip), the folder of an
                 unpacked one, or a repository on the Hugging Face hub (`owner/name`).
-            device: `cpu`, `cuda`, `cuda:N`; None: the GPU if there is one, and the
-                CPU for a model that was exported to ONNX.
+            device: `cpu`, `cuda`, `cuda:N`; `auto` or None: the GPU if there is one,
+                and the CPU for a model that was exported to ONNX.
             dtype: float32, bfloat16 or float16 to compute in.
             beam_size: 1: greedy search; more: prefix beam search.
             trust_remote_code: Let the model name any class, and run its code. Only for
@@ -94,7 +95,7 @@ class MTASR:
     ) -> "MTASR":
         """Load the model that `fetch_model` has found; see `from_pretrained`."""
         check_dtype("dtype", dtype)
-        if device is None and is_onnx(files.mtasr_model_file):
+        if device in (None, AUTO) and is_onnx(files.mtasr_model_file):
             device = "cpu"
         speech2text = Speech2Text(
             **asdict(files),
@@ -273,7 +274,7 @@ def check_device(device: Optional[str]) -> str:
     Raises:
         UserError: torch has no such device.
     """
-    if device is None:
+    if device is None or device == AUTO:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=device)

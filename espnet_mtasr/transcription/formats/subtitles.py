@@ -1,7 +1,8 @@
 """srt and vtt, for players; written by pysubs2.
 
 Talkers overlap, and so do their subtitles: each names its talker, srt in the text, vtt
-in a voice tag. Talkers without words have none. Source of what vtt needs: W3C, WebVTT, section 3.
+in a voice tag. Talkers without words have none. Source of what vtt needs: W3C,
+WebVTT, section 3.
 """
 
 import html

@@ -1,7 +1,6 @@
 """espnet-mtasr transcribe: what it writes where, and what it says when it can't."""
 
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers.terminal import last_screen, run_in_terminal
 from helpers.tiny_inference import noises, save_tiny_model
 
 from espnet_mtasr.bin.main import main
@@ -17,13 +17,6 @@ from espnet_mtasr.transcription.many import windows
 from espnet_mtasr.transcription.mtasr import MTASR
 
 NAMES = ("one", "two", "three")
-
-
-@pytest.fixture(autouse=True)
-def logging_stays():
-    """The command silences libraries for its process, which here is all tests'."""
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")
@@ -138,20 +131,55 @@ def test_warnings(folder, recordings, capsys):
     assert sorted(others) == sorted(f"warning: {w}" for w in (cancel, short))
 
 
-def test_what_imports_say_while_a_model_is_loaded(
-    folder, recordings, capsys, monkeypatch
-):
+TALK = """
+import logging, os, sys, warnings
+from espnet_mtasr.bin import main, transcribe
+
+kept = logging.StreamHandler()
+logging.getLogger().addHandler(kept)
+fetch = transcribe.fetch_model
+
+def talk(name):
+    print("torch" in sys.modules, file=sys.stdout)
+    print("Loading weights: 100 %", file=sys.stderr)
+    os.write(2, b"a library in C")
+    logging.warning("Retrying")
+    warnings.warn("in the future", FutureWarning)
+    return fetch(name)
+
+transcribe.fetch_model = talk
+main.console()
+"""
+NOISE = ("Loading weights", "library in C", "Retrying", "FutureWarning")
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_what_libraries_say(folder, recordings, verbose):
     """ESPnet's Conformer, for one, tells of a package that it could use."""
-    load = MTASR.from_files
+    words = ["transcribe", "--model", folder, "--device", "auto", "one.wav", "none.wav"]
+    command = [sys.executable, "-c", TALK, *words]
+    if verbose:
+        command.append("--verbose")
+    soundfile.write("none.wav", np.zeros(0), 16000)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, "one: " in done.stdout) == (1, True), done
+    assert [word in done.stderr for word in NOISE] == 4 * [verbose]
+    own = "none.wav: has no samples; replace it"
+    if not verbose:
+        assert done.stderr.splitlines() == [own, "1 of 2 recordings failed:", own]
 
-    def talk(*args):
-        print("something is not installed", file=sys.stderr)
-        return load(*args)
 
-    monkeypatch.setattr(MTASR, "from_files", talk)
-    call(folder, "one.wav")
-    said = capsys.readouterr()
-    assert "one: " in said.out and "not installed" not in said.err
+def test_a_terminal_gets_something_before_torch_is_imported(folder, recordings):
+    words = ["transcribe", "--model", folder, "--device", "cpu", "one.wav"]
+    code, text = run_in_terminal(
+        [sys.executable, "-c", TALK, *words], cwd=recordings, timeout=120
+    )
+    assert code == 0
+    assert f"Loading {folder}"[:79] in text.split("False")[0]
+    assert "Transcribing" in text
+    # In the end, only the transcript is left there.
+    left = [line for line in last_screen(text).splitlines() if line.strip()]
+    assert left[1].startswith("one: ") and left[-1].startswith("talker ")
 
 
 def test_windows():
@@ -172,7 +200,7 @@ def test_windows():
         (["one.wav", "--format", "txt,json"], "several need --output_dir"),
         (["one.wav", "two.wav", "--format", "srt"], "holds one recording, here are 2"),
         (["one.wav", "--dtype", "int8"], "--dtype int8: choose one of"),
-        (["one.wav", "--device", "tpu"], "--device tpu: give cpu"),
+        (["one.wav", "--device", "tpu"], "--device tpu: give auto, cpu"),
         (["one.wav", "--num_talkers", "0"], "--num_talkers 0: give 1 or more"),
         (["one.wav", "--num_talkers", "4"], r"the model knows \[2, 3\]"),
         (["one.wav", "--beam_size", "0"], "--beam_size 0"),
