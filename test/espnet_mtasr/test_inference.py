@@ -356,6 +356,31 @@ def test_spans_of_tokens(word_model, beam_size):
     assert hypothesis.num_frames == 8
 
 
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_one_waveform_as_espnet_has_it(model_file, kind):
+    speech2text = Speech2Text.from_pretrained(model_file, align=True)
+    (expected,) = speech2text(WAVES[:1], [3])
+    results = speech2text(kind(WAVES[0]), 3)
+    assert len(results) == 3
+    for nbest, talker in zip(results, expected.talkers):
+        [(text, tokens, token_ids, hypothesis)] = nbest
+        assert (text, tokens, token_ids) == (
+            talker.text,
+            talker.tokens,
+            talker.token_ids,
+        )
+        assert hypothesis == talker
+    counted = speech2text(WAVES[:1])[0].num_talkers
+    assert len(speech2text(kind(WAVES[0]))) == counted
+
+
+def test_from_pretrained(model_file):
+    loaded = Speech2Text.from_pretrained(model_file.parent, num_talkers=2)
+    assert loaded(WAVES) == Speech2Text(None, model_file, num_talkers=2)(WAVES)
+    with pytest.raises(UserError, match="model nowhere: is no folder"):
+        Speech2Text.from_pretrained("nowhere")
+
+
 def test_spans_do_not_depend_on_the_batch(model_file):
     speech2text = Speech2Text(None, model_file, align=True)
     batched = speech2text(WAVES, TWO_OR_THREE)
