@@ -190,7 +190,12 @@ def load(args: argparse.Namespace) -> "MTASR":
     from espnet_mtasr.transcription.mtasr import MTASR
 
     model = MTASR.from_files(
-        files, args.device, args.dtype, args.beam_size, args.trust_remote_code
+        files,
+        args.device,
+        args.dtype,
+        args.beam_size,
+        args.trust_remote_code,
+        args.model,
     )
     model.speech2text.check_count(args.num_talkers)
     if args.num_talkers is None:

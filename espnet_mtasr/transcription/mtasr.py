@@ -1,13 +1,14 @@
 """`MTASR`: load a packed model and write down what each talker of a recording says."""
 
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union, overload
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union, overload
 
 import numpy as np
 import torch
 
+from espnet_mtasr import __version__
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.dtypes import check_dtype
 from espnet_mtasr.errors import UserError
@@ -23,7 +24,7 @@ from espnet_mtasr.transcription.channels import (
 )
 from espnet_mtasr.transcription.inputs import Audio, is_one, read_input
 from espnet_mtasr.transcription.recordings import Recording
-from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
+from espnet_mtasr.transcription.transcript import Origin, Talker, Transcript, Word
 from espnet_mtasr.transcription.words import word_times, words_of
 
 # Of models that were packed before they said it.
@@ -32,6 +33,7 @@ DEFAULT_RATE = 16000
 AUTO = "auto"
 # Seconds below which nothing can be understood.
 SHORTEST = 0.1
+Progress = Optional[Callable[[float, float], None]]
 # Of all recordings, or of each.
 Counts = Union[int, Sequence[Optional[int]], None]
 
@@ -42,16 +44,26 @@ class MTASR:
     Args:
         speech2text: The model, loaded with `align=True`.
         calibration: What its scores and frames mean.
+        name: What transcripts call the model.
+        revision: Of the model; see `ModelFiles`.
 
     Raises:
         ValueError: `speech2text` doesn't align.
     """
 
-    def __init__(self, speech2text: Speech2Text, calibration: Calibration):
+    def __init__(
+        self,
+        speech2text: Speech2Text,
+        calibration: Calibration,
+        name: Optional[str] = None,
+        revision: Optional[str] = None,
+    ):
         if not speech2text.align:
             raise ValueError("speech2text must be loaded with align=True")
         self.speech2text = speech2text
         self.calibration = calibration
+        self.name = name
+        self.revision = revision
 
     @classmethod
     def from_pretrained(
@@ -80,8 +92,9 @@ class MTASR:
                 (no CTC), or it names code that isn't trusted.
         """
         check_dtype("dtype", dtype)
+        files = fetch_model(model)
         return cls.from_files(
-            fetch_model(model), device, dtype, beam_size, trust_remote_code
+            files, device, dtype, beam_size, trust_remote_code, str(model)
         )
 
     @classmethod
@@ -92,8 +105,12 @@ class MTASR:
         dtype: str = "float32",
         beam_size: int = 1,
         trust_remote_code: bool = False,
+        name: Optional[str] = None,
     ) -> "MTASR":
-        """Load the model that `fetch_model` has found; see `from_pretrained`."""
+        """Load the model that `fetch_model` has found by `name`.
+
+        See `from_pretrained`.
+        """
         check_dtype("dtype", dtype)
         if device in (None, AUTO) and is_onnx(files.mtasr_model_file):
             device = "cpu"
@@ -107,7 +124,7 @@ class MTASR:
         )
         path = files.mtasr_model_file.with_name(CALIBRATION)
         calibration = Calibration.read(path) if path.exists() else Calibration()
-        return cls(speech2text, calibration)
+        return cls(speech2text, calibration, name, files.revision)
 
     @property
     def rate(self) -> int:
@@ -128,6 +145,7 @@ class MTASR:
         num_talkers: Counts = None,
         batch_seconds: float = 60.0,
         channel: Channel = MIX,
+        progress: Progress = None,
     ) -> Transcript: ...
 
     @overload
@@ -138,6 +156,7 @@ class MTASR:
         num_talkers: Counts = None,
         batch_seconds: float = 60.0,
         channel: Channel = MIX,
+        progress: Progress = None,
     ) -> List[Transcript]: ...
 
     def transcribe(
@@ -147,6 +166,7 @@ class MTASR:
         num_talkers: Counts = None,
         batch_seconds: float = 60.0,
         channel: Channel = MIX,
+        progress: Progress = None,
     ) -> Union[Transcript, List[Transcript]]:
         """Write down what each talker says.
 
@@ -162,6 +182,8 @@ class MTASR:
                 padding included.
             channel: `mix`: the mean of all channels; a number from 0: that one;
                 `each`: one after the other, and a transcript has the talkers of all.
+            progress: Is called with the seconds of audio that are done and those of
+                all, as it goes on.
 
         Returns:
             A `Transcript`, or for a list a list of them in the same order. Its warnings
@@ -181,7 +203,9 @@ class MTASR:
         ]
         if num_talkers is None or isinstance(num_talkers, (int, np.integer)):
             num_talkers = [num_talkers] * len(read)
-        transcripts = self.transcribe_read(read, list(num_talkers), batch_seconds)
+        transcripts = self.transcribe_read(
+            read, list(num_talkers), batch_seconds, progress
+        )
         for transcript in transcripts:
             for problem in transcript.warnings:
                 warnings.warn(problem, stacklevel=2)
@@ -192,6 +216,7 @@ class MTASR:
         recordings: Sequence[Recording],
         num_talkers: Sequence[Optional[int]],
         batch_seconds: float,
+        progress: Progress = None,
     ) -> List[Transcript]:
         """Do the same for recordings that have been read; see `transcribe`."""
         if len(num_talkers) != len(recordings):
@@ -212,13 +237,27 @@ class MTASR:
             )
             for place, hypothesis in zip(places, hypotheses):
                 recording = recordings[owners[place]]
-                found[place] = self.transcript_of(
+                transcript = self.transcript_of(
                     recording.name, lengths[place], hypothesis, recording.warnings
                 )
+                origin = self._origin(num_talkers[owners[place]], recording.channel)
+                found[place] = replace(transcript, origin=origin)
+            if progress is not None:
+                progress(sum(lengths[place] for place in found), sum(lengths))
         heard: List[List[Transcript]] = [[] for _ in recordings]
         for place, owner in enumerate(owners):
             heard[owner].append(found[place])
         return [t[0] if len(t) == 1 else join_channels(t) for t in heard]
+
+    def _origin(self, num_talkers: Optional[int], channel: Channel) -> Origin:
+        settings = dict(
+            device=self.speech2text.device,
+            dtype=str(self.speech2text.dtype).removeprefix("torch."),
+            beam_size=self.speech2text.beam_size,
+            num_talkers=None if num_talkers is None else int(num_talkers),
+            channel=channel,
+        )
+        return Origin(__version__, self.name, self.revision, settings)
 
     def transcript_of(
         self,

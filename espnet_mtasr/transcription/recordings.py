@@ -35,11 +35,13 @@ class Recording(NamedTuple):
         channels: What is transcribed, each by itself: `(N,)` float32 at the model's
             rate.
         warnings: What isn't as it should be, but no obstacle.
+        channel: What was asked for; see `check_channel`.
     """
 
     name: str
     channels: Tuple[np.ndarray, ...]
     warnings: Tuple[str, ...] = ()
+    channel: Channel = MIX
 
     @property
     def num_samples(self) -> int:
@@ -106,7 +108,7 @@ def to_recording(
         resample(wave, sound.rate, rate).astype(np.float32) for wave in channels
     )
     warnings = (*sound.warnings, *([] if warning is None else [warning]))
-    return Recording(name, resampled, warnings)
+    return Recording(name, resampled, warnings, channel)
 
 
 def read_sound(file: Union[bytes, BinaryIO], shown: str) -> Sound:

@@ -1,9 +1,12 @@
 """txt, for people, and json, for programs: both keep talkers without words."""
 
-import json
-from typing import Sequence
+from __future__ import annotations
 
-from espnet_mtasr.transcription.transcript import Talker, Transcript
+import json
+from typing import TYPE_CHECKING, Sequence
+
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.transcript import Talker, Transcript
 
 
 def render_txt(transcripts: Sequence[Transcript]) -> str:

@@ -5,9 +5,11 @@ in a voice tag. Talkers without words have none. Source of what vtt needs: W3C,
 WebVTT, section 3.
 """
 
+from __future__ import annotations
+
 import html
 import re
-from typing import Callable, Sequence
+from typing import TYPE_CHECKING, Callable, Sequence
 
 from espnet_mtasr.transcription.formats.segments import (
     Segment,
@@ -15,7 +17,9 @@ from espnet_mtasr.transcription.formats.segments import (
     in_order_of_time,
 )
 from espnet_mtasr.transcription.formats.tidy import milliseconds
-from espnet_mtasr.transcription.transcript import Transcript
+
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.transcript import Transcript
 
 # Has no width and no meaning, but stands between two characters.
 WORD_JOINER = "\u2060"

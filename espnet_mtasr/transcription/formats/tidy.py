@@ -4,11 +4,14 @@ Subtitles know no finer time, and Praat refuses a tier whose intervals overlap o
 no length. All formats get the same times, so that they can be compared.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import replace
-from typing import List, Tuple
+from typing import TYPE_CHECKING, List, Tuple
 
-from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
 
 
 def milliseconds(seconds: float) -> int:
@@ -55,7 +58,9 @@ def _tidy_talker(talker: Talker, length: int) -> Talker:
         if word.text.split() != [word.text]:
             raise ValueError(f"{word.text!r} is not one word")
     words = tuple(
-        Word(word.text, start / 1000, end / 1000, float(word.confidence))
+        replace(
+            word, start=start / 1000, end=end / 1000, confidence=float(word.confidence)
+        )
         for word, (start, end) in zip(talker.words, _tidy_times(talker.words, length))
     )
     return replace(talker, words=words)

@@ -103,6 +103,15 @@ def test_warnings(model):
         model.transcribe(WAVES[0], channel="left")
 
 
+def test_progress(model):
+    calls = []
+    model.transcribe(WAVES, batch_seconds=0.5, progress=lambda *n: calls.append(n))
+    done, totals = map(list, zip(*calls))
+    assert len(calls) > 1 and sorted(done) == done
+    total = sum(map(len, WAVES)) / 16000
+    assert [done[-1], *totals] == pytest.approx([total] * (len(calls) + 1))
+
+
 def test_batches_change_nothing(model):
     together = model.transcribe(WAVES, batch_seconds=100)
     alone = model.transcribe(WAVES, batch_seconds=1e-6)

@@ -37,6 +37,10 @@ def test_json_of_one_recording_is_an_object():
         num_talkers=3,
         num_talkers_probability=0.966,
         warnings=[],
+        version=None,
+        model=None,
+        revision=None,
+        settings={},
     )
     assert first["text"] == "don't <i> --> say\"é 日本"
     assert first["words"][2] == dict(text="-->", start=0.7, end=0.701, confidence=0.5)
