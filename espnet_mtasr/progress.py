@@ -1,7 +1,9 @@
 """A progress line with a bar and the time left, on a terminal only."""
 
+import contextlib
 import os
 import shutil
+import threading
 import time
 from typing import Iterable, Iterator, Optional, TypeVar
 
@@ -79,21 +81,43 @@ class TerminalLine:
         rest = f"took {format_seconds(time.monotonic() - self.start)}"
         self._write(label, share, detail, rest, "\n")
 
-    def note(self, text: str) -> None:
-        """Write a text instead, where nothing is known of how far it is."""
-        if self.shown:
-            text = text[: _columns() - 1]
-            print(f"\r{text}{ERASE}", end="", file=stderr(), flush=True)
-
     def erase(self) -> None:
         """Take the line away."""
         if self.shown:
             print(f"\r{ERASE}", end="", file=stderr(), flush=True)
 
+    def write(self, text: str, end: str = "") -> None:
+        """Write a text that fits into the line."""
+        if self.shown:
+            text = text[: _columns() - 1]
+            print(f"\r{text}{ERASE}", end=end, file=stderr(), flush=True)
+
     def _write(self, label: str, share: float, detail: str, rest: str, end: str):
         if self.shown:
-            line = progress_line(label, share, detail, rest, _columns() - 1)
-            print(f"\r{line}{ERASE}", end=end, file=stderr(), flush=True)
+            self.write(progress_line(label, share, detail, rest, _columns() - 1), end)
+
+
+@contextlib.contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Show a text and the seconds so far, on a terminal, of work with no known end."""
+    line = TerminalLine()
+    done = threading.Event()
+
+    def count() -> None:
+        while not done.wait(1.0):
+            line.write(f"{text}, {format_seconds(time.monotonic() - line.start)}")
+
+    thread = threading.Thread(target=count, daemon=True)
+    line.write(text)
+    if line.shown:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if line.shown:
+            thread.join()
+        line.erase()
 
 
 def _columns() -> int:

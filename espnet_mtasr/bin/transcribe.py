@@ -15,7 +15,7 @@ from espnet_mtasr.console import own_words_only, say
 from espnet_mtasr.dtypes import DTYPES, check_dtype
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.model_zoo.model_files import fetch_model
-from espnet_mtasr.progress import TerminalLine
+from espnet_mtasr.progress import TerminalLine, busy
 from espnet_mtasr.transcription.formats import FORMATS
 from espnet_mtasr.trust import add_trust_option
 
@@ -121,12 +121,8 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
         say(f"{there} recordings are transcribed already")
         if not sources:
             return
-    line = TerminalLine()
-    line.note(f"Loading {args.model}")
-    try:
+    with busy(f"Loading {args.model}"):
         model = load(args)
-    finally:
-        line.erase()
     from espnet_mtasr.transcription.many import transcribe_many
 
     # Texts on a terminal would be written over the progress line.
@@ -147,7 +143,7 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
             if output.folder is None:
                 raise
             failures.append(f"{transcript.recording}: can't be written ({e.strerror})")
-            line.erase()
+            TerminalLine().erase()
             say(failures[-1])
     output.close()
     if failures:
