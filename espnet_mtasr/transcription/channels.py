@@ -56,14 +56,19 @@ def pick_channels(
             )
         return [samples[:, int(channel)]], None
     mean = samples.mean(1)
-    power = np.mean(np.square(samples, dtype=np.float64))
-    left = np.mean(np.square(mean, dtype=np.float64))
+    power, left = _power(samples), _power(mean)
     if number > 1 and left < CANCELLED * power / number:
         return [mean], (
             f"{name}: its channels cancel each other out, {left / power:.0%} of their "
             f"power is left in their mean; give --channel 0, or each"
         )
     return [mean], None
+
+
+def _power(samples: np.ndarray) -> float:
+    """Mean square; without a copy, for hours of samples are large."""
+    flat = samples.ravel(order="K")
+    return float(np.dot(flat, flat)) / len(flat)
 
 
 def join_channels(transcripts: Sequence[Transcript]) -> Transcript:
