@@ -23,7 +23,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["espnet_mtasr", "espnet_mtasr.*"]),
-    package_data={"espnet_mtasr": ["models/*.zip"]},
+    package_data={"espnet_mtasr": ["models/*.zip", "py.typed"]},
     entry_points={"console_scripts": ["espnet-mtasr = espnet_mtasr.bin.main:console"]},
     python_requires=">=3.12,<3.14",
     install_requires=[
@@ -35,6 +35,8 @@ setup(
         "sentencepiece",
         "kaldiio",
         "soundfile",
+        # Sound of mp4, m4a, webm: omniio, which ESPnet needs, brings it too.
+        "av>=12",
         "meeteval>=0.4",
         "kaldialign",
         "tokenizers",
@@ -61,7 +63,7 @@ setup(
         "onnx": ["onnx", "onnxscript", "onnxruntime"],
         # Whisper's text normalizers, for scores that compare with others'.
         "normalizer": ["whisper-normalizer"],
-        # The last four read transcripts back: parselmouth is Praat itself, simplejson
+        # The last five read transcripts back: parselmouth is Praat itself, simplejson
         # what meeteval reads SegLST with.
         "test": [
             "pytest",
@@ -74,6 +76,7 @@ setup(
             "srt",
             "webvtt-py",
             "simplejson",
+            "jsonschema",
         ],
         "all": ["espnet_mtasr[mini,smollm2,onnx,normalizer,test]"],
     },

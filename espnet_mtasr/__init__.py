@@ -1,6 +1,6 @@
 """Multi-talker ASR beside ESPnet2: an LLM teaches the encoder, CTC writes the words."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, List
 
 if TYPE_CHECKING:
     from espnet_mtasr.transcription.mtasr import MTASR
@@ -16,3 +16,8 @@ def __getattr__(name: str) -> Any:
 
         return MTASR
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> List[str]:
+    """Name `MTASR` too, for completion in notebooks."""
+    return sorted({*globals(), *__all__})

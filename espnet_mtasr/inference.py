@@ -6,9 +6,9 @@ branches may have a say (asr/routing.py).
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Self, Sequence, Tuple, Union, overload
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ from espnet_mtasr.asr.routing import Routing, branch_entropies
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
-from espnet_mtasr.model_zoo.model_files import ROUTING
+from espnet_mtasr.model_zoo.model_files import ROUTING, fetch_model
 from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.onnx_model.model import load_onnx
 from espnet_mtasr.tasks.building import ModelBuilder
 from espnet_mtasr.text.sot import join_sot
-from espnet_mtasr.text.tokenizer import build_tokenizer
+from espnet_mtasr.text.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from espnet_mtasr.trust import check_settings, trusting
 
 Audio = Union[np.ndarray, torch.Tensor]
@@ -49,6 +49,10 @@ class TalkerHypothesis:
     tokens: List[str]
     token_ids: List[int]
     spans: Optional[List[TokenSpan]] = None
+
+
+# Text, tokens, their ids, and all of it with spans; of one talker, best first.
+NBest = List[Tuple[str, List[str], List[int], TalkerHypothesis]]
 
 
 @dataclass(frozen=True)
@@ -123,26 +127,61 @@ class AbsSpeech2Text(ABC):
                 f"choose one of them or leave the option out"
             )
 
-    @torch.no_grad()
+    @classmethod
+    def from_pretrained(cls, model_tag: Union[Path, str], **options: Any) -> Self:
+        """Load a packed model, a training's, or one on the hub.
+
+        Args:
+            model_tag: See `fetch_model`.
+            options: Of the class.
+
+        Raises:
+            UserError: there is no such model, or what the class raises.
+        """
+        return cls(**asdict(fetch_model(model_tag)), **options)
+
+    @overload
+    def __call__(
+        self, speech: Audio, num_talkers: Optional[int] = None
+    ) -> List[NBest]: ...
+
+    @overload
     def __call__(
         self,
         speech: Sequence[Audio],
         num_talkers: Optional[Sequence[Optional[int]]] = None,
-    ) -> List[MixtureHypothesis]:
-        """Transcribe a batch.
+    ) -> List[MixtureHypothesis]: ...
+
+    def __call__(self, speech, num_talkers=None):
+        """Transcribe a waveform, as ESPnet's `Speech2Text` does, or a batch.
 
         Args:
-            speech: Waveforms `(N,)` at the rate the model was trained with.
-            num_talkers: Talker count of each mixture; None, as a whole or for a
-                mixture, leaves it to the constructor's setting.
+            speech: A waveform `(N,)` at the rate the model was trained with, or a list
+                of such.
+            num_talkers: Talker count of the waveform, or of each; None, as a whole or
+                for a mixture, leaves it to the constructor's setting.
 
         Returns:
-            A hypothesis per mixture. Audio shorter than one frame gives empty texts.
+            For a list a hypothesis per mixture. For one waveform what ESPnet gives for
+            several talkers: for each a list with one tuple of text, tokens, their ids
+            and a hypothesis, here a `TalkerHypothesis`. Audio shorter than one frame
+            gives empty texts.
 
         Raises:
             UserError: an unknown talker count.
             ValueError: not as many talker counts as waveforms.
         """
+        if not isinstance(speech, (np.ndarray, torch.Tensor)) or speech.ndim != 1:
+            return self._batch(speech, num_talkers)
+        (mixture,) = self._batch([speech], [num_talkers])
+        return [[(t.text, t.tokens, t.token_ids, t)] for t in mixture.talkers]
+
+    @torch.no_grad()
+    def _batch(
+        self,
+        speech: Sequence[Audio],
+        num_talkers: Optional[Sequence[Optional[int]]],
+    ) -> List[MixtureHypothesis]:
         if num_talkers is not None and len(num_talkers) != len(speech):
             raise ValueError(f"{len(num_talkers)} counts, {len(speech)} waveforms")
         if len(speech) == 0:
@@ -320,6 +359,11 @@ class Speech2Text(AbsSpeech2Text):
             args.token_type, args.bpemodel, self.model.token_list
         )
         self.converter = TokenIDConverter(token_list=self.model.token_list)
+        self.special_ids = {
+            number
+            for number, token in enumerate(self.model.token_list)
+            if token in SPECIAL_TOKENS
+        }
 
     def _read_routing(self, model_file: Union[Path, str, None]) -> Optional[Routing]:
         """What was fitted with this very checkpoint, if it is of use."""
@@ -437,5 +481,9 @@ class Speech2Text(AbsSpeech2Text):
     def _hypothesis(
         self, ids: List[int], spans: Optional[List[TokenSpan]]
     ) -> TalkerHypothesis:
+        # Only now: alignment needs a place for all that was found.
+        places = [k for k, i in enumerate(ids) if i not in self.special_ids]
+        ids = [ids[k] for k in places]
+        spans = spans and [spans[k] for k in places]
         tokens = self.converter.ids2tokens(ids)
         return TalkerHypothesis(self.tokenizer.tokens2text(tokens), tokens, ids, spans)

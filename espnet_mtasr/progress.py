@@ -1,10 +1,13 @@
 """A progress line with a bar and the time left, on a terminal only."""
 
+import contextlib
 import os
 import shutil
-import sys
+import threading
 import time
 from typing import Iterable, Iterator, Optional, TypeVar
+
+from espnet_mtasr.console import stderr
 
 T = TypeVar("T")
 ERASE = "\033[K"
@@ -63,7 +66,7 @@ class TerminalLine:
     """
 
     def __init__(self):
-        self.shown = sys.stderr.isatty()
+        self.shown = stderr().isatty()
         self.start = time.monotonic()
 
     def draw(
@@ -81,18 +84,46 @@ class TerminalLine:
     def erase(self) -> None:
         """Take the line away."""
         if self.shown:
-            print(f"\r{ERASE}", end="", file=sys.stderr, flush=True)
+            print(f"\r{ERASE}", end="", file=stderr(), flush=True)
+
+    def write(self, text: str, end: str = "") -> None:
+        """Write a text that fits into the line."""
+        if self.shown:
+            text = text[: _columns() - 1]
+            print(f"\r{text}{ERASE}", end=end, file=stderr(), flush=True)
 
     def _write(self, label: str, share: float, detail: str, rest: str, end: str):
         if self.shown:
-            line = progress_line(label, share, detail, rest, _columns() - 1)
-            print(f"\r{line}{ERASE}", end=end, file=sys.stderr, flush=True)
+            self.write(progress_line(label, share, detail, rest, _columns() - 1), end)
+
+
+@contextlib.contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Show a text and the seconds so far, on a terminal, of work with no known end."""
+    line = TerminalLine()
+    done = threading.Event()
+
+    def count() -> None:
+        while not done.wait(1.0):
+            line.write(f"{text}, {format_seconds(time.monotonic() - line.start)}")
+
+    thread = threading.Thread(target=count, daemon=True)
+    line.write(text)
+    if line.shown:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if line.shown:
+            thread.join()
+        line.erase()
 
 
 def _columns() -> int:
     """Width of the terminal at stderr: stdout often goes through a pipe (`| tee`)."""
     try:
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        columns = os.get_terminal_size(stderr().fileno()).columns
     except (OSError, ValueError):
         columns = 0
     return columns if columns > 0 else shutil.get_terminal_size().columns

@@ -6,24 +6,23 @@ and again at the end, with exit code 1.
 
 import argparse
 import contextlib
-import io
-import logging
 import re
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Sequence
 
+from espnet_mtasr.console import own_words_only, say
 from espnet_mtasr.dtypes import DTYPES, check_dtype
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.model_zoo.model_files import fetch_model
+from espnet_mtasr.progress import TerminalLine, busy
 from espnet_mtasr.transcription.formats import FORMATS
 from espnet_mtasr.trust import add_trust_option
 
 if TYPE_CHECKING:
     from espnet_mtasr.transcription.mtasr import MTASR
 
-DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -60,9 +59,20 @@ def get_parser() -> argparse.ArgumentParser:
         "--num_talkers",
         "--num-talkers",
         type=int,
-        help="talkers in each recording; default: the model says",
+        help="talkers in each recording, or with --channel each in each channel; "
+        "default: the model says",
     )
-    add("--device", help="cpu, cuda or cuda:N; default: the GPU if there is one")
+    add(
+        "--channel",
+        default="mix",
+        help="of recordings with several: a number from 0; each, for a call with a "
+        "talker on each; mix, their mean; default: %(default)s",
+    )
+    add(
+        "--device",
+        default="auto",
+        help="cpu, cuda, cuda:N or auto (the GPU if there is one); default: auto",
+    )
     add("--dtype", default="float32", help=f"{', '.join(DTYPES)}; default: %(default)s")
     add(
         "--beam_size",
@@ -78,6 +88,11 @@ def get_parser() -> argparse.ArgumentParser:
         default=60.0,
         help="seconds of audio that are decoded together; default: %(default)s",
     )
+    add(
+        "--verbose",
+        action="store_true",
+        help="let libraries write to standard error, too",
+    )
     add_trust_option(parser)
     return parser
 
@@ -86,26 +101,41 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Transcribe; exits with 1 if a recording failed."""
     args = get_parser().parse_args(cmd)
     formats = check_options(args)
-    from espnet_mtasr.transcription.output import Output
-    from espnet_mtasr.transcription.recordings import find_recordings
+    with contextlib.nullcontext() if args.verbose else own_words_only():
+        transcribe(args, formats)
 
-    sources = find_recordings(args.recordings)
+
+def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
+    """Transcribe as the options say, which have been checked."""
+    from espnet_mtasr.transcription.channels import check_channel
+    from espnet_mtasr.transcription.output import Output
+    from espnet_mtasr.transcription.sources import find_recordings
+
+    channel = check_channel(args.channel)
+    sources = find_recordings(args.recordings, say)
     output = Output(formats, args.output_dir, [source.name for source in sources])
     if args.resume:
         there = len(sources)
         sources = [source for source in sources if output.missing(source.name)]
         there -= len(sources)
-        print(f"{there} recordings are transcribed already", file=sys.stderr)
+        say(f"{there} recordings are transcribed already")
         if not sources:
             return
-    model = load(args)
+    with busy(f"Loading {args.model}"):
+        model = load(args)
     from espnet_mtasr.transcription.many import transcribe_many
 
-    # Texts on a terminal show by themselves how far it is.
-    quiet = len(sources) == 1 or (args.output_dir is None and sys.stdout.isatty())
+    # Texts on a terminal would be written over the progress line.
+    keep_line = len(sources) > 1 and (args.output_dir or not sys.stdout.isatty())
     failures: List[str] = []
     for transcript in transcribe_many(
-        model, sources, failures, args.num_talkers, args.batch_seconds, not quiet
+        model,
+        sources,
+        failures,
+        args.num_talkers,
+        args.batch_seconds,
+        bool(keep_line),
+        channel,
     ):
         try:
             output.add(transcript)
@@ -113,11 +143,12 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             if output.folder is None:
                 raise
             failures.append(f"{transcript.recording}: can't be written ({e.strerror})")
-            print(failures[-1], file=sys.stderr)
+            TerminalLine().erase()
+            say(failures[-1])
     output.close()
     if failures:
-        print(f"{len(failures)} of {len(sources)} recordings failed:", file=sys.stderr)
-        print("\n".join(failures), file=sys.stderr)
+        say(f"{len(failures)} of {len(sources)} recordings failed:")
+        say("\n".join(failures))
         sys.exit(1)
 
 
@@ -137,8 +168,8 @@ def check_options(args: argparse.Namespace) -> List[str]:
     check_dtype("--dtype", args.dtype)
     if args.resume and args.output_dir is None:
         raise UserError("--resume: needs --output_dir, with transcripts of before")
-    if args.device is not None and not DEVICE.fullmatch(args.device):
-        raise UserError(f"--device {args.device}: give cpu, cuda or cuda:N")
+    if not DEVICE.fullmatch(args.device):
+        raise UserError(f"--device {args.device}: give auto, cpu, cuda or cuda:N")
     if args.num_talkers is not None and args.num_talkers < 1:
         raise UserError(f"--num_talkers {args.num_talkers}: give 1 or more")
     if args.beam_size < 1:
@@ -150,18 +181,18 @@ def check_options(args: argparse.Namespace) -> List[str]:
 
 def load(args: argparse.Namespace) -> "MTASR":
     """Load the model and see that it knows `--num_talkers`."""
-    # Libraries talk of their own affairs, which are no user's here.
-    logging.disable(logging.WARNING)
-    warnings.simplefilter("ignore")
     # First: whether there is such a model needn't wait for torch.
     files = fetch_model(args.model)
-    # Loading imports the parts that the model has, and these talk too.
-    with contextlib.redirect_stderr(io.StringIO()):
-        from espnet_mtasr.transcription.mtasr import MTASR
+    from espnet_mtasr.transcription.mtasr import MTASR
 
-        model = MTASR.from_files(
-            files, args.device, args.dtype, args.beam_size, args.trust_remote_code
-        )
+    model = MTASR.from_files(
+        files,
+        args.device,
+        args.dtype,
+        args.beam_size,
+        args.trust_remote_code,
+        args.model,
+    )
     model.speech2text.check_count(args.num_talkers)
     if args.num_talkers is None:
         model.speech2text.check_predicts()

@@ -7,6 +7,7 @@ espnet2.main_funcs.pack_funcs writes it.
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
 import zipfile
@@ -40,6 +41,8 @@ RESULT_FILES = (
     "routing.md",
 )
 
+REVISION = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
+
 
 @dataclass(frozen=True)
 class ModelFiles:
@@ -52,6 +55,15 @@ class ModelFiles:
 
     mtasr_train_config: Path
     mtasr_model_file: Path
+
+    @property
+    def revision(self) -> Optional[str]:
+        """Commit on the hub, or SHA-256 of the zip; None: neither is known.
+
+        Both caches keep a model in a folder of that name.
+        """
+        folders = [folder.name for folder in self.mtasr_model_file.parents]
+        return next(filter(REVISION.fullmatch, folders), None)
 
 
 def fetch_model(tag_or_zip_or_folder: Union[str, Path]) -> ModelFiles:

@@ -13,6 +13,8 @@ from espnet_mtasr.errors import UserError
 
 # Types whose tokenizer is a file, ESPnet's option `bpemodel`.
 TYPES_WITH_FILE = ("bpe", "hugging_face")
+# Of every token list: a model that is not trained enough may write them.
+SPECIAL_TOKENS = ("<blank>", "<unk>", "<sos/eos>")
 
 
 def build_tokenizer(

@@ -1,12 +1,14 @@
 """Transcribe many recordings: one that fails is reported, and the others go on."""
 
-import sys
 from typing import Callable, Iterable, Iterator, List, Optional, Sequence
 
+from espnet_mtasr.console import say
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.progress import TerminalLine
+from espnet_mtasr.transcription.channels import MIX, Channel
 from espnet_mtasr.transcription.mtasr import MTASR
-from espnet_mtasr.transcription.recordings import Recording, Source, read_recording
+from espnet_mtasr.transcription.recordings import Recording, read_recording
+from espnet_mtasr.transcription.sources import Source
 from espnet_mtasr.transcription.transcript import Transcript
 
 # Batches whose recordings are read before they are sorted by length.
@@ -19,7 +21,8 @@ def transcribe_many(
     failures: List[str],
     num_talkers: Optional[int] = None,
     batch_seconds: float = 60.0,
-    show_progress: bool = False,
+    keep_line: bool = False,
+    channel: Channel = MIX,
 ) -> Iterator[Transcript]:
     """Yield transcripts in the order of `sources`.
 
@@ -30,37 +33,47 @@ def transcribe_many(
             error at once.
         num_talkers: Of every recording; None: the model says.
         batch_seconds: As in `MTASR.transcribe`.
-        show_progress: Draw a progress line, on a terminal.
+        keep_line: Leave the progress line, which a terminal gets, there while
+            transcripts are yielded and at the end; for transcripts that go elsewhere.
+        channel: As in `MTASR.transcribe`.
     """
-    line = TerminalLine() if show_progress else None
+    line = TerminalLine()
 
     def warn(problem: str) -> None:
-        if line is not None:
-            line.erase()
-        print(problem, file=sys.stderr)
+        line.erase()
+        say(problem)
 
     def fail(problem: str) -> None:
         failures.append(problem)
         warn(problem)
 
     done = 0
+    line.draw("Transcribing", 0.0, f"0/{len(sources)}")
     ahead = BATCHES_AHEAD * batch_seconds
-    recordings = _read_all(model, sources, fail, warn)
+    recordings = _read_all(model, sources, channel, fail)
     for window in windows(recordings, model.rate, ahead):
+        transcripts: Iterable[Transcript]
         try:
             counts = [num_talkers] * len(window)
-            yield from model.transcribe_read(window, counts, batch_seconds)
+            transcripts = model.transcribe_read(window, counts, batch_seconds)
         except (RuntimeError, MemoryError, UserError) as e:
             if not may_be_a_recordings(e):
                 raise
             # One of them may be too long for the memory: the others are not lost.
-            yield from _one_by_one(model, window, num_talkers, fail)
+            transcripts = _one_by_one(model, window, num_talkers, fail)
+        for transcript in transcripts:
+            for problem in transcript.warnings:
+                warn(f"warning: {problem}")
+            if not keep_line:
+                line.erase()
+            yield transcript
         done += len(window)
-        if line is not None:
-            share = (done + len(failures)) / len(sources)
-            line.draw("Transcribing", min(share, 1.0), f"{done}/{len(sources)}")
-    if line is not None:
+        share = (done + len(failures)) / len(sources)
+        line.draw("Transcribing", min(share, 1.0), f"{done}/{len(sources)}")
+    if keep_line:
         line.finish("Transcribing", 1.0, f"{len(sources)}/{len(sources)}")
+    else:
+        line.erase()
 
 
 def may_be_a_recordings(error: Exception) -> bool:
@@ -76,18 +89,16 @@ def may_be_a_recordings(error: Exception) -> bool:
 def _read_all(
     model: MTASR,
     sources: Sequence[Source],
+    channel: Channel,
     fail: Callable[[str], None],
-    warn: Callable[[str], None],
 ) -> Iterator[Recording]:
     for source in sources:
         try:
-            recording = read_recording(source, model.rate)
+            recording = read_recording(source, model.rate, channel)
         except UserError as e:
             fail(str(e))
-            continue
-        if recording.warning is not None:
-            warn(f"warning: {recording.warning}; what is there is transcribed")
-        yield recording
+        else:
+            yield recording
 
 
 def windows(
@@ -98,7 +109,7 @@ def windows(
     samples = 0
     for recording in recordings:
         window.append(recording)
-        samples += len(recording.samples)
+        samples += recording.num_samples
         if samples >= seconds * rate:
             yield window
             window, samples = [], 0
@@ -118,6 +129,6 @@ def _one_by_one(
         except (RuntimeError, MemoryError, UserError) as e:
             if not may_be_a_recordings(e):
                 raise
-            seconds = len(recording.samples) / model.rate
+            seconds = len(recording.channels[0]) / model.rate
             reason = (str(e).splitlines() or [type(e).__name__])[0]
             fail(f"{recording.name}: failed with its {seconds:.0f} s ({reason})")

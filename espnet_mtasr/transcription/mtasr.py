@@ -1,13 +1,14 @@
 """`MTASR`: load a packed model and write down what each talker of a recording says."""
 
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union, overload
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union, overload
 
 import numpy as np
 import torch
 
+from espnet_mtasr import __version__
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.dtypes import check_dtype
 from espnet_mtasr.errors import UserError
@@ -15,19 +16,24 @@ from espnet_mtasr.inference import MixtureHypothesis, Speech2Text, TalkerHypothe
 from espnet_mtasr.model_zoo.model_files import CALIBRATION, ModelFiles, fetch_model
 from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.transcription.calibration.calibration import Calibration
-from espnet_mtasr.transcription.recordings import (
-    Recording,
-    Source,
-    read_recording,
-    to_model,
+from espnet_mtasr.transcription.channels import (
+    MIX,
+    Channel,
+    check_channel,
+    join_channels,
 )
-from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
+from espnet_mtasr.transcription.inputs import Audio, is_one, read_input
+from espnet_mtasr.transcription.recordings import Recording
+from espnet_mtasr.transcription.transcript import Origin, Talker, Transcript, Word
 from espnet_mtasr.transcription.words import word_times, words_of
 
 # Of models that were packed before they said it.
 DEFAULT_RATE = 16000
 
-Audio = Union[str, Path, np.ndarray, torch.Tensor]
+AUTO = "auto"
+# Seconds below which nothing can be understood.
+SHORTEST = 0.1
+Progress = Optional[Callable[[float, float], None]]
 # Of all recordings, or of each.
 Counts = Union[int, Sequence[Optional[int]], None]
 
@@ -38,16 +44,26 @@ class MTASR:
     Args:
         speech2text: The model, loaded with `align=True`.
         calibration: What its scores and frames mean.
+        name: What transcripts call the model.
+        revision: Of the model; see `ModelFiles`.
 
     Raises:
         ValueError: `speech2text` doesn't align.
     """
 
-    def __init__(self, speech2text: Speech2Text, calibration: Calibration):
+    def __init__(
+        self,
+        speech2text: Speech2Text,
+        calibration: Calibration,
+        name: Optional[str] = None,
+        revision: Optional[str] = None,
+    ):
         if not speech2text.align:
             raise ValueError("speech2text must be loaded with align=True")
         self.speech2text = speech2text
         self.calibration = calibration
+        self.name = name
+        self.revision = revision
 
     @classmethod
     def from_pretrained(
@@ -63,8 +79,8 @@ class MTASR:
         Args:
             model: A known name (`mini`), a packed model (.zip), the folder of an
                 unpacked one, or a repository on the Hugging Face hub (`owner/name`).
-            device: `cpu`, `cuda`, `cuda:N`; None: the GPU if there is one, and the
-                CPU for a model that was exported to ONNX.
+            device: `cpu`, `cuda`, `cuda:N`; `auto` or None: the GPU if there is one,
+                and the CPU for a model that was exported to ONNX.
             dtype: float32, bfloat16 or float16 to compute in.
             beam_size: 1: greedy search; more: prefix beam search.
             trust_remote_code: Let the model name any class, and run its code. Only for
@@ -76,8 +92,9 @@ class MTASR:
                 (no CTC), or it names code that isn't trusted.
         """
         check_dtype("dtype", dtype)
+        files = fetch_model(model)
         return cls.from_files(
-            fetch_model(model), device, dtype, beam_size, trust_remote_code
+            files, device, dtype, beam_size, trust_remote_code, str(model)
         )
 
     @classmethod
@@ -88,10 +105,14 @@ class MTASR:
         dtype: str = "float32",
         beam_size: int = 1,
         trust_remote_code: bool = False,
+        name: Optional[str] = None,
     ) -> "MTASR":
-        """Load the model that `fetch_model` has found; see `from_pretrained`."""
+        """Load the model that `fetch_model` has found by `name`.
+
+        See `from_pretrained`.
+        """
         check_dtype("dtype", dtype)
-        if device is None and is_onnx(files.mtasr_model_file):
+        if device in (None, AUTO) and is_onnx(files.mtasr_model_file):
             device = "cpu"
         speech2text = Speech2Text(
             **asdict(files),
@@ -103,7 +124,7 @@ class MTASR:
         )
         path = files.mtasr_model_file.with_name(CALIBRATION)
         calibration = Calibration.read(path) if path.exists() else Calibration()
-        return cls(speech2text, calibration)
+        return cls(speech2text, calibration, name, files.revision)
 
     @property
     def rate(self) -> int:
@@ -123,6 +144,8 @@ class MTASR:
         fs: Optional[int] = None,
         num_talkers: Counts = None,
         batch_seconds: float = 60.0,
+        channel: Channel = MIX,
+        progress: Progress = None,
     ) -> Transcript: ...
 
     @overload
@@ -132,6 +155,8 @@ class MTASR:
         fs: Optional[int] = None,
         num_talkers: Counts = None,
         batch_seconds: float = 60.0,
+        channel: Channel = MIX,
+        progress: Progress = None,
     ) -> List[Transcript]: ...
 
     def transcribe(
@@ -140,82 +165,120 @@ class MTASR:
         fs: Optional[int] = None,
         num_talkers: Counts = None,
         batch_seconds: float = 60.0,
+        channel: Channel = MIX,
+        progress: Progress = None,
     ) -> Union[Transcript, List[Transcript]]:
         """Write down what each talker says.
 
         Args:
-            recordings: An audio file, samples `(N,)` or `(N, channels)`, or a list of
-                such. Arrays are named by their place, from 0.
-            fs: Sampling rate of arrays in Hz; None: the model's.
+            recordings: An audio file or its content (bytes, or open in binary mode);
+                samples `(N,)`, `(N, channels)` or `(channels, N)`, as an array or a
+                tensor; an audio of Hugging Face's datasets; or a list of such. What
+                has no name is named by its place, from 0.
+            fs: Sampling rate in Hz of samples that come without; None: the model's.
             num_talkers: Talker count of all, or of each recording; None predicts it.
+                With `channel="each"`, of each channel.
             batch_seconds: Recordings are decoded together up to so many seconds,
                 padding included.
+            channel: `mix`: the mean of all channels; a number from 0: that one;
+                `each`: one after the other, and a transcript has the talkers of all.
+            progress: Is called with the seconds of audio that are done and those of
+                all, as it goes on.
 
         Returns:
-            A `Transcript`, or for a list a list of them in the same order.
+            A `Transcript`, or for a list a list of them in the same order. Its warnings
+            are Python's warnings, too.
 
         Raises:
-            UserError: a recording can't be read, `batch_seconds` is not above 0, or
-                the model doesn't know the talker count.
+            UserError: a recording can't be read or has no such channel,
+                `batch_seconds` is not above 0, or the model doesn't know the talker
+                count.
             ValueError: not as many talker counts as recordings.
         """
-        if isinstance(recordings, (str, Path, np.ndarray, torch.Tensor)):
-            [transcript] = self.transcribe([recordings], fs, num_talkers, batch_seconds)
-            return transcript
-        read = [self._read(source, str(n), fs) for n, source in enumerate(recordings)]
+        channel = check_channel(channel)
+        one = is_one(recordings)
+        read = [
+            read_input(source, place, fs, self.rate, channel)
+            for place, source in enumerate([recordings] if one else recordings)
+        ]
         if num_talkers is None or isinstance(num_talkers, (int, np.integer)):
             num_talkers = [num_talkers] * len(read)
-        return self.transcribe_read(read, list(num_talkers), batch_seconds)
+        transcripts = self.transcribe_read(
+            read, list(num_talkers), batch_seconds, progress
+        )
+        for transcript in transcripts:
+            for problem in transcript.warnings:
+                warnings.warn(problem, stacklevel=2)
+        return transcripts[0] if one else transcripts
 
     def transcribe_read(
         self,
         recordings: Sequence[Recording],
         num_talkers: Sequence[Optional[int]],
         batch_seconds: float,
+        progress: Progress = None,
     ) -> List[Transcript]:
         """Do the same for recordings that have been read; see `transcribe`."""
         if len(num_talkers) != len(recordings):
             raise ValueError(f"{len(num_talkers)} counts, {len(recordings)} recordings")
         if not batch_seconds > 0:
             raise UserError(f"--batch_seconds {batch_seconds}: give more than 0")
-        lengths = [len(r.samples) / self.rate for r in recordings]
+        # A recording's channels are decoded as if they were recordings.
+        owners = [
+            r for r, recording in enumerate(recordings) for _ in recording.channels
+        ]
+        waves = [wave for r in recordings for wave in r.channels]
+        lengths = [len(wave) / self.rate for wave in waves]
         found: Dict[int, Transcript] = {}
         for places in batches_of_similar_length(lengths, batch_seconds):
             hypotheses = self.speech2text(
-                [recordings[place].samples for place in places],
-                [num_talkers[place] for place in places],
+                [waves[place] for place in places],
+                [num_talkers[owners[place]] for place in places],
             )
             for place, hypothesis in zip(places, hypotheses):
-                found[place] = self.transcript_of(
-                    recordings[place].name, lengths[place], hypothesis
+                recording = recordings[owners[place]]
+                transcript = self.transcript_of(
+                    recording.name, lengths[place], hypothesis, recording.warnings
                 )
-        return [found[place] for place in range(len(recordings))]
+                origin = self._origin(num_talkers[owners[place]], recording.channel)
+                found[place] = replace(transcript, origin=origin)
+            if progress is not None:
+                progress(sum(lengths[place] for place in found), sum(lengths))
+        heard: List[List[Transcript]] = [[] for _ in recordings]
+        for place, owner in enumerate(owners):
+            heard[owner].append(found[place])
+        return [t[0] if len(t) == 1 else join_channels(t) for t in heard]
 
-    def _read(self, source: Audio, name: str, fs: Optional[int]) -> Recording:
-        if isinstance(source, (str, Path)):
-            path = Path(source)
-            recording = read_recording(Source(path.stem, str(path)), self.rate)
-            if recording.warning is not None:
-                warnings.warn(recording.warning, stacklevel=3)
-            return recording
-        if isinstance(source, torch.Tensor):
-            source = source.detach().cpu().float().numpy()
-        found = self.rate if fs is None else fs
-        if found != int(found) or found < 1:
-            raise UserError(f"fs {fs}: give a whole number of Hz")
-        samples = to_model(source, int(found), self.rate, f"recording {name}")
-        return Recording(name, samples)
+    def _origin(self, num_talkers: Optional[int], channel: Channel) -> Origin:
+        settings = dict(
+            device=self.speech2text.device,
+            dtype=str(self.speech2text.dtype).removeprefix("torch."),
+            beam_size=self.speech2text.beam_size,
+            num_talkers=None if num_talkers is None else int(num_talkers),
+            channel=channel,
+        )
+        return Origin(__version__, self.name, self.revision, settings)
 
     def transcript_of(
-        self, name: str, seconds: float, hypothesis: MixtureHypothesis
+        self,
+        name: str,
+        seconds: float,
+        hypothesis: MixtureHypothesis,
+        problems: Tuple[str, ...] = (),
     ) -> Transcript:
         """Say in words and seconds what `speech2text` found.
+
+        A recording that is too short for any word has no talkers.
 
         Args:
             name: Of the recording.
             seconds: Its length.
             hypothesis: With spans.
+            problems: Warnings so far.
         """
+        if seconds < SHORTEST or hypothesis.num_frames == 0:
+            short = f"{name}: {seconds:.3f} s are too short to understand a word"
+            return Transcript(name, round(seconds, 3), (), None, (*problems, short))
         talkers = tuple(
             self._talker(talker, seconds, hypothesis.num_frames or 0)
             for talker in hypothesis.talkers
@@ -225,7 +288,7 @@ class MTASR:
             probabilities = {
                 count: round(float(np.exp(p)), 4) for count, p in probabilities.items()
             }
-        return Transcript(name, round(seconds, 3), talkers, probabilities)
+        return Transcript(name, round(seconds, 3), talkers, probabilities, problems)
 
     def _talker(
         self, talker: TalkerHypothesis, seconds: float, num_frames: int
@@ -250,7 +313,7 @@ def check_device(device: Optional[str]) -> str:
     Raises:
         UserError: torch has no such device.
     """
-    if device is None:
+    if device is None or device == AUTO:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=device)

@@ -1,41 +1,30 @@
-"""Read what is to be transcribed: files, standard input, arrays; one channel, one rate.
+"""Read what is to be transcribed: files and standard input; its channels, one rate.
 
-Whatever libsndfile reads. Several channels are averaged, other rates resampled.
+Whatever libsndfile reads, and the containers that FFmpeg knows. Other rates are
+resampled.
 """
 
 import os
 import sys
 from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import TYPE_CHECKING, BinaryIO, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
 from espnet_mtasr.data.audio import resample
 from espnet_mtasr.data.audio_end import MPEG_SLACK, in_words, missing_seconds
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.files import files_below
+from espnet_mtasr.transcription.channels import MIX, Channel, pick_channels
+from espnet_mtasr.transcription.containers import Track, read_track
+from espnet_mtasr.transcription.sources import STANDARD_INPUT, Source, printable
 
 if TYPE_CHECKING:
     import soundfile
 
-STANDARD_INPUT = "-"
 # Samples that are read at once: a header may claim more than any memory holds.
 BLOCK = 1 << 20
 # Hz that a recording may have.
 RATES = range(1000, 1_000_001)
-
-
-class Source(NamedTuple):
-    """A file to transcribe.
-
-    Attributes:
-        name: Of the recording; no two sources share one.
-        path: Audio file, or `-` for standard input.
-    """
-
-    name: str
-    path: str
 
 
 class Recording(NamedTuple):
@@ -43,54 +32,127 @@ class Recording(NamedTuple):
 
     Attributes:
         name: Of the recording.
-        samples: `(N,)` float32 at the model's rate.
-        warning: What isn't as it should be, but no obstacle; None: nothing.
+        channels: What is transcribed, each by itself: `(N,)` float32 at the model's
+            rate.
+        warnings: What isn't as it should be, but no obstacle.
+        channel: What was asked for; see `check_channel`.
     """
 
     name: str
+    channels: Tuple[np.ndarray, ...]
+    warnings: Tuple[str, ...] = ()
+    channel: Channel = MIX
+
+    @property
+    def num_samples(self) -> int:
+        """Samples to transcribe, of all channels together."""
+        return sum(map(len, self.channels))
+
+
+class Sound(NamedTuple):
+    """What is in a file.
+
+    Attributes:
+        samples: `(N, channels)` float32.
+        rate: Hz.
+        warnings: What isn't as it should be.
+    """
+
     samples: np.ndarray
-    warning: Optional[str] = None
+    rate: int
+    warnings: List[str]
 
 
-def read_recording(source: Source, rate: int) -> Recording:
+def read_recording(source: Source, rate: int, channel: Channel = MIX) -> Recording:
     """Read an audio file, or standard input.
 
     Args:
         source: What to read.
         rate: Hz wanted.
+        channel: See `check_channel`.
 
     Raises:
-        UserError: it is missing, no audio, broken, empty, or has samples that are no
-            numbers.
+        UserError: it is missing, no audio, broken, empty, has samples that are no
+            numbers, or not this channel.
+    """
+    # libsndfile must search a file, and a pipe can't be searched.
+    if source.path == STANDARD_INPUT:
+        shown = "standard input"
+        sound = read_sound(BytesIO(sys.stdin.buffer.read()), shown)
+    else:
+        shown = printable(source.path)
+        check_readable(source.path)
+        # soundfile takes text only if it is UTF-8.
+        sound = read_sound(os.fsencode(source.path), shown)
+    return to_recording(source.name, sound, rate, channel, shown)
+
+
+def to_recording(
+    name: str, sound: Sound, rate: int, channel: Channel, shown: str
+) -> Recording:
+    """Bring samples to a model's rate.
+
+    Args:
+        name: Of the recording.
+        sound: Its samples may be of any shape and type that `transcribe` takes.
+        rate: Hz wanted.
+        channel: See `check_channel`.
+        shown: What a message calls it.
+
+    Raises:
+        UserError: see `read_recording`.
+    """
+    samples = check_samples(sound.samples, sound.rate, shown)
+    channels, warning = pick_channels(samples, channel, shown)
+    resampled = tuple(
+        resample(wave, sound.rate, rate).astype(np.float32) for wave in channels
+    )
+    warnings = (*sound.warnings, *([] if warning is None else [warning]))
+    return Recording(name, resampled, warnings, channel)
+
+
+def read_sound(file: Union[bytes, BinaryIO], shown: str) -> Sound:
+    """Read all samples of an audio file.
+
+    Args:
+        file: Its path, or open and at its beginning.
+        shown: What a message calls it.
+
+    Raises:
+        UserError: it is no audio, or broken.
     """
     import soundfile
 
-    # libsndfile must search a file, and a pipe can't be searched.
-    piped = source.path == STANDARD_INPUT
-    shown = "standard input" if piped else printable(source.path)
-    opened: Union[BytesIO, bytes]
-    if piped:
-        opened = BytesIO(sys.stdin.buffer.read())
-    else:
-        check_readable(source.path)
-        # soundfile takes text only if it is UTF-8.
-        opened = os.fsencode(source.path)
     try:
-        missing = missing_seconds(opened)
-        with soundfile.SoundFile(opened) as file:
-            found, declared = file.samplerate, file.frames
-            samples = _read_to_the_end(file)
+        missing = missing_seconds(file)
+        with soundfile.SoundFile(file) as opened:
+            found, declared = opened.samplerate, opened.frames
+            samples = _read_to_the_end(opened)
     # TypeError: samples without a header (.raw).
     except (soundfile.LibsndfileError, TypeError) as e:
+        track = read_track(file)
+        if track is not None:
+            return _sound_of(track, shown)
         reason = getattr(e, "error_string", e)
         raise UserError(f"{shown}: is no readable audio ({reason}); replace it") from e
-    wanted = to_model(samples, found, rate, shown)
     if missing is None and len(samples) < declared - MPEG_SLACK:
         missing = (declared - len(samples)) / found
-    warning = None
-    if missing is not None:
-        warning = f"{shown}: breaks off, {in_words(missing, len(samples) / found)}"
-    return Recording(source.name, wanted, warning)
+    return Sound(samples, found, _breaks_off(missing, len(samples) / found, shown))
+
+
+def _sound_of(track: Track, shown: str) -> Sound:
+    seconds = len(track.samples) / track.rate
+    warnings = _breaks_off(track.missing, seconds, shown)
+    if track.tracks > 1:
+        warnings.append(f"{shown}: has {track.tracks} sound tracks; the first is taken")
+    return Sound(track.samples, track.rate, warnings)
+
+
+def _breaks_off(missing: Optional[float], there: float, shown: str) -> List[str]:
+    if missing is None:
+        return []
+    what = in_words(missing, there)
+    return [f"{shown}: breaks off, {what}; what is there is transcribed"]
 
 
 def _read_to_the_end(file: "soundfile.SoundFile") -> np.ndarray:
@@ -101,11 +163,6 @@ def _read_to_the_end(file: "soundfile.SoundFile") -> np.ndarray:
         if len(block) == 0:
             return np.concatenate(blocks)
         blocks.append(block)
-
-
-def printable(name: str) -> str:
-    """A file's name as text, where it isn't UTF-8 with a replacement character."""
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def check_readable(path: str) -> None:
@@ -128,101 +185,47 @@ def check_readable(path: str) -> None:
 
 
 def to_model(samples: np.ndarray, found: int, rate: int, name: str) -> np.ndarray:
-    """Return `(N',)` float32 at `rate` of `(N,)` or `(N, channels)` at `found` Hz.
+    """Return `(N',)` float32 at `rate` Hz of what `check_samples` takes.
+
+    Raises:
+        UserError: see `check_samples`.
+    """
+    recording = to_recording(name, Sound(samples, found, []), rate, MIX, name)
+    return recording.channels[0]
+
+
+def check_samples(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
+    """Return `(N, channels)` floats within [-1, 1] of samples in any usual form.
+
+    Args:
+        samples: `(N,)`, `(N, channels)` or `(channels, N)`; the shorter dimension is
+            that of the channels.
+        rate: Hz.
+        name: What a message calls them.
 
     Raises:
         UserError: no samples, too many dimensions, samples that are no numbers, or a
             rate that no recording has.
     """
-    if found not in RATES:
-        raise UserError(f"{name}: has {found} Hz, as no recording has; replace it")
+    if rate not in RATES:
+        raise UserError(f"{name}: has {rate} Hz, as no recording has; replace it")
     samples = np.asarray(samples)
     if samples.ndim not in (1, 2):
         raise UserError(
-            f"{name}: has shape {samples.shape}; give (samples,) or (samples, channels)"
+            f"{name}: has shape {samples.shape}; give (samples,), (samples, channels) "
+            f"or (channels, samples)"
         )
     if samples.dtype.kind == "i":
         # Integers are what a sound card gives: full scale is 1.
         samples = samples / -float(np.iinfo(samples.dtype).min)
     if samples.dtype.kind != "f":
         raise UserError(f"{name}: has {samples.dtype} samples; give numbers")
-    if len(samples) == 0:
+    if samples.size == 0:
         raise UserError(f"{name}: has no samples; replace it")
-    if samples.ndim == 2 and samples.shape[1] > len(samples):
-        raise UserError(
-            f"{name}: has {samples.shape[1]} channels of {len(samples)} samples; give "
-            f"(samples, channels), transposed"
-        )
-    if samples.ndim == 2:
-        samples = samples.mean(1)
+    if samples.ndim == 1:
+        samples = samples[:, None]
+    elif samples.shape[1] > len(samples):
+        samples = samples.T
     if not np.isfinite(samples).all():
         raise UserError(f"{name}: has NaN or infinite samples; replace it")
-    return resample(samples, found, rate).astype(np.float32)
-
-
-def find_recordings(arguments: Sequence[str]) -> List[Source]:
-    """Return the recordings that files, folders and `-` name, each once.
-
-    Files are taken whatever they are. Of what is in folders and below, only files
-    count whose suffix libsndfile knows, or that are Ogg, Opus or MP3, in the order of
-    their names. A folder below that can't be read stands among them: reading it fails.
-
-    A recording's name is that of its file without suffix, or its path below the folder
-    that was named; where two would be the same, all get paths from the folder that is
-    above all, and if need be suffixes.
-
-    Raises:
-        UserError: a file that doesn't exist, or a folder without audio files.
-    """
-    # By the place, which may be named in two ways.
-    found: Dict[str, Source] = {}
-    for argument in arguments:
-        path = Path(argument)
-        if argument == STANDARD_INPUT:
-            named = [Source("stdin", argument)]
-        elif path.is_dir():
-            named = [
-                Source(p.relative_to(path).with_suffix("").as_posix(), str(p))
-                for p in _audio_files(path)
-            ]
-        elif path.exists():
-            named = [Source(path.stem, argument)]
-        else:
-            raise UserError(f"{argument}: no such file; name audio files or folders")
-        for source in named:
-            found.setdefault(os.path.abspath(source.path), source)
-    short, paths = zip(*found.values())
-    above = os.path.commonpath([os.path.dirname(place) for place in found])
-    long = [Path(os.path.relpath(place, above)) for place in found]
-    for names in (
-        short,
-        [path.with_suffix("").as_posix() for path in long],
-        [path.as_posix() for path in long],
-    ):
-        if len(set(names)) == len(names):
-            break
-    return list(map(Source, map(printable, names), paths))
-
-
-def _audio_files(folder: Path) -> List[Path]:
-    """Audio files in a folder and below, and folders there that can't be read."""
-    known = _suffixes()
-    found: List[Path] = []
-
-    def cannot_be_read(error: OSError) -> None:
-        found.append(Path(error.filename))
-
-    paths = files_below(folder, cannot_be_read)
-    found += [path for path in paths if path.suffix.lower() in known]
-    found.sort()
-    if not found:
-        raise UserError(f"{folder}: a folder without audio files; name another")
-    return found
-
-
-def _suffixes() -> List[str]:
-    import soundfile
-
-    known = {f".{name.lower()}" for name in soundfile.available_formats()}
-    # Raw samples have no header that would say their rate.
-    return [*(known - {".raw"}), ".aif", ".oga", ".opus"]
+    return samples

@@ -1,6 +1,6 @@
 """What a transcription tells of a recording: talkers, words, times, confidences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 
@@ -23,14 +23,38 @@ class Word:
 
 @dataclass(frozen=True)
 class Talker:
-    """What one talker said; nothing was understood of a talker without words."""
+    """What one talker said; nothing was understood of a talker without words.
+
+    Attributes:
+        words: In their order.
+        channel: Of the recording, where each was transcribed by itself; else None.
+    """
 
     words: Tuple[Word, ...]
+    channel: Optional[int] = None
 
     @property
     def text(self) -> str:
         """The words, with blanks between them."""
         return " ".join(word.text for word in self.words)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a transcript was made with.
+
+    Attributes:
+        version: Of this package.
+        model: As it was named.
+        revision: The model's commit on the hub, or the SHA-256 of its zip; None: a
+            folder's.
+        settings: Options that may change the words, by name.
+    """
+
+    version: Optional[str] = None
+    model: Optional[str] = None
+    revision: Optional[str] = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,12 +67,16 @@ class Transcript:
         talkers: First to begin first.
         count_probabilities: Probability of each talker count that the model knows; None
             if it can't tell.
+        warnings: What isn't as it should be with the recording.
+        origin: What it was made with.
     """
 
     recording: str
     seconds: float
     talkers: Tuple[Talker, ...]
     count_probabilities: Optional[Mapping[int, float]] = None
+    warnings: Tuple[str, ...] = ()
+    origin: Origin = Origin()
 
     @property
     def num_talkers(self) -> int:
@@ -63,7 +91,7 @@ class Transcript:
         return self.count_probabilities.get(self.num_talkers)
 
     def as_dict(self) -> Dict[str, Any]:
-        """The same as dicts, lists and numbers, for JSON."""
+        """The same as dicts, lists and numbers: see doc/transcript.schema.json."""
         return dict(
             recording=self.recording,
             seconds=self.seconds,
@@ -72,6 +100,7 @@ class Transcript:
             talkers=[
                 dict(
                     text=talker.text,
+                    channel=talker.channel,
                     words=[
                         vars(word) | {"confidence": round(word.confidence, 3)}
                         for word in talker.words
@@ -79,4 +108,48 @@ class Transcript:
                 )
                 for talker in self.talkers
             ],
+            warnings=list(self.warnings),
+            **vars(self.origin),
         )
+
+    def render(self, format: str) -> str:
+        """Return the text that `espnet-mtasr transcribe --format` would write.
+
+        Raises:
+            UserError: there is no such format.
+        """
+        from espnet_mtasr.transcription.formats import render
+
+        return render([self], format)
+
+    def to_txt(self) -> str:
+        """For people: a line per talker."""
+        return self.render("txt")
+
+    def to_json(self) -> str:
+        """For programs: `as_dict` on one line."""
+        return self.render("json")
+
+    def to_seglst(self) -> str:
+        """SegLST, for meeteval."""
+        return self.render("seglst")
+
+    def to_stm(self) -> str:
+        """STM, for scoring tools: a line per segment."""
+        return self.render("stm")
+
+    def to_ctm(self) -> str:
+        """CTM, for scoring tools: a line per word."""
+        return self.render("ctm")
+
+    def to_srt(self) -> str:
+        """SubRip subtitles."""
+        return self.render("srt")
+
+    def to_vtt(self) -> str:
+        """WebVTT subtitles."""
+        return self.render("vtt")
+
+    def to_textgrid(self) -> str:
+        """Praat's TextGrid."""
+        return self.render("textgrid")

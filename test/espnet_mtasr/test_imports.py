@@ -58,6 +58,12 @@ def test_the_package_alone():
     assert "numpy" not in done.stdout and "espnet_mtasr" in done.stdout.split()
 
 
+def test_what_a_notebook_completes():
+    code = "import sys, espnet_mtasr; print(*dir(espnet_mtasr), 'torch' in sys.modules)"
+    names = run_python(code).stdout.split()
+    assert {"MTASR", "__version__"} <= {*names} and names[-1] == "False"
+
+
 # `train` asks ESPnet for its options.
 @pytest.mark.parametrize("command", [None, *sorted({*COMMANDS} - {"train"})])
 def test_help(command):

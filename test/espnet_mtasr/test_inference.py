@@ -208,7 +208,7 @@ def sum_over_alignments(logits):
 
 
 def test_beam_search_is_exact_when_nothing_is_pruned(tmp_path):
-    tokens = ["<blank>", "<unk>", "a", "<sos/eos>"]
+    tokens = ["<blank>", "a", "b", "<unk>"]
     conf = dict(hidden_size=4, num_layers=1)
     path = save_tiny_model(tmp_path / "exp", tokens, separator_conf=conf)
     wide, greedy = (Speech2Text(None, path, beam_size=n) for n in (1000, 1))
@@ -216,6 +216,8 @@ def test_beam_search_is_exact_when_nothing_is_pruned(tmp_path):
     differ = 0
     for _ in range(30):
         streams = 2.0 * rng.standard_normal((2, 5, len(tokens)))
+        # It would be left out of the text.
+        streams[..., tokens.index("<unk>")] = -50.0
         found = [tuple(t.token_ids) for t in hear(wide, *streams).talkers]
         for sequence, stream in zip(found, streams):
             totals = sum_over_alignments(stream)
@@ -226,6 +228,17 @@ def test_beam_search_is_exact_when_nothing_is_pruned(tmp_path):
         differ += found != [tuple(p) for p in best_paths]
     # Else a beam search that is greedy would pass.
     assert differ > 3
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_special_tokens_are_in_no_text(word_model, beam_size):
+    speech2text = Speech2Text(None, word_model, beam_size=beam_size, align=True)
+    unk, had, eos = map(WORDS.index, ("<unk>", "had", "<sos/eos>"))
+    said = one_hot([eos, had, unk, had, 0, eos], len(WORDS))
+    talker, other = hear(speech2text, said, said).talkers
+    assert (talker.text, talker.tokens) == ("had had", ["had", "had"])
+    assert [span.start for span in talker.spans] == [1, 3]
+    assert other == talker
 
 
 def test_narrow_beam_needs_no_blank_among_the_best_tokens(word_model):
@@ -341,6 +354,31 @@ def test_spans_of_tokens(word_model, beam_size):
     assert [s.probability for s in first.spans] == pytest.approx([sure] * 3)
     assert (second.text, second.spans) == ("", [])
     assert hypothesis.num_frames == 8
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_one_waveform_as_espnet_has_it(model_file, kind):
+    speech2text = Speech2Text.from_pretrained(model_file, align=True)
+    (expected,) = speech2text(WAVES[:1], [3])
+    results = speech2text(kind(WAVES[0]), 3)
+    assert len(results) == 3
+    for nbest, talker in zip(results, expected.talkers):
+        [(text, tokens, token_ids, hypothesis)] = nbest
+        assert (text, tokens, token_ids) == (
+            talker.text,
+            talker.tokens,
+            talker.token_ids,
+        )
+        assert hypothesis == talker
+    counted = speech2text(WAVES[:1])[0].num_talkers
+    assert len(speech2text(kind(WAVES[0]))) == counted
+
+
+def test_from_pretrained(model_file):
+    loaded = Speech2Text.from_pretrained(model_file.parent, num_talkers=2)
+    assert loaded(WAVES) == Speech2Text(None, model_file, num_talkers=2)(WAVES)
+    with pytest.raises(UserError, match="model nowhere: is no folder"):
+        Speech2Text.from_pretrained("nowhere")
 
 
 def test_spans_do_not_depend_on_the_batch(model_file):

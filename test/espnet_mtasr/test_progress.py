@@ -1,5 +1,6 @@
 """The progress line: on a terminal only, and never wider than that."""
 
+import subprocess
 import sys
 
 import pytest
@@ -44,3 +45,23 @@ def test_in_a_terminal(columns):
         # The line is complete and stays, though zip() never asks for more than four.
         assert "100 %, 4/4, took 1 s" in last_screen(text)
         assert text.endswith("\r\n")
+
+
+def test_work_with_no_known_end():
+    script = (
+        "import time; from espnet_mtasr.progress import busy\n"
+        "with busy('Loading a model'):\n"
+        "    time.sleep(2.5)\n"
+        "print('loaded')"
+    )
+    code, text = run_in_terminal([sys.executable, "-c", script], 40)
+    drawn = text.replace("\033[K", "").split("\r")
+    assert code == 0
+    assert drawn[1:4] == [
+        "Loading a model",
+        "Loading a model, 1 s",
+        "Loading a model, 2 s",
+    ]
+    assert last_screen(text).split() == ["loaded"]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True)
+    assert (done.stdout, done.stderr) == (b"loaded\n", b"")

@@ -57,7 +57,7 @@ def decoders(model: Any, waves: Sequence, args: argparse.Namespace) -> bench.Run
     from espnet_mtasr.transcription.recordings import Recording
 
     speech2text = model.speech2text
-    recordings = [Recording(str(place), wave) for place, wave in enumerate(waves)]
+    recordings = [Recording(str(place), (wave,)) for place, wave in enumerate(waves)]
 
     def texts(decode: Callable[[], Sequence]) -> Callable[[], Texts]:
         def run() -> Texts:
@@ -116,11 +116,12 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
 
     files = fetch_model(args.model)
     from espnet_mtasr.transcription.mtasr import MTASR
-    from espnet_mtasr.transcription.recordings import find_recordings, read_recording
+    from espnet_mtasr.transcription.recordings import read_recording
+    from espnet_mtasr.transcription.sources import find_recordings
 
     model = MTASR.from_files(files, args.device)
     sources = find_recordings([str(args.recordings)])[: args.mixtures]
-    found = [read_recording(source, model.rate).samples for source in sources]
+    found = [read_recording(source, model.rate).channels[0] for source in sources]
     waves = repeat_with_cuts(found, args.mixtures, round(MAX_CUT_SECONDS * model.rate))
     lengths = [len(wave) / model.rate for wave in waves]
     runs = decoders(model, waves, args)

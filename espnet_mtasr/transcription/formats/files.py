@@ -1,12 +1,16 @@
 """A file per recording and format: where it lies, and how it gets there."""
 
+from __future__ import annotations
+
 from pathlib import Path, PurePosixPath
-from typing import Dict, List, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Dict, List, Sequence, Tuple, Union
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.transcription.formats.table import get_format, render
-from espnet_mtasr.transcription.transcript import Transcript
+
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.transcript import Transcript
 
 
 def output_paths(

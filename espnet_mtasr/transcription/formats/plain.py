@@ -1,15 +1,19 @@
 """txt, for people, and json, for programs: both keep talkers without words."""
 
-import json
-from typing import Sequence
+from __future__ import annotations
 
-from espnet_mtasr.transcription.transcript import Transcript
+import json
+from typing import TYPE_CHECKING, Sequence
+
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.transcript import Talker, Transcript
 
 
 def render_txt(transcripts: Sequence[Transcript]) -> str:
     """Name and talker count, then a line per talker; an empty line between recordings.
 
-    The count's probability is left out where the model can't tell it.
+    The count's probability is left out where the model can't tell it, and a channel
+    where not each was transcribed by itself.
     """
     return "\n".join(_txt(transcript) for transcript in transcripts)
 
@@ -20,10 +24,14 @@ def _txt(transcript: Transcript) -> str:
     if transcript.num_talkers_probability is not None:
         heading += f", probability {transcript.num_talkers_probability:.2f}"
     lines = [
-        f"talker {number}: {talker.text}".rstrip()
+        f"talker {number}{_channel(talker)}: {talker.text}".rstrip()
         for number, talker in enumerate(transcript.talkers, 1)
     ]
     return "".join(line + "\n" for line in (heading, *lines))
+
+
+def _channel(talker: Talker) -> str:
+    return "" if talker.channel is None else f" (channel {talker.channel})"
 
 
 def render_json(transcripts: Sequence[Transcript]) -> str:

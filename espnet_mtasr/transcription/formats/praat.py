@@ -4,11 +4,14 @@ Source: Praat's manual, "TextGrid file formats". A talker without words has an e
 tier.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
-from espnet_mtasr.transcription.transcript import Transcript
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.transcript import Transcript
 
 
 def render_textgrid(transcripts: Sequence[Transcript]) -> str:

@@ -5,15 +5,19 @@ write stm and ctm; for SegLST, which is JSON, it would need one more package. Ta
 without words are in none of them.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from decimal import Decimal
-from typing import Dict, Sequence
+from typing import TYPE_CHECKING, Dict, Sequence
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.transcription.formats.segments import cut_at_pauses, in_order_of_time
 from espnet_mtasr.transcription.formats.tidy import milliseconds
-from espnet_mtasr.transcription.transcript import Transcript
+
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.transcript import Transcript
 
 
 def render_seglst(transcripts: Sequence[Transcript]) -> str:

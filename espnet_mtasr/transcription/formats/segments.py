@@ -1,10 +1,14 @@
 """A talker's words, cut at pauses: the lines of scoring files and of subtitles."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import List, Tuple
+from typing import TYPE_CHECKING, List, Tuple
 
 from espnet_mtasr.transcription.formats.tidy import milliseconds
-from espnet_mtasr.transcription.transcript import Transcript, Word
+
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.transcript import Transcript, Word
 
 # Seconds of silence of one talker that end a segment.
 PAUSE = 1.0

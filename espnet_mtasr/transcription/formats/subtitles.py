@@ -1,12 +1,15 @@
 """srt and vtt, for players; written by pysubs2.
 
-Talkers overlap, and so do their subtitles: each begins with its talker's name. Talkers
-without words have none. Source of what vtt needs: W3C, WebVTT, section 3.
+Talkers overlap, and so do their subtitles: each names its talker, srt in the text, vtt
+in a voice tag. Talkers without words have none. Source of what vtt needs: W3C,
+WebVTT, section 3.
 """
+
+from __future__ import annotations
 
 import html
 import re
-from typing import Callable, Sequence
+from typing import TYPE_CHECKING, Callable, Sequence
 
 from espnet_mtasr.transcription.formats.segments import (
     Segment,
@@ -14,7 +17,9 @@ from espnet_mtasr.transcription.formats.segments import (
     in_order_of_time,
 )
 from espnet_mtasr.transcription.formats.tidy import milliseconds
-from espnet_mtasr.transcription.transcript import Transcript
+
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.transcript import Transcript
 
 # Has no width and no meaning, but stands between two characters.
 WORD_JOINER = "\u2060"
@@ -31,10 +36,10 @@ def render_srt(transcripts: Sequence[Transcript]) -> str:
 
 
 def render_vtt(transcripts: Sequence[Transcript]) -> str:
-    """WebVTT: `<v talker 1>talker 1: words`.
+    """WebVTT: `<v talker 1>words`.
 
-    Programs find the talker in the voice tag, which players don't show: so the name
-    stands in the text as well.
+    The voice tag is WebVTT's place for who speaks; players can style it, and programs
+    read it.
     """
     return _render(transcripts, "vtt", _vtt_text)
 
@@ -47,7 +52,7 @@ def _srt_text(segment: Segment) -> str:
 def _vtt_text(segment: Segment) -> str:
     # pysubs2 would take a backslash before h, n and N for a blank or a new line.
     text = html.escape(segment.text, quote=False).replace("\\", "&#92;")
-    return f"<v talker {segment.talker}>talker {segment.talker}: {text}"
+    return f"<v talker {segment.talker}>{text}"
 
 
 def _render(

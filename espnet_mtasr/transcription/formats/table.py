@@ -1,7 +1,9 @@
 """The formats by name, and the one way to render them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Callable, Dict, Sequence
+from typing import TYPE_CHECKING, Callable, Dict, Sequence
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.transcription.formats.plain import render_json, render_txt
@@ -13,7 +15,9 @@ from espnet_mtasr.transcription.formats.scoring import (
 )
 from espnet_mtasr.transcription.formats.subtitles import render_srt, render_vtt
 from espnet_mtasr.transcription.formats.tidy import tidy
-from espnet_mtasr.transcription.transcript import Transcript
+
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.transcript import Transcript
 
 
 @dataclass(frozen=True)

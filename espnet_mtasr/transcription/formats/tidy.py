@@ -4,10 +4,14 @@ Subtitles know no finer time, and Praat refuses a tier whose intervals overlap o
 no length. All formats get the same times, so that they can be compared.
 """
 
-import math
-from typing import List, Tuple
+from __future__ import annotations
 
-from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, List, Tuple
+
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
 
 
 def milliseconds(seconds: float) -> int:
@@ -40,7 +44,8 @@ def tidy(transcript: Transcript) -> Transcript:
     probabilities = transcript.count_probabilities
     if probabilities is not None:
         probabilities = {count: float(p) for count, p in probabilities.items()}
-    return Transcript(
+    return replace(
+        transcript,
         recording=name.decode("utf-8", "replace"),
         seconds=seconds,
         talkers=tuple(_tidy_talker(talker, length) for talker in transcript.talkers),
@@ -53,10 +58,12 @@ def _tidy_talker(talker: Talker, length: int) -> Talker:
         if word.text.split() != [word.text]:
             raise ValueError(f"{word.text!r} is not one word")
     words = tuple(
-        Word(word.text, start / 1000, end / 1000, float(word.confidence))
+        replace(
+            word, start=start / 1000, end=end / 1000, confidence=float(word.confidence)
+        )
         for word, (start, end) in zip(talker.words, _tidy_times(talker.words, length))
     )
-    return Talker(words)
+    return replace(talker, words=words)
 
 
 def _tidy_times(words: Tuple[Word, ...], length: int) -> List[Tuple[int, int]]:

@@ -1,7 +1,6 @@
 """espnet-mtasr transcribe: what it writes where, and what it says when it can't."""
 
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers.terminal import last_screen, run_in_terminal
 from helpers.tiny_inference import noises, save_tiny_model
 
 from espnet_mtasr.bin.main import main
@@ -17,13 +17,6 @@ from espnet_mtasr.transcription.many import windows
 from espnet_mtasr.transcription.mtasr import MTASR
 
 NAMES = ("one", "two", "three")
-
-
-@pytest.fixture(autouse=True)
-def logging_stays():
-    """The command silences libraries for its process, which here is all tests'."""
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +82,7 @@ def test_one_that_is_too_long_for_the_memory(folder, expected, capsys, monkeypat
     decode = MTASR.transcribe_read
 
     def with_little_memory(model, recordings, *args):
-        if any(len(r.samples) > 12000 for r in recordings):
+        if any(r.num_samples > 12000 for r in recordings):
             raise RuntimeError("not enough memory\nfor all of it")
         return decode(model, recordings, *args)
 
@@ -101,26 +94,98 @@ def test_one_that_is_too_long_for_the_memory(folder, expected, capsys, monkeypat
     assert "three: failed with its 1 s (not enough memory)" in said.err
 
 
-def test_what_imports_say_while_a_model_is_loaded(
-    folder, recordings, capsys, monkeypatch
-):
-    """ESPnet's Conformer, for one, tells of a package that it could use."""
-    load = MTASR.from_files
+def test_a_call_with_a_talker_on_each_channel(folder, recordings, capsys):
+    wave = noises(9000, 9000)
+    soundfile.write("call.wav", np.stack(wave, 1), 16000, subtype="FLOAT")
+    call(folder, "call.wav", "--channel", "each", "--num_talkers", "2")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("call: 4 talkers, probability 0.")
+    for number, one in enumerate(wave):
+        soundfile.write("one.wav", one, 16000, subtype="FLOAT")
+        call(folder, "one.wav", "--num_talkers", "2")
+        expected = [line[10:] for line in capsys.readouterr().out.splitlines()[1:]]
+        found = [line[22:] for line in lines if f"(channel {number}): " in line]
+        assert found == expected
+    with pytest.raises(SystemExit):
+        call(folder, "call.wav", "--channel", "2")
+    error = capsys.readouterr().err
+    assert "call.wav: has 2 channels, and no channel 2 (they count from 0)" in error
 
-    def talk(*args):
-        print("something is not installed", file=sys.stderr)
-        return load(*args)
 
-    monkeypatch.setattr(MTASR, "from_files", talk)
-    call(folder, "one.wav")
+def test_warnings(folder, recordings, capsys):
+    """They are told, and the others lose nothing."""
+    (wave,) = noises(9000)
+    soundfile.write("out.wav", np.stack([wave, -wave], 1), 16000, subtype="FLOAT")
+    soundfile.write("short.wav", wave[:100], 16000)
+    Path("notes.txt").touch()
+    call(folder, ".", "--format", "json")
     said = capsys.readouterr()
-    assert "one: " in said.out and "not installed" not in said.err
+    by_name = {e["recording"]: e for e in map(json.loads, said.out.splitlines())}
+    assert sorted(by_name) == sorted([*NAMES, "out", "short"])
+    assert by_name["short"]["num_talkers"] == 0
+    first, *others = said.err.splitlines()
+    assert first == ".: passes over 1 file not named as audio (1 .txt)"
+    (cancel,), (short,) = (by_name[name]["warnings"] for name in ("out", "short"))
+    assert "out.wav: its channels cancel each other out, 0% of their power" in cancel
+    assert "short: 0.006 s are too short to understand a word" == short
+    assert sorted(others) == sorted(f"warning: {w}" for w in (cancel, short))
+
+
+TALK = """
+import logging, os, sys, warnings
+from espnet_mtasr.bin import main, transcribe
+
+kept = logging.StreamHandler()
+logging.getLogger().addHandler(kept)
+fetch = transcribe.fetch_model
+
+def talk(name):
+    print("torch" in sys.modules, file=sys.stdout)
+    print("Loading weights: 100 %", file=sys.stderr)
+    os.write(2, b"a library in C")
+    logging.warning("Retrying")
+    warnings.warn("in the future", FutureWarning)
+    return fetch(name)
+
+transcribe.fetch_model = talk
+main.console()
+"""
+NOISE = ("Loading weights", "library in C", "Retrying", "FutureWarning")
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_what_libraries_say(folder, recordings, verbose):
+    """ESPnet's Conformer, for one, tells of a package that it could use."""
+    words = ["transcribe", "--model", folder, "--device", "auto", "one.wav", "none.wav"]
+    command = [sys.executable, "-c", TALK, *words]
+    if verbose:
+        command.append("--verbose")
+    soundfile.write("none.wav", np.zeros(0), 16000)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, "one: " in done.stdout) == (1, True), done
+    assert [word in done.stderr for word in NOISE] == 4 * [verbose]
+    own = "none.wav: has no samples; replace it"
+    if not verbose:
+        assert done.stderr.splitlines() == [own, "1 of 2 recordings failed:", own]
+
+
+def test_a_terminal_gets_something_before_torch_is_imported(folder, recordings):
+    words = ["transcribe", "--model", folder, "--device", "cpu", "one.wav"]
+    code, text = run_in_terminal(
+        [sys.executable, "-c", TALK, *words], cwd=recordings, timeout=120
+    )
+    assert code == 0
+    assert f"Loading {folder}"[:79] in text.split("False")[0]
+    assert "Transcribing" in text
+    # In the end, only the transcript is left there.
+    left = [line for line in last_screen(text).splitlines() if line.strip()]
+    assert left[1].startswith("one: ") and left[-1].startswith("talker ")
 
 
 def test_windows():
     class Read:
         def __init__(self, n):
-            self.samples = np.zeros(n)
+            self.num_samples = n
 
     read = [Read(n) for n in (10, 10, 10, 50, 1)]
     grouped = windows(iter(read), rate=10, seconds=2.0)
@@ -135,10 +200,11 @@ def test_windows():
         (["one.wav", "--format", "txt,json"], "several need --output_dir"),
         (["one.wav", "two.wav", "--format", "srt"], "holds one recording, here are 2"),
         (["one.wav", "--dtype", "int8"], "--dtype int8: choose one of"),
-        (["one.wav", "--device", "tpu"], "--device tpu: give cpu"),
+        (["one.wav", "--device", "tpu"], "--device tpu: give auto, cpu"),
         (["one.wav", "--num_talkers", "0"], "--num_talkers 0: give 1 or more"),
         (["one.wav", "--num_talkers", "4"], r"the model knows \[2, 3\]"),
         (["one.wav", "--beam_size", "0"], "--beam_size 0"),
+        (["one.wav", "--channel", "left"], "--channel left: give a number from 0, mix"),
         (["one.wav", "--batch_seconds", "0"], "--batch_seconds 0.0"),
         (["one.wav", "--output_dir", "two.wav"], "two.wav is a file"),
     ],

@@ -1,5 +1,6 @@
 """Finding a model's files: folders, zips, names; what is refused."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -64,6 +65,8 @@ def test_a_packed_model_is_unpacked_once_and_loads(tmp_path, cache, monkeypatch)
     assert Speech2Text(**asdict(found)).model.talker_counts == (2, 3)
     [folder] = cache.iterdir()
     assert found == expected(folder, "model.safetensors")
+    assert found.revision == hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert fetch_model(model).revision is None
     # The same content under another name, and from another folder.
     other = archive.rename(tmp_path / "other.zip")
     monkeypatch.chdir(tmp_path)

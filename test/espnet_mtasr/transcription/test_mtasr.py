@@ -1,6 +1,8 @@
 """MTASR on a model of random weights: what goes in, what comes out."""
 
+import io
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -70,6 +72,44 @@ def test_one_or_many(model, tmp_path):
     assert rounded.seconds == single.seconds
     with pytest.raises(UserError, match="fs 0.5: give a whole number"):
         model.transcribe(WAVES[0], fs=0.5)
+
+
+def test_what_python_has_recordings_in(model):
+    both = np.stack(WAVES[2:3] * 2)
+    expected = model.transcribe(WAVES[2])
+    buffer = io.BytesIO()
+    soundfile.write(buffer, WAVES[2], 16000, format="WAV", subtype="FLOAT")
+    audio = {"array": both, "sampling_rate": 16000, "path": None}
+    for source in (torch.from_numpy(both), buffer.getvalue(), buffer, audio):
+        if source is buffer:
+            buffer.seek(0)
+        assert model.transcribe(source).talkers == expected.talkers
+    each = model.transcribe(both, channel="each")
+    assert len(each.talkers) == 2 * len(expected.talkers)
+    assert each.seconds == expected.seconds
+
+
+def test_warnings(model):
+    with pytest.warns(UserWarning, match="recording 0: its channels cancel"):
+        found = model.transcribe(np.stack([WAVES[0], -WAVES[0]]))
+    assert len(found.warnings) == 1
+    with pytest.warns(UserWarning, match="0: 0.006 s are too short to understand"):
+        short = model.transcribe(WAVES[0][:100], num_talkers=2)
+    assert (short.num_talkers, short.num_talkers_probability) == (0, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model.transcribe(WAVES[0]).warnings == ()
+    with pytest.raises(UserError, match="--channel left"):
+        model.transcribe(WAVES[0], channel="left")
+
+
+def test_progress(model):
+    calls = []
+    model.transcribe(WAVES, batch_seconds=0.5, progress=lambda *n: calls.append(n))
+    done, totals = map(list, zip(*calls))
+    assert len(calls) > 1 and sorted(done) == done
+    total = sum(map(len, WAVES)) / 16000
+    assert [done[-1], *totals] == pytest.approx([total] * (len(calls) + 1))
 
 
 def test_batches_change_nothing(model):

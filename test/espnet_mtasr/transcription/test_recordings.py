@@ -7,14 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+from helpers.transcripts import make_transcript
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.transcription.recordings import (
-    Source,
-    find_recordings,
-    read_recording,
-    to_model,
-)
+from espnet_mtasr.transcription.channels import check_channel, join_channels
+from espnet_mtasr.transcription.recordings import read_recording, to_model
+from espnet_mtasr.transcription.sources import Source, find_recordings
 
 RATE = 16000
 
@@ -29,10 +27,10 @@ def test_formats(tmp_path, suffix):
     soundfile.write(path, tone(), RATE)
     recording = read_recording(Source("a name", str(path)), RATE)
     assert recording.name == "a name"
-    assert recording.samples.dtype == np.float32
-    assert len(recording.samples) == pytest.approx(RATE / 2, abs=1200)
-    spectrum = np.abs(np.fft.rfft(recording.samples))
-    peak = spectrum.argmax() * RATE / len(recording.samples)
+    assert recording.channels[0].dtype == np.float32
+    assert len(recording.channels[0]) == pytest.approx(RATE / 2, abs=1200)
+    spectrum = np.abs(np.fft.rfft(recording.channels[0]))
+    peak = spectrum.argmax() * RATE / len(recording.channels[0])
     assert peak == pytest.approx(440, abs=5)
 
 
@@ -40,12 +38,71 @@ def test_channels_are_averaged_and_rates_changed(tmp_path):
     path = tmp_path / "stereo.wav"
     left, right = tone(rate=8000), tone(rate=8000, hertz=600.0)
     soundfile.write(path, np.stack([left, right], 1), 8000, subtype="FLOAT")
-    samples = read_recording(Source("stereo", str(path)), RATE).samples
+    samples = read_recording(Source("stereo", str(path)), RATE).channels[0]
     assert len(samples) == RATE // 2
     # 0.5 s: bins of 2 Hz.
     spectrum = np.abs(np.fft.rfft(samples)) / len(samples) * 2
     assert spectrum[[220, 300]] == pytest.approx([0.15, 0.15], abs=0.01)
     assert spectrum.sum() - spectrum[[220, 300]].sum() < 0.3
+
+
+def stereo_file(path, left, right):
+    soundfile.write(path, np.stack([left, right], 1), RATE, subtype="FLOAT")
+    return Source("stereo", str(path))
+
+
+def test_one_channel_or_each(tmp_path):
+    source = stereo_file(tmp_path / "call.wav", tone(), tone(hertz=600.0))
+    for channel in ("0", 1):
+        (found,) = read_recording(source, RATE, check_channel(channel)).channels
+        expected = tone(hertz=(440.0, 600.0)[int(channel)])
+        assert found == pytest.approx(expected, abs=1e-6)
+    left, right = read_recording(source, RATE, "each").channels
+    assert left == pytest.approx(tone(), abs=1e-6)
+    assert right == pytest.approx(tone(hertz=600.0), abs=1e-6)
+    with pytest.raises(UserError, match="call.wav: has 2 channels, and no channel 2"):
+        read_recording(source, RATE, 2)
+    for bad in ("left", "-1", "1.0", True):
+        with pytest.raises(UserError, match=f"--channel {bad}: give a number from 0"):
+            check_channel(bad)
+
+
+@pytest.mark.parametrize(
+    "right, cancels",
+    [
+        (-tone(), True),
+        (-0.8 * tone() + 0.01, True),
+        (tone(), False),
+        (tone(hertz=600.0), False),
+        (np.zeros(len(tone())), False),
+    ],
+)
+def test_channels_that_cancel_each_other_out(tmp_path, right, cancels):
+    source = stereo_file(tmp_path / "call.wav", tone(), right)
+    warnings = read_recording(source, RATE).warnings
+    assert any("channels cancel each other out" in w for w in warnings) == cancels
+    assert read_recording(source, RATE, 0).warnings == ()
+
+
+def test_silence_cancels_nothing(tmp_path):
+    source = stereo_file(tmp_path / "silence.wav", np.zeros(999), np.zeros(999))
+    assert read_recording(source, RATE).warnings == ()
+
+
+def transcript(starts, probabilities):
+    talkers = [[(f"at{s}", s, s + 0.5)] if s is not None else [] for s in starts]
+    return make_transcript(*talkers, probabilities=probabilities)
+
+
+def test_talkers_of_all_channels():
+    joined = join_channels(
+        [transcript([1.0, None], {1: 0.2, 2: 0.8}), transcript([0.5], {1: 0.9, 2: 0.1})]
+    )
+    heard = [(talker.text, talker.channel) for talker in joined.talkers]
+    assert heard == [("at0.5", 1), ("at1.0", 0), ("", 0)]
+    assert joined.count_probabilities == {2: 0.18, 3: 0.74, 4: 0.08}
+    unknown = join_channels([transcript([1.0], None), transcript([2.0], {1: 1.0})])
+    assert (unknown.num_talkers, unknown.num_talkers_probability) == (2, None)
 
 
 def test_standard_input(tmp_path, monkeypatch):
@@ -54,7 +111,7 @@ def test_standard_input(tmp_path, monkeypatch):
     pipe = io.BufferedReader(io.BytesIO(buffer.getvalue()))
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe))
     recording = read_recording(Source("stdin", "-"), RATE)
-    assert np.abs(recording.samples - tone()).max() < 1e-3
+    assert np.abs(recording.channels[0] - tone()).max() < 1e-3
 
 
 def test_bad_files(tmp_path):
@@ -87,7 +144,6 @@ def test_arrays():
         (np.zeros((2, 2, 2)), r"x: has shape \(2, 2, 2\)"),
         (np.array(["a"]), "x: has <U1 samples"),
         (np.zeros((0, 2)), "x: has no samples"),
-        (np.zeros((1, 9)), "x: has 9 channels of 1 samples; give"),
         (np.array([np.nan]), "x: has NaN"),
     ):
         with pytest.raises(UserError, match=problem):
@@ -146,3 +202,16 @@ def test_nothing_to_find(tree):
         find_recordings(["other.ogg", "empty"])
     with pytest.raises(UserError, match="none.wav: no such file"):
         find_recordings(["other.ogg", "none.wav"])
+
+
+def test_what_is_passed_over_is_counted(tree):
+    for name in ("a/deep/.hidden", "a/film.MP4", "a/README", "a/more.txt"):
+        (tree / name).touch()
+    lines = []
+    found = find_recordings(["a", "b"], lines.append)
+    assert "a/film.MP4" in [source.path for source in found]
+    kinds = "2 .txt, 1 without suffix"
+    assert lines == [f"a: passes over 3 files not named as audio ({kinds})"]
+    (tree / "empty" / "list.csv").touch()
+    with pytest.raises(UserError, match=r"audio files, only 1 file .*\(1 .csv\); name"):
+        find_recordings(["empty"])

@@ -4,6 +4,7 @@ import json
 
 from helpers.transcripts import hard_transcript, make_transcript
 
+from espnet_mtasr.transcription.channels import join_channels
 from espnet_mtasr.transcription.formats import render
 
 
@@ -20,17 +21,32 @@ def test_txt():
     )
 
 
+def test_txt_of_channels():
+    joined = join_channels([make_transcript([("a", 1, 2)]), make_transcript([])])
+    assert render([joined], "txt") == (
+        "mix: 2 talkers\ntalker 1 (channel 0): a\ntalker 2 (channel 1):\n"
+    )
+
+
 def test_json_of_one_recording_is_an_object():
     said = json.loads(render([hard_transcript()], "json"))
     first, second, third = said.pop("talkers")
     assert said == dict(
-        recording="a mix", seconds=4.0, num_talkers=3, num_talkers_probability=0.966
+        recording="a mix",
+        seconds=4.0,
+        num_talkers=3,
+        num_talkers_probability=0.966,
+        warnings=[],
+        version=None,
+        model=None,
+        revision=None,
+        settings={},
     )
     assert first["text"] == "don't <i> --> say\"é 日本"
     assert first["words"][2] == dict(text="-->", start=0.7, end=0.701, confidence=0.5)
     last = dict(text="done", start=2.3, end=4.0, confidence=0.25)
     assert second["words"][-1] == last
-    assert third == dict(text="", words=[])
+    assert third == dict(text="", channel=None, words=[])
 
 
 def test_json_of_several_recordings_is_json_lines():

@@ -60,16 +60,16 @@ class TestVTT:
         times = [(seconds_of(c.start), seconds_of(c.end)) for c in read]
         assert times == [(start / 1000, end / 1000) for start, end in TIMES]
         assert [c.voice for c in read] == TALKERS
-        assert [html.unescape(c.text) for c in read] == SHOWN
+        assert [html.unescape(c.text) for c in read] == TEXTS
 
     def test_a_cues_text_has_no_mark_but_its_voice(self):
         lines = render([hard_transcript()], "vtt").splitlines()
         assert lines[0] == "WEBVTT"
         spoken = [line for line in lines if line.startswith("<v ")]
         assert spoken == [
-            "<v talker 1>talker 1: don't &lt;i&gt; --&gt; say\"é 日本",
-            "<v talker 2>talker 2: {x} a&#92;nb &amp;amp; dot",
-            "<v talker 2>talker 2: done",
+            "<v talker 1>don't &lt;i&gt; --&gt; say\"é 日本",
+            "<v talker 2>{x} a&#92;nb &amp;amp; dot",
+            "<v talker 2>done",
         ]
 
     def test_over_an_hour(self):

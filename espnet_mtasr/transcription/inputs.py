@@ -1,0 +1,92 @@
+"""What `MTASR.transcribe` takes besides files: what Python has recordings in."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, Optional, Union
+
+import numpy as np
+import torch
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.transcription.channels import Channel
+from espnet_mtasr.transcription.recordings import (
+    Recording,
+    Sound,
+    read_recording,
+    read_sound,
+    to_recording,
+)
+from espnet_mtasr.transcription.sources import Source
+
+Audio = Union[str, Path, bytes, BinaryIO, Mapping[str, Any], np.ndarray, torch.Tensor]
+
+
+def is_one(recordings: Any) -> bool:
+    """Say if it is a recording, and not a list of some."""
+    if isinstance(recordings, (str, Path, bytes, bytearray, memoryview, Mapping)):
+        return True
+    if isinstance(recordings, (np.ndarray, torch.Tensor)):
+        return True
+    return hasattr(recordings, "read") or hasattr(recordings, "get_all_samples")
+
+
+def read_input(
+    source: Any, place: int, fs: Optional[float], rate: int, channel: Channel
+) -> Recording:
+    """Read one recording.
+
+    Args:
+        source: See `MTASR.transcribe`.
+        place: Names what has no name.
+        fs: Rate in Hz of samples that come without; None: `rate`.
+        rate: Hz wanted.
+        channel: See `check_channel`.
+
+    Raises:
+        UserError: it is none, can't be read, or has no such channel.
+    """
+    name, shown = str(place), f"recording {place}"
+    if isinstance(source, Mapping):
+        # An `Audio` of Hugging Face's datasets, or what transformers' pipelines take.
+        path = source.get("path")
+        if path is not None:
+            name = Path(path).stem
+        samples = source.get("array", source.get("raw"))
+        if samples is not None:
+            fs = source.get("sampling_rate", fs)
+            source = samples
+        else:
+            source = path if source.get("bytes") is None else source["bytes"]
+    elif hasattr(source, "get_all_samples"):
+        # torchcodec's AudioDecoder, which datasets gives since its version 4.
+        decoded = source.get_all_samples()
+        source, fs = decoded.data, decoded.sample_rate
+    if isinstance(source, (str, Path)):
+        found = Source(Path(source).stem, str(source))
+        return read_recording(found, rate, channel)
+    if hasattr(source, "read"):
+        source = source.read()
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        sound = read_sound(BytesIO(source), shown)
+        return to_recording(name, sound, rate, channel, shown)
+    hertz = rate if fs is None else fs
+    if hertz != int(hertz) or hertz < 1:
+        raise UserError(f"fs {fs}: give a whole number of Hz")
+    sound = Sound(_to_array(source, shown), int(hertz), [])
+    return to_recording(name, sound, rate, channel, shown)
+
+
+def _to_array(source: Any, shown: str) -> np.ndarray:
+    if isinstance(source, torch.Tensor):
+        source = source.detach().cpu()
+        # Numpy has no bfloat16.
+        return (source.float() if source.is_floating_point() else source).numpy()
+    if isinstance(source, Sequence) or hasattr(source, "__array__"):
+        with contextlib.suppress(ValueError):
+            return np.asarray(source)
+    raise UserError(
+        f"{shown}: a {type(source).__name__} is no recording; give a file, its bytes, "
+        f"or samples and their rate (fs)"
+    )
