@@ -29,7 +29,8 @@ UNRELATED = (
 # other logs. A setting that isn't here may change results.
 HARMLESS = (
     # length and logs
-    *("max_epoch", "patience", "log_level", "log_interval", "num_att_plot"),
+    *("max_epoch", "num_iters_per_epoch", "patience", "log_level", "log_interval"),
+    "num_att_plot",
     *("use_matplotlib", "use_tensorboard", "create_graph_in_tensorboard", "use_wandb"),
     *("wandb_project", "wandb_id", "wandb_entity", "wandb_name", "detect_anomaly"),
     *("wandb_model_log_interval", "wandb_allow_val_change"),

@@ -44,6 +44,7 @@ HARMLESS = [
     (["--batch_size", "1"], "batch_size: .* -> 1"),
     (["--batch_seconds", "60"], "batch_seconds: null -> 60.0"),
     (["--accum_grad", "7"], "accum_grad: .* -> 7"),
+    (["--num_iters_per_epoch", "7"], "num_iters_per_epoch: .* -> 7"),
     (
         ["--encoder_conf", "gradient_checkpointing=true"],
         "encoder_conf.gradient_checkpointing: null -> true",
