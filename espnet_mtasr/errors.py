@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and how command lines report them."""
+"""Errors that a user can fix, and how command lines report them."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from espnet_mtasr.lifetime import end_with_caller
 
 
 class UserError(ValueError):
-    """Bad input. Its message is one line: the file, line or option, and the mend."""
+    """Bad input. Its message is one line: the file, line or option, and the fix."""
 
 
 def run_command_line(

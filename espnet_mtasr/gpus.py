@@ -39,7 +39,7 @@ def check_gpus(ngpu: int, compute: bool = False) -> None:
     if number == 0:
         raise UserError(
             f"--ngpu {ngpu}: {version} finds no usable GPU here{where}: "
-            f"{_why_there_is_none()}; mend that, or give --ngpu 0"
+            f"{_why_there_is_none()}; fix that, or give --ngpu 0"
         )
     if number < ngpu:
         raise UserError(
@@ -52,7 +52,7 @@ def check_gpus(ngpu: int, compute: bool = False) -> None:
         except RuntimeError as e:
             raise UserError(
                 f"--ngpu {ngpu}: {version} can't compute on GPU {k}{where}: "
-                f"{_first_sentence(e)}; leave it out by CUDA_VISIBLE_DEVICES, or mend "
+                f"{_first_sentence(e)}; leave it out by CUDA_VISIBLE_DEVICES, or fix "
                 f"that"
             ) from e
 

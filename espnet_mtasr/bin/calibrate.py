@@ -40,7 +40,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Calibrate; raises `UserError` where an option or a file must be mended."""
+    """Calibrate; raises `UserError` where an option or a file must be fixed."""
     args = get_parser().parse_args(cmd)
     for option in ("mtasr_train_config", "mtasr_model_file"):
         path = getattr(args, option)

@@ -168,7 +168,7 @@ def main(cmd=None) -> None:
     if share > args.max_unalignable or len(left_out) == len(texts):
         advice = "use fewer tokens (--nbpe), more frames, "
         if emptied:
-            advice = "mend these texts, choose another cleaner, "
+            advice = "fix these texts, choose another cleaner, "
         raise UserError(
             f"{report} have too few frames for their text, or a talker without text, "
             f"see {path}; {advice}or raise --max_unalignable"

@@ -71,7 +71,7 @@ def find_files(args: argparse.Namespace) -> Tuple[Path, Path]:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Export; raises `UserError` where an option or a file must be mended."""
+    """Export; raises `UserError` where an option or a file must be fixed."""
     args = get_parser().parse_args(cmd)
     if args.quantize not in QUANTIZATIONS:
         raise UserError(

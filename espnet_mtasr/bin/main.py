@@ -53,7 +53,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Run a command; `UserError` where an option or a file must be mended."""
+    """Run a command; `UserError` where an option or a file must be fixed."""
     words = list(sys.argv[1:] if cmd is None else cmd)
     command = get_parser().parse_args(words[:1]).command
     import_module(f"espnet_mtasr.bin.{COMMANDS[command][0]}").main(words[1:])

@@ -25,7 +25,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Measure; raises `UserError` where an option or a table must be mended."""
+    """Measure; raises `UserError` where an option or a table must be fixed."""
     args = get_parser().parse_args(cmd)
     if args.nj < 1:
         raise UserError(f"--nj {args.nj}: give a number from 1")

@@ -91,9 +91,9 @@ def read_config(path: str) -> Dict[str, object]:
         conf = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         reason = " ".join(str(e).split())
-        raise UserError(f"{path}: is not YAML ({reason}); mend it") from e
+        raise UserError(f"{path}: is not YAML ({reason}); fix it") from e
     if not isinstance(conf, dict):
-        raise UserError(f"{path}: holds no 'key: value' lines; mend it")
+        raise UserError(f"{path}: holds no 'key: value' lines; fix it")
     known = {action.dest for action in get_parser()._actions} - {"help", "config"}
     for key in conf:
         if key not in known:
@@ -160,7 +160,7 @@ def check_inputs(args: argparse.Namespace) -> None:
     kind = kind_of_entry(path, espnet_type)
     for key in keys:
         if key not in table:
-            raise UserError(f"{args.key_file}: {key} is not in {path}; mend the list")
+            raise UserError(f"{args.key_file}: {key} is not in {path}; fix the list")
         if kind in (Kind.RECORDING, Kind.ARCHIVE, Kind.MIXTURE):
             info = Speech(kind, table[key]).check(key)
             if (info.rate, info.channels) != (args.fs, 1):

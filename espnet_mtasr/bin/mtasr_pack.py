@@ -91,7 +91,7 @@ def read_card_facts(args: argparse.Namespace, folder: Path) -> Dict[str, Any]:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Pack; raises `UserError` where an option or a file must be mended."""
+    """Pack; raises `UserError` where an option or a file must be fixed."""
     args = get_parser().parse_args(cmd)
     if args.dtype not in DTYPES:
         raise UserError(f"--dtype {args.dtype}: choose one of {', '.join(DTYPES)}")

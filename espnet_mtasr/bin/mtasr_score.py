@@ -228,7 +228,7 @@ def _segment_files(sets: Mapping[str, _Set]) -> Dict[str, str]:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Score; raises `UserError` where an option or a file must be mended."""
+    """Score; raises `UserError` where an option or a file must be fixed."""
     args = get_parser().parse_args(cmd)
     names = _split_sets(args.sets)
     talker_counts = _split_counts(args.talker_counts)

@@ -49,7 +49,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Upload; raises `UserError` where something must be mended."""
+    """Upload; raises `UserError` where something must be fixed."""
     args = get_parser().parse_args(cmd)
     for name in BOOLEANS:
         if getattr(args, name) not in ("true", "false"):

@@ -277,7 +277,7 @@ def main(cmd=None) -> None:
         try:
             source = Count(args.total, args.files, args.pattern)
         except re.error as e:
-            raise UserError(f"--pattern {args.pattern}: {e}; mend it") from e
+            raise UserError(f"--pattern {args.pattern}: {e}; fix it") from e
     if sys.stderr.isatty():
         follow(source, args.label)
 

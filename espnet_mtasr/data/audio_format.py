@@ -109,12 +109,12 @@ def _convert(cut: Cut, form: AudioForm) -> Optional[np.ndarray]:
         if cut.end > seconds + ROUNDING_SECONDS:
             raise UserError(
                 f"{name}: its segment ends at {cut.end} s, the recording at "
-                f"{seconds:.2f} s; mend segments"
+                f"{seconds:.2f} s; fix segments"
             )
         first = round(cut.start * info.rate)
         last = min(round(cut.end * info.rate), info.num_samples)
         if first >= last:
-            raise UserError(f"{name}: its segment holds no sample; mend segments")
+            raise UserError(f"{name}: its segment holds no sample; fix segments")
     try:
         samples, _ = soundfile.read(
             cut.path if held is None else BytesIO(held),

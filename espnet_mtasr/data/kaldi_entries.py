@@ -51,7 +51,7 @@ def _written_by(entry: str, whose: str) -> bytes:
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
     why = f"ended with code {done.returncode}" if done.returncode else "wrote nothing"
     raise UserError(
-        f"{entry}{whose}: the command {': '.join([why, *said])}; mend it, or install "
+        f"{entry}{whose}: the command {': '.join([why, *said])}; fix it, or install "
         f"what it calls"
     )
 

@@ -112,7 +112,7 @@ def check_sot_text(
         if utt2num_spk is not None and str(count) != utt2num_spk[utt]:
             raise UserError(
                 f"{path}: {utt} has {count} texts between {SC} but utt2num_spk says "
-                f"{utt2num_spk[utt]}; mend the one that is wrong"
+                f"{utt2num_spk[utt]}; fix the one that is wrong"
             )
         if known is not None and count not in known:
             raise UserError(
@@ -153,7 +153,7 @@ def check_segments(
         if start >= end:
             raise UserError(
                 f"{path}: {utt} ends at {end} s, not after its start at {start} s; "
-                f"mend it or drop the utterance"
+                f"fix it or drop the utterance"
             )
 
 

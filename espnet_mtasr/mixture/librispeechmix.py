@@ -88,9 +88,9 @@ def _column(
 
     if not isinstance(values, list) or not all(map(fits, values)):
         wanted = "numbers" if kind is float else "texts"
-        raise UserError(f"{where}: field {name} is no list of {wanted}; mend the line")
+        raise UserError(f"{where}: field {name} is no list of {wanted}; fix the line")
     if n is not None and len(values) != n:
         raise UserError(
-            f"{where}: field {name} has {len(values)} values, wavs {n}; mend the line"
+            f"{where}: field {name} has {len(values)} values, wavs {n}; fix the line"
         )
     return tuple(map(kind, values))

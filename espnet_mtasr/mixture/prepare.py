@@ -91,7 +91,7 @@ def _check_share(
     if len(bad) > max_unreadable * total:
         raise UserError(
             f"{source}: {len(bad)} of {total} recordings ({100 * len(bad) / total:.2f} "
-            f"%) can't be used, see {target}/skipped.txt, the first: {bad[0]}; mend "
+            f"%) can't be used, see {target}/skipped.txt, the first: {bad[0]}; fix "
             f"them or raise --max_unreadable"
         )
 

@@ -54,7 +54,7 @@ def endpoint() -> str:
 
 
 def _reason(error: BaseException, writing: bool) -> Optional[str]:
-    """Reason and mend; None for what isn't about the hub."""
+    """Reason and fix; None for what isn't about the hub."""
     from huggingface_hub import errors
 
     # Most special first: they are each other's bases.
@@ -84,7 +84,7 @@ def _reason(error: BaseException, writing: bool) -> Optional[str]:
         return f"{error}; look at the token, and at the disk's room (HF_HOME)"
     if isinstance(error, ValueError):
         # The client refuses a card that the hub finds wrong, or an unknown answer.
-        return f"{error}; mend what this names and try again"
+        return f"{error}; fix what this names and try again"
     if isinstance(error, RuntimeError):
         # So the client tells of a file whose transfer failed.
         inner = error.__cause__ and _reason(error.__cause__, writing)
@@ -101,7 +101,7 @@ def _http_error() -> type:
 
 
 def _refusal(error, writing: bool) -> str:
-    """Reason and mend of an answer that is an HTTP error."""
+    """Reason and fix of an answer that is an HTTP error."""
     status = error.response.status_code
     said = error.server_message or error.response.headers.get("X-Error-Message") or ""
     if status == 401:

@@ -77,16 +77,16 @@ def read_recipe_entries(path: Path) -> Dict[str, Any]:
         entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         reason = " ".join(str(e).split())
-        raise UserError(f"{path}: is not YAML ({reason}); mend it") from e
+        raise UserError(f"{path}: is not YAML ({reason}); fix it") from e
     if not isinstance(entries, dict):
-        raise UserError(f"{path}: holds no 'key: value' lines; mend it")
+        raise UserError(f"{path}: holds no 'key: value' lines; fix it")
     for name, value in entries.items():
         if name not in RECIPE_ENTRIES:
             known = ", ".join(RECIPE_ENTRIES)
             raise UserError(f"{path}: unknown entry {name}; known are {known}")
         if not isinstance(value, RECIPE_ENTRIES[name]):
             raise UserError(
-                f"{path}: {name} is no {RECIPE_ENTRIES[name].__name__}; mend it"
+                f"{path}: {name} is no {RECIPE_ENTRIES[name].__name__}; fix it"
             )
     for row in entries.get("data", []):
         if not (isinstance(row, dict) and {"name", "licence"} <= set(row)):

@@ -169,7 +169,7 @@ def _parse_overlap(path: Path, utt: str, value: str) -> float:
     if not 0.0 <= overlap <= 1.0:
         raise UserError(
             f"{path}: {utt} has overlap {value!r}, which is no number from 0 to 1; "
-            f"mend it or remove the file"
+            f"fix it or remove the file"
         )
     return overlap
 

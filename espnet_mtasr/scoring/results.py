@@ -78,7 +78,7 @@ def score_set(
     cp = _compare(cp_errors, references, hypotheses)
     cp_total = sum(cp.values(), ErrorCounts())
     if not cp_total.words:
-        raise UserError("the reference text holds no words; mend it before scoring")
+        raise UserError("the reference text holds no words; fix it before scoring")
     num_talkers = references.num_talkers
     confusion = count_confusion(num_talkers, hypotheses.num_talkers, talker_counts)
     low, high = bootstrap_interval(list(cp.values()))

@@ -1,4 +1,4 @@
-"""Does every stream write? A warning while a training can still be mended."""
+"""Does every stream write? A warning while a training can still be fixed."""
 
 import re
 from collections import Counter

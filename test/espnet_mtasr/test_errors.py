@@ -1,4 +1,4 @@
-"""How command lines report what a user can mend."""
+"""How command lines report what a user can fix."""
 
 import pytest
 
@@ -9,12 +9,12 @@ def test_one_line_and_exit_code_2(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/somewhere/mtasr_score.py"])
 
     def main(cmd):
-        raise UserError(f"{cmd[0]}: says\n  (a library)  two lines; mend it")
+        raise UserError(f"{cmd[0]}: says\n  (a library)  two lines; fix it")
 
     with pytest.raises(SystemExit) as e:
         run_command_line(main, ["x.yaml"])
     assert e.value.code == 2
-    expected = "mtasr_score: error: x.yaml: says (a library) two lines; mend it\n"
+    expected = "mtasr_score: error: x.yaml: says (a library) two lines; fix it\n"
     assert capsys.readouterr().err == expected
 
 

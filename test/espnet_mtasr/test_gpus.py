@@ -79,7 +79,7 @@ def test_a_driver_that_is_too_old(machine, monkeypatch):
             check_gpus(8)
     assert str(e.value) == (
         f"--ngpu 8: torch {torch.__version__} (CUDA 13.0) finds no usable GPU here: "
-        f"The NVIDIA driver on your system is too old (found version 11040); mend "
+        f"The NVIDIA driver on your system is too old (found version 11040); fix "
         f"that, or give --ngpu 0"
     )
 

@@ -126,7 +126,7 @@ def _check_given(request: Request) -> Dict[str, Path]:
                 troubles.append(f"{CORPORA[name].variable}={roots[name]} {trouble}")
     if troubles:
         raise UserError(
-            f"{'; '.join(troubles)}; mend db.sh, or set the variable to 'downloads' "
+            f"{'; '.join(troubles)}; fix db.sh, or set the variable to 'downloads' "
             f"there to have it downloaded"
         )
     if "librispeech" in roots:

@@ -55,7 +55,7 @@ def verify(archive: Archive, path: Path, remember: bool) -> None:
     try:
         found = _md5(path, size)
     except OSError as e:
-        raise UserError(f"{path}: can't be read ({e.strerror}); mend it") from e
+        raise UserError(f"{path}: can't be read ({e.strerror}); fix it") from e
     if found != archive.md5:
         raise Damaged(f"its md5 is {found}, not {archive.md5}")
     if remember:

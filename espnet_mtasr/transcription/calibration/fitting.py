@@ -165,7 +165,7 @@ def read_word_times(
         if not 0 <= place < len(texts) or texts[place].split() != said:
             raise UserError(
                 f"{path}: the words of {utt}, talker {place + 1}, are not those of "
-                f"text; mend one of them"
+                f"text; fix one of them"
             )
     return times
 

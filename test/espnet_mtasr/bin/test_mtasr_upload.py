@@ -172,7 +172,7 @@ def test_something_else_is_not_overwritten(tmp_path, hub, archive, files):
 def test_a_card_that_the_hub_refuses(tmp_path, hub, archive):
     hub.refusals["POST /api/validate-yaml"] = (400, "no such licence")
     done = upload(tmp_path, hub.endpoint, archive)
-    refused(done, "Invalid metadata in README.md. ; mend what this names and try again")
+    refused(done, "Invalid metadata in README.md. ; fix what this names and try again")
     assert set(hub.files("me/model")) == {".gitattributes"}
 
 

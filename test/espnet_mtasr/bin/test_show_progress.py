@@ -224,7 +224,7 @@ class TestCommandLine:
     def test_mistakes(self):
         with pytest.raises(UserError, match="--total 0: give a number from 1"):
             main(["count", "--total", "0", "log"])
-        with pytest.raises(UserError, match=r"--pattern \(: .*; mend it"):
+        with pytest.raises(UserError, match=r"--pattern \(: .*; fix it"):
             main(["count", "--total", "1", "--pattern", "(", "log"])
 
     def run(self, tmp_path, kill):

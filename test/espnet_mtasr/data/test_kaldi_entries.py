@@ -149,9 +149,9 @@ def bad_entries(root):
     (root / "cut2.ark").write_bytes(cut.getvalue()[:-1000])
     (root / "code.ark").write_bytes(pickled)
     return {
-        "no_such_program -c x |": "the command ended with code 127: .*not found; mend",
-        "echo why >&2; exit 3 |": "the command ended with code 3: why; mend it, or",
-        "true |": "the command wrote nothing; mend it",
+        "no_such_program -c x |": "the command ended with code 127: .*not found; fix",
+        "echo why >&2; exit 3 |": "the command ended with code 3: why; fix it, or",
+        "true |": "the command wrote nothing; fix it",
         "echo hello |": "is not readable audio",
         f"cat {root}/cut.wav |": "breaks off",
         f"{root}/none.ark:3": r"the archive can't be read \(No such file",

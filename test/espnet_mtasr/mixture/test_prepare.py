@@ -173,7 +173,7 @@ def test_more_than_a_percent_of_bad_recordings_stops_training(tmp_path):
     BAD["no audio"](data / "u008.flac")
     message = (
         r"train: 2 of 100 recordings \(2.00 %\) can't be used, see .*skipped.txt, the "
-        "first: u007 .*; mend them or raise --max_unreadable"
+        "first: u007 .*; fix them or raise --max_unreadable"
     )
     with pytest.raises(UserError, match=message):
         form(tmp_path / "data", tmp_path / "org", train_sets="train")

@@ -174,9 +174,9 @@ def test_the_mini_recipe_says_what_it_is():
     [
         (None, "no such file; name another"),
         ("a: [", "card.yaml: is not YAML"),
-        ("just words", "card.yaml: holds no 'key: value' lines; mend it"),
+        ("just words", "card.yaml: holds no 'key: value' lines; fix it"),
         ("lisence: mit", "card.yaml: unknown entry lisence; known are title"),
-        ("limits: few", "card.yaml: limits is no list; mend it"),
+        ("limits: few", "card.yaml: limits is no list; fix it"),
         ("data: [{name: a}]", "an entry of data lacks name or licence; add it"),
     ],
 )
