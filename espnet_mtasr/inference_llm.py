@@ -17,10 +17,14 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Union
 
 import torch
 
+from espnet_mtasr.abs_inference import (
+    AbsSpeech2Text,
+    MixtureHypothesis,
+    TalkerHypothesis,
+)
 from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
 from espnet_mtasr.asr.teacher.abs_teacher import Transcript
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.inference import AbsSpeech2Text, MixtureHypothesis, TalkerHypothesis
 
 
 class ScoredTranscript(NamedTuple):

@@ -19,10 +19,11 @@ import numpy as np
 import torch
 
 from espnet_mtasr import __version__
+from espnet_mtasr.abs_inference import MixtureHypothesis, TalkerHypothesis
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.dtypes import check_dtype
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.inference import MixtureHypothesis, Speech2Text, TalkerHypothesis
+from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.model_zoo.model_files import CALIBRATION, ModelFiles, fetch_model
 from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.transcription.calibration.calibration import Calibration

@@ -14,8 +14,8 @@ from typing import (
     Tuple,
 )
 
+from espnet_mtasr.abs_inference import MixtureHypothesis
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.inference import MixtureHypothesis
 from espnet_mtasr.mixture.speech_list import read_speech_list
 from espnet_mtasr.progress import progress
 from espnet_mtasr.scoring.inputs import read_references
