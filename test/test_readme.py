@@ -1,16 +1,26 @@
-"""What README.md shows must run."""
+"""What README.md and the pages in doc/ show must run."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from espnet_mtasr.bin.main import main
+
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+README = ((ROOT / "README.md").read_text(), re.S)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "doc").glob("*.md"))]
 
 
-def test_nothing_is_left_to_fill_in():
-    assert not re.search(r"@[A-Z]+@|TODO|<this ", (ROOT / "README.md").read_text())
+def example(page):
+    """The one of a page in Python."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
+    return code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_nothing_is_left_to_fill_in(page):
+    assert not re.search(r"@[A-Z]+@|TODO|<this ", page.read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -18,14 +28,36 @@ def in_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def test_transcription(capsys):
-    exec(EXAMPLES[0], {})
+@pytest.mark.parametrize("page", ["README.md", "doc/transcribe.md"])
+def test_transcription(page, capsys):
+    exec(example(page), {})
     count, *talkers = capsys.readouterr().out.splitlines()
     assert count.startswith("2 0.") and len(talkers) == 2
     assert all(re.match(r"[a-z ]+ \[\(", talker) for talker in talkers)
 
 
 def test_classes_in_another_recipe(capsys):
-    exec(EXAMPLES[1], {})
+    exec(example("doc/reuse.md"), {})
     printed = capsys.readouterr().out
     assert printed.startswith("[[[") and printed.count("]]") == 4
+
+
+def test_the_command_that_the_readme_begins_with(capsys):
+    block = re.search(r"```console\n\$ espnet-mtasr (.*?)\n(.*?)```", *README)
+    main([*block[1].split(), "--device", "cpu"])
+    assert capsys.readouterr().out == block[2]
+
+
+def links():
+    for page in ROOT.rglob("*.md"):
+        if not {".venv", "exp", "downloads"} & {*page.parts}:
+            for link in re.findall(r"\]\(([^)#\s]+)[^)\s]*\)", page.read_text()):
+                if not link.startswith(("http", "mailto")):
+                    yield page, link
+
+
+def test_links_lead_to_files():
+    broken = [
+        (str(page), link) for page, link in links() if not (page.parent / link).exists()
+    ]
+    assert not broken

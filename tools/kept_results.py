@@ -1,17 +1,17 @@
-"""The mini recipe's default run in the repository, and README's tables of it.
+"""The default runs of recipes in the repository, and the tables of them in the pages.
 
     python -m tools.kept_results keep --minutes 33.5   # after run and LLM decoding
-    python -m tools.kept_results show                  # writes README's tables
+    python -m tools.kept_results show                  # writes the pages' tables
 
-`keep` reads what the run left: results.json of both phases (phase 1's by
-`./run.sh --stage 12 --stop_stage 13 --inference_config conf/decode_llm.yaml`) and the
-teacher's perplexities. It changes no figure.
+`keep` reads what the run left: results.json, and of a recipe with a teacher phase 1's
+too (by `./run.sh --stage 12 --stop_stage 13 --inference_config conf/decode_llm.yaml`)
+and the teacher's perplexities. It changes no figure.
 """
 
 import argparse
 import json
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
@@ -19,9 +19,46 @@ from espnet_mtasr.scoring.markdown import format_main_table
 from tools.marked_text import put
 
 ROOT = Path(__file__).resolve().parent.parent
-EXP = ROOT / "egs2" / "mini_librimix" / "mtasr1" / "exp"
-KEPT = ROOT / "doc" / "results" / "mini_librimix.json"
 README = ROOT / "README.md"
+
+
+class Recipe(NamedTuple):
+    """A recipe of egs2 whose default run is kept in doc/results.
+
+    Attributes:
+        training: Folder in its exp that has the figures.
+        teacher: That of phase 1; None: it has no teacher.
+        page: Where its table stands.
+        table: The table's mark there.
+        teacher_page: Where that of the teacher stands.
+    """
+
+    training: str
+    teacher: Optional[str]
+    page: Path
+    table: str
+    teacher_page: Optional[Path] = None
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder of a recipe."""
+    return ROOT / "egs2" / name / "mtasr1"
+
+
+RECIPES = {
+    "mini_librimix": Recipe(
+        "mtasr_phase2",
+        "mtasr_phase1",
+        README,
+        "mini recipe",
+        folder_of("mini_librimix") / "README.md",
+    ),
+}
+
+
+def kept_file(name: str) -> Path:
+    """Return the file of a recipe's kept run."""
+    return ROOT / "doc" / "results" / f"{name}.json"
 
 
 def read(path: Path) -> Dict[str, Any]:
@@ -35,17 +72,18 @@ def read(path: Path) -> Dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def keep(exp: Path, minutes: float, output: Path) -> None:
+def keep(recipe: Recipe, exp: Path, minutes: float, output: Path) -> None:
     """Put a run's results.json, time, perplexities and LLM decoding into one file."""
-    kept = read(exp / "mtasr_phase2" / "results.json")
-    checks = read(exp / "mtasr_phase1" / "perplexity_dev.json")
-    decoded = read(exp / "mtasr_phase1" / "results.json")
+    kept = read(exp / recipe.training / "results.json")
     kept["minutes"] = minutes
-    kept["perplexity"] = {
-        count: {key: round(check[key], 4) for key in ("right", "other")}
-        for count, check in checks.items()
-    }
-    kept["decode_llm"] = {name: r["cpwer"] for name, r in decoded["sets"].items()}
+    if recipe.teacher is not None:
+        checks = read(exp / recipe.teacher / "perplexity_dev.json")
+        decoded = read(exp / recipe.teacher / "results.json")
+        kept["perplexity"] = {
+            count: {key: round(check[key], 4) for key in ("right", "other")}
+            for count, check in checks.items()
+        }
+        kept["decode_llm"] = {name: r["cpwer"] for name, r in decoded["sets"].items()}
     write_whole(output, json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -70,10 +108,11 @@ def teacher_table(kept: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def show(kept: Mapping[str, Any], page: Path) -> None:
-    """Write the tables into a page that has their marks."""
-    put(page, "mini recipe", format_main_table(kept))
-    put(page, "mini teacher", teacher_table(kept))
+def show(recipe: Recipe, kept: Mapping[str, Any]) -> None:
+    """Write the tables into the recipe's page, which has their marks."""
+    put(recipe.page, recipe.table, format_main_table(kept))
+    if recipe.teacher_page is not None:
+        put(recipe.teacher_page, "mini teacher", teacher_table(kept))
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -81,14 +120,13 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     keeping = commands.add_parser("keep", help="collect a run's figures")
-    keeping.add_argument("--expdir", type=Path, default=EXP)
+    keeping.add_argument("--recipe", choices=RECIPES, default="mini_librimix")
+    keeping.add_argument("--expdir", type=Path, help="default: the recipe's exp")
     keeping.add_argument(
         "--minutes", type=float, required=True, help="stages 1 to 13 of the run"
     )
-    keeping.add_argument("--output", type=Path, default=KEPT)
-    showing = commands.add_parser("show", help="write README's tables")
-    showing.add_argument("--results", type=Path, default=KEPT)
-    showing.add_argument("--page", type=Path, default=README)
+    keeping.add_argument("--output", type=Path, help="default: doc/results/RECIPE.json")
+    commands.add_parser("show", help="write the pages' tables of the kept runs")
     return parser
 
 
@@ -96,9 +134,12 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Keep or show."""
     args = get_parser().parse_args(cmd)
     if args.command == "keep":
-        keep(args.expdir, args.minutes, args.output)
-    else:
-        show(read(args.results), args.page)
+        expdir = args.expdir or folder_of(args.recipe) / "exp"
+        output = args.output or kept_file(args.recipe)
+        keep(RECIPES[args.recipe], expdir, args.minutes, output)
+        return
+    for name, recipe in RECIPES.items():
+        show(recipe, read(kept_file(name)))
 
 
 if __name__ == "__main__":

@@ -11,17 +11,30 @@ from tools.marked_text import put
 SETS = [f"test_mini{k}mix_{kind}" for k in (2, 3) for kind in ("clean", "noisy")]
 
 
-def test_readme_shows_the_kept_run(tmp_path):
-    page = tmp_path / "README.md"
-    page.write_text(kept_results.README.read_text())
-    kept_results.main(["show", "--page", str(page)])
-    assert (
-        page.read_text() == kept_results.README.read_text()
-    ), "run: python -m tools.kept_results show"
+def test_the_pages_show_the_kept_runs(tmp_path, monkeypatch):
+    pages, copies = {}, {}
+
+    def copy(page):
+        if page is None:
+            return None
+        pages[page] = tmp_path / str(len(pages))
+        pages[page].write_text(page.read_text())
+        return pages[page]
+
+    for name, recipe in kept_results.RECIPES.items():
+        copies[name] = recipe._replace(
+            page=copy(recipe.page), teacher_page=copy(recipe.teacher_page)
+        )
+    monkeypatch.setattr(kept_results, "RECIPES", copies)
+    kept_results.main(["show"])
+    for page, shown in pages.items():
+        assert (
+            shown.read_text() == page.read_text()
+        ), "run: python -m tools.kept_results show"
 
 
-def test_the_kept_run_is_whole():
-    kept = json.loads(kept_results.KEPT.read_text())
+def test_the_kept_run_of_the_mini_recipe_is_whole():
+    kept = json.loads(kept_results.kept_file("mini_librimix").read_text())
     assert list(kept["sets"]) == list(kept["decode_llm"]) == SETS
     assert {*kept["perplexity"]} == {"2", "3"} and kept["minutes"] > 0
     for row in kept["sets"].values():
