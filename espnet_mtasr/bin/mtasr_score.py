@@ -243,6 +243,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     from espnet_mtasr.scoring import decodings
     from espnet_mtasr.scoring import results as report
     from espnet_mtasr.scoring.breakdown import cpwer_by_talkers
+    from espnet_mtasr.scoring.espnet_form import environment_of
     from espnet_mtasr.scoring.markdown import format_main_table
 
     mark = decodings.decoded_by(args.decode_dir, names)
@@ -277,6 +278,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         command,
         args.machine,
         _segment_files(sets),
+        environment_of(),
     )
     if args.collect_dir is not None:
         decodings.collect_results(args.collect_dir, args.default_decoding, results)

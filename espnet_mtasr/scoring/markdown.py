@@ -5,6 +5,7 @@ It states what it was measured on, as icefall's RESULTS.md files do.
 
 from typing import Any, List, Mapping, Optional, Sequence
 
+from espnet_mtasr.scoring.espnet_form import COLUMNS, averages
 from espnet_mtasr.scoring.talker_count import MISSING
 
 
@@ -183,8 +184,16 @@ def format_others(others: Mapping[str, Mapping[str, Any]]) -> str:
     return "".join(f"\n{part}\n" for part in parts)
 
 
+def _espnet_table(results: Mapping[str, Any]) -> str:
+    rows = [[name, *averages(r)] for name, r in results["sets"].items()]
+    return _table(["dataset", *COLUMNS], rows)
+
+
 def format_results(
-    results: Mapping[str, Any], command: str = "", machine: str = ""
+    results: Mapping[str, Any],
+    command: str = "",
+    machine: str = "",
+    environment: Optional[Mapping[str, str]] = None,
 ) -> str:
     """Return RESULTS.md's content, made from that of results.json.
 
@@ -192,8 +201,13 @@ def format_results(
         results: What `assemble_results` returned.
         command: The command line that gave the figures.
         machine: What they were measured on.
+        environment: What ran, see `espnet_form.environment_of`.
     """
-    parts: List[str] = ["# Results", _facts(results)]
+    parts: List[str] = ["# Results"]
+    if environment:
+        lines = [f"- {name}: `{value}`" for name, value in environment.items()]
+        parts += ["## Environments", "\n".join(lines), "## Decoding"]
+    parts.append(_facts(results))
     if machine:
         parts.append(f"Machine: {machine}")
     if command:
@@ -207,6 +221,10 @@ def format_results(
         "stream k against the k-th talker to begin; surplus streams are insertions, "
         "absent ones deletions. Missing: mixtures without a hypothesis, scored as "
         "deletions. RTF: processing time / audio duration at batch size 1.",
+        "### WER",
+        _espnet_table(results),
+        "The same errors in ESPnet's form: all but Snt (mixtures) and Wrd (words) in "
+        "percent of the words, S.Err in percent of the mixtures.",
         "## Talker counts",
         _format_count_table(results),
     ]

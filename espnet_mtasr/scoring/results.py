@@ -39,6 +39,7 @@ from espnet_mtasr.scoring.error_counts import (
     fifo_errors,
     talker_errors,
 )
+from espnet_mtasr.scoring.espnet_form import sclite_files
 from espnet_mtasr.scoring.inputs import Hypotheses, References
 from espnet_mtasr.scoring.markdown import format_results
 from espnet_mtasr.scoring.orc import orc_errors
@@ -97,6 +98,7 @@ def score_set(
         "sub": cp_total.substitutions,
         "del": cp_total.deletions,
         "ins": cp_total.insertions,
+        "n_utt_with_errors": sum(errors.errors > 0 for errors in cp.values()),
         "cer": _rate(character_errors, references, hypotheses),
         **_talkers(references, hypotheses),
         "count_accuracy": count_accuracy(confusion),
@@ -198,6 +200,7 @@ def write_results(
     command: str = "",
     machine: str = "",
     more_files: Optional[Mapping[str, str]] = None,
+    environment: Optional[Mapping[str, str]] = None,
 ) -> None:
     """Write all files of stage 13; results.json comes last, so it marks the end.
 
@@ -208,6 +211,7 @@ def write_results(
         command: For RESULTS.md.
         machine: For RESULTS.md.
         more_files: Further files, path in `output_dir` to content.
+        environment: For RESULTS.md, see `environment.environment_of`.
 
     Raises:
         UserError: the directory cannot be written.
@@ -224,7 +228,8 @@ def write_results(
         "results.json": results,
     }
     contents = dict(more_files or {})
-    contents["RESULTS.md"] = format_results(results, command, machine)
+    contents.update(sclite_files(results))
+    contents["RESULTS.md"] = format_results(results, command, machine, environment)
     for name, table in tables.items():
         contents[name] = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
     try:

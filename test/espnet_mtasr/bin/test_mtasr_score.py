@@ -78,9 +78,12 @@ def test_weakness_7_all_utterances_and_talkers_are_scored(root, capsys, caplog):
         "RESULTS.md",
         "cpwer.json",
         "cpwer_by_num_speakers.json",
+        DEV,
         "results.json",
         "scoring",
         "speaker_count.json",
+        TWO,
+        THREE,
     ]
     results = load(root, "results.json")
     assert results["mixtures"] == "hand-made mixtures"
@@ -103,6 +106,8 @@ def test_weakness_7_all_utterances_and_talkers_are_scored(root, capsys, caplog):
         "sub": 0,
         "del": 7,
         "ins": 2,
+        # All but u2.
+        "n_utt_with_errors": 4,
         # Of 39 characters 12 are lost, and 3 too many.
         "cer": 38.4615,
         "n_talkers": 10,
@@ -158,7 +163,7 @@ def test_weakness_7_all_utterances_and_talkers_are_scored(root, capsys, caplog):
 def test_two_runs_write_the_same(root):
     main(arguments(root))
     first = written(root)
-    assert len(first) == 5 + 3 * 4
+    assert len(first) == 5 + 3 * 4 + 3
     main(arguments(root))
     assert first == written(root)
     assert load(root, "results.json")["sets"][TWO]["cpwer_oracle_count"] is None

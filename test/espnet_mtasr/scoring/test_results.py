@@ -30,6 +30,7 @@ def test_keys_are_those_of_the_design():
         "sub": 0,
         "del": 0,
         "ins": 0,
+        "n_utt_with_errors": 0,
         "cer": 0.0,
         "n_talkers": 2,
         "n_missed_talkers": 0,
@@ -62,7 +63,8 @@ def test_floats_keep_four_decimals():
 def test_markdown_says_what_was_measured_how():
     score = score_set(References({"u": ["a", "b"]}), Hypotheses({}))
     results = assemble_results("made-up\nmixtures", "tiny model", {"test_x": score})
-    text = format_results(results, "./run.sh --stage 13")
+    text = format_results(results, "./run.sh --stage 13", environment={"date": "x"})
+    assert text.startswith("# Results\n\n## Environments\n\n- date: `x`\n\n## Dec")
     assert "- Measured on: made-up mixtures\n- Model: tiny model\n" in text
     assert "```\n./run.sh --stage 13\n```" in text
     assert (
