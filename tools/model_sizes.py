@@ -170,7 +170,6 @@ def _frames(args: argparse.Namespace) -> float:
     import torch
 
     from espnet_mtasr.tasks.mtasr import encoder_choices
-    from tools.published_models import stand_in_weights
 
     lengths = torch.tensor([int(UTTERANCE_SECONDS * SAMPLING_RATE)])
     input_size = args.input_size
@@ -180,15 +179,9 @@ def _frames(args: argparse.Namespace) -> float:
         frontend = frontend_choices.get_class(args.frontend)(**args.frontend_conf)
         lengths = lengths // frontend.hop_length + 1
         input_size = frontend.output_size()
-    with stand_in_weights():
-        counter = encoder_choices.get_class(args.encoder).frame_counter(
-            input_size=input_size,
-            **(
-                {**args.encoder_conf, "load_pretrained": True}
-                if args.encoder in ("routed_wavlm", "routed_whisper")
-                else args.encoder_conf
-            ),
-        )
+    counter = encoder_choices.get_class(args.encoder).frame_counter(
+        input_size=input_size, **args.encoder_conf
+    )
     return float(counter(lengths)[0])
 
 

@@ -257,13 +257,13 @@ class MTASRModel(AbsESPnetModel):
                 heads = self.ctc[str(count)]
                 ctc = heads(separated, lengths, wanted, wanted_lengths)
                 rows.ctc = rows.ctc.index_copy(0, at, ctc)
+                if not self.training or "flat_start" in streams:
+                    with torch.autocast(lengths.device.type, enabled=False):
+                        log_probs = heads.log_probs(separated)
                 if not self.training:
-                    log_probs = heads.log_probs(separated)
                     writing = stream_writing(log_probs, lengths, self.token_list)
                     rows.put_writing(at, writing)
                 if "flat_start" in streams:
-                    with torch.autocast(lengths.device.type, enabled=False):
-                        log_probs = heads.log_probs(separated)
                     placed = flat_start_loss(
                         log_probs,
                         lengths,

@@ -114,7 +114,7 @@ def test_what_mtasr_sh_reads(tmp_path, capsys):
     real = (
         CONF.parents[2] / "mini_librispeech_mix/mtasr1/conf/tuning/train_ctc_cpu.yaml"
     )
-    assert told(CONF / "decode.yaml", "--phase2_config", real)[2] == "8"
+    assert told(CONF / "decode.yaml", "--phase2_config", real)[2] == "6"
     assert told(CONF / "decode_llm.yaml") == ["llm", "false", "0"]
     assert told(CONF / "decode.yaml", "--inference_args=--decoder llm")[0] == "llm"
 
