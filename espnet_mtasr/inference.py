@@ -244,6 +244,12 @@ def _load(
     model, args = ModelBuilder.build_model_from_file(
         config_file, model_file, device, with_teacher, trust_remote_code
     )
+    ends = model.encoder.trunk.ends_in_cpu_float16
+    if dtype == "float16" and torch.device(device).type == "cpu" and not ends:
+        raise UserError(
+            "--dtype float16: this model's encoder may never end with it on a CPU; "
+            "give --dtype float32, or use a GPU"
+        )
     model = model.to(dtype=getattr(torch, dtype)).eval()
     # Both take float32: probabilities need the digits.
     for part in (model.ctc, model.count_head):

@@ -50,8 +50,21 @@ class Routing:
         weighed = self.head * log_probs + self.entropy * entropies + biases
         return weighed.log_softmax(-1)
 
+    def is_sound(self) -> bool:
+        """Whether all numbers are finite, and each count has its own."""
+        numbers = (self.unsure_below, self.head, self.entropy, *self.biases)
+        return all(map(math.isfinite, numbers)) and (
+            len(self.biases) == len(self.talker_counts)
+        )
+
     def write(self, path: Union[str, Path]) -> None:
-        """Write as JSON."""
+        """Write as JSON.
+
+        Raises:
+            ValueError: `read` would refuse it.
+        """
+        if not self.is_sound():
+            raise ValueError(f"not a routing: {self}")
         write_whole(path, json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
@@ -70,9 +83,7 @@ class Routing:
                     "biases": tuple(map(float, values["biases"])),
                 }
             )
-            numbers = (routing.unsure_below, routing.head, routing.entropy)
-            fits = all(map(math.isfinite, (*numbers, *routing.biases)))
-            fits = fits and len(routing.biases) == len(routing.talker_counts)
+            fits = routing.is_sound()
         except (OSError, ValueError, KeyError, TypeError):
             fits = False
         if not fits:

@@ -194,7 +194,7 @@ class MTASRPreprocessor(CommonPreprocessor):
     ) -> np.ndarray:
         """Return where tokens are `(L, 2)`, as fractions of the mixture."""
         tokens = self.tokens_of(text) if text else []
-        words = text.split()
+        words = self.text_cleaner(text).split()
         if len(spec.sources) > 1 and words:
             source, onset = spec.sources[talker], spec.onsets[talker]
             said = words_within(self._words_of.get(source.path, ()), source)
@@ -246,7 +246,8 @@ class MTASRPreprocessor(CommonPreprocessor):
             text = texts[k] if k < len(texts) else ""
             data[f"text_spk{k + 1}"] = self.encode_talker(text)
         if self.llm is not None:
-            data[self.text_name] = self._encode_for_llm(" <sc> ".join(texts))
+            cleaned = map(self.text_cleaner, texts)
+            data[self.text_name] = self._encode_for_llm(" <sc> ".join(cleaned))
         else:
             data[self.text_name] = np.concatenate(
                 [data[f"text_spk{k + 1}"] for k in range(self.max_num_talkers)]

@@ -328,6 +328,16 @@ def test_half_precision(model_file, dtype, beam_size):
         assert other.count_log_probs == pytest.approx(one.count_log_probs, abs=1.0)
 
 
+def test_float16_with_a_conformer_on_a_cpu(tmp_path):
+    """It may never end."""
+    half = dict(output_size=8, attention_heads=2, linear_units=8, num_blocks=1)
+    conf = dict(trunk_conf=half, branch_conf=dict(half, input_layer=None))
+    options = dict(frontend="default", encoder="routed_espnet", input_size=None)
+    model_file = save_tiny_model(tmp_path / "exp", encoder_conf=conf, **options)
+    with pytest.raises(UserError, match="--dtype float16: this model's encoder may ne"):
+        Speech2Text(None, model_file, dtype="float16")
+
+
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_spans_of_tokens(word_model, beam_size):
     speech2text = Speech2Text(None, word_model, beam_size=beam_size, align=True)

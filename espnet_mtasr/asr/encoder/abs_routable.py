@@ -48,10 +48,13 @@ class AbsTrunk(torch.nn.Module, ABC):
         input_dtype: Type of its input where that is not the model's, or None.
         right_in_cpu_bfloat16: Whether autocast to bfloat16 is right on a CPU; not all
             of oneDNN's convolutions are.
+        ends_in_cpu_float16: Whether it can be computed in float16 on a CPU; some of
+            oneDNN's convolutions never end.
     """
 
     input_dtype: Optional[torch.dtype] = None
     right_in_cpu_bfloat16: bool = False
+    ends_in_cpu_float16: bool = True
 
     @abstractmethod
     def output_size(self) -> int:

@@ -86,6 +86,8 @@ class _EspnetHalf:
 class EspnetTrunk(_EspnetHalf, AbsTrunk):
     """An ESPnet encoder as the shared part; reads `(B, N, F)` features."""
 
+    ends_in_cpu_float16 = False
+
     def forward(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> TrunkOutput:
         """Encode `(B, N, F)` features."""
         return TrunkOutput(*_encode(self.encoder, xs_pad, ilens))

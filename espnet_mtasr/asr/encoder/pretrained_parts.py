@@ -27,8 +27,9 @@ def read_config(
         load_pretrained: Whether `model` is read.
 
     Raises:
-        UserError: there is no such model, it is of another kind, an entry is unknown,
-            or the configuration is an untrusted model's and asks for too much.
+        UserError: there is no such model, it is of another kind, an entry is unknown or
+            has no effect here (`layerdrop`, masking as in pretraining), or the
+            configuration is an untrusted model's and asks for too much.
     """
     check_pretrained(model if load_pretrained else None, "encoder_conf", changes or {})
     kind_of = {kind.model_type: kind for kind in kinds}
@@ -64,6 +65,14 @@ def read_config(
             f"option {sorted(unknown)[0]}; see {model}'s config.json for those that "
             f"there are"
         )
+    for name, value in (changes or {}).items():
+        masks = name.startswith("mask_") or name == "apply_spec_augment"
+        if value and (masks or name.endswith("layerdrop")):
+            instead = "; give encoder_conf branch_masking" if masks else ""
+            raise UserError(
+                f"encoder_conf {option}: {name}: {value} is not used here{instead}; "
+                f"remove it"
+            )
     return config
 
 

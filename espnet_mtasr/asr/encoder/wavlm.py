@@ -41,11 +41,13 @@ def receptive_field(config: WavLMConfig) -> int:
 def normalize_samples(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
     """Zero mean and unit variance over each row's valid samples `(B, N)`."""
     padding = ~valid_mask(ilens, xs_pad.size(1))
+    # In float16 a count above 65,504 is infinite.
+    samples = xs_pad.float()
     count = ilens.clamp(min=1)[:, None]
-    mean = xs_pad.masked_fill(padding, 0.0).sum(1, keepdim=True) / count
-    centred = (xs_pad - mean).masked_fill_(padding, 0.0)
+    mean = samples.masked_fill(padding, 0.0).sum(1, keepdim=True) / count
+    centred = (samples - mean).masked_fill_(padding, 0.0)
     norm = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
-    return centred * (norm.square() / count + 1e-7).rsqrt()
+    return (centred * (norm.square() / count + 1e-7).rsqrt()).to(xs_pad.dtype)
 
 
 class WavLMLayers:
@@ -200,7 +202,8 @@ class RoutedWavLMEncoder(RoutedEncoder):
         model: Folder in Hugging Face format, or a hub id.
         num_trunk_layers: Transformer layers of the trunk; the rest are the branches'.
         wavlm_conf: With `load_pretrained`, changes to the model's configuration (for
-            instance `hidden_dropout`); without, the whole configuration.
+            instance `hidden_dropout`, but no `layerdrop`: a rank's branch would go
+            without gradient); without, the whole configuration.
         do_normalize: Normalize waveforms; None follows preprocessor_config.json.
         load_pretrained: Load the weights; False draws them at random.
         pretrained_branches: False draws the branches' weights anew, each branch its

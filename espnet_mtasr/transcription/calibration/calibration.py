@@ -46,8 +46,18 @@ class Calibration:
         # The logistic function, without its overflow.
         return 0.5 * (1 + math.tanh(odds / 2))
 
+    def is_sound(self) -> bool:
+        """Whether all numbers are finite, and better scores give more confidence."""
+        return all(map(math.isfinite, asdict(self).values())) and self.slope > 0
+
     def write(self, path: Union[str, Path]) -> None:
-        """Write as JSON."""
+        """Write as JSON.
+
+        Raises:
+            ValueError: `read` would refuse it.
+        """
+        if not self.is_sound():
+            raise ValueError(f"not a calibration: {self}")
         write_whole(path, json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
@@ -60,9 +70,8 @@ class Calibration:
         names = [field.name for field in fields(cls)]
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
-            numbers = {name: float(values.pop(name)) for name in names}
-            fits = not values and all(map(math.isfinite, numbers.values()))
-            fits = fits and numbers["slope"] > 0
+            found = cls(**{name: float(values.pop(name)) for name in names})
+            fits = not values and found.is_sound()
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
             fits = False
         if not fits:
@@ -70,7 +79,7 @@ class Calibration:
                 f"{path}: holds not the numbers {', '.join(names)}; write it anew by "
                 f"espnet_mtasr.bin.calibrate, or remove it"
             )
-        return cls(**numbers)
+        return found
 
 
 def log_odds(probability: float) -> float:

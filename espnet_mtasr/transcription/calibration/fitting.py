@@ -183,7 +183,8 @@ def fit_confidence(heard: Sequence[Heard], calibration: Calibration) -> Calibrat
         calibration: Its other numbers stay.
 
     Raises:
-        UserError: all words are right, or all are wrong.
+        UserError: all words are right, or all are wrong, or right ones have no higher
+            probabilities than wrong ones.
     """
     answers = [h.correct for h in heard]
     if len(set(answers)) < 2:
@@ -197,9 +198,14 @@ def fit_confidence(heard: Sequence[Heard], calibration: Calibration) -> Calibrat
     odds = [[log_odds(h.word.confidence)] for h in heard]
     # So weak a prior that it only keeps separable data finite.
     fit = LogisticRegression(C=1e6).fit(odds, answers)
-    return replace(
-        calibration, slope=float(fit.coef_[0, 0]), intercept=float(fit.intercept_[0])
-    )
+    slope, intercept = float(fit.coef_[0, 0]), float(fit.intercept_[0])
+    if not slope > 0:
+        raise UserError(
+            f"--data_dir: right words have no higher probabilities than wrong ones (of "
+            f"{len(answers)} words, slope {slope:.3g}): nothing can be learnt of "
+            f"confidences; give more data, or train the model further"
+        )
+    return replace(calibration, slope=slope, intercept=intercept)
 
 
 def fit_times(heard: Sequence[Heard], calibration: Calibration) -> Calibration:

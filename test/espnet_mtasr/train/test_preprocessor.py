@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from espnet2.text.cleaner import TextCleaner
 from helpers.tiny_models import CHARACTERS, LLM_VOCAB, make_tiny_tokenizer
 
 from espnet_mtasr.train.preprocessor import MTASRPreprocessor
@@ -49,6 +50,16 @@ def test_weakness_6_a_talkers_ids_do_not_depend_on_the_neighbour(llm):
             LLM_VOCAB,
             *alone[1]["text"],
         ]
+
+
+def test_a_cleaner_reaches_the_teacher_too(llm, monkeypatch):
+    """Else it would be taught other words than CTC is."""
+    wanted = process("over the sea <sc> had had", llm=llm)
+    # ESPnet's cleaners need other packages.
+    monkeypatch.setattr(TextCleaner, "__call__", lambda self, text: text.lower())
+    cleaned = process("OVER the sea <sc> Had HAD", llm=llm)
+    for name in ("text", "text_spk1", "text_spk2"):
+        assert cleaned[name].tolist() == wanted[name].tolist()
 
 
 def test_without_a_teacher_text_holds_the_ctc_ids():

@@ -25,6 +25,13 @@ def test_written_and_read(tmp_path):
     assert Calibration.read(path) == calibration
 
 
+@pytest.mark.parametrize("slope", [0.0, -0.5, math.inf, math.nan])
+def test_what_would_not_be_read_is_not_written(tmp_path, slope):
+    with pytest.raises(ValueError, match="not a calibration"):
+        Calibration(slope=slope).write(tmp_path / "calibration.json")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -58,6 +58,9 @@ def test_nothing_to_learn():
         heard = [Heard(Word("w", 0.0, 0.1, p), answer) for p in (0.2, 0.7)]
         with pytest.raises(UserError, match=f"all 2 written words are {kind}"):
             fit_confidence(heard, Calibration())
+    upside_down = [h._replace(correct=not h.correct) for h in overconfident()]
+    with pytest.raises(UserError, match="right words have no higher probabilities tha"):
+        fit_confidence(upside_down, Calibration())
     with pytest.raises(UserError, match="--times_data_dir: has no words.ctm"):
         fit_times(heard, Calibration())
     with pytest.raises(UserError, match="a_set: the model writes no words of it"):
