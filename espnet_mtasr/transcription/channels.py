@@ -68,7 +68,8 @@ def pick_channels(
 def _power(samples: np.ndarray) -> float:
     """Mean square; without a copy, for hours of samples are large."""
     flat = samples.ravel(order="K")
-    return float(np.dot(flat, flat)) / len(flat)
+    with np.errstate(over="ignore"):
+        return float(np.dot(flat, flat)) / len(flat)
 
 
 def join_channels(transcripts: Sequence[Transcript]) -> Transcript:

@@ -55,7 +55,7 @@ def read_track(file: Union[bytes, BinaryIO]) -> Optional[Track]:
     missing = None
     rate = 0
     try:
-        with av.open(file) as container:
+        with av.open(file, "r") as container:
             tracks = container.streams.audio
             if container.format.name not in FORMATS or not tracks:
                 return None

@@ -3,7 +3,17 @@
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union, overload
+from typing import (
+    Callable,
+    Dict,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+    cast,
+    overload,
+)
 
 import numpy as np
 import torch
@@ -197,9 +207,10 @@ class MTASR:
         """
         channel = check_channel(channel)
         one = is_one(recordings)
+        sources = [recordings] if one else cast(Sequence[Audio], recordings)
         read = [
             read_input(source, place, fs, self.rate, channel)
-            for place, source in enumerate([recordings] if one else recordings)
+            for place, source in enumerate(sources)
         ]
         if num_talkers is None or isinstance(num_talkers, (int, np.integer)):
             num_talkers = [num_talkers] * len(read)

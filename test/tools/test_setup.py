@@ -354,7 +354,7 @@ def pretend_installed(environment, *versions):
 
 
 NEEDED = (
-    "torchaudio peft sentencepiece kaldiio soundfile meeteval numpy scipy pyyaml "
+    "torchaudio peft sentencepiece kaldiio soundfile av meeteval numpy scipy pyyaml "
     "pyloudnorm matplotlib tensorboard transformers kaldialign tokenizers "
     "safetensors huggingface_hub scikit-learn pysubs2 praatio"
 ).split()
