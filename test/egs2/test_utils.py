@@ -492,6 +492,61 @@ class TestSlurm:
         args = (tmp_path / "sbatch_args").read_text().splitlines()
         assert f"--job-name={job_name}" in args
 
+    # As ESPnet's conf/slurm.conf looks.
+    CONFIG = """# Default configuration
+command sbatch --export=PATH
+option name=* --job-name $0
+option mem=* --mem-per-cpu $0
+option mem=0          # Do not add anything
+option num_threads=* --cpus-per-task $0
+option num_nodes=* --nodes $0
+option reservation=* --reservation $0 -v
+default gpu=0
+option gpu=0 -p cpu
+option gpu=* -p gpu --gres=gpu:$0 -c 7  # cores
+"""
+
+    @pytest.mark.parametrize(
+        "options, last_words",
+        [
+            (["--mem", "8G"], "--job-name a --mem-per-cpu 8G --cpus-per-task 1"),
+            (["--num_threads", "4"], "--job-name a --cpus-per-task 4 --nodes 1 -p cpu"),
+            (
+                ["--gpu", "2"],
+                "--job-name a --cpus-per-task 10 --nodes 1 -p gpu --gres=gpu:2 -c 7",
+            ),
+            (["--reservation", "r1"], "-p cpu --reservation r1 -v"),
+        ],
+    )
+    def test_a_configuration_in_espnets_form(
+        self, tmp_path, slurm, options, last_words
+    ):
+        (tmp_path / "slurm.conf").write_text(self.CONFIG)
+        words = ["--config", "slurm.conf", *options, "a.log", "true"]
+        done = call(UTILS / "slurm.pl", *words, cwd=tmp_path, PATH=slurm)
+        assert done.returncode == 0, done.stderr
+        *args, script = (tmp_path / "sbatch_args").read_text().splitlines()
+        assert script.endswith("a.sh") and last_words in " ".join(args)
+        assert not any(arg.startswith("--mem=") for arg in args)
+        assert sum("gres" in arg for arg in args) == ("--gpu" in options)
+
+    @pytest.mark.parametrize(
+        "content, options, said",
+        [
+            (None, [], "--config slurm.conf: cannot be read"),
+            ("option gpu\n", [], "slurm.conf: line 1: 'gpu' is no NAME=VALUE"),
+            ("\nqueue all.q\n", [], "slurm.conf: line 2: 'queue' is none of command,"),
+            (CONFIG, ["--resrvation", "r1"], "unknown option --resrvation"),
+        ],
+    )
+    def test_a_bad_configuration(self, tmp_path, slurm, content, options, said):
+        if content is not None:
+            (tmp_path / "slurm.conf").write_text(content)
+        words = ["--config", "slurm.conf", *options, "a.log", "true"]
+        done = call(UTILS / "slurm.pl", *words, cwd=tmp_path, PATH=slurm)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert said in done.stderr
+
     @pytest.mark.parametrize(
         "options, words",
         [
@@ -773,7 +828,11 @@ class TestRecipeFolder:
         done = call("bash", "-euc", source, cwd=tmp_path)
         assert done.stdout == "utils/run.sh|utils/run.sh|utils/run.sh\n"
         done = call("bash", "-euc", source, cwd=tmp_path, cmd_backend="slurm")
-        assert done.stdout.count("utils/slurm.pl") == 3
+        assert done.stdout.count("utils/slurm.pl --mem") == 3
+        (tmp_path / "conf").mkdir()
+        (tmp_path / "conf" / "slurm.conf").touch()
+        done = call("bash", "-euc", source, cwd=tmp_path, cmd_backend="slurm")
+        assert done.stdout.count("utils/slurm.pl --config conf/slurm.conf --mem") == 3
         done = call("bash", "-euc", source, cwd=tmp_path, cmd_backend="pbs")
         assert done.returncode == 2
         assert "cmd_backend=pbs" in done.stderr

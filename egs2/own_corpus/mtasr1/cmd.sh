@@ -2,7 +2,8 @@
 # How jobs are started: the recipe's own copy, to be edited. Source it.
 #
 #   local   on this machine (utils/run.sh)
-#   slurm   by sbatch (utils/slurm.pl); add --partition, --account, --time as needed.
+#   slurm   by sbatch (utils/slurm.pl); add --partition, --account, --time as needed, or
+#           have a conf/slurm.conf in ESPnet's form, which says what sbatch is told.
 #           A job with GPUs gets cpus_per_gpu cores and mem_per_gpu memory for each:
 #           num_workers processes load the data of each GPU
 #
@@ -17,9 +18,11 @@ case ${cmd_backend} in
         export decode_cmd="utils/run.sh"
         ;;
     slurm)
-        export train_cmd="utils/slurm.pl --mem 8G"
-        export cuda_cmd="utils/slurm.pl --mem 64G --cpus_per_gpu 5 --mem_per_gpu 32G"
-        export decode_cmd="utils/slurm.pl --mem 16G --cpus_per_gpu 5"
+        slurm="utils/slurm.pl"
+        if [ -f conf/slurm.conf ]; then slurm+=" --config conf/slurm.conf"; fi
+        export train_cmd="${slurm} --mem 8G"
+        export cuda_cmd="${slurm} --mem 64G --cpus_per_gpu 5 --mem_per_gpu 32G"
+        export decode_cmd="${slurm} --mem 16G --cpus_per_gpu 5"
         ;;
     *)
         echo "cmd.sh: error: cmd_backend=${cmd_backend}: set it to local or slurm" >&2

@@ -4,13 +4,15 @@
 # slurm.pl it gives several nodes by srun, to any other by mpirun.
 set -euo pipefail
 
-usage="slurm.pl [--gpu N] [--cpus_per_gpu N] [--mem_per_gpu X] [--num_threads N] [--mem X]
-         [--num_nodes N] [--time T] [--max_jobs_run N] [--name NAME] [--partition P]
+usage="slurm.pl [--config FILE] [--gpu N] [--cpus_per_gpu N] [--mem_per_gpu X] [--num_threads N]
+         [--mem X] [--num_nodes N] [--time T] [--max_jobs_run N] [--name NAME] [--partition P]
          [--account A] [--qos Q] [--constraint C] [JOB=1:N] LOG COMMAND [ARGUMENT ...]
 In LOG and in the command, JOB is replaced by the number of the job. A job gets
 num_threads cores, and with GPUs at least cpus_per_gpu (5) for each; with GPUs,
 mem_per_gpu for each takes the place of mem. Both are of one node. sbatch's own variables
-(SBATCH_PARTITION, SBATCH_ACCOUNT, ...) count as well."
+(SBATCH_PARTITION, SBATCH_ACCOUNT, ...) count as well. FILE, as ESPnet's conf/slurm.conf,
+has lines 'option NAME=VALUE WORDS' and 'default NAME=VALUE': sbatch gets WORDS where
+--NAME is VALUE, or * for any, which \$0 in WORDS stands for."
 
 die() {
     echo "slurm.pl: error: $*" >&2
@@ -27,13 +29,53 @@ max_jobs_run=0
 mem=''
 job_name=''
 sbatch_options=()
+# NAME=VALUE of the configuration to sbatch's words; names that the command line gave.
+declare -A words_for=() given=()
+config_defaults=()
+
+read_config() { # read_config FILE
+    local kind setting words number=0
+    [ -r "$1" ] || die "--config $1: cannot be read; give a file as conf/slurm.conf"
+    while read -r kind setting words || [ -n "${kind}" ]; do
+        number=$((number + 1))
+        case ${kind} in
+            '' | '#'* | command) ;;
+            option | default)
+                [[ ${setting} =~ ^[a-z_]+=.+$ ]] ||
+                    die "$1: line ${number}: '${setting}' is no NAME=VALUE"
+                if [ "${kind}" = default ]; then config_defaults+=("${setting}"); fi
+                if [ "${kind}" = option ]; then words_for[${setting}]=${words%%#*}; fi
+                ;;
+            *) die "$1: line ${number}: '${kind}' is none of command, option, default" ;;
+        esac
+    done <"$1"
+}
+has_words() { # has_words NAME VALUE: does the configuration say what sbatch is told?
+    [ -n "${words_for[$1=$2]+set}" ] || [ -n "${words_for[$1=*]+set}" ]
+}
+add_words() { # add_words NAME VALUE: for sbatch; a line for this very value comes first
+    local words
+    if [ -n "${words_for[$1=$2]+set}" ]; then
+        words=${words_for[$1=$2]}
+    else
+        words=${words_for[$1=*]}
+    fi
+    read -ra words <<<"${words//\$0/$2}"
+    config_words+=("${words[@]}")
+}
 while [ $# -gt 0 ]; do
     option=${1#--}
     option=${option//-/_}
+    if [[ $1 == --* ]]; then given[${option}]=${2:-}; fi
     case $1 in
         --help)
             echo "${usage}"
             exit 0
+            ;;
+        --config)
+            if [ $# -lt 2 ]; then die "$1 needs a value"; fi
+            read_config "$2"
+            shift 2
             ;;
         --gpu | --cpus[_-]per[_-]gpu | --num[_-]threads | --max[_-]jobs[_-]run | --num[_-]nodes)
             if [ $# -lt 2 ]; then die "$1 needs a value"; fi
@@ -54,11 +96,27 @@ while [ $# -gt 0 ]; do
             ;;
         --time | --partition | --account | --qos | --constraint)
             if [ $# -lt 2 ]; then die "$1 needs a value"; fi
-            sbatch_options+=("$1=$2")
+            if ! has_words "${option}" "$2"; then sbatch_options+=("$1=$2"); fi
             shift 2
             ;;
-        --*) die "unknown option $1 (see slurm.pl --help)" ;;
+        --*)
+            if [ $# -lt 2 ] || ! has_words "${option}" "$2"; then
+                die "unknown option $1 (see slurm.pl --help)"
+            fi
+            shift 2
+            ;;
         *) break ;;
+    esac
+done
+
+for setting in "${config_defaults[@]}"; do
+    option=${setting%%=*}
+    if [ -n "${given[${option}]+set}" ]; then continue; fi
+    given[${option}]=${setting#*=}
+    case ${option} in
+        gpu | num_threads | num_nodes | mem | cpus_per_gpu | mem_per_gpu | max_jobs_run)
+            printf -v "${option}" '%s' "${setting#*=}"
+            ;;
     esac
 done
 
@@ -101,7 +159,7 @@ if [ "${gpu}" -gt 0 ]; then
 fi
 # Of several processes espnet2.bin.launch gives the threads of all of them, or none.
 if [ "${gpu}" -gt 1 ] || [ "${num_nodes}" -gt 1 ]; then threads=${OMP_NUM_THREADS:-1}; fi
-if [ -n "${mem}" ]; then sbatch_options+=("--mem=${mem}"); fi
+if [ -n "${mem}" ] && ! has_words mem "${mem}"; then sbatch_options+=("--mem=${mem}"); fi
 id_file=${queue_dir}/${base}.id
 # A slurm.pl that was killed has left its job to slurm.
 if [ -s "${id_file}" ] && command -v squeue >/dev/null; then
@@ -151,7 +209,23 @@ mv "${script}.part" "${script}"
 
 sbatch_options+=(--job-name="${job_name}" --nodes="${num_nodes}" --ntasks-per-node=1
     --cpus-per-task="${cores}" --output="${queue_dir}/slurm-%j.out")
-if [ "${gpu}" -gt 0 ]; then sbatch_options+=(--gres="gpu:${gpu}"); fi
+if [ "${gpu}" -gt 0 ] && ! has_words gpu "${gpu}"; then
+    sbatch_options+=(--gres="gpu:${gpu}")
+fi
+# Its words come last, so that they win.
+config_words=()
+given[name]=${job_name}
+given[num_threads]=${cores}
+given[num_nodes]=${num_nodes}
+given[gpu]=${gpu}
+if [ -n "${mem}" ]; then given[mem]=${mem}; fi
+for option in name time mem num_threads num_nodes gpu "${!given[@]}"; do
+    if [ -n "${given[${option}]+set}" ] && has_words "${option}" "${given[${option}]}"; then
+        add_words "${option}" "${given[${option}]}"
+        unset "given[${option}]"
+    fi
+done
+sbatch_options+=("${config_words[@]}")
 if [ -n "${name}" ]; then
     array=${first}-${last}
     if [ "${max_jobs_run}" -gt 0 ]; then array+=%${max_jobs_run}; fi
