@@ -72,13 +72,28 @@ def read(path: Path) -> Dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def llm_decoding(training: Path) -> Path:
+    """Find the results of phase 1's model, decoded by its language model.
+
+    Raises:
+        UserError: there are several.
+    """
+    found = sorted(training.glob("decode_llm*/results.json"))
+    if len(found) > 1:
+        raise UserError(
+            f"{training}: was decoded in several ways ({found[0].parent.name}, "
+            f"{found[1].parent.name}); remove all but one of these folders"
+        )
+    return found[0] if found else training / "results.json"
+
+
 def keep(recipe: Recipe, exp: Path, minutes: float, output: Path) -> None:
     """Put a run's results.json, time, perplexities and LLM decoding into one file."""
     kept = read(exp / recipe.training / "results.json")
     kept["minutes"] = minutes
     if recipe.teacher is not None:
         checks = read(exp / recipe.teacher / "perplexity_dev.json")
-        decoded = read(exp / recipe.teacher / "results.json")
+        decoded = read(llm_decoding(exp / recipe.teacher))
         kept["perplexity"] = {
             count: {key: round(check[key], 4) for key in ("right", "other")}
             for count, check in checks.items()

@@ -45,14 +45,16 @@ def test_what_a_run_left_is_kept_as_it_is(tmp_path):
     phase1, phase2 = (tmp_path / f"mtasr_phase{k}" for k in (1, 2))
     files = {
         phase2 / "results.json": {"mixtures": "m", "sets": {SETS[0]: {"cpwer": 13.3}}},
-        phase1 / "results.json": {"sets": {SETS[0]: {"cpwer": 33.25, "rtf": 0.1}}},
+        phase1
+        / "decode_llm_x"
+        / "results.json": {"sets": {SETS[0]: {"cpwer": 33.25, "rtf": 0.1}}},
         phase1
         / "perplexity_dev.json": {
             "2": {"n_utt": 9, "right": 2.0, "other": 30.00001, "ratio": 15.0}
         },
     }
     for path, content in files.items():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))
     out = tmp_path / "kept.json"
     words = ["keep", "--expdir", str(tmp_path), "--minutes", "33.5"]
@@ -65,8 +67,13 @@ def test_what_a_run_left_is_kept_as_it_is(tmp_path):
         "decode_llm": {SETS[0]: 33.25},
     }
     assert "| 2 | 2.00 | 30.0 | 15.0 | 33.2 |" in kept_results.teacher_table(kept)
-    (phase1 / "results.json").unlink()
+    (phase1 / "decode_llm_y").mkdir()
+    (phase1 / "decode_llm_x" / "results.json").rename(phase1 / "decode_llm_y" / "x")
     with pytest.raises(UserError, match="phase1/results.json: no such file; run the"):
+        kept_results.main([*words, "--output", str(out)])
+    for name in ("x", "y"):
+        (phase1 / f"decode_llm_{name}" / "results.json").write_text("{}")
+    with pytest.raises(UserError, match="several ways .decode_llm_x, decode_llm_y."):
         kept_results.main([*words, "--output", str(out)])
 
 
