@@ -155,7 +155,7 @@ def flat(config, prefix=""):
         ("llama1b_alpha0.9", {"model_conf.ctc_weight": 0.9}),
         ("llama1b_shared_separator", {"share_separator": True}),
         ("llama1b_count_features", {"model_conf.count_input": "features"}),
-        ("llama1b_flat_start", {"preprocessor_conf.flat_start_epochs": 2}),
+        ("llama1b_flat_start", {"preprocessor_conf.flat_start_epochs": 8}),
         (
             "no_teacher",
             {"model_conf.ctc_weight": 1.0, "freeze_param": ["encoder.trunk"]},

@@ -235,11 +235,11 @@ def small_config(path, source=RECIPE / "conf/tuning/train_ctc_cpu.yaml"):
         config["count_head_conf"].update(
             hidden_size=8, attention_size=4, context_lstm_size=4
         )
-    # Epochs 1, 2 and 3 have the stages that begin with 1, 9 and 19.
+    # Epochs 1, 2 and 3 have the stages that begin with 1, 7 and 15.
     stages = {stage["from_epoch"]: stage for stage in config["curriculum"]}
     config["curriculum"] = [
         dict({**stages[first], "batches": 3}, from_epoch=epoch)
-        for epoch, first in ((1, 1), (2, 9), (3, 19))
+        for epoch, first in ((1, 1), (2, 7), (3, 15))
         if first in stages
     ]
     config.update(num_iters_per_epoch=3, max_epoch=3, batch_seconds=6)
