@@ -178,11 +178,7 @@ def _frames(args: argparse.Namespace) -> float:
     with stand_in_weights():
         counter = encoder_choices.get_class(args.encoder).frame_counter(
             input_size=input_size,
-            **(
-                {**args.encoder_conf, "load_pretrained": True}
-                if args.encoder in ("routed_wavlm", "routed_whisper")
-                else args.encoder_conf
-            ),
+            **args.encoder_conf,
         )
     return float(counter(lengths)[0])
 
