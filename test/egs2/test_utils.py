@@ -833,9 +833,19 @@ class TestRecipeFolder:
         (tmp_path / "conf" / "slurm.conf").touch()
         done = call("bash", "-euc", source, cwd=tmp_path, cmd_backend="slurm")
         assert done.stdout.count("utils/slurm.pl --config conf/slurm.conf --mem") == 3
-        done = call("bash", "-euc", source, cwd=tmp_path, cmd_backend="pbs")
+        for backend, script in (("sge", "queue.pl"), ("pbs", "pbs.pl")):
+            done = call("bash", "-euc", source, cwd=tmp_path, cmd_backend=backend)
+            assert done.returncode == 2
+            assert f"cmd_backend={backend}: there is no {script} on PATH" in done.stderr
+            write_script(tmp_path / script, "true")
+            path = f"{tmp_path}:{os.environ['PATH']}"
+            done = call(
+                "bash", "-euc", source, cwd=tmp_path, cmd_backend=backend, PATH=path
+            )
+            assert done.stdout.count(f"{script} --mem") == 3
+        done = call("bash", "-euc", source, cwd=tmp_path, cmd_backend="lsf")
         assert done.returncode == 2
-        assert "cmd_backend=pbs" in done.stderr
+        assert "cmd_backend=lsf" in done.stderr
 
     @pytest.mark.parametrize(
         "options, env, active",
