@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Decoding and scoring: stages 12 and 13 of mtasr.sh, which sources it; its options and
+# lists are read here.
+# shellcheck disable=SC2154 # they are mtasr.sh's
+
+# The test sets, with the predicted talker count and, into DECODE_DIR_oracle, with the
+# given one.
+decode() {
+    local dset logdir oracle_dir speech list jobs keys logs n f gpus=0 mark
+    if [ "${gpu_inference}" = true ]; then gpus=1; fi
+    if [ "${rescore_routing}" = true ] && [ "${decoder}" = ctc ] &&
+        [ -z "${download_model}" ] && [ ! "${test_exp}/routing.json" -nt "${test_model}" ]; then
+        log "Fitting on ${valid_set} which branch is picked: ${test_exp}/routing.log"
+        "${decode_cmd_words[@]}" --gpu "${gpus}" "${test_exp}/routing.log" \
+            "${python}" -m espnet_mtasr.bin.fit_routing --ngpu "${gpus}" \
+            --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
+            --data_dir "${data_feats}/${valid_set}" "${trust_options[@]}"
+    fi
+    # A run that is cut short leaves no text of before, which stage 13 would score.
+    for dset in "${tests[@]}"; do
+        rm -f "${decode_dir}"{,_oracle}/"${dset}"/{text,utt2num_spk,rtf.json,decoded_by.json}
+    done
+    # Two decodings with the same hashes can stand in one table.
+    mark=$(printf '{"model_sha256": "%s", "options_sha256": "%s"}' \
+        "$(cat "${test_model}" 2>/dev/null | sha256sum | cut -d' ' -f1)" \
+        "$({ sed 's/ *#.*//; /^$/d' "${inference_config}" &&
+            echo "${inference_args} ${rescore_routing}"; } | sha256sum | cut -d' ' -f1)")
+    for dset in "${tests[@]}"; do
+        logdir=${decode_dir}/${dset}/logdir
+        oracle_dir=${decode_dir}_oracle/${dset}
+        mkdir -p "${logdir}" "${oracle_dir}"
+        # Left-overs of a run with more jobs would be taken for this run's.
+        rm -rf "${logdir}"/output.* "${logdir}"/oracle.* "${logdir}"/keys.*
+        speech=${speech_of_set[${dset}]}
+        list=$(speech_list "${dset}")
+        jobs=$(at_most "${inference_nj}" "${list}")
+        keys=()
+        logs=()
+        for ((n = 1; n <= jobs; n++)); do
+            keys+=("${logdir}/keys.${n}.scp")
+            logs+=("${logdir}/mtasr_inference.${n}.log")
+        done
+        utils/split_scp.sh "${list}" "${keys[@]}"
+        with_progress "${dset}" count --pattern 'best hypo: ' \
+            --total "$(wc -l <"${list}")" "${logs[@]}" -- \
+            "${decode_cmd_words[@]}" --gpu "${gpus}" JOB=1:"${jobs}" \
+            "${logdir}/mtasr_inference.JOB.log" \
+            "${python}" -m espnet_mtasr.bin.mtasr_inference --ngpu "${gpus}" \
+            --config "${inference_config}" --fs "${fs}" \
+            --data_path_and_name_and_type "${data_feats}/${dset}/${speech}" \
+            --key_file "${logdir}/keys.JOB.scp" \
+            --utt2num_spk "${data_feats}/${dset}/utt2num_spk" \
+            --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
+            --rescore_routing "${rescore_routing}" --output_dir "${logdir}/output.JOB" \
+            --oracle_output_dir "${logdir}/oracle.JOB" \
+            "${trust_options[@]}" "${inference_options[@]}"
+        for f in text utt2num_spk; do
+            sort "${logdir}"/output.*/1best_recog/${f} >"${decode_dir}/${dset}/${f}"
+        done
+        sort "${logdir}"/oracle.*/1best_recog/text >"${oracle_dir}/text"
+        rm -f "${oracle_dir}/utt2num_spk"
+        if [ "${decoder}" = llm ]; then
+            # It may write other than the given number of talkers.
+            sort "${logdir}"/oracle.*/1best_recog/utt2num_spk >"${oracle_dir}/utt2num_spk"
+        fi
+        awk '{decoding += $1; audio += $2; if ($3 > batch) batch = $3}
+             END {printf "{\"rtf\": %.5f, \"batch_size\": %d}\n", decoding / audio, batch}' \
+            "${logdir}"/output.*/1best_recog/rtf >"${decode_dir}/${dset}/rtf.json"
+        echo "${mark}" >"${decode_dir}/${dset}/decoded_by.json"
+        log "${dset}: $(wc -l <"${decode_dir}/${dset}/text") mixtures, $(cat "${decode_dir}/${dset}/rtf.json")"
+    done
+}
+
+mixtures_in_words() {
+    echo "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}"
+}
+
+# Writes RESULTS.md and its like into the folder of the decoding, and a RESULTS.md of all
+# decodings into that of the training.
+score() {
+    local model=${model_in_words} name folders=() told=()
+    if [ -n "${told_talkers}" ]; then told=(--num_talkers "${told_talkers}"); fi
+    if [ "${decoder}" = llm ]; then
+        model+=", decoded by its language model (talker count: as many as it writes; a"
+        model+=" given count picks the branch that it reads)"
+    fi
+    for name in "${tests[@]}"; do folders+=("${data_feats}/${name}"); done
+    utils/data_job.sh "${nj}" "${decode_dir}/conditions.log" \
+        "${python}" -m espnet_mtasr.bin.measure_conditions --nj "${nj}" "${folders[@]}"
+    "${python}" -m espnet_mtasr.bin.mtasr_score --sets "${test_sets}" \
+        --data_dir "${data_feats}" --decode_dir "${decode_dir}" \
+        --oracle_decode_dir "${decode_dir}_oracle" --output_dir "${decode_dir}" \
+        --collect_dir "${test_exp}" --default_decoding "${default_decoding}" \
+        --decoding "${decoding}" "${told[@]}" \
+        --talker_counts "${talker_counts}" --command "${command_line}" \
+        --text_normalizer "${text_normalizer}" --fs "${fs}" \
+        --mixtures "$(mixtures_in_words)" \
+        --model "${model}" --num_examples 5 \
+        --machine "$(env -u OMP_NUM_THREADS nproc) cores,$(awk -F: '/^model name/ {print $2; exit}' /proc/cpuinfo)"
+}
