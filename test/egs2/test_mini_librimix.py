@@ -114,7 +114,8 @@ def test_results_have_the_documented_form(run):
         assert set(row) == set(
             "n_utt n_scored n_missing n_words fifo_wer cpwer cpwer_ci95 "
             "cpwer_oracle_count sub del ins n_utt_with_errors "
-            "count_accuracy count_confusion by_overlap rtf orc_wer cer n_talkers n_missed_talkers missed_talkers "
+            "count_accuracy count_confusion by_overlap rtf orc_wer cer "
+            "n_talkers n_missed_talkers missed_talkers "
             "n_false_alarm_talkers false_alarm_talkers by_onset_gap by_snr "
             "by_level_difference by_gender".split()
         )
