@@ -141,6 +141,28 @@ def check_same_texts(name: str, found: Sequence, other: str, wanted: Sequence) -
         )
 
 
+def check_same_output(what: str, found: Any, wanted: Any, tolerance: float) -> float:
+    """Print and return how far outputs differ, in their standard deviations.
+
+    Args:
+        what: The option or model that the outputs are of, for the message.
+        found: Tensor.
+        wanted: Tensor of the same shape; differences are relative to its values.
+        tolerance: From which on they are not the same.
+
+    Raises:
+        UserError: they differ by so much.
+    """
+    difference = float((found - wanted).abs().max() / wanted.std())
+    print(f"largest difference {difference:.1e} of the outputs' standard deviation")
+    if not difference < tolerance:
+        raise UserError(
+            f"{what}: the outputs differ by {difference:.1e}, more than "
+            f"{tolerance:g}; see test/espnet_mtasr/asr/encoder"
+        )
+    return difference
+
+
 def check_gpu() -> None:
     """Raise `UserError` where torch can't use a GPU."""
     import torch

@@ -9,7 +9,7 @@ From anywhere, after `. ./path.sh` of a recipe:
 
 import argparse
 
-from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.errors import run_command_line
 from tools.bench import side_by_side as bench
 
 # Largest difference, relative to the outputs' standard deviation. In bfloat16 each of
@@ -62,13 +62,9 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
     runs = {name: bench.inference(run, args.device) for name, run in sides.items()}
     print(f"{args.model}, {args.dtype}, {bench.describe(args.device)}")
     theirs, ours = (run().float() for run in runs.values())
-    difference = float((ours - theirs).abs().max() / theirs.std())
-    print(f"largest difference {difference:.1e} of the outputs' standard deviation")
-    if not difference < TOLERANCE[args.dtype]:
-        raise UserError(
-            f"--dtype {args.dtype}: the outputs differ by {difference:.1e}, more than "
-            f"{TOLERANCE[args.dtype]:g}; see test/espnet_mtasr/asr/encoder"
-        )
+    difference = bench.check_same_output(
+        f"--dtype {args.dtype}", ours, theirs, TOLERANCE[args.dtype]
+    )
     times = results.measure(runs)
     ratio = bench.Ratio(times["transformers"], times["ours"])
     results.figures = {"forward": ratio, "difference": difference}
