@@ -29,6 +29,19 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 86400} d {whole // 3600 % 24:02d} h"
 
 
+def format_clock(seconds: float) -> str:
+    """Say a place in a recording.
+
+    >>> [format_clock(s) for s in (9.6, 75, 3723)]
+    ['0:09', '1:15', '1:02:03']
+    """
+    whole = int(seconds)
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d}"
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
 def progress_line(label: str, share: float, detail: str, rest: str, width: int) -> str:
     """Fit a line of progress into `width` columns.
 

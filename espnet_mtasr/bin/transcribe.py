@@ -6,20 +6,30 @@ and again at the end, with exit code 1.
 
 import argparse
 import contextlib
+import os
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Sequence
 
+from espnet_mtasr import __version__
 from espnet_mtasr.console import own_words_only, say
 from espnet_mtasr.dtypes import DTYPES, check_dtype
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.model_zoo.model_files import fetch_model
 from espnet_mtasr.progress import TerminalLine, busy
 from espnet_mtasr.transcription.formats import FORMATS
+from espnet_mtasr.transcription.long.settings import WINDOW_SECONDS, check_settings
+from espnet_mtasr.transcription.output import Output
+from espnet_mtasr.transcription.sources import (
+    STANDARD_INPUT,
+    Source,
+    find_recordings,
+)
 from espnet_mtasr.trust import add_trust_option
 
 if TYPE_CHECKING:
+    from espnet_mtasr.transcription.long.journal import Journal
     from espnet_mtasr.transcription.mtasr import MTASR
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -53,7 +63,8 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--resume",
         action="store_true",
-        help="leave recordings out whose files are in --output_dir already",
+        help="leave recordings out whose files are in --output_dir already, and go on "
+        "with a long one where a run was stopped",
     )
     add(
         "--num_talkers",
@@ -89,6 +100,22 @@ def get_parser() -> argparse.ArgumentParser:
         help="seconds of audio that are decoded together; default: %(default)s",
     )
     add(
+        "--window_seconds",
+        "--window-seconds",
+        type=float,
+        default=WINDOW_SECONDS,
+        help="hear longer recordings in windows of at most this length; default: "
+        "%(default)g",
+    )
+    add(
+        "--vad_threshold",
+        "--vad-threshold",
+        type=float,
+        default=0.5,
+        help="probability from which silero-vad's frames count as speech; without "
+        "speech there are no words; 0: all is taken for speech; default: %(default)s",
+    )
+    add(
         "--verbose",
         action="store_true",
         help="let libraries write to standard error, too",
@@ -108,8 +135,6 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
     """Transcribe as the options say, which have been checked."""
     from espnet_mtasr.transcription.channels import check_channel
-    from espnet_mtasr.transcription.output import Output
-    from espnet_mtasr.transcription.sources import find_recordings
 
     channel = check_channel(args.channel)
     sources = find_recordings(args.recordings, say)
@@ -123,33 +148,63 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
             return
     with busy(f"Loading {args.model}"):
         model = load(args)
-    from espnet_mtasr.transcription.many import transcribe_many
+    from espnet_mtasr.transcription.many import Many
 
     # Texts on a terminal would be written over the progress line.
     keep_line = len(sources) > 1 and (args.output_dir or not sys.stdout.isatty())
-    failures: List[str] = []
-    for transcript in transcribe_many(
+    how = model.how(args.batch_seconds, args.window_seconds, args.vad_threshold)
+    many = Many(
         model,
         sources,
-        failures,
+        how,
         args.num_talkers,
-        args.batch_seconds,
-        bool(keep_line),
         channel,
-    ):
+        keep_line=bool(keep_line),
+        tell=output.add_part,
+        journal=lambda source: open_journal(source, output, model, args),
+    )
+    for transcript in many.transcripts():
         try:
             output.add(transcript)
         except OSError as e:
             if output.folder is None:
                 raise
-            failures.append(f"{transcript.recording}: can't be written ({e.strerror})")
+            problem = f"{transcript.recording}: can't be written ({e.strerror})"
+            many.failures.append(problem)
             TerminalLine().erase()
-            say(failures[-1])
+            say(problem)
     output.close()
-    if failures:
-        say(f"{len(failures)} of {len(sources)} recordings failed:")
-        say("\n".join(failures))
+    if many.failures:
+        say(f"{len(many.failures)} of {len(sources)} recordings failed:")
+        say("\n".join(many.failures))
         sys.exit(1)
+
+
+def open_journal(
+    source: Source, output: Output, model: "MTASR", args: argparse.Namespace
+) -> Optional["Journal"]:
+    """Where to keep what was heard of a long recording; None: nothing can go on."""
+    path = output.journal(source.name)
+    if path is None or source.path == STANDARD_INPUT:
+        return None
+    from espnet_mtasr.transcription.long.journal import Journal
+
+    status = os.stat(source.path)
+    depends = dict(
+        version=__version__,
+        model=model.name,
+        revision=model.revision,
+        size=status.st_size,
+        changed=status.st_mtime,
+        **{
+            option: getattr(args, option)
+            for option in (
+                *("num_talkers", "channel", "dtype", "beam_size"),
+                *("window_seconds", "vad_threshold"),
+            )
+        },
+    )
+    return Journal(path, depends, args.resume)
 
 
 def check_options(args: argparse.Namespace) -> List[str]:
@@ -174,8 +229,7 @@ def check_options(args: argparse.Namespace) -> List[str]:
         raise UserError(f"--num_talkers {args.num_talkers}: give 1 or more")
     if args.beam_size < 1:
         raise UserError(f"--beam_size {args.beam_size}: give 1 or more")
-    if not args.batch_seconds > 0:
-        raise UserError(f"--batch_seconds {args.batch_seconds}: give more than 0")
+    check_settings(args.batch_seconds, args.window_seconds, args.vad_threshold)
     return formats
 
 

@@ -7,6 +7,7 @@ the last whole page or frame.
 
 import math
 import struct
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Iterator, NamedTuple, Optional, Tuple, Union
 
@@ -74,6 +75,20 @@ def missing_seconds(source: Union[str, bytes, Path, BinaryIO]) -> Optional[float
         return None
     finally:
         source.seek(place)
+
+
+def lacks_bytes(head: bytes, size: int) -> bool:
+    """Say if a file of `size` bytes is shorter than its header declares.
+
+    Args:
+        head: Its first bytes, beyond the header.
+        size: Of what there is.
+    """
+    try:
+        chunk = _data_chunk(BytesIO(head), 0, head[:16])
+    except struct.error:
+        return False
+    return chunk is not None and size - chunk.start < chunk.declared - 1
 
 
 def _data_chunk(file: BinaryIO, place: int, head: bytes) -> Optional[DataChunk]:

@@ -1,7 +1,7 @@
 """Which channels of a recording are heard: their mean, one, or each by itself."""
 
 from dataclasses import replace
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import List, Sequence, Union
 
 import numpy as np
 
@@ -29,47 +29,62 @@ def check_channel(channel: Union[int, str]) -> Channel:
     raise UserError(f"--channel {channel}: give a number from 0, {MIX} or {EACH}")
 
 
-def pick_channels(
-    samples: np.ndarray, channel: Channel, name: str
-) -> Tuple[List[np.ndarray], Optional[str]]:
-    """Return what is heard of `(N, channels)`, and a warning if little is left.
+class ChannelPicker:
+    """Picks what is heard of a recording that comes in blocks.
 
     Args:
-        samples: Finite floats.
         channel: See `check_channel`.
         name: Of the recording, for messages.
-
-    Returns:
-        Arrays `(N,)`: one, or for `each` one per channel.
-
-    Raises:
-        UserError: it has no such channel.
     """
-    number = samples.shape[1]
-    if channel == EACH:
-        return list(samples.T), None
-    if channel != MIX:
-        if int(channel) >= number:
-            raise UserError(
-                f"{name}: has {number} channel{'' if number == 1 else 's'}, and no "
-                f"channel {channel} (they count from 0); give another --channel"
-            )
-        return [samples[:, int(channel)]], None
-    mean = samples.mean(1)
-    power, left = _power(samples), _power(mean)
-    if number > 1 and left < CANCELLED * power / number:
-        return [mean], (
-            f"{name}: its channels cancel each other out, {left / power:.0%} of their "
-            f"power is left in their mean; give --channel 0, or each"
-        )
-    return [mean], None
+
+    def __init__(self, channel: Channel, name: str):
+        self.channel = channel
+        self.name = name
+        self.samples = 0
+        self.number = 0
+        # Sums of squares: of all channels, and of their mean.
+        self.energy = self.left = 0.0
+
+    def pick(self, block: np.ndarray) -> np.ndarray:
+        """Return what is heard of `(n, channels)` finite floats, `(n, channels')`.
+
+        Raises:
+            UserError: there is no such channel.
+        """
+        self.samples += len(block)
+        self.number = block.shape[1]
+        if self.channel == EACH:
+            return block
+        if self.channel != MIX:
+            if int(self.channel) >= self.number:
+                plural = "" if self.number == 1 else "s"
+                raise UserError(
+                    f"{self.name}: has {self.number} channel{plural}, and no channel "
+                    f"{self.channel} (they count from 0); give another --channel"
+                )
+            return block[:, [int(self.channel)]]
+        mean = block.mean(1, keepdims=True)
+        if self.number > 1:
+            self.energy += _energy(block)
+            self.left += _energy(mean)
+        return mean
+
+    def warnings(self) -> List[str]:
+        """Warn if little is left of all blocks so far."""
+        # Both per sample of all channels.
+        power, left = self.energy, self.left * self.number
+        if not left < CANCELLED * power / max(self.number, 1):
+            return []
+        return [
+            f"{self.name}: its channels cancel each other out, {left / power:.0%} of "
+            f"their power is left in their mean; give --channel 0, or each"
+        ]
 
 
-def _power(samples: np.ndarray) -> float:
-    """Mean square; without a copy, for hours of samples are large."""
-    flat = samples.ravel(order="K")
+def _energy(samples: np.ndarray) -> float:
+    flat = samples.ravel()
     with np.errstate(over="ignore"):
-        return float(np.dot(flat, flat)) / len(flat)
+        return float(np.dot(flat, flat))
 
 
 def join_channels(transcripts: Sequence[Transcript]) -> Transcript:

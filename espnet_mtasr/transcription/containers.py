@@ -3,8 +3,16 @@
 PyAV (`av`), FFmpeg's libraries as a package, reads them.
 """
 
-import math
-from typing import BinaryIO, List, NamedTuple, Optional, Union
+import contextlib
+from typing import (
+    Any,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 
@@ -17,66 +25,85 @@ FORMATS = (
     *("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "avi", "flv"),
     *("aac", "ac3", "eac3", "amr"),
 )
-# Seconds by which a length in a header may differ from what is decoded.
-SLACK = 0.5
 
 
 class Track(NamedTuple):
     """The first sound track of a container.
 
     Attributes:
-        samples: `(N, channels)` float32.
+        blocks: `(n, channels)` float32 each; closing the generator closes the file.
         rate: Hz.
-        missing: Seconds that it lacks at its end; NaN: unknown how many; None: it is
-            whole.
+        declared: Seconds, as the container says; None: it doesn't.
         tracks: How many sound tracks there are.
+        broken: Gets an entry where the container breaks off in a block.
     """
 
-    samples: np.ndarray
+    blocks: Iterator[np.ndarray]
     rate: int
-    missing: Optional[float]
+    declared: Optional[float]
     tracks: int
+    broken: List[str]
 
 
-def read_track(file: Union[bytes, BinaryIO]) -> Optional[Track]:
+def open_track(file: Any, formats: Sequence[str] = FORMATS) -> Optional[Track]:
     """Return the sound of a container, or None if it is none, or has no sound.
 
     Args:
-        file: Its path, or open.
+        file: Its path as bytes, or what has `read`; it is searched if it can be.
+        formats: FFmpeg's names of what is taken.
     """
     import av
 
-    if isinstance(file, bytes):
-        with open(file, "rb") as opened:
-            return read_track(opened)
-    file.seek(0)
-
-    blocks: List[np.ndarray] = []
-    missing = None
-    rate = 0
-    try:
-        with av.open(file, "r") as container:
+    with contextlib.ExitStack() as stack:
+        if isinstance(file, bytes):
+            file = stack.enter_context(open(file, "rb"))
+        try:
+            container = stack.enter_context(av.open(file, "r"))
             tracks = container.streams.audio
-            if container.format.name not in FORMATS or not tracks:
+            if container.format.name not in formats or not tracks:
                 return None
             declared = None
             if tracks[0].duration is not None and tracks[0].time_base is not None:
                 declared = float(tracks[0].duration * tracks[0].time_base)
             elif container.duration is not None and len(container.streams) == 1:
                 declared = container.duration / av.time_base
-            resampler = av.AudioResampler(format="fltp")
-            try:
-                for frame in container.decode(tracks[0]):
-                    for converted in resampler.resample(frame):
-                        rate = converted.sample_rate
-                        blocks.append(converted.to_ndarray())
-            except av.FFmpegError:
-                missing = math.nan
-    except av.FFmpegError:
-        return None
-    if not blocks:
-        return None
-    samples = np.concatenate(blocks, 1).T
-    if declared is not None and declared - len(samples) / rate > SLACK:
-        missing = declared - len(samples) / rate
-    return Track(samples, rate, missing, len(tracks))
+            number = len(tracks)
+            frames = _decode(container, tracks[0])
+            # What it says of its rate may differ from what is decoded.
+            rate, first = next(frames, (0, np.zeros((0, 0))))
+        except av.FFmpegError:
+            return None
+        if rate == 0:
+            return None
+        broken: List[str] = []
+        blocks = _blocks(stack.pop_all(), first, frames, broken)
+        # Once begun, closing it closes the file.
+        next(blocks)
+        return Track(blocks, rate, declared, number, broken)
+    return None
+
+
+def _decode(container: Any, track: Any) -> Iterator[Tuple[int, np.ndarray]]:
+    import av
+
+    resampler = av.AudioResampler(format="fltp")
+    for frame in container.decode(track):
+        for converted in resampler.resample(frame):
+            yield converted.sample_rate, converted.to_ndarray().T
+
+
+def _blocks(
+    stack: contextlib.ExitStack,
+    first: np.ndarray,
+    frames: Iterator[Tuple[int, np.ndarray]],
+    broken: List[str],
+) -> Iterator[np.ndarray]:
+    import av
+
+    with stack:
+        yield first[:0]
+        yield first
+        try:
+            yield from (samples for _, samples in frames)
+        except av.FFmpegError as e:
+            broken.append(str(e))

@@ -12,11 +12,11 @@ import torch
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.transcription.channels import Channel
 from espnet_mtasr.transcription.recordings import (
-    Recording,
-    Sound,
-    read_recording,
-    read_sound,
-    to_recording,
+    Waves,
+    open_recording,
+    open_sound,
+    sound_of_samples,
+    to_waves,
 )
 from espnet_mtasr.transcription.sources import Source
 
@@ -32,10 +32,10 @@ def is_one(recordings: Any) -> bool:
     return hasattr(recordings, "read") or hasattr(recordings, "get_all_samples")
 
 
-def read_input(
+def open_input(
     source: Any, place: int, fs: Optional[float], rate: int, channel: Channel
-) -> Recording:
-    """Read one recording.
+) -> Waves:
+    """Begin to read one recording.
 
     Args:
         source: See `MTASR.transcribe`.
@@ -65,17 +65,17 @@ def read_input(
         source, fs = decoded.data, decoded.sample_rate
     if isinstance(source, (str, Path)):
         found = Source(Path(source).stem, str(source))
-        return read_recording(found, rate, channel)
+        return open_recording(found, rate, channel)
     if hasattr(source, "read"):
         source = source.read()
     if isinstance(source, (bytes, bytearray, memoryview)):
-        sound = read_sound(BytesIO(source), shown)
-        return to_recording(name, sound, rate, channel, shown)
+        sound = open_sound(BytesIO(source), shown)
+        return to_waves(name, sound, rate, channel, shown)
     hertz = rate if fs is None else fs
     if hertz != int(hertz) or hertz < 1:
         raise UserError(f"fs {fs}: give a whole number of Hz")
-    sound = Sound(_to_array(source, shown), int(hertz), [])
-    return to_recording(name, sound, rate, channel, shown)
+    sound = sound_of_samples(_to_array(source, shown), int(hertz), shown)
+    return to_waves(name, sound, rate, channel, shown)
 
 
 def _to_array(source: Any, shown: str) -> np.ndarray:

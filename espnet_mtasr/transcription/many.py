@@ -1,79 +1,182 @@
 """Transcribe many recordings: one that fails is reported, and the others go on."""
 
+import time
 from typing import Callable, Iterable, Iterator, List, Optional, Sequence
 
 from espnet_mtasr.console import say
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.progress import TerminalLine
+from espnet_mtasr.progress import TerminalLine, format_clock
 from espnet_mtasr.transcription.channels import MIX, Channel
+from espnet_mtasr.transcription.long.journal import Journal
+from espnet_mtasr.transcription.long.recording import read_head
+from espnet_mtasr.transcription.long.settings import Settings
 from espnet_mtasr.transcription.mtasr import MTASR
-from espnet_mtasr.transcription.recordings import Recording, read_recording
+from espnet_mtasr.transcription.recordings import Recording, Waves, open_recording
 from espnet_mtasr.transcription.sources import Source
-from espnet_mtasr.transcription.transcript import Transcript
+from espnet_mtasr.transcription.transcript import Part, Transcript
 
 # Batches whose recordings are read before they are sorted by length.
 BATCHES_AHEAD = 8
 
 
-def transcribe_many(
-    model: MTASR,
-    sources: Sequence[Source],
-    failures: List[str],
-    num_talkers: Optional[int] = None,
-    batch_seconds: float = 60.0,
-    keep_line: bool = False,
-    channel: Channel = MIX,
-) -> Iterator[Transcript]:
-    """Yield transcripts in the order of `sources`.
+class Many:
+    """Transcribes recordings, in their order.
 
     Args:
         model: Transcribes.
         sources: What is read.
-        failures: Gets a line for each recording that failed, which goes to standard
-            error at once.
+        how: As `MTASR.how` gives it.
         num_talkers: Of every recording; None: the model says.
-        batch_seconds: As in `MTASR.transcribe`.
+        channel: As in `MTASR.transcribe`.
         keep_line: Leave the progress line, which a terminal gets, there while
             transcripts are yielded and at the end; for transcripts that go elsewhere.
-        channel: As in `MTASR.transcribe`.
+        tell: Gets the parts of long recordings as they come.
+        journal: Opens that of a long recording; None: there is none.
     """
-    line = TerminalLine()
 
-    def warn(problem: str) -> None:
-        line.erase()
-        say(problem)
+    def __init__(
+        self,
+        model: MTASR,
+        sources: Sequence[Source],
+        how: Settings,
+        num_talkers: Optional[int] = None,
+        channel: Channel = MIX,
+        keep_line: bool = False,
+        tell: Callable[[str, Part], None] = lambda name, part: None,
+        journal: Callable[[Source], Optional[Journal]] = lambda source: None,
+    ):
+        self.model = model
+        self.sources = sources
+        self.how = how
+        self.num_talkers = num_talkers
+        self.channel = channel
+        self.keep_line = keep_line
+        self.tell = tell
+        self.journal = journal
+        # A line for each recording that failed, which goes to standard error at once.
+        self.failures: List[str] = []
+        self._line = TerminalLine()
+        self._done = 0
 
-    def fail(problem: str) -> None:
-        failures.append(problem)
-        warn(problem)
+    def transcripts(self) -> Iterator[Transcript]:
+        """Yield a transcript of each recording that doesn't fail."""
+        self._line.draw("Transcribing", 0.0, f"0/{len(self.sources)}")
+        for transcript in self._transcripts():
+            for problem in transcript.warnings:
+                self._say(f"warning: {problem}")
+            if not self.keep_line:
+                self._line.erase()
+            yield transcript
+            self._done += 1
+            self._draw()
+        if self.keep_line:
+            number = len(self.sources)
+            self._line.finish("Transcribing", 1.0, f"{number}/{number}")
+        else:
+            self._line.erase()
 
-    done = 0
-    line.draw("Transcribing", 0.0, f"0/{len(sources)}")
-    ahead = BATCHES_AHEAD * batch_seconds
-    recordings = _read_all(model, sources, channel, fail)
-    for window in windows(recordings, model.rate, ahead):
-        transcripts: Iterable[Transcript]
+    def _transcripts(self) -> Iterator[Transcript]:
+        ahead = BATCHES_AHEAD * self.how.batch_seconds * self.how.rate
+        read: List[Recording] = []
+        for source in self.sources:
+            try:
+                waves = open_recording(source, self.how.rate, self.channel)
+                found = read_head(waves, self.how.longest_samples)
+            except UserError as e:
+                self._fail(str(e))
+                continue
+            if isinstance(found, Recording):
+                read.append(found)
+                if sum(recording.num_samples for recording in read) >= ahead:
+                    yield from self._whole(read)
+                    read = []
+            else:
+                yield from self._whole(read)
+                read = []
+                yield from self._long(source, found)
+        yield from self._whole(read)
+
+    def _whole(self, recordings: Sequence[Recording]) -> Iterable[Transcript]:
+        """Transcripts of recordings that have been read."""
+        if not recordings:
+            return []
+        counts = [self.num_talkers] * len(recordings)
         try:
-            counts = [num_talkers] * len(window)
-            transcripts = model.transcribe_read(window, counts, batch_seconds)
+            return self.model.transcribe_read(recordings, counts, self.how)
         except (RuntimeError, MemoryError, UserError) as e:
             if not may_be_a_recordings(e):
                 raise
-            # One of them may be too long for the memory: the others are not lost.
-            transcripts = _one_by_one(model, window, num_talkers, fail)
-        for transcript in transcripts:
-            for problem in transcript.warnings:
-                warn(f"warning: {problem}")
-            if not keep_line:
-                line.erase()
-            yield transcript
-        done += len(window)
-        share = (done + len(failures)) / len(sources)
-        line.draw("Transcribing", min(share, 1.0), f"{done}/{len(sources)}")
-    if keep_line:
-        line.finish("Transcribing", 1.0, f"{len(sources)}/{len(sources)}")
-    else:
-        line.erase()
+        # One of them may be too long for the memory: the others are not lost.
+        return self._one_by_one(recordings)
+
+    def _one_by_one(self, recordings: Sequence[Recording]) -> Iterator[Transcript]:
+        for recording in recordings:
+            try:
+                yield from self.model.transcribe_read(
+                    [recording], [self.num_talkers], self.how
+                )
+            except (RuntimeError, MemoryError, UserError) as e:
+                seconds = len(recording.channels[0]) / self.how.rate
+                self._fail_at(recording.name, f"with its {seconds:.0f} s", e)
+
+    def _long(self, source: Source, waves: Waves) -> Iterator[Transcript]:
+        """The transcript of a long recording, unless it fails."""
+        journal = self.journal(source)
+        if journal is None:
+            long = self.model.long_recording(waves, self.num_talkers, self.how)
+        else:
+            long = self.model.long_recording(
+                waves, self.num_talkers, self.how, journal.heard, journal.keep
+            )
+        start, before = time.monotonic(), None
+        try:
+            for part in long.parts():
+                if not self.keep_line:
+                    self._line.erase()
+                self.tell(source.name, part)
+                # What a journal had, and what was skipped with it, took no time.
+                before = long.seconds if before is None else before
+                self._draw_long(long.seconds, waves.seconds, before, start)
+        except (RuntimeError, MemoryError, UserError) as e:
+            self._fail_at(source.name, f"after {format_clock(long.seconds)}", e)
+            return
+        yield self.model.transcript_of_long(long, self.num_talkers, self.how)
+
+    def _draw(self) -> None:
+        total = len(self.sources)
+        share = min((self._done + len(self.failures)) / total, 1.0)
+        self._line.draw("Transcribing", share, f"{self._done}/{total}")
+
+    def _draw_long(
+        self, seconds: float, length: Optional[float], before: float, start: float
+    ) -> None:
+        """Say how far a recording is, which may not know its `length`."""
+        place = format_clock(seconds)
+        many = len(self.sources)
+        which = f"{self._done + 1}/{many}, " if many > 1 else ""
+        if length is None or seconds <= before:
+            share = 0.0 if length is None else min(seconds / length, 1.0)
+            self._line.draw("Transcribing", share, f"{which}{place}")
+            return
+        pace = (time.monotonic() - start) / (seconds - before)
+        detail = f"{which}{place} of {format_clock(length)}"
+        left = pace * max(length - seconds, 0.0)
+        self._line.draw("Transcribing", min(seconds / length, 1.0), detail, left)
+
+    def _say(self, problem: str) -> None:
+        self._line.erase()
+        say(problem)
+
+    def _fail(self, problem: str) -> None:
+        self.failures.append(problem)
+        self._say(problem)
+
+    def _fail_at(self, name: str, place: str, error: Exception) -> None:
+        """Report a failure that is a recording's; raise another's."""
+        if not may_be_a_recordings(error):
+            raise error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        self._fail(f"{name}: failed {place} ({reason})")
 
 
 def may_be_a_recordings(error: Exception) -> bool:
@@ -84,51 +187,3 @@ def may_be_a_recordings(error: Exception) -> bool:
     if not isinstance(error, RuntimeError):
         return isinstance(error, (MemoryError, UserError))
     return any(word in str(error).lower() for word in ("memory", "allocat"))
-
-
-def _read_all(
-    model: MTASR,
-    sources: Sequence[Source],
-    channel: Channel,
-    fail: Callable[[str], None],
-) -> Iterator[Recording]:
-    for source in sources:
-        try:
-            recording = read_recording(source, model.rate, channel)
-        except UserError as e:
-            fail(str(e))
-        else:
-            yield recording
-
-
-def windows(
-    recordings: Iterable[Recording], rate: int, seconds: float
-) -> Iterator[List[Recording]]:
-    """Group recordings one after the other, to `seconds` or a little more each."""
-    window: List[Recording] = []
-    samples = 0
-    for recording in recordings:
-        window.append(recording)
-        samples += recording.num_samples
-        if samples >= seconds * rate:
-            yield window
-            window, samples = [], 0
-    if window:
-        yield window
-
-
-def _one_by_one(
-    model: MTASR,
-    window: Sequence[Recording],
-    num_talkers: Optional[int],
-    fail: Callable[[str], None],
-) -> Iterator[Transcript]:
-    for recording in window:
-        try:
-            yield from model.transcribe_read([recording], [num_talkers], 1.0)
-        except (RuntimeError, MemoryError, UserError) as e:
-            if not may_be_a_recordings(e):
-                raise
-            seconds = len(recording.channels[0]) / model.rate
-            reason = (str(e).splitlines() or [type(e).__name__])[0]
-            fail(f"{recording.name}: failed with its {seconds:.0f} s ({reason})")

@@ -33,8 +33,16 @@ from espnet_mtasr.transcription.channels import (
     check_channel,
     join_channels,
 )
-from espnet_mtasr.transcription.inputs import Audio, is_one, read_input
-from espnet_mtasr.transcription.recordings import Recording
+from espnet_mtasr.transcription.inputs import Audio, is_one, open_input
+from espnet_mtasr.transcription.long.recording import LongRecording, read_head
+from espnet_mtasr.transcription.long.settings import (
+    WINDOW_SECONDS,
+    Settings,
+    check_settings,
+)
+from espnet_mtasr.transcription.long.stitching import Heard
+from espnet_mtasr.transcription.recordings import Recording, Waves
+from espnet_mtasr.transcription.speech_detector import THRESHOLD, SpeechDetector
 from espnet_mtasr.transcription.transcript import Origin, Talker, Transcript, Word
 from espnet_mtasr.transcription.words import word_times, words_of
 
@@ -75,6 +83,7 @@ class MTASR:
         self.calibration = calibration
         self.name = name
         self.revision = revision
+        self._detector: Optional[SpeechDetector] = None
 
     @classmethod
     def from_pretrained(
@@ -157,6 +166,8 @@ class MTASR:
         batch_seconds: float = 60.0,
         channel: Channel = MIX,
         progress: Progress = None,
+        window_seconds: float = WINDOW_SECONDS,
+        vad_threshold: float = THRESHOLD,
     ) -> Transcript: ...
 
     @overload
@@ -168,6 +179,8 @@ class MTASR:
         batch_seconds: float = 60.0,
         channel: Channel = MIX,
         progress: Progress = None,
+        window_seconds: float = WINDOW_SECONDS,
+        vad_threshold: float = THRESHOLD,
     ) -> List[Transcript]: ...
 
     def transcribe(
@@ -178,6 +191,8 @@ class MTASR:
         batch_seconds: float = 60.0,
         channel: Channel = MIX,
         progress: Progress = None,
+        window_seconds: float = WINDOW_SECONDS,
+        vad_threshold: float = THRESHOLD,
     ) -> Union[Transcript, List[Transcript]]:
         """Write down what each talker says.
 
@@ -188,88 +203,207 @@ class MTASR:
                 has no name is named by its place, from 0.
             fs: Sampling rate in Hz of samples that come without; None: the model's.
             num_talkers: Talker count of all, or of each recording; None predicts it.
-                With `channel="each"`, of each channel.
-            batch_seconds: Recordings are decoded together up to so many seconds,
-                padding included.
+                With `channel="each"`, of each channel. In a window of a long recording
+                there may be fewer.
+            batch_seconds: Recordings, or windows, are decoded together up to so many
+                seconds, padding included.
             channel: `mix`: the mean of all channels; a number from 0: that one;
                 `each`: one after the other, and a transcript has the talkers of all.
             progress: Is called with the seconds of audio that are done and those of
-                all, as it goes on.
+                all that are known so far, as it goes on.
+            window_seconds: Recordings that are longer are heard in windows of at most
+                this length.
+            vad_threshold: Probability, by silero-vad, from which a frame has speech. A
+                recording without speech has no talkers. 0: all is taken for speech.
 
         Returns:
             A `Transcript`, or for a list a list of them in the same order. Its warnings
             are Python's warnings, too.
 
         Raises:
-            UserError: a recording can't be read or has no such channel,
-                `batch_seconds` is not above 0, or the model doesn't know the talker
-                count.
+            UserError: a recording can't be read or has no such channel, a setting is
+                out of its range, or the model doesn't know the talker count.
             ValueError: not as many talker counts as recordings.
         """
         channel = check_channel(channel)
+        how = self.how(batch_seconds, window_seconds, vad_threshold)
         one = is_one(recordings)
         sources = [recordings] if one else cast(Sequence[Audio], recordings)
-        read = [
-            read_input(source, place, fs, self.rate, channel)
-            for place, source in enumerate(sources)
-        ]
         if num_talkers is None or isinstance(num_talkers, (int, np.integer)):
-            num_talkers = [num_talkers] * len(read)
-        transcripts = self.transcribe_read(
-            read, list(num_talkers), batch_seconds, progress
-        )
+            num_talkers = [num_talkers] * len(sources)
+        if len(num_talkers) != len(sources):
+            raise ValueError(f"{len(num_talkers)} counts, {len(sources)} recordings")
+        found: Dict[int, Transcript] = {}
+        short: Dict[int, Recording] = {}
+        for place, (source, count) in enumerate(zip(sources, num_talkers)):
+            waves = open_input(source, place, fs, self.rate, channel)
+            head = read_head(waves, how.longest_samples)
+            if isinstance(head, Recording):
+                short[place] = head
+                continue
+            before = sum(transcript.seconds for transcript in found.values())
+            long = self.long_recording(head, count, how)
+            for _ in long.parts():
+                if progress is not None:
+                    known = max(long.seconds, waves.seconds or 0.0)
+                    progress(before + long.seconds, before + known)
+            found[place] = self.transcript_of_long(long, count, how)
+        counts = [num_talkers[place] for place in short]
+        read = self.transcribe_read(list(short.values()), counts, how, progress)
+        found.update(zip(short, read))
+        transcripts = [found[place] for place in range(len(sources))]
         for transcript in transcripts:
             for problem in transcript.warnings:
                 warnings.warn(problem, stacklevel=2)
         return transcripts[0] if one else transcripts
 
+    def how(
+        self,
+        batch_seconds: float = 60.0,
+        window_seconds: float = WINDOW_SECONDS,
+        vad_threshold: float = THRESHOLD,
+    ) -> Settings:
+        """Check settings of `transcribe`.
+
+        Raises:
+            UserError: one is out of its range.
+        """
+        check_settings(batch_seconds, window_seconds, vad_threshold)
+        return Settings(self.rate, window_seconds, vad_threshold, batch_seconds)
+
     def transcribe_read(
         self,
         recordings: Sequence[Recording],
         num_talkers: Sequence[Optional[int]],
-        batch_seconds: float,
+        how: Settings,
         progress: Progress = None,
     ) -> List[Transcript]:
-        """Do the same for recordings that have been read; see `transcribe`."""
-        if len(num_talkers) != len(recordings):
-            raise ValueError(f"{len(num_talkers)} counts, {len(recordings)} recordings")
-        if not batch_seconds > 0:
-            raise UserError(f"--batch_seconds {batch_seconds}: give more than 0")
+        """Do the same for recordings that have been read, each as a whole."""
         # A recording's channels are decoded as if they were recordings.
         owners = [
             r for r, recording in enumerate(recordings) for _ in recording.channels
         ]
         waves = [wave for r in recordings for wave in r.channels]
+        speech = [self._hears_speech(wave, how.threshold) for wave in waves]
+        voiced = [place for place, there_is in enumerate(speech) if there_is]
+        decoded = self._decode(
+            [waves[place] for place in voiced],
+            [num_talkers[owners[place]] for place in voiced],
+            how.batch_seconds,
+            progress,
+        )
+        found = dict(zip(voiced, decoded))
+        heard: List[List[Transcript]] = [[] for _ in recordings]
+        for place, owner in enumerate(owners):
+            heard[owner].append(
+                self._transcript(
+                    recordings[owner],
+                    len(waves[place]) / self.rate,
+                    found.get(place),
+                    self._origin(num_talkers[owner], recordings[owner].channel, how),
+                )
+            )
+        return [t[0] if len(t) == 1 else join_channels(t) for t in heard]
+
+    def _hears_speech(self, wave: np.ndarray, threshold: float) -> bool:
+        if threshold <= 0.0 or len(wave) < SHORTEST * self.rate:
+            return True
+        if self._detector is None:
+            self._detector = SpeechDetector(self.rate)
+        return self._detector.hears_speech(wave, threshold)
+
+    def _decode(
+        self,
+        waves: Sequence[np.ndarray],
+        num_talkers: Sequence[Optional[int]],
+        batch_seconds: float,
+        progress: Progress = None,
+    ) -> List[MixtureHypothesis]:
         lengths = [len(wave) / self.rate for wave in waves]
-        found: Dict[int, Transcript] = {}
+        found: Dict[int, MixtureHypothesis] = {}
         for places in batches_of_similar_length(lengths, batch_seconds):
             hypotheses = self.speech2text(
                 [waves[place] for place in places],
-                [num_talkers[owners[place]] for place in places],
+                [num_talkers[place] for place in places],
             )
-            for place, hypothesis in zip(places, hypotheses):
-                recording = recordings[owners[place]]
-                transcript = self.transcript_of(
-                    recording.name, lengths[place], hypothesis, recording.warnings
-                )
-                origin = self._origin(num_talkers[owners[place]], recording.channel)
-                found[place] = replace(transcript, origin=origin)
+            found.update(zip(places, hypotheses))
             if progress is not None:
                 progress(sum(lengths[place] for place in found), sum(lengths))
-        heard: List[List[Transcript]] = [[] for _ in recordings]
-        for place, owner in enumerate(owners):
-            heard[owner].append(found[place])
-        return [t[0] if len(t) == 1 else join_channels(t) for t in heard]
+        return [found[place] for place in range(len(waves))]
 
-    def _origin(self, num_talkers: Optional[int], channel: Channel) -> Origin:
+    def long_recording(
+        self,
+        waves: Waves,
+        num_talkers: Optional[int],
+        how: Settings,
+        heard: Sequence[Tuple[int, Heard]] = (),
+        keep: Callable[[int, Heard], None] = lambda channel, heard: None,
+    ) -> LongRecording:
+        """Hear a recording in windows, as it comes.
+
+        Args:
+            waves: The recording.
+            num_talkers: That a window may have at most; None: the model says.
+            how: Settings.
+            heard: See `LongRecording`.
+            keep: See `LongRecording`.
+        """
+        self.speech2text.check_count(num_talkers)
+
+        def decode(windows: Sequence[np.ndarray]) -> List[Transcript]:
+            hypotheses = self._decode(windows, [None] * len(windows), how.batch_seconds)
+            many = [
+                place
+                for place, hypothesis in enumerate(hypotheses)
+                if num_talkers is not None and hypothesis.num_talkers > num_talkers
+            ]
+            again = self._decode(
+                [windows[place] for place in many],
+                [num_talkers] * len(many),
+                how.batch_seconds,
+            )
+            for place, hypothesis in zip(many, again):
+                hypotheses[place] = hypothesis
+            return [
+                self.transcript_of(waves.name, len(window) / self.rate, hypothesis)
+                for window, hypothesis in zip(windows, hypotheses)
+            ]
+
+        return LongRecording(waves, decode, how, heard, keep)
+
+    def transcript_of_long(
+        self, recording: LongRecording, num_talkers: Optional[int], how: Settings
+    ) -> Transcript:
+        """Return the transcript of a recording whose parts have all come."""
+        origin = self._origin(num_talkers, recording.waves.channel, how)
+        return replace(recording.transcript(), origin=origin)
+
+    def _origin(
+        self, num_talkers: Optional[int], channel: Channel, how: Settings
+    ) -> Origin:
         settings = dict(
             device=self.speech2text.device,
             dtype=str(self.speech2text.dtype).removeprefix("torch."),
             beam_size=self.speech2text.beam_size,
             num_talkers=None if num_talkers is None else int(num_talkers),
             channel=channel,
+            window_seconds=how.longest,
+            vad_threshold=how.threshold,
         )
         return Origin(__version__, self.name, self.revision, settings)
+
+    def _transcript(
+        self,
+        recording: Recording,
+        seconds: float,
+        hypothesis: Optional[MixtureHypothesis],
+        origin: Origin,
+    ) -> Transcript:
+        name, problems = recording.name, recording.warnings
+        if hypothesis is None:
+            return Transcript(name, round(seconds, 3), (), None, problems, origin)
+        transcript = self.transcript_of(name, seconds, hypothesis, problems)
+        return replace(transcript, origin=origin)
 
     def transcript_of(
         self,

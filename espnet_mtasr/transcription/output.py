@@ -1,6 +1,6 @@
 """Where the transcripts of a command go: files in a folder, or standard output."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryFile
 from typing import List, Optional, Sequence
 
@@ -11,10 +11,15 @@ from espnet_mtasr.transcription.formats import (
     render,
     write_transcripts,
 )
-from espnet_mtasr.transcription.transcript import Transcript
+from espnet_mtasr.transcription.formats.plain import jsonl_of_part, txt_of_part
+from espnet_mtasr.transcription.formats.tidy import milliseconds, tidy_part
+from espnet_mtasr.transcription.transcript import Part, Transcript
 
-# Formats in which a recording doesn't wait for the others.
-AT_ONCE = ("txt", "json")
+# Formats in which a recording doesn't wait for the others, nor a part.
+AT_ONCE = ("txt", "json", "jsonl")
+PARTS = ("txt", "jsonl")
+# Seconds behind a part's end in which its last words may end.
+LATER = 10.0
 
 
 class Output:
@@ -37,6 +42,8 @@ class Output:
         self.folder = folder
         self.kept: List[Transcript] = []
         self.begun = False
+        # The recording whose parts have been written.
+        self.told: Optional[str] = None
         if folder is not None:
             output_paths(names, folder, formats)
             _check_writable(folder)
@@ -50,10 +57,33 @@ class Output:
                 f"give --output_dir FOLDER"
             )
 
+    def add_part(self, recording: str, part: Part) -> None:
+        """Write a part of a long recording at once, to standard output if it can be.
+
+        Its transcript is still to be added.
+        """
+        if self.folder is not None or self.formats[0] not in PARTS:
+            return
+        # Nobody knows how long the recording is.
+        part = tidy_part(part, milliseconds(part.end + LATER))
+        first = self.told != recording
+        if self.formats[0] == "txt":
+            between = "\n" if self.begun and first else ""
+            text = between + txt_of_part(recording, part, first)
+        else:
+            text = jsonl_of_part(recording, part)
+        print(text, end="", flush=True)
+        self.told, self.begun = recording, True
+
     def add(self, transcript: Transcript) -> None:
         """Write at once what can be."""
+        if self.told == transcript.recording:
+            return
         if self.folder is not None:
             write_transcripts([transcript], self.folder, self.formats)
+            journal = self.journal(transcript.recording)
+            assert journal is not None
+            journal.unlink(missing_ok=True)
         elif self.formats[0] in AT_ONCE:
             between = "\n" if self.begun and self.formats == ["txt"] else ""
             print(between + render([transcript], self.formats[0]), end="", flush=True)
@@ -67,6 +97,13 @@ class Output:
             return True
         paths = output_paths([name], self.folder, self.formats).values()
         return not all(path.is_file() for path in paths)
+
+    def journal(self, name: str) -> Optional[Path]:
+        """Where a long recording's windows are kept until its files are written."""
+        if self.folder is None:
+            return None
+        path = next(iter(output_paths([name], self.folder, self.formats).values()))
+        return path.with_name(f"{PurePosixPath(name).name}.unfinished")
 
     def close(self) -> None:
         """Write the rest."""

@@ -4,31 +4,71 @@ Whatever libsndfile reads, and the containers that FFmpeg knows. Other rates are
 resampled.
 """
 
+import math
 import os
 import sys
-from io import BytesIO
-from typing import TYPE_CHECKING, BinaryIO, List, NamedTuple, Optional, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    BinaryIO,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 
-from espnet_mtasr.data.audio import resample
 from espnet_mtasr.data.audio_end import MPEG_SLACK, in_words, missing_seconds
+from espnet_mtasr.data.block_resampler import resample_blocks
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.transcription.channels import MIX, Channel, pick_channels
-from espnet_mtasr.transcription.containers import Track, read_track
+from espnet_mtasr.transcription.channels import MIX, Channel, ChannelPicker
+from espnet_mtasr.transcription.containers import Track, open_track
+from espnet_mtasr.transcription.pipes import Pipe, open_piped_track
+from espnet_mtasr.transcription.sound import Sound, in_blocks_of
 from espnet_mtasr.transcription.sources import STANDARD_INPUT, Source, printable
 
 if TYPE_CHECKING:
     import soundfile
 
-# Samples that are read at once: a header may claim more than any memory holds.
+# Samples of an array that are taken at once.
 BLOCK = 1 << 20
+# Samples in headers of files whose writer couldn't know.
+UNKNOWN_LENGTH = 1 << 62
+# Seconds by which a length in a container may differ from what is decoded.
+SLACK = 0.5
 # Hz that a recording may have.
 RATES = range(1000, 1_000_001)
 
 
+class Waves(NamedTuple):
+    """A recording as a model wants it, as it comes.
+
+    Attributes:
+        name: Of the recording.
+        blocks: What is transcribed, `(n, channels)` float32 each at the model's rate.
+        warnings: What isn't as it should be, but no obstacle; complete behind the last
+            block.
+        channel: What was asked for; see `check_channel`.
+        seconds: Its length, as far as it says; None: it doesn't.
+    """
+
+    name: str
+    blocks: Iterator[np.ndarray]
+    warnings: List[str]
+    channel: Channel = MIX
+    seconds: Optional[float] = None
+
+    def read(self) -> "Recording":
+        """Read it to its end."""
+        channels = np.concatenate(list(self.blocks)).T
+        found = tuple(map(np.ascontiguousarray, channels))
+        return Recording(self.name, found, tuple(self.warnings), self.channel)
+
+
 class Recording(NamedTuple):
-    """A recording as a model wants it.
+    """A recording that has been read.
 
     Attributes:
         name: Of the recording.
@@ -49,22 +89,8 @@ class Recording(NamedTuple):
         return sum(map(len, self.channels))
 
 
-class Sound(NamedTuple):
-    """What is in a file.
-
-    Attributes:
-        samples: `(N, channels)` float32.
-        rate: Hz.
-        warnings: What isn't as it should be.
-    """
-
-    samples: np.ndarray
-    rate: int
-    warnings: List[str]
-
-
-def read_recording(source: Source, rate: int, channel: Channel = MIX) -> Recording:
-    """Read an audio file, or standard input.
+def open_recording(source: Source, rate: int, channel: Channel = MIX) -> Waves:
+    """Begin to read an audio file, or standard input.
 
     Args:
         source: What to read.
@@ -72,47 +98,63 @@ def read_recording(source: Source, rate: int, channel: Channel = MIX) -> Recordi
         channel: See `check_channel`.
 
     Raises:
-        UserError: it is missing, no audio, broken, empty, has samples that are no
-            numbers, or not this channel.
+        UserError: it is missing or no audio. Its blocks raise it where it is empty,
+            has samples that are no numbers, or not this channel.
     """
-    # libsndfile must search a file, and a pipe can't be searched.
     if source.path == STANDARD_INPUT:
         shown = "standard input"
-        sound = read_sound(BytesIO(sys.stdin.buffer.read()), shown)
+        sound = open_pipe(sys.stdin.buffer, shown)
     else:
         shown = printable(source.path)
         check_readable(source.path)
         # soundfile takes text only if it is UTF-8.
-        sound = read_sound(os.fsencode(source.path), shown)
-    return to_recording(source.name, sound, rate, channel, shown)
+        sound = open_sound(os.fsencode(source.path), shown)
+    return to_waves(source.name, sound, rate, channel, shown)
 
 
-def to_recording(
-    name: str, sound: Sound, rate: int, channel: Channel, shown: str
-) -> Recording:
+def read_recording(source: Source, rate: int, channel: Channel = MIX) -> Recording:
+    """Read an audio file, or standard input, whole; see `open_recording`."""
+    return open_recording(source, rate, channel).read()
+
+
+def to_waves(name: str, sound: Sound, rate: int, channel: Channel, shown: str) -> Waves:
     """Bring samples to a model's rate.
 
     Args:
         name: Of the recording.
-        sound: Its samples may be of any shape and type that `transcribe` takes.
+        sound: Its blocks are read as those of what is returned are.
         rate: Hz wanted.
         channel: See `check_channel`.
         shown: What a message calls it.
 
     Raises:
-        UserError: see `read_recording`.
+        UserError: no recording has such a rate; its blocks raise what those of
+            `open_recording` do.
     """
-    samples = check_samples(sound.samples, sound.rate, shown)
-    channels, warning = pick_channels(samples, channel, shown)
-    resampled = tuple(
-        resample(wave, sound.rate, rate).astype(np.float32) for wave in channels
-    )
-    warnings = (*sound.warnings, *([] if warning is None else [warning]))
-    return Recording(name, resampled, warnings, channel)
+    if sound.rate not in RATES:
+        raise UserError(
+            f"{shown}: has {sound.rate} Hz, as no recording has; replace it"
+        )
+    picked = _picked(sound, channel, shown)
+    blocks = resample_blocks(in_blocks_of(picked, sound.rate), sound.rate, rate)
+    return Waves(name, blocks, sound.warnings, channel, sound.seconds)
 
 
-def read_sound(file: Union[bytes, BinaryIO], shown: str) -> Sound:
-    """Read all samples of an audio file.
+def _picked(sound: Sound, channel: Channel, shown: str) -> Iterator[np.ndarray]:
+    """What is heard, `(n, channels)` float32 each; a warning may come at the end."""
+    picker = ChannelPicker(channel, shown)
+    for block in sound.blocks:
+        if not np.isfinite(block).all():
+            raise UserError(f"{shown}: has NaN or infinite samples; replace it")
+        if block.size:
+            yield picker.pick(block).astype(np.float32)
+    if picker.samples == 0:
+        raise UserError(f"{shown}: has no samples; replace it")
+    sound.warnings.extend(picker.warnings())
+
+
+def open_sound(file: Union[bytes, BinaryIO], shown: str) -> Sound:
+    """Begin to read an audio file.
 
     Args:
         file: Its path, or open and at its beginning.
@@ -125,27 +167,86 @@ def read_sound(file: Union[bytes, BinaryIO], shown: str) -> Sound:
 
     try:
         missing = missing_seconds(file)
-        with soundfile.SoundFile(file) as opened:
-            found, declared = opened.samplerate, opened.frames
-            samples = _read_to_the_end(opened)
+        opened = soundfile.SoundFile(file)
     # TypeError: samples without a header (.raw).
     except (soundfile.LibsndfileError, TypeError) as e:
-        track = read_track(file)
+        if not isinstance(file, bytes):
+            file.seek(0)
+        track = open_track(file)
         if track is not None:
-            return _sound_of(track, shown)
-        reason = getattr(e, "error_string", e)
-        raise UserError(f"{shown}: is no readable audio ({reason}); replace it") from e
-    if missing is None and len(samples) < declared - MPEG_SLACK:
-        missing = (declared - len(samples)) / found
-    return Sound(samples, found, _breaks_off(missing, len(samples) / found, shown))
+            return sound_of_track(track, shown)
+        raise _unreadable(shown, e) from e
+    sound = Sound((), opened.samplerate)
+    if 0 < opened.frames < UNKNOWN_LENGTH:
+        sound.seconds = opened.frames / opened.samplerate
+    sound.blocks = _read_to_the_end(opened, missing, sound.warnings, shown)
+    return sound
 
 
-def _sound_of(track: Track, shown: str) -> Sound:
-    seconds = len(track.samples) / track.rate
-    warnings = _breaks_off(track.missing, seconds, shown)
+def open_pipe(pipe: BinaryIO, shown: str) -> Sound:
+    """Begin to read a pipe: as it comes, or where it must be searched, whole.
+
+    Raises:
+        UserError: see `open_sound`.
+    """
+    again = Pipe(pipe)
+    track = open_piped_track(again)
+    if track is not None:
+        return sound_of_track(track, shown)
+    return open_sound(again.whole(), shown)
+
+
+def _unreadable(shown: str, error: Exception) -> UserError:
+    reason = getattr(error, "error_string", error)
+    return UserError(f"{shown}: is no readable audio ({reason}); replace it")
+
+
+def _read_to_the_end(
+    file: "soundfile.SoundFile",
+    missing: Optional[float],
+    warnings: List[str],
+    shown: str,
+) -> Iterator[np.ndarray]:
+    """Yield all samples there are, whatever the header says, `(n, channels)` each."""
+    import soundfile
+
+    there = 0
+    with file:
+        while True:
+            try:
+                block = file.read(file.samplerate, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as e:
+                raise _unreadable(shown, e) from e
+            if len(block) == 0:
+                break
+            there += len(block)
+            yield block
+        if missing is None and there < file.frames - MPEG_SLACK:
+            missing = (file.frames - there) / file.samplerate
+    warnings.extend(_breaks_off(missing, there / file.samplerate, shown))
+
+
+def sound_of_track(track: Track, shown: str) -> Sound:
+    """The first track's sound; warns where there are others or its end is missing."""
+    sound = Sound((), track.rate, track.declared)
     if track.tracks > 1:
-        warnings.append(f"{shown}: has {track.tracks} sound tracks; the first is taken")
-    return Sound(track.samples, track.rate, warnings)
+        sound.warnings.append(
+            f"{shown}: has {track.tracks} sound tracks; the first is taken"
+        )
+
+    def blocks() -> Iterator[np.ndarray]:
+        samples = 0
+        for block in track.blocks:
+            samples += len(block)
+            yield block
+        there = samples / track.rate
+        missing = math.nan if track.broken else None
+        if track.declared is not None and track.declared - there > SLACK:
+            missing = track.declared - there
+        sound.warnings.extend(_breaks_off(missing, there, shown))
+
+    sound.blocks = blocks()
+    return sound
 
 
 def _breaks_off(missing: Optional[float], there: float, shown: str) -> List[str]:
@@ -153,16 +254,6 @@ def _breaks_off(missing: Optional[float], there: float, shown: str) -> List[str]
         return []
     what = in_words(missing, there)
     return [f"{shown}: breaks off, {what}; what is there is transcribed"]
-
-
-def _read_to_the_end(file: "soundfile.SoundFile") -> np.ndarray:
-    """Samples `(N, channels)` float32: all there are, whatever the header says."""
-    blocks = [np.zeros((0, file.channels), np.float32)]
-    while True:
-        block = file.read(BLOCK, dtype="float32", always_2d=True)
-        if len(block) == 0:
-            return np.concatenate(blocks)
-        blocks.append(block)
 
 
 def check_readable(path: str) -> None:
@@ -185,47 +276,46 @@ def check_readable(path: str) -> None:
 
 
 def to_model(samples: np.ndarray, found: int, rate: int, name: str) -> np.ndarray:
-    """Return `(N',)` float32 at `rate` Hz of what `check_samples` takes.
+    """Return `(N',)` float32 at `rate` Hz of what `sound_of_samples` takes.
 
     Raises:
-        UserError: see `check_samples`.
+        UserError: see `sound_of_samples`.
     """
-    recording = to_recording(name, Sound(samples, found, []), rate, MIX, name)
-    return recording.channels[0]
+    sound = sound_of_samples(samples, found, name)
+    return to_waves(name, sound, rate, MIX, name).read().channels[0]
 
 
-def check_samples(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
-    """Return `(N, channels)` floats within [-1, 1] of samples in any usual form.
+def sound_of_samples(samples: np.ndarray, rate: int, name: str) -> Sound:
+    """Take samples that are in memory already, in any usual form.
 
     Args:
         samples: `(N,)`, `(N, channels)` or `(channels, N)`; the shorter dimension is
-            that of the channels.
+            that of the channels. Integers are what a sound card gives: full scale is 1.
         rate: Hz.
         name: What a message calls them.
 
     Raises:
-        UserError: no samples, too many dimensions, samples that are no numbers, or a
-            rate that no recording has.
+        UserError: too many dimensions, or samples that are no numbers.
     """
-    if rate not in RATES:
-        raise UserError(f"{name}: has {rate} Hz, as no recording has; replace it")
     samples = np.asarray(samples)
     if samples.ndim not in (1, 2):
         raise UserError(
             f"{name}: has shape {samples.shape}; give (samples,), (samples, channels) "
             f"or (channels, samples)"
         )
-    if samples.dtype.kind == "i":
-        # Integers are what a sound card gives: full scale is 1.
-        samples = samples / -float(np.iinfo(samples.dtype).min)
-    if samples.dtype.kind != "f":
+    if samples.dtype.kind not in "if":
         raise UserError(f"{name}: has {samples.dtype} samples; give numbers")
-    if samples.size == 0:
-        raise UserError(f"{name}: has no samples; replace it")
     if samples.ndim == 1:
         samples = samples[:, None]
     elif samples.shape[1] > len(samples):
         samples = samples.T
-    if not np.isfinite(samples).all():
-        raise UserError(f"{name}: has NaN or infinite samples; replace it")
+    blocks = (
+        _within_1(samples[at : at + BLOCK]) for at in range(0, len(samples), BLOCK)
+    )
+    return Sound(blocks, rate, len(samples) / max(rate, 1))
+
+
+def _within_1(samples: np.ndarray) -> np.ndarray:
+    if samples.dtype.kind == "i":
+        return samples / -float(np.iinfo(samples.dtype).min)
     return samples

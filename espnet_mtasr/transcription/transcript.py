@@ -38,6 +38,55 @@ class Talker:
         """The words, with blanks between them."""
         return " ".join(word.text for word in self.words)
 
+    def as_dict(self) -> Dict[str, Any]:
+        """The same as dicts, lists and numbers."""
+        words = [
+            vars(word) | {"confidence": round(word.confidence, 3)}
+            for word in self.words
+        ]
+        return dict(text=self.text, channel=self.channel, words=words)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What was said in a part of a long recording.
+
+    Attributes:
+        start: Seconds from the recording's beginning.
+        end: Seconds.
+        talkers: What each said, in times of the recording. The first is talker 1 of the
+            transcript; one who says nothing here may say something in another part.
+        count_probabilities: As in `Transcript`, of this part.
+        continues: Whether speech goes on from the part before, and with it numbers of
+            talkers mean the same.
+        channel: Of the recording, where each was transcribed by itself; else None.
+    """
+
+    start: float
+    end: float
+    talkers: Tuple[Talker, ...]
+    count_probabilities: Optional[Mapping[int, float]] = None
+    continues: bool = False
+    channel: Optional[int] = None
+
+    @classmethod
+    def whole(cls, transcript: "Transcript") -> "Part":
+        """A recording that has no parts is one."""
+        talkers, counts = transcript.talkers, transcript.count_probabilities
+        return cls(0.0, transcript.seconds, talkers, counts)
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The same as dicts, lists and numbers: see doc/transcript.schema.json."""
+        return vars(self) | dict(
+            start=round(self.start, 3),
+            end=round(self.end, 3),
+            talkers=[
+                dict(talker=number, **talker.as_dict())
+                for number, talker in enumerate(self.talkers, 1)
+                if talker.words
+            ],
+        )
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -69,6 +118,7 @@ class Transcript:
             if it can't tell.
         warnings: What isn't as it should be with the recording.
         origin: What it was made with.
+        parts: Of a recording that was too long to be heard as a whole.
     """
 
     recording: str
@@ -77,6 +127,15 @@ class Transcript:
     count_probabilities: Optional[Mapping[int, float]] = None
     warnings: Tuple[str, ...] = ()
     origin: Origin = Origin()
+    parts: Tuple[Part, ...] = ()
+
+    @property
+    def labels(self) -> str:
+        """Where a talker's number means one person: in the whole `recording`, or only
+        from one pause to the next, within a `part` and those that continue it.
+        """
+        joined = sum(not part.continues for part in self.parts) <= 1
+        return "recording" if joined else "part"
 
     @property
     def num_talkers(self) -> int:
@@ -97,17 +156,8 @@ class Transcript:
             seconds=self.seconds,
             num_talkers=self.num_talkers,
             num_talkers_probability=self.num_talkers_probability,
-            talkers=[
-                dict(
-                    text=talker.text,
-                    channel=talker.channel,
-                    words=[
-                        vars(word) | {"confidence": round(word.confidence, 3)}
-                        for word in talker.words
-                    ],
-                )
-                for talker in self.talkers
-            ],
+            talkers=[talker.as_dict() for talker in self.talkers],
+            labels=self.labels,
             warnings=list(self.warnings),
             **vars(self.origin),
         )
@@ -129,6 +179,10 @@ class Transcript:
     def to_json(self) -> str:
         """For programs: `as_dict` on one line."""
         return self.render("json")
+
+    def to_jsonl(self) -> str:
+        """For programs: a line per part of a long recording."""
+        return self.render("jsonl")
 
     def to_seglst(self) -> str:
         """SegLST, for meeteval."""

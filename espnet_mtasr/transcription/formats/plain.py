@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
-if TYPE_CHECKING:
-    from espnet_mtasr.transcription.transcript import Talker, Transcript
+from espnet_mtasr.progress import format_clock
+from espnet_mtasr.transcription.transcript import Part, Talker, Transcript
 
 
 def render_txt(transcripts: Sequence[Transcript]) -> str:
     """Name and talker count, then a line per talker; an empty line between recordings.
 
     The count's probability is left out where the model can't tell it, and a channel
-    where not each was transcribed by itself.
+    where not each was transcribed by itself. Of a recording in parts, a line has the
+    time at which a talker begins in a part.
     """
     return "\n".join(_txt(transcript) for transcript in transcripts)
 
 
+def txt_of_part(recording: str, part: Part, first: bool) -> str:
+    """What `render_txt` has of a part, with the name before the `first`."""
+    lines = [f"{recording}: in parts, a talker's number holds within one"] * first
+    said = [
+        (talker.words[0].start, number, talker)
+        for number, talker in enumerate(part.talkers, 1)
+        if talker.words
+    ]
+    lines += [
+        f"{format_clock(start)} talker {number}{_channel(talker)}: {talker.text}"
+        for start, number, talker in sorted(said, key=lambda entry: entry[:2])
+    ]
+    return "".join(line + "\n" for line in lines)
+
+
 def _txt(transcript: Transcript) -> str:
+    if transcript.parts:
+        return "".join(
+            txt_of_part(transcript.recording, part, first=number == 0)
+            for number, part in enumerate(transcript.parts)
+        )
     count = transcript.num_talkers
     heading = f"{transcript.recording}: {count} talker{'' if count == 1 else 's'}"
     if transcript.num_talkers_probability is not None:
@@ -32,6 +53,21 @@ def _txt(transcript: Transcript) -> str:
 
 def _channel(talker: Talker) -> str:
     return "" if talker.channel is None else f" (channel {talker.channel})"
+
+
+def render_jsonl(transcripts: Sequence[Transcript]) -> str:
+    """A JSON object per part of a recording; one for a recording without parts."""
+    return "".join(
+        jsonl_of_part(transcript.recording, part)
+        for transcript in transcripts
+        for part in transcript.parts or [Part.whole(transcript)]
+    )
+
+
+def jsonl_of_part(recording: str, part: Part) -> str:
+    """What `render_jsonl` has of a part."""
+    entry = dict(recording=recording, **part.as_dict())
+    return json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def render_json(transcripts: Sequence[Transcript]) -> str:

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Dict, Sequence
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.transcription.formats.plain import render_json, render_txt
+from espnet_mtasr.transcription.formats.plain import (
+    render_json,
+    render_jsonl,
+    render_txt,
+)
 from espnet_mtasr.transcription.formats.praat import render_textgrid
 from espnet_mtasr.transcription.formats.scoring import (
     render_ctm,
@@ -39,6 +43,7 @@ class Format:
 FORMATS: Dict[str, Format] = {
     "txt": Format(".txt", True, render_txt),
     "json": Format(".json", True, render_json),
+    "jsonl": Format(".jsonl", True, render_jsonl),
     "seglst": Format(".seglst.json", True, render_seglst),
     "stm": Format(".stm", True, render_stm),
     "ctm": Format(".ctm", True, render_ctm),

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, List, Tuple
 
 if TYPE_CHECKING:
-    from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
+    from espnet_mtasr.transcription.transcript import Part, Talker, Transcript, Word
 
 
 def milliseconds(seconds: float) -> int:
@@ -50,7 +50,14 @@ def tidy(transcript: Transcript) -> Transcript:
         seconds=seconds,
         talkers=tuple(_tidy_talker(talker, length) for talker in transcript.talkers),
         count_probabilities=probabilities,
+        parts=tuple(tidy_part(part, length) for part in transcript.parts),
     )
+
+
+def tidy_part(part: Part, length: int) -> Part:
+    """Do the same with a part of a recording of `length` milliseconds."""
+    talkers = tuple(_tidy_talker(talker, length) for talker in part.talkers)
+    return replace(part, talkers=talkers)
 
 
 def _tidy_talker(talker: Talker, length: int) -> Talker:

@@ -13,7 +13,6 @@ from helpers.tiny_inference import noises, save_tiny_model
 
 from espnet_mtasr.bin.main import main
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.transcription.many import windows
 from espnet_mtasr.transcription.mtasr import MTASR
 
 NAMES = ("one", "two", "three")
@@ -35,12 +34,18 @@ def recordings(tmp_path, monkeypatch):
 @pytest.fixture
 def expected(folder, recordings):
     model = MTASR.from_pretrained(folder, device="cpu")
-    transcripts = model.transcribe([f"{name}.wav" for name in NAMES])
+    paths = [f"{name}.wav" for name in NAMES]
+    transcripts = model.transcribe(paths, vad_threshold=0)
     return {t.recording: [talker.text for talker in t.talkers] for t in transcripts}
 
 
+# The recordings are noise.
+ALL_IS_SPEECH = ("--vad_threshold", "0")
+
+
 def call(folder, *words):
-    main(["transcribe", "--model", str(folder), "--device", "cpu", *words])
+    options = ("--model", str(folder), "--device", "cpu", *ALL_IS_SPEECH)
+    main(["transcribe", *options, *words])
 
 
 def test_on_standard_output(folder, expected, capsys):
@@ -157,7 +162,7 @@ NOISE = ("Loading weights", "library in C", "Retrying", "FutureWarning")
 def test_what_libraries_say(folder, recordings, verbose):
     """ESPnet's Conformer, for one, tells of a package that it could use."""
     words = ["transcribe", "--model", folder, "--device", "auto", "one.wav", "none.wav"]
-    command = [sys.executable, "-c", TALK, *words]
+    command = [sys.executable, "-c", TALK, *words, *ALL_IS_SPEECH]
     if verbose:
         command.append("--verbose")
     soundfile.write("none.wav", np.zeros(0), 16000)
@@ -171,6 +176,7 @@ def test_what_libraries_say(folder, recordings, verbose):
 
 def test_a_terminal_gets_something_before_torch_is_imported(folder, recordings):
     words = ["transcribe", "--model", folder, "--device", "cpu", "one.wav"]
+    words += ALL_IS_SPEECH
     code, text = run_in_terminal(
         [sys.executable, "-c", TALK, *words], cwd=recordings, timeout=120
     )
@@ -182,14 +188,13 @@ def test_a_terminal_gets_something_before_torch_is_imported(folder, recordings):
     assert left[1].startswith("one: ") and left[-1].startswith("talker ")
 
 
-def test_windows():
-    class Read:
-        def __init__(self, n):
-            self.num_samples = n
-
-    read = [Read(n) for n in (10, 10, 10, 50, 1)]
-    grouped = windows(iter(read), rate=10, seconds=2.0)
-    assert list(grouped) == [read[:2], read[2:4], read[4:]]
+def test_silence(folder, recordings, capsys):
+    """Whatever the model would say to it."""
+    soundfile.write("silence.wav", np.zeros(16000), 16000)
+    main(["transcribe", "--model", str(folder), "silence.wav", "one.wav"])
+    said = capsys.readouterr()
+    assert said.out == "silence: 0 talkers\n\none: 0 talkers\n"
+    assert said.err == ""
 
 
 @pytest.mark.parametrize(
@@ -207,6 +212,11 @@ def test_windows():
         (["one.wav", "--channel", "left"], "--channel left: give a number from 0, mix"),
         (["one.wav", "--batch_seconds", "0"], "--batch_seconds 0.0"),
         (["one.wav", "--output_dir", "two.wav"], "two.wav is a file"),
+        (["one.wav", "--window_seconds", "1"], "--window_seconds 1.0: give 2 or more"),
+        (
+            ["one.wav", "--vad_threshold", "1"],
+            "--vad_threshold 1.0: give a probability",
+        ),
     ],
 )
 def test_bad_options(folder, recordings, words, message):

@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.transcription.inputs import is_one, read_input
+from espnet_mtasr.transcription.inputs import is_one, open_input
 
 RATE = 16000
 rng = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def test_all_are_one_recording(source, name):
     assert is_one(source)
     # What says its rate is believed.
     told = None if isinstance(source, (np.ndarray, torch.Tensor)) else 8000
-    recording = read_input(source, 7, told, RATE, "each")
+    recording = open_input(source, 7, told, RATE, "each").read()
     assert recording.name == name
     assert np.stack(recording.channels) == pytest.approx(STEREO.T, abs=1e-6)
 
@@ -59,14 +59,14 @@ def test_all_are_one_recording(source, name):
 def test_a_path_in_a_dictionary(tmp_path):
     (tmp_path / "a.wav").write_bytes(content())
     entry = {"bytes": None, "path": str(tmp_path / "a.wav")}
-    (samples,) = read_input(entry, 0, None, RATE, 1).channels
+    (samples,) = open_input(entry, 0, None, RATE, 1).read().channels
     assert samples == pytest.approx(STEREO[:, 1], abs=1e-6)
 
 
 def test_integers_have_full_scale_1():
     ints = (STEREO[:, 0] * 32768).astype(np.int16)
     for source in (ints, torch.from_numpy(ints)):
-        (samples,) = read_input(source, 0, None, RATE, "mix").channels
+        (samples,) = open_input(source, 0, None, RATE, "mix").read().channels
         assert samples == pytest.approx(STEREO[:, 0], abs=1e-4)
 
 
@@ -82,7 +82,7 @@ def test_integers_have_full_scale_1():
 )
 def test_what_is_none(source, problem):
     with pytest.raises(UserError, match=problem):
-        read_input(source, 3, None, RATE, "mix")
+        open_input(source, 3, None, RATE, "mix").read()
 
 
 def test_lists_are_several():

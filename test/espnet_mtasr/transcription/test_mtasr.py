@@ -14,8 +14,21 @@ from espnet_mtasr import MTASR
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.transcription.calibration.calibration import Calibration
+from espnet_mtasr.transcription.speech_detector import SpeechDetector
 
 WAVES = noises(9000, 4000, 12345, 7001)
+
+
+@pytest.fixture(autouse=True)
+def all_is_speech(request, monkeypatch):
+    """For these recordings are noise."""
+    if "hears_noise" not in request.fixturenames:
+        monkeypatch.setattr(SpeechDetector, "hears_speech", lambda *args: True)
+
+
+@pytest.fixture
+def hears_noise():
+    """Leaves the detector as it is."""
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +132,21 @@ def test_batches_change_nothing(model):
     assert numbers(alone) == pytest.approx(numbers(together), abs=2e-3)
     with pytest.raises(UserError, match="--batch_seconds 0: give more than 0"):
         model.transcribe(WAVES, batch_seconds=0)
+
+
+def test_what_is_no_speech(model, hears_noise):
+    seconds = np.arange(3 * 16000) / 16000
+    clips = [
+        np.zeros(48000),
+        0.1 * np.random.default_rng(0).standard_normal(48000),
+        0.3 * np.sin(2 * np.pi * 440 * seconds),
+        0.3 * np.sin(2 * np.pi * 50 * seconds) + 0.1 * np.sin(900 * seconds),
+    ]
+    for transcript in model.transcribe(clips, num_talkers=[None, 2, None, 3]):
+        assert (transcript.talkers, transcript.count_probabilities) == ((), None)
+        assert transcript.seconds == 3.0
+    for transcript in model.transcribe(clips, vad_threshold=0):
+        assert transcript.num_talkers in (2, 3)
 
 
 def test_given_counts(model):

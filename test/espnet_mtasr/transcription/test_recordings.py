@@ -11,7 +11,13 @@ from helpers.transcripts import make_transcript
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.transcription.channels import check_channel, join_channels
-from espnet_mtasr.transcription.recordings import read_recording, to_model
+from espnet_mtasr.transcription.recordings import (
+    open_pipe,
+    open_recording,
+    read_recording,
+    to_model,
+    to_waves,
+)
 from espnet_mtasr.transcription.sources import Source, find_recordings
 
 RATE = 16000
@@ -112,6 +118,69 @@ def test_standard_input(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe))
     recording = read_recording(Source("stdin", "-"), RATE)
     assert np.abs(recording.channels[0] - tone()).max() < 1e-3
+
+
+class Trickle(io.RawIOBase):
+    """A pipe: no way back, and no more at once than it has."""
+
+    def __init__(self, content):
+        self.content, self.place = content, 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        some = self.content[self.place : self.place + min(len(buffer), 4000)]
+        buffer[: len(some)] = some
+        self.place += len(some)
+        return len(some)
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "W64"])
+def test_a_pipe_is_read_as_it_comes(form):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, tone(20.0), RATE, format=form)
+    pipe = Trickle(buffer.getvalue())
+    waves = to_waves("x", open_pipe(io.BufferedReader(pipe), "x"), RATE, "mix", "x")
+    first = next(waves.blocks)
+    assert pipe.place < 0.8 * len(buffer.getvalue())
+    samples = np.concatenate([first, *waves.blocks])[:, 0]
+    assert len(samples) == pytest.approx(20 * RATE, abs=2000)
+    assert samples[RATE : 2 * RATE].std() == pytest.approx(0.3 / np.sqrt(2), rel=0.02)
+
+
+@pytest.mark.parametrize("form", ["WAV", "AIFF", "W64", "FLAC"])
+def test_a_pipe_that_breaks_off(form):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, tone(2.0), RATE, format=form)
+    content = buffer.getvalue()[: len(buffer.getvalue()) // 2]
+    sound = open_pipe(io.BufferedReader(Trickle(content)), "x")
+    assert len(np.concatenate(list(sound.blocks))) > 0.7 * RATE
+    (warning,) = sound.warnings
+    assert warning.startswith("x: breaks off, ")
+
+
+@pytest.mark.parametrize("content", [b"", b"no sound", bytes(9999)])
+def test_a_pipe_without_sound(content):
+    with pytest.raises(UserError, match="a pipe: is no readable audio"):
+        open_pipe(io.BufferedReader(Trickle(content)), "a pipe")
+
+
+def test_a_pipe_that_must_be_searched():
+    # Creative Voice is not among the formats that are taken from FFmpeg.
+    buffer = io.BytesIO()
+    soundfile.write(buffer, tone(), RATE, format="VOC")
+    sound = open_pipe(io.BufferedReader(Trickle(buffer.getvalue())), "x")
+    assert len(np.concatenate(list(sound.blocks))) == len(tone())
+
+
+def test_a_file_is_read_block_by_block(tmp_path):
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, np.stack([tone(10.0, 44100)] * 2, 1), 44100)
+    waves = open_recording(Source("x", str(path)), RATE)
+    assert waves.seconds == 10.0
+    blocks = list(waves.blocks)
+    assert len(blocks) >= 9 and sum(map(len, blocks)) == 10 * RATE
 
 
 def test_bad_files(tmp_path):

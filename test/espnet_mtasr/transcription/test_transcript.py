@@ -13,11 +13,12 @@ from helpers.transcripts import hard_transcript, make_transcript
 from espnet_mtasr import MTASR, __version__
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.transcription.formats import FORMATS, render
-from espnet_mtasr.transcription.transcript import Transcript
+from espnet_mtasr.transcription.transcript import Part, Talker, Transcript, Word
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = json.loads((ROOT / "doc" / "transcript.schema.json").read_text())
 WAVES = noises(9000, 4000)
+ALL = {"vad_threshold": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +47,23 @@ def valid(text):
 def test_json_says_what_it_was_made_with(folder):
     model = MTASR.from_pretrained(folder, device="cpu", beam_size=2)
     stereo = np.stack([WAVES[0], WAVES[0][::-1]])
-    entry = valid(model.transcribe(stereo, num_talkers=2, channel="each").to_json())
+    entry = valid(
+        model.transcribe(stereo, num_talkers=2, channel="each", **ALL).to_json()
+    )
     assert entry["version"] == __version__
     assert (entry["model"], entry["revision"]) == (str(folder), None)
     assert entry["settings"] == dict(
-        device="cpu", dtype="float32", beam_size=2, num_talkers=2, channel="each"
+        device="cpu",
+        dtype="float32",
+        beam_size=2,
+        num_talkers=2,
+        channel="each",
+        window_seconds=20.0,
+        vad_threshold=0.0,
     )
     assert {talker["channel"] for talker in entry["talkers"]} == {0, 1}
     assert any(talker["words"] for talker in entry["talkers"])
-    plain = valid(model.transcribe(WAVES[1], channel=0).to_json())
+    plain = valid(model.transcribe(WAVES[1], channel=0, **ALL).to_json())
     assert plain["settings"] | dict(num_talkers=None, channel=0) == plain["settings"]
     with pytest.warns(UserWarning, match="too short"):
         short = valid(model.transcribe(WAVES[0][:100]).to_json())
@@ -82,10 +91,38 @@ def test_the_schema_names_all_and_refuses_others():
     entry = hard_transcript().as_dict()
     assert set(SCHEMA["required"]) == set(SCHEMA["properties"]) == {*entry}
     fields = {field.name for field in dataclasses.fields(Transcript)}
-    assert fields - {*entry} == {"count_probabilities", "origin"}
+    assert fields - {*entry} == {"count_probabilities", "origin", "parts"}
     for change in ({"more": 1}, {"seconds": -1}, {"talkers": [{"text": "a"}]}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(entry | change, SCHEMA)
     for name in entry:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({k: v for k, v in entry.items() if k != name}, SCHEMA)
+
+
+def in_parts():
+    words = (Word("one", 1.0, 1.5, 0.5), Word("two", 31.0, 31.5, 0.5))
+    parts = (
+        Part(0.5, 2.0, (Talker(words[:1]),), {1: 0.9}),
+        Part(30.0, 32.0, (Talker(()), Talker(words[1:]))),
+    )
+    talkers = (Talker(words[:1]), Talker(words[1:]))
+    return Transcript("long", 40.0, talkers, parts=parts)
+
+
+def test_parts():
+    transcript = in_parts()
+    assert valid(transcript.to_json())["labels"] == "part"
+    one = dataclasses.replace(transcript.parts[1], continues=True)
+    joined = dataclasses.replace(transcript, parts=(transcript.parts[0], one))
+    assert valid(joined.to_json())["labels"] == "recording"
+    lines = transcript.to_jsonl().splitlines()
+    schema = {"$ref": "#/definitions/part", "definitions": SCHEMA["definitions"]}
+    for line in [*lines, hard_transcript().to_jsonl(), make_transcript([]).to_jsonl()]:
+        jsonschema.validate(json.loads(line), schema)
+    (talker,) = json.loads(lines[1])["talkers"]
+    assert (talker["talker"], talker["text"]) == (2, "two")
+    assert transcript.to_txt() == (
+        "long: in parts, a talker's number holds within one\n"
+        "0:01 talker 1: one\n0:31 talker 2: two\n"
+    )

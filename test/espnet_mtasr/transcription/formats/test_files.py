@@ -18,6 +18,7 @@ from espnet_mtasr.transcription.formats import (
 SUFFIXES = {
     "txt": ".txt",
     "json": ".json",
+    "jsonl": ".jsonl",
     "seglst": ".seglst.json",
     "stm": ".stm",
     "ctm": ".ctm",
@@ -47,7 +48,9 @@ def test_formats_are_listed_without_heavy_imports():
 
 class TestRender:
     def test_unknown_format(self):
-        with pytest.raises(UserError, match="'doc': choose from txt, json, seglst"):
+        with pytest.raises(
+            UserError, match="'doc': choose from txt, json, jsonl, seglst"
+        ):
             render([], "doc")
 
     @pytest.mark.parametrize("format", ["srt", "vtt", "textgrid"])

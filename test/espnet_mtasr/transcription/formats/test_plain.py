@@ -36,6 +36,7 @@ def test_json_of_one_recording_is_an_object():
         seconds=4.0,
         num_talkers=3,
         num_talkers_probability=0.966,
+        labels="recording",
         warnings=[],
         version=None,
         model=None,

@@ -1,0 +1,74 @@
+"""What was heard of a long recording so far, on disk, so that a run can go on."""
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, TextIO, Tuple
+
+from espnet_mtasr.files import write_whole
+from espnet_mtasr.transcription.long.stitching import Heard
+from espnet_mtasr.transcription.long.windows import Place
+from espnet_mtasr.transcription.transcript import Word
+
+
+class Journal:
+    """Windows that were heard, a line each, behind a line with what they depend on.
+
+    Args:
+        path: File; its folder is made.
+        depends: On what the windows depend, as JSON has it.
+        resume: Take over what is there, if it depends on the same.
+    """
+
+    def __init__(self, path: Path, depends: Mapping[str, Any], resume: bool):
+        self.path = path
+        self.heard = _read(path, depends) if resume else []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps(dict(depends)), *(_line(*entry) for entry in self.heard)]
+        # A line that a kill has broken off would hide those behind it.
+        write_whole(path, "".join(line + "\n" for line in lines))
+        self._file: Optional[TextIO] = None
+
+    def keep(self, channel: int, heard: Heard) -> None:
+        """Write what a window gave."""
+        if self._file is None:
+            self._file = self.path.open("a", encoding="utf-8")
+        print(_line(channel, heard), file=self._file, flush=True)
+
+
+def _line(channel: int, heard: Heard) -> str:
+    return json.dumps(
+        [
+            channel,
+            heard.place,
+            heard.end,
+            heard.next,
+            [
+                [(w.text, w.start, w.end, w.confidence) for w in words]
+                for words in heard.talkers
+            ],
+            heard.count_probabilities and list(heard.count_probabilities.items()),
+        ],
+        ensure_ascii=False,
+    )
+
+
+def _read(path: Path, depends: Mapping[str, Any]) -> List[Tuple[int, Heard]]:
+    try:
+        first, *lines = path.read_text(encoding="utf-8").splitlines()
+        known: Dict[str, Any] = json.loads(first)
+    except (OSError, ValueError):
+        return []
+    if known != json.loads(json.dumps(dict(depends))):
+        return []
+    found = []
+    for line in lines:
+        try:
+            channel, place, end, following, talkers, counts = json.loads(line)
+        except ValueError:
+            break
+        words = tuple(tuple(Word(*word) for word in talker) for talker in talkers)
+        heard = Heard(
+            Place(*place), end, Place(*following), words, counts and dict(counts)
+        )
+        found.append((channel, heard))
+    return found

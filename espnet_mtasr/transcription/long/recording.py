@@ -1,0 +1,194 @@
+"""A recording that is too long for a model: heard window by window, as it comes."""
+
+from dataclasses import replace
+from itertools import chain
+from typing import (
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Sequence,
+    Tuple,
+    Union,
+)
+
+import numpy as np
+
+from espnet_mtasr.transcription.long.settings import Settings
+from espnet_mtasr.transcription.long.stitching import Heard, Stitcher
+from espnet_mtasr.transcription.long.windows import Place, Window, WindowCutter
+from espnet_mtasr.transcription.recordings import Recording, Waves
+from espnet_mtasr.transcription.speech_detector import FRAME, SpeechDetector
+from espnet_mtasr.transcription.transcript import Part, Talker, Transcript, Word
+
+# Seconds that the detector hears before a place where it goes on.
+RUN_UP = 5.0
+# What was heard in each of some waveforms `(N,)`.
+Decode = Callable[[Sequence[np.ndarray]], List[Transcript]]
+
+
+class Channel:
+    """A channel of a long recording.
+
+    Args:
+        settings: How it is cut.
+        begin: Where its first window can begin.
+    """
+
+    def __init__(self, settings: Settings, begin: Place = Place(0.0)):
+        frame = max(int((begin.start - RUN_UP) / FRAME), 0)
+        self.rate = settings.rate
+        self.skipped = round(frame * FRAME * self.rate)
+        self.detector = SpeechDetector(self.rate)
+        self.cutter = WindowCutter(
+            self.rate, settings.longest, settings.threshold, begin, frame
+        )
+        self.stitcher = Stitcher()
+
+    def push(self, samples: np.ndarray) -> Iterator[Window]:
+        """Take more samples `(n,)`; yield windows that are complete."""
+        samples, self.skipped = (
+            samples[self.skipped :],
+            max(self.skipped - len(samples), 0),
+        )
+        yield from self.cutter.push(samples, self.detector(samples))
+
+    def end(self) -> Iterator[Window]:
+        """Yield the rest."""
+        yield from self.cutter.end(self.detector.end())
+
+
+class LongRecording:
+    """Hears a recording window by window.
+
+    Args:
+        waves: The recording.
+        decode: The model.
+        settings: How it is cut.
+        heard: What was heard before, by channel; it goes on behind that.
+        keep: Is called with what each window gave, and its channel.
+    """
+
+    def __init__(
+        self,
+        waves: Waves,
+        decode: Decode,
+        settings: Settings,
+        heard: Sequence[Tuple[int, Heard]] = (),
+        keep: Callable[[int, Heard], None] = lambda channel, heard: None,
+    ):
+        self.waves = waves
+        self.decode = decode
+        self.settings = settings
+        self.heard = heard
+        self.keep = keep
+        self.seconds = 0.0
+        self._channels: List[Channel] = []
+        self._found: List[Part] = []
+
+    def parts(self) -> Iterator[Part]:
+        """Yield what was said as soon as it is known, each channel's in its order.
+
+        Raises:
+            UserError: see `open_recording`.
+        """
+        for part in self._parts():
+            self._found.append(part)
+            yield part
+
+    def transcript(self) -> Transcript:
+        """Return what all parts so far have, joined; without an origin."""
+        said: Dict[Tuple[int, int], List[Word]] = {}
+        for part in self._found:
+            for number, talker in enumerate(part.talkers):
+                said.setdefault((part.channel or 0, number), []).extend(talker.words)
+        talkers = tuple(
+            Talker(tuple(words), channel if len(self._channels) > 1 else None)
+            for (channel, _), words in sorted(said.items())
+        )
+        return Transcript(
+            self.waves.name,
+            round(self.seconds, 3),
+            talkers,
+            warnings=tuple(self.waves.warnings),
+            parts=tuple(self._found),
+        )
+
+    def _parts(self) -> Iterator[Part]:
+        waiting: List[Tuple[int, Window]] = []
+        for block in self.waves.blocks:
+            if not self._channels:
+                yield from self._begin(block.shape[1])
+            self.seconds += len(block) / self.settings.rate
+            for number, channel in enumerate(self._channels):
+                samples = np.ascontiguousarray(block[:, number])
+                waiting += [(number, window) for window in channel.push(samples)]
+            seconds = sum(len(w.samples) for _, w in waiting) / self.settings.rate
+            if seconds >= self.settings.batch_seconds:
+                yield from self._hear(waiting)
+                waiting = []
+        for number, channel in enumerate(self._channels):
+            waiting += [(number, window) for window in channel.end()]
+        yield from self._hear(waiting)
+        for number, channel in enumerate(self._channels):
+            yield from self._numbered(number, channel.stitcher.end())
+
+    def _begin(self, channels: int) -> Iterator[Part]:
+        """Give all channels their state, of a recording that may go on."""
+        before: List[List[Heard]] = [[] for _ in range(channels)]
+        for number, heard in self.heard:
+            before[number].append(heard)
+        for number, of_channel in enumerate(before):
+            begin = of_channel[-1].next if of_channel else Place(0.0)
+            channel = Channel(self.settings, begin)
+            self._channels.append(channel)
+            for heard in of_channel:
+                yield from self._numbered(number, channel.stitcher.add(heard))
+
+    def _hear(self, windows: Sequence[Tuple[int, Window]]) -> Iterator[Part]:
+        found = self.decode([window.samples for _, window in windows])
+        for (number, window), transcript in zip(windows, found, strict=True):
+            start = window.place.start
+            talkers = tuple(
+                tuple(
+                    replace(
+                        word,
+                        start=round(word.start + start, 3),
+                        end=round(word.end + start, 3),
+                    )
+                    for word in talker.words
+                )
+                for talker in transcript.talkers
+            )
+            heard = Heard(
+                window.place,
+                window.end,
+                window.next,
+                talkers,
+                transcript.count_probabilities,
+            )
+            self.keep(number, heard)
+            yield from self._numbered(
+                number, self._channels[number].stitcher.add(heard)
+            )
+
+    def _numbered(self, number: int, parts: Sequence[Part]) -> Iterator[Part]:
+        """Say of which channel parts are, where there are several."""
+        if len(self._channels) == 1:
+            yield from parts
+            return
+        for part in parts:
+            talkers = tuple(replace(t, channel=number) for t in part.talkers)
+            yield replace(part, talkers=talkers, channel=number)
+
+
+def read_head(waves: Waves, samples: int) -> Union[Recording, Waves]:
+    """Read a recording whole, or if it has more than `samples`, return it unread."""
+    head: List[np.ndarray] = []
+    length = 0
+    for block in waves.blocks:
+        head.append(block)
+        length += len(block)
+        if length > samples:
+            return waves._replace(blocks=chain(head, waves.blocks))
+    return waves._replace(blocks=iter(head)).read()

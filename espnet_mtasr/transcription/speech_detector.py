@@ -1,0 +1,107 @@
+"""Where there is speech: silero-vad, whose weights its package carries.
+
+Source: Silero Team, Silero VAD, https://github.com/snakers4/silero-vad (MIT).
+"""
+
+from math import gcd
+from typing import Any, Iterator
+
+import numpy as np
+import torch
+
+from espnet_mtasr.data.audio import resample
+from espnet_mtasr.errors import UserError
+
+# Seconds and samples of a frame, at the rate that silero-vad was trained with.
+FRAME = 0.032
+SAMPLES, RATE = 512, 16000
+# Probability of speech from which a frame counts as speech.
+THRESHOLD = 0.5
+# Seconds of speech in a row below which there is none: a click, a cough.
+SHORTEST_SPEECH = 0.1
+
+
+class SpeechDetector:
+    """Tells the probability of speech, frame by frame, in a recording as it comes.
+
+    Args:
+        rate: Of its samples, in Hz.
+    """
+
+    def __init__(self, rate: int):
+        self.rate = rate
+        # So many frames have a whole number of samples.
+        self._frames = 125 // gcd(4 * rate, 125)
+        self._samples = self._frames * 4 * rate // 125
+        self._model = _load()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin another recording."""
+        self._model.reset_states()
+        self._kept = np.zeros(0, np.float32)
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        """Return probabilities of the frames that the samples so far have completed.
+
+        Args:
+            samples: `(n,)` float32, which follow those of the last call.
+
+        Returns:
+            `(frames,)` float32, of `FRAME` seconds each.
+        """
+        kept = np.concatenate([self._kept, samples])
+        whole = len(kept) // self._samples * self._samples
+        self._kept = kept[whole:]
+        return self._probabilities(kept[:whole])
+
+    def end(self) -> np.ndarray:
+        """Return those of the rest, which is padded with silence."""
+        rest, self._kept = self._kept, self._kept[:0]
+        padded = np.pad(rest, (0, -len(rest) % self._samples))
+        frames = -(-len(rest) * 125 // (4 * self.rate))
+        return self._probabilities(padded)[:frames]
+
+    @torch.no_grad()
+    def _probabilities(self, samples: np.ndarray) -> np.ndarray:
+        if len(samples) == 0:
+            return np.zeros(0, np.float32)
+        frames = resample(samples, self.rate, RATE).reshape(-1, SAMPLES)
+        found = [self._model(torch.from_numpy(frame), RATE).item() for frame in frames]
+        return np.array(found, np.float32)
+
+    def hears_speech(self, samples: np.ndarray, threshold: float = THRESHOLD) -> bool:
+        """Say if a recording has speech; reads no further than it must.
+
+        Args:
+            samples: `(N,)` float32, all of it.
+            threshold: Of `frames_of_speech`.
+        """
+        self.reset()
+        run = 0
+        for probabilities in self._by_second(samples):
+            for probability in probabilities:
+                run = run + 1 if probability >= threshold else 0
+                if run * FRAME >= SHORTEST_SPEECH:
+                    return True
+        return False
+
+    def _by_second(self, samples: np.ndarray) -> Iterator[np.ndarray]:
+        for at in range(0, len(samples), self.rate):
+            yield self(samples[at : at + self.rate])
+        yield self.end()
+
+
+def _load() -> Any:
+    threads = torch.get_num_threads()
+    try:
+        from silero_vad import load_silero_vad
+
+        return load_silero_vad()
+    except ImportError as e:
+        raise UserError(
+            f"silero-vad can't be imported ({e}); install it: pip install silero-vad"
+        ) from e
+    finally:
+        # Importing it leaves torch with one.
+        torch.set_num_threads(threads)
