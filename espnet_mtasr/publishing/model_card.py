@@ -119,12 +119,15 @@ def _without_place(source: str) -> str:
     return Path(source).name if Path(source).is_absolute() else source
 
 
-def write_card(folder: Path, model: str) -> None:
+def write_card(folder: Path, model: str) -> Optional[str]:
     """Write README.md of an unpacked model, from its model_card.yaml and results.json.
 
     Args:
         folder: Of the model.
         model: What `MTASR.from_pretrained` takes: a hub id or a zip's name.
+
+    Returns:
+        See `why_unscored`.
 
     Raises:
         UserError: one of the two files is damaged.
@@ -137,12 +140,14 @@ def write_card(folder: Path, model: str) -> None:
         results = _load(json.loads, folder / "results.json")
     try:
         card = format_card(facts, results, model)
+        reason = why_unscored(facts, results)
     except (KeyError, TypeError, AttributeError, ValueError) as e:
         raise UserError(
             f"{folder}: no card can be made of its {FACTS_FILE} and results.json "
             f"({type(e).__name__}: {e}); score and pack the model again"
         ) from e
     write_whole(folder / CARD_FILE, card)
+    return reason
 
 
 def _load(load, path: Path) -> Any:
@@ -235,24 +240,39 @@ print(model.transcribe("mix.wav"))
 or `espnet-mtasr transcribe --model {model} mix.wav`."""
 
 
-def _results(facts: Mapping[str, Any], results: Optional[Mapping[str, Any]]) -> str:
-    if results is None:
-        return "Missing: this model was packed without having been scored."
-    from espnet_mtasr.scoring.markdown import count_told, format_main_table
+def why_unscored(
+    facts: Mapping[str, Any], results: Optional[Mapping[str, Any]]
+) -> Optional[str]:
+    """Return why the results aren't those of the packed model; None: they are.
 
-    parts = []
+    Args:
+        facts: See `format_card`.
+        results: See `format_card`.
+    """
+    if results is None or not results["sets"]:
+        return "packed without having been scored"
     measured, packed = Path(results["model"]).name, facts.get("model_file")
     digest = facts.get("model_sha256")
     if packed is not None and measured != packed:
-        parts.append(
-            f"**Measured with {measured}, which is not the checkpoint {packed} that is "
-            f"packed here.**"
+        return (
+            f"measured with {measured}, which is not the checkpoint {packed} that is "
+            f"packed here"
         )
-    elif digest is not None and results.get("model_sha256", digest) != digest:
-        parts.append(
-            f"**Measured with another {packed} than is packed here, which was trained "
-            f"anew since.**"
+    if digest is not None and results.get("model_sha256", digest) != digest:
+        return (
+            f"measured with another {packed} than is packed here, which was trained "
+            f"anew since"
         )
+    return None
+
+
+def _results(facts: Mapping[str, Any], results: Optional[Mapping[str, Any]]) -> str:
+    reason = why_unscored(facts, results)
+    if results is None or not results["sets"]:
+        return f"Missing: this model was {reason}."
+    from espnet_mtasr.scoring.markdown import count_told, format_main_table
+
+    parts = [] if reason is None else [f"**{reason[0].upper()}{reason[1:]}.**"]
     parts += [
         f"Measured on {results['mixtures']}:",
         format_main_table(results),

@@ -95,7 +95,8 @@ packed_model=        # Archive of stage 14 (default: in phase 2's folder, named 
 packed_dtype=float32 # Its weights are stored as float32 or float16.
 model_card=          # What the recipe tells about its models, for the model card (YAML).
 hf_repo=             # Upload it to this repository of the Hugging Face hub: owner/name.
-hf_private=false     # Make the repository private, if it is new.
+hf_private=true      # The repository is private; false: a new one is for everybody to see.
+hf_without_results=false # Upload a model that was not scored, too.
 dry_run=false        # Stage 15 only writes a folder with what would be uploaded.
 download_model=      # Decode with this model, train none: hub id, zip, folder, mini.
 trust_remote_code=false # Let download_model name any class, whose code is then run.
@@ -438,6 +439,11 @@ if [ "${skip_phase1}" = true ] && [ "${phase2_has_teacher}" = true ]; then
         "--phase2_args '--model_conf ctc_weight=1.0'"
 fi
 
+if runs 14 && runs 15 && [ "${hf_without_results}" = false ] && ! runs 13 &&
+    [ ! -f "${phase2_exp}/decode_$(stem_of "${inference_mtasr_model}")/results.json" ]; then
+    die "--hf_repo ${hf_repo}: ${inference_mtasr_model} was not scored; run stages 12 and" \
+        "13 too, or add --hf_without_results true"
+fi
 if runs 13 && [ "${text_normalizer}" != none ]; then
     "${python}" -c 'import whisper_normalizer' 2>/dev/null ||
         die "--text_normalizer ${text_normalizer}: needs a package; run: ${python} -m pip" \
@@ -455,8 +461,8 @@ if runs 6 && { is_hub_id "${encoder}" || is_hub_id "${llm}"; }; then
 fi
 
 upload_options=(
-    --packed_model "${packed_model}" --hf_repo "${hf_repo}" --private "${hf_private}"
-    --dry_run "${dry_run}"
+    --packed_model "${packed_model}" --hf_repo "${hf_repo}" --hf_private "${hf_private}"
+    --hf_without_results "${hf_without_results}" --dry_run "${dry_run}"
 )
 if runs 15 && [ "${dry_run}" = false ]; then
     log "Checking that ${hf_repo} can be written to"
