@@ -17,8 +17,9 @@ from espnet_mtasr.files import write_whole
 
 CARD_FILE = "README.md"
 FACTS_FILE = "model_card.yaml"
+# No "espnet", here or as the library: the hub would show code for it that loads models
+# of ESPnet's own tasks alone.
 TAGS = (
-    "espnet",
     "audio",
     "automatic-speech-recognition",
     "multi-talker",
@@ -33,6 +34,7 @@ RECIPE_ENTRIES = {
     "license": str,
     "license_name": str,
     "license_note": str,
+    "repository": str,
     "datasets": list,
     "data": list,
     "pretrained": dict,
@@ -174,13 +176,13 @@ def format_card(
     foreign = wanted is not None and mixtures is not None and wanted not in mixtures
     if foreign:
         # The recipe speaks of its own data; who brought others must speak of these.
-        recipe = {"title": recipe.get("title")}
+        recipe = {name: recipe.get(name) for name in ("title", "repository")}
     sections = [
         _front_matter(recipe),
         f"# {recipe.get('title') or 'Multi-talker speech recognition'}",
         _what_it_is(facts, recipe),
         "## Use",
-        _use(model),
+        _use(model, recipe.get("repository") or facts.get("repository")),
         "## Trained and measured on",
         f"{mixtures[0].upper()}{mixtures[1:]}." if mixtures else "Mixtures: not told.",
         "## Results",
@@ -198,7 +200,7 @@ def format_card(
 
 
 def _front_matter(recipe: Mapping[str, Any]) -> str:
-    entries: Dict[str, Any] = {"tags": list(TAGS), "library_name": "espnet"}
+    entries: Dict[str, Any] = {"tags": list(TAGS), "library_name": "espnet_mtasr"}
     entries["pipeline_tag"] = "automatic-speech-recognition"
     for name in ("language", "license", "license_name", "datasets"):
         if recipe.get(name):
@@ -229,15 +231,31 @@ def _what_it_is(facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     return "\n\n".join(part.strip() for part in parts if part)
 
 
-def _use(model: str) -> str:
-    return f"""```python
+def _use(model: str, repository: Optional[str]) -> str:
+    place, package = "In a clone of the repository of espnet_mtasr", "."
+    if repository is not None:
+        place = f"Its code is at <{repository}>"
+        package = f'"espnet_mtasr @ git+{repository}"'
+    return f"""{place}:
+
+```sh
+pip install {package}
+espnet-mtasr transcribe --model {model} mix.wav
+```
+
+In Python:
+
+```python
 from espnet_mtasr import MTASR
 
 model = MTASR.from_pretrained("{model}")
-print(model.transcribe("mix.wav"))
+print(model.transcribe("mix.wav").to_txt())
 ```
 
-or `espnet-mtasr transcribe --model {model} mix.wav`."""
+`espnet_mtasr.inference.Speech2Text.from_pretrained("{model}")` has the form of ESPnet's
+classes. ESPnet's own `espnet transcribe`, `espnet.load` and
+`espnet2.bin.asr_inference.Speech2Text` can't load this model: they load models of
+ESPnet's own tasks, with one talker's text."""
 
 
 def why_unscored(
