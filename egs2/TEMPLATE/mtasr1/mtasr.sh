@@ -51,6 +51,7 @@ max_wav_duration=30  # Longest training mixture in seconds.
 token_type=bpe       # bpe, char, word or hugging_face: the units of the teacher's tokenizer.
 nbpe=1000            # Sentencepiece units.
 bpemode=unigram      # unigram or bpe.
+token_dir=           # Folder of units that are there, of a pretrained model: tokens.txt, bpe.model.
 bpe_train_text=      # Text to learn the units from (default: the training set's).
 
 # Models
@@ -214,13 +215,15 @@ if [ -n "${download_model}" ]; then
     skip_train=true
     if [ "${trust_remote_code}" = false ]; then trust_options=(); fi
 fi
+tokens_are_there=false
+if [ -n "${token_dir}" ]; then tokens_are_there=true; fi
 case ${token_type} in
-    bpe) token_dir=data/token_list/bpe_${bpemode}${nbpe} ;;
-    char | word) token_dir=data/token_list/${token_type} ;;
+    bpe) token_dir=${token_dir:-data/token_list/bpe_${bpemode}${nbpe}} ;;
+    char | word) token_dir=${token_dir:-data/token_list/${token_type}} ;;
     hugging_face)
-        [ -n "${llm}" ] ||
+        [ -n "${llm}${token_dir}" ] ||
             die "--token_type hugging_face: takes the teacher's units; name it by --llm"
-        token_dir=data/token_list/hugging_face_${llm//[^A-Za-z0-9.-]/_}
+        token_dir=${token_dir:-data/token_list/hugging_face_${llm//[^A-Za-z0-9.-]/_}}
         llm_dir=${models_dir}/llm
         if [ "${llm}" = encoder ]; then llm_dir=${models_dir}/encoder; fi
         ;;
@@ -578,7 +581,9 @@ fi
 if runs 5; then
     begin 5 "tokens: ${token_dir}"
     token_options=()
-    if [ "${token_type}" = hugging_face ]; then
+    if [ "${tokens_are_there}" = true ]; then
+        token_options=(--check true)
+    elif [ "${token_type}" = hugging_face ]; then
         "${python}" -m espnet_mtasr.bin.get_models "${model_options[@]}"
         token_options=(--llm "${llm_dir}")
     fi
