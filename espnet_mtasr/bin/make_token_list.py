@@ -6,19 +6,22 @@ import argparse
 import collections
 import os
 from pathlib import Path
-from typing import Dict, List, Mapping
+from typing import Dict, List, Mapping, Sequence
 
 from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.text.hugging_face_tokenizer import export_tokenizer
 from espnet_mtasr.text.sot import split_sot
+from espnet_mtasr.text.tokenizer import build_tokenizer
 
 TOKEN_TYPES = ("bpe", "char", "word", "hugging_face")
 FIRST, LAST = ("<blank>", "<unk>"), "<sos/eos>"
 WORD_START = "\u2581"
 # sentencepiece's <unk>, <s> and </s>
 NUM_SPECIAL_PIECES = 3
+# Share of a text's units that a given token list may lack.
+MAX_UNKNOWN = 0.01
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -32,7 +35,39 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--nbpe", type=int, default=1000)
     parser.add_argument("--bpemode", default="unigram", choices=("unigram", "bpe"))
+    parser.add_argument(
+        "--check",
+        choices=("true", "false"),
+        default="false",
+        help="true: make none; the text must fit those in --output_dir",
+    )
     return parser
+
+
+def check_tokens(texts: Sequence[str], token_type: str, folder: Path) -> None:
+    """Raise `UserError` if texts can't be written in the units that a folder has.
+
+    Args:
+        texts: One talker's each.
+        token_type: Of the units.
+        folder: With tokens.txt, and the tokenizer's file if there is one.
+    """
+    path = folder / "tokens.txt"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; name another folder by --token_dir")
+    known = set(path.read_text(encoding="utf-8").splitlines())
+    file = {"bpe": "bpe.model", "hugging_face": "tokenizer.json"}.get(token_type)
+    tokenizer = build_tokenizer(token_type, file and folder / file)
+    counts: collections.Counter = collections.Counter()
+    for text in texts:
+        counts.update(tokenizer.text2tokens(text))
+    unknown = {token: n for token, n in counts.most_common() if token not in known}
+    share = sum(unknown.values()) / max(1, sum(counts.values()))
+    if share > MAX_UNKNOWN:
+        raise UserError(
+            f"{path}: the model has no units for {100 * share:.1f} % of the texts "
+            f"({', '.join([*unknown][:5])}); take units of your own, or another model"
+        )
 
 
 def words_and_letters(words: Mapping[str, int]) -> Dict[str, int]:
@@ -95,6 +130,10 @@ def main(cmd=None) -> None:
     texts = [text for sot in sots for text in split_sot(sot) if text]
     if not texts:
         raise UserError(f"{args.text}: holds no words; check stage 1")
+    if args.check == "true":
+        check_tokens(texts, args.token_type, args.output_dir)
+        print(f"{args.output_dir}: the units that are there fit")
+        return
     args.output_dir.mkdir(parents=True, exist_ok=True)
     if args.token_type == "bpe":
         try:

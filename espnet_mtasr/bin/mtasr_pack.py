@@ -76,8 +76,9 @@ def read_card_facts(args: argparse.Namespace, folder: Path) -> Dict[str, Any]:
         UserError: one of the files is damaged.
     """
     from espnet_mtasr.publishing.model_card import read_pretrained, read_recipe_entries
+    from espnet_mtasr.publishing.repository import repository_of_package
 
-    facts: Dict[str, Any] = {}
+    facts: Dict[str, Any] = {"repository": repository_of_package()}
     if args.model_card is not None:
         facts["recipe"] = read_recipe_entries(args.model_card)
     if args.pretrained is not None:

@@ -13,7 +13,7 @@ from typing import Optional, Sequence
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.model_zoo.hub import is_repository_id
 
-BOOLEANS = ("private", "dry_run", "check_access")
+BOOLEANS = ("hf_private", "hf_without_results", "dry_run", "check_access")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -29,7 +29,12 @@ def get_parser() -> argparse.ArgumentParser:
 
     add("packed_model", type=Path, required=True, help="Archive of stage 14")
     add("hf_repo", required=True, help="owner/name; made if it isn't there")
-    add("private", default="false", help="true: a new repository is private")
+    add("hf_private", default="true", help="false: the model is for everybody to see")
+    add(
+        "hf_without_results",
+        default="false",
+        help="true: upload a model that was not scored, too",
+    )
     add(
         "dry_run",
         default="false",
@@ -74,13 +79,14 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         upload_folder,
     )
 
-    visibility = "private" if args.private == "true" else "public"
+    private = args.hf_private == "true"
+    without_results = args.hf_without_results == "true"
     if args.dry_run == "true":
         folder = args.output_dir or args.packed_model.with_suffix("")
-        names = prepare_folder(args.packed_model, folder, args.hf_repo)
+        names = prepare_folder(args.packed_model, folder, args.hf_repo, without_results)
         print(
             f"Dry run, nothing is uploaded. {folder} holds what would go to "
-            f"{args.hf_repo} ({visibility} if it is new):"
+            f"{args.hf_repo} ({'private' if private else 'public'} if it is new):"
         )
         for name in names:
             print(f"{(folder / name).stat().st_size / 1e6:9.2f} MB  {name}")
@@ -90,8 +96,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     beside = args.packed_model.absolute().parent
     with tempfile.TemporaryDirectory(dir=beside, prefix="upload.") as temporary:
         folder = Path(temporary) / "files"
-        prepare_folder(args.packed_model, folder, args.hf_repo)
-        commit = upload_folder(folder, args.hf_repo, args.private == "true")
+        prepare_folder(args.packed_model, folder, args.hf_repo, without_results)
+        commit = upload_folder(folder, args.hf_repo, private)
     print(f"{args.packed_model} is at {args.hf_repo}: {commit}")
 
 

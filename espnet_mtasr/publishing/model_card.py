@@ -17,8 +17,9 @@ from espnet_mtasr.files import write_whole
 
 CARD_FILE = "README.md"
 FACTS_FILE = "model_card.yaml"
+# No "espnet", here or as the library: the hub would show code for it that loads models
+# of ESPnet's own tasks alone.
 TAGS = (
-    "espnet",
     "audio",
     "automatic-speech-recognition",
     "multi-talker",
@@ -33,6 +34,7 @@ RECIPE_ENTRIES = {
     "license": str,
     "license_name": str,
     "license_note": str,
+    "repository": str,
     "datasets": list,
     "data": list,
     "pretrained": dict,
@@ -119,12 +121,15 @@ def _without_place(source: str) -> str:
     return Path(source).name if Path(source).is_absolute() else source
 
 
-def write_card(folder: Path, model: str) -> None:
+def write_card(folder: Path, model: str) -> Optional[str]:
     """Write README.md of an unpacked model, from its model_card.yaml and results.json.
 
     Args:
         folder: Of the model.
         model: What `MTASR.from_pretrained` takes: a hub id or a zip's name.
+
+    Returns:
+        See `why_unscored`.
 
     Raises:
         UserError: one of the two files is damaged.
@@ -137,12 +142,14 @@ def write_card(folder: Path, model: str) -> None:
         results = _load(json.loads, folder / "results.json")
     try:
         card = format_card(facts, results, model)
+        reason = why_unscored(facts, results)
     except (KeyError, TypeError, AttributeError, ValueError) as e:
         raise UserError(
             f"{folder}: no card can be made of its {FACTS_FILE} and results.json "
             f"({type(e).__name__}: {e}); score and pack the model again"
         ) from e
     write_whole(folder / CARD_FILE, card)
+    return reason
 
 
 def _load(load, path: Path) -> Any:
@@ -169,13 +176,13 @@ def format_card(
     foreign = wanted is not None and mixtures is not None and wanted not in mixtures
     if foreign:
         # The recipe speaks of its own data; who brought others must speak of these.
-        recipe = {"title": recipe.get("title")}
+        recipe = {name: recipe.get(name) for name in ("title", "repository")}
     sections = [
         _front_matter(recipe),
         f"# {recipe.get('title') or 'Multi-talker speech recognition'}",
         _what_it_is(facts, recipe),
         "## Use",
-        _use(model),
+        _use(model, recipe.get("repository") or facts.get("repository")),
         "## Trained and measured on",
         f"{mixtures[0].upper()}{mixtures[1:]}." if mixtures else "Mixtures: not told.",
         "## Results",
@@ -193,7 +200,7 @@ def format_card(
 
 
 def _front_matter(recipe: Mapping[str, Any]) -> str:
-    entries: Dict[str, Any] = {"tags": list(TAGS), "library_name": "espnet"}
+    entries: Dict[str, Any] = {"tags": list(TAGS), "library_name": "espnet_mtasr"}
     entries["pipeline_tag"] = "automatic-speech-recognition"
     for name in ("language", "license", "license_name", "datasets"):
         if recipe.get(name):
@@ -224,35 +231,66 @@ def _what_it_is(facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     return "\n\n".join(part.strip() for part in parts if part)
 
 
-def _use(model: str) -> str:
-    return f"""```python
+def _use(model: str, repository: Optional[str]) -> str:
+    place, package = "In a clone of the repository of espnet_mtasr", "."
+    if repository is not None:
+        place = f"Its code is at <{repository}>"
+        package = f'"espnet_mtasr @ git+{repository}"'
+    return f"""{place}:
+
+```sh
+pip install {package}
+espnet-mtasr transcribe --model {model} mix.wav
+```
+
+In Python:
+
+```python
 from espnet_mtasr import MTASR
 
 model = MTASR.from_pretrained("{model}")
-print(model.transcribe("mix.wav"))
+print(model.transcribe("mix.wav").to_txt())
 ```
 
-or `espnet-mtasr transcribe --model {model} mix.wav`."""
+`espnet_mtasr.inference.Speech2Text.from_pretrained("{model}")` has the form of ESPnet's
+classes. ESPnet's own `espnet transcribe`, `espnet.load` and
+`espnet2.bin.asr_inference.Speech2Text` can't load this model: they load models of
+ESPnet's own tasks, with one talker's text."""
 
 
-def _results(facts: Mapping[str, Any], results: Optional[Mapping[str, Any]]) -> str:
-    if results is None:
-        return "Missing: this model was packed without having been scored."
-    from espnet_mtasr.scoring.markdown import count_told, format_main_table
+def why_unscored(
+    facts: Mapping[str, Any], results: Optional[Mapping[str, Any]]
+) -> Optional[str]:
+    """Return why the results aren't those of the packed model; None: they are.
 
-    parts = []
+    Args:
+        facts: See `format_card`.
+        results: See `format_card`.
+    """
+    if results is None or not results["sets"]:
+        return "packed without having been scored"
     measured, packed = Path(results["model"]).name, facts.get("model_file")
     digest = facts.get("model_sha256")
     if packed is not None and measured != packed:
-        parts.append(
-            f"**Measured with {measured}, which is not the checkpoint {packed} that is "
-            f"packed here.**"
+        return (
+            f"measured with {measured}, which is not the checkpoint {packed} that is "
+            f"packed here"
         )
-    elif digest is not None and results.get("model_sha256", digest) != digest:
-        parts.append(
-            f"**Measured with another {packed} than is packed here, which was trained "
-            f"anew since.**"
+    if digest is not None and results.get("model_sha256", digest) != digest:
+        return (
+            f"measured with another {packed} than is packed here, which was trained "
+            f"anew since"
         )
+    return None
+
+
+def _results(facts: Mapping[str, Any], results: Optional[Mapping[str, Any]]) -> str:
+    reason = why_unscored(facts, results)
+    if results is None or not results["sets"]:
+        return f"Missing: this model was {reason}."
+    from espnet_mtasr.scoring.markdown import count_told, format_main_table
+
+    parts = [] if reason is None else [f"**{reason[0].upper()}{reason[1:]}.**"]
     parts += [
         f"Measured on {results['mixtures']}:",
         format_main_table(results),

@@ -23,20 +23,23 @@ PACKED_NAMES = (*RESULT_FILES, "model_card.yaml")
 NOT_A_MODELS = (".gitattributes", "README.md", "LICENSE")
 
 
-def prepare_folder(archive: Path, folder: Path, repository: str) -> List[str]:
+def prepare_folder(
+    archive: Path, folder: Path, repository: str, without_results: bool = False
+) -> List[str]:
     """Unpack an archive as it is to be uploaded, with a card for its new name.
 
     Args:
         archive: Packed by stage 14.
         folder: To be made; it appears whole, in the place of an earlier one.
         repository: `owner/name` on the hub.
+        without_results: Take a model that was not scored, too.
 
     Returns:
         Names of the files.
 
     Raises:
-        UserError: the archive is damaged or holds no model, or something else is in
-            the folder's place.
+        UserError: the archive is damaged or holds no model, the model was not scored,
+            or something else is in the folder's place.
     """
     if folder.exists() and not _is_replaceable(folder):
         raise UserError(f"--output_dir {folder}: holds other files; name another")
@@ -45,7 +48,12 @@ def prepare_folder(archive: Path, folder: Path, repository: str) -> List[str]:
         part = Path(temporary) / "new"
         unpack_zip(archive, part)
         files_of(part, str(archive))
-        write_card(part, repository)
+        unscored = write_card(part, repository)
+        if unscored is not None and not without_results:
+            raise UserError(
+                f"{archive}: was {unscored}; run stages 12 to 14, or add "
+                f"--hf_without_results true"
+            )
         if folder.exists():
             os.replace(folder, Path(temporary) / "old")
         os.replace(part, folder)
@@ -111,8 +119,8 @@ def upload_folder(folder: Path, repository: str, private: bool) -> str:
         is_private = bool(api.model_info(repository).private)
         if private and not is_private:
             raise UserError(
-                f"--hf_repo {repository}: is there and public; make it private in its "
-                f"settings on the hub, or name another"
+                f"--hf_repo {repository}: is there and public; add --hf_private false "
+                f"if everybody may see the model, or name another"
             )
         if is_private and not private:
             print(f"{repository} was there and stays private")

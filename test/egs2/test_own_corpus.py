@@ -27,7 +27,7 @@ from espnet_mtasr.text.sot import split_sot
 
 # Added to commands of the page.
 SMALL = "--n_train 3 --n_dev 2 --n_test 2 --nj 1 --stop_stage 1"
-COMMANDS = ("VCTK", "NOISE", "MIXTURES", "ESPNET")
+COMMANDS = ("--quick", "--pretrained_model", "$VCTK", "$NOISE", "$MIXTURES", "$ESPNET")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def run_page(root, block, more=SMALL, **variables):
 def test_the_page_has_these_commands():
     blocks = snippets("sh")
     assert len(blocks) == 1 + len(COMMANDS)
-    assert all(snippet("sh", f"${name}") in blocks for name in COMMANDS)
+    assert all(snippet("sh", name) in blocks for name in COMMANDS)
 
 
 def test_own_recordings(root, tmp_path):
@@ -79,6 +79,13 @@ def test_own_recordings(root, tmp_path):
         first, second, third = map(float, line.split())
         assert first == 0.0 and 0.5 <= second <= 1.5 and 0.5 <= third - second <= 1.5
     assert "no test talker in train or dev" in (data / "mixtures.txt").read_text()
+
+
+@pytest.mark.parametrize("option", ["--quick", "--pretrained_model"])
+def test_quick_and_pretrained(root, tmp_path, option):
+    """How they go on is in test_own_corpus_plan.py."""
+    said = run_page(root, snippet("sh", option), CORPUS=make_own_corpus(tmp_path / "c"))
+    assert said.index("It takes about") < said.index("Stage 1:")
 
 
 def test_vctk(root, tmp_path):

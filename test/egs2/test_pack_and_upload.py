@@ -13,6 +13,7 @@ from helpers.recipe_copy import write_script
 from helpers.stand_in_decoder import ANSWERS, DECODE
 from helpers.stand_in_writable_hub import TOKEN, stand_in_writable_hub
 from helpers.tiny_inference import noises, save_tiny_model
+from helpers.tiny_results import save_results
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT = "valid.loss_ctc.ave"
@@ -45,6 +46,7 @@ def make_recipe(root):
     (data / "wav.scp").write_text("".join(f"{n} {data}/{n}.flac\n" for n in "ab"))
     (data / "text").write_text("a had lunch <sc> good day\nb good <sc> day\n")
     (data / "utt2num_spk").write_text("a 2\nb 2\n")
+    save_results(recipe / "exp" / "mtasr_phase2" / f"{CHECKPOINT}.pth")
     write_script(recipe / "noting_python", NOTE + ANSWERS + DECODE)
     return recipe
 
@@ -121,11 +123,11 @@ def test_the_hub_is_asked_before_anything_long(recipe):
 
 def test_what_packing_and_upload_are_told(recipe):
     models = recipe / "exp" / "models" / "models.json"
-    models.parent.mkdir(parents=True)
+    models.parent.mkdir()
     models.write_text("{}")
     (recipe / "data").mkdir()
     (recipe / "data" / "mixtures.txt").write_text("tiny mixtures\n")
-    options = "--hf_repo me/m --hf_private true --packed_dtype float16 --model_card"
+    options = "--hf_repo me/m --hf_private false --packed_dtype float16 --model_card"
     done = call(recipe, "--stage", 14, *options.split(), "conf/decode.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     exp = "exp/mtasr_phase2"
@@ -141,8 +143,23 @@ def test_what_packing_and_upload_are_told(recipe):
     _, upload = calls(recipe, "mtasr_upload")
     assert value(upload, "--packed_model") == archive
     assert value(upload, "--hf_repo") == "me/m"
-    assert value(upload, "--private") == "true"
+    assert value(upload, "--hf_private") == "false"
+    assert value(upload, "--hf_without_results") == "false"
     assert value(upload, "--dry_run") == "false"
+
+
+def test_what_was_not_scored_is_not_packed_for_upload(recipe):
+    shutil.rmtree(recipe / "exp")
+    options = ["--hf_repo", "me/m", "--stage", 14]
+    done = call(recipe, *options)
+    assert done.returncode == 2 and "Stage" not in done.stdout
+    message = "--hf_repo me/m: valid.loss_ctc.ave.pth was not scored; run stages 12 and"
+    assert message in done.stderr and done.stderr.count("\n") == 1
+    done = call(recipe, *options, "--hf_without_results", "true")
+    assert done.returncode == 0, done.stderr
+    upload = calls(recipe, "mtasr_upload")[-1]
+    assert value(upload, "--hf_without_results") == "true"
+    assert value(upload, "--hf_private") == "true"
 
 
 @pytest.mark.parametrize(
@@ -154,6 +171,7 @@ def test_what_packing_and_upload_are_told(recipe):
         ("--hf_repo model --dry_run true", "--hf_repo model: is not formed as owner/"),
         ("--skip_packing yes", "--skip_packing takes true or false, not 'yes'"),
         ("--skip_upload_hf 1", "--skip_upload_hf takes true or false, not '1'"),
+        ("--hf_private no", "--hf_private takes true or false, not 'no'"),
         ("--packed_dtype int8", "--packed_dtype int8: choose float16 or float32"),
         ("--model_card none.yaml", "--model_card none.yaml: no such file"),
         ("--stage 14 --skip_packing true", "--stage 14 comes after --stop_stage 13"),
@@ -210,9 +228,11 @@ def test_a_downloaded_model_spares_trainings(recipe):
 def test_packed_uploaded_downloaded_decoded(tmp_path):
     """With the real Python, from one recipe to another by a stand-in of the hub."""
     ours = make_recipe(tmp_path / "ours")
-    model = save_tiny_model(ours / "exp" / "mtasr_phase2")
-    model.rename(model.with_name(f"{CHECKPOINT}.pth"))
-    (model.parent / ".commands").write_text("./run.sh --nj 2\n")
+    model = save_tiny_model(ours / "exp" / "tiny")
+    exp = ours / "exp" / "mtasr_phase2"
+    model.rename(exp / f"{CHECKPOINT}.pth")
+    model.with_name("config.yaml").rename(exp / "config.yaml")
+    (exp / ".commands").write_text("./run.sh --nj 2\n")
     card = ours / "conf" / "model_card.yaml"
     card.write_text(yaml.safe_dump({"title": "Tiny talkers", "license": "mit"}))
     # The configurations are empty; to check them takes longer than all the rest.

@@ -129,3 +129,13 @@ def test_a_model_that_is_there_needs_torch(tmp_path):
     words = ("transcribe", wav, "--model", model)
     done = run_python(COMMAND_WITHOUT_TORCH, *words)
     assert done.returncode == 1 and "torch" in done.stderr.splitlines()[-1]
+
+
+def test_what_is_installed(tmp_path):
+    """Type checkers look for py.typed, and `mini` is a file beside the code."""
+    built = tmp_path / "lib"
+    command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", built]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("py.typed", "models/mtasr_mini.zip", "publishing/repository.py"):
+        assert (built / "espnet_mtasr" / name).is_file(), name

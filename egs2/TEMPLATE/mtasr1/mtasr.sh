@@ -51,6 +51,7 @@ max_wav_duration=30  # Longest training mixture in seconds.
 token_type=bpe       # bpe, char, word or hugging_face: the units of the teacher's tokenizer.
 nbpe=1000            # Sentencepiece units.
 bpemode=unigram      # unigram or bpe.
+token_dir=           # Folder of units that are there, of a pretrained model: tokens.txt, bpe.model.
 bpe_train_text=      # Text to learn the units from (default: the training set's).
 
 # Models
@@ -95,7 +96,8 @@ packed_model=        # Archive of stage 14 (default: in phase 2's folder, named 
 packed_dtype=float32 # Its weights are stored as float32 or float16.
 model_card=          # What the recipe tells about its models, for the model card (YAML).
 hf_repo=             # Upload it to this repository of the Hugging Face hub: owner/name.
-hf_private=false     # Make the repository private, if it is new.
+hf_private=true      # The repository is private; false: a new one is for everybody to see.
+hf_without_results=false # Upload a model that was not scored, too.
 dry_run=false        # Stage 15 only writes a folder with what would be uploaded.
 download_model=      # Decode with this model, train none: hub id, zip, folder, mini.
 trust_remote_code=false # Let download_model name any class, whose code is then run.
@@ -213,13 +215,15 @@ if [ -n "${download_model}" ]; then
     skip_train=true
     if [ "${trust_remote_code}" = false ]; then trust_options=(); fi
 fi
+tokens_are_there=false
+if [ -n "${token_dir}" ]; then tokens_are_there=true; fi
 case ${token_type} in
-    bpe) token_dir=data/token_list/bpe_${bpemode}${nbpe} ;;
-    char | word) token_dir=data/token_list/${token_type} ;;
+    bpe) token_dir=${token_dir:-data/token_list/bpe_${bpemode}${nbpe}} ;;
+    char | word) token_dir=${token_dir:-data/token_list/${token_type}} ;;
     hugging_face)
-        [ -n "${llm}" ] ||
+        [ -n "${llm}${token_dir}" ] ||
             die "--token_type hugging_face: takes the teacher's units; name it by --llm"
-        token_dir=data/token_list/hugging_face_${llm//[^A-Za-z0-9.-]/_}
+        token_dir=${token_dir:-data/token_list/hugging_face_${llm//[^A-Za-z0-9.-]/_}}
         llm_dir=${models_dir}/llm
         if [ "${llm}" = encoder ]; then llm_dir=${models_dir}/encoder; fi
         ;;
@@ -438,6 +442,11 @@ if [ "${skip_phase1}" = true ] && [ "${phase2_has_teacher}" = true ]; then
         "--phase2_args '--model_conf ctc_weight=1.0'"
 fi
 
+if runs 14 && runs 15 && [ "${hf_without_results}" = false ] && ! runs 13 &&
+    [ ! -f "${phase2_exp}/decode_$(stem_of "${inference_mtasr_model}")/results.json" ]; then
+    die "--hf_repo ${hf_repo}: ${inference_mtasr_model} was not scored; run stages 12 and" \
+        "13 too, or add --hf_without_results true"
+fi
 if runs 13 && [ "${text_normalizer}" != none ]; then
     "${python}" -c 'import whisper_normalizer' 2>/dev/null ||
         die "--text_normalizer ${text_normalizer}: needs a package; run: ${python} -m pip" \
@@ -455,8 +464,8 @@ if runs 6 && { is_hub_id "${encoder}" || is_hub_id "${llm}"; }; then
 fi
 
 upload_options=(
-    --packed_model "${packed_model}" --hf_repo "${hf_repo}" --private "${hf_private}"
-    --dry_run "${dry_run}"
+    --packed_model "${packed_model}" --hf_repo "${hf_repo}" --hf_private "${hf_private}"
+    --hf_without_results "${hf_without_results}" --dry_run "${dry_run}"
 )
 if runs 15 && [ "${dry_run}" = false ]; then
     log "Checking that ${hf_repo} can be written to"
@@ -572,7 +581,9 @@ fi
 if runs 5; then
     begin 5 "tokens: ${token_dir}"
     token_options=()
-    if [ "${token_type}" = hugging_face ]; then
+    if [ "${tokens_are_there}" = true ]; then
+        token_options=(--check true)
+    elif [ "${token_type}" = hugging_face ]; then
         "${python}" -m espnet_mtasr.bin.get_models "${model_options[@]}"
         token_options=(--llm "${llm_dir}")
     fi

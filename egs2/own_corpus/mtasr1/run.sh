@@ -21,6 +21,13 @@ Options of this recipe (lists between commas):
     --seed N               of talkers, mixtures and onsets: 1
     --llm NAME             train with this teacher, in both phases (none): a folder, a
                            hub id or smollm2
+    --pretrained_model NAME  start from this trained model: a zip, a folder, a checkpoint,
+                           OWNER/NAME on the hub, or mini; its parts, units and talker
+                           counts are taken over (none)
+    --pretrained_units BOOL  false: units of your own, the model's CTC heads are left out
+    --trust_remote_code BOOL  true: the model's configuration may name any class (false)
+    --quick BOOL           true: all stages on a few mixtures, in minutes on a CPU, to see
+                           that they work (false)
 and for all stages: --talker_counts COUNTS (2,3), --nj N (2), and those of mtasr.sh:
 "
 
@@ -35,32 +42,99 @@ wham_noise=
 talker_counts=2,3
 nj=2
 llm=
+encoder=
+pretrained_model=
+# shellcheck disable=SC2034 # handed on by its name
+pretrained_units=true
+trust_remote_code=false
+quick=false
+phase1_config=
+phase2_config=
 stage=1
 skip_data_prep=false
 local_data_opts=
 own_options=(
     corpus transcripts audio_ending split dev_talkers test_talkers wham_noise n_train
-    n_dev n_test onset_gap seed talker_counts nj llm stage skip_data_prep
-    local_data_opts
+    n_dev n_test onset_gap seed talker_counts nj llm encoder pretrained_model
+    pretrained_units trust_remote_code quick phase1_config phase2_config stage
+    skip_data_prep local_data_opts
 )
 passed_to=./mtasr.sh
 . utils/parse_options.sh
 
 talker_counts=${talker_counts// /,}
-# For local/data.sh, which splits them at blanks.
+# For local/data.sh, which splits them at blanks, and those of them that say which
+# recordings and mixtures there are.
 data_options=()
+corpus_options=()
+if [ "${quick}" = true ]; then
+    data_options=(--n_train 40 --n_dev 10 --n_test 10 --max_recordings 10)
+    corpus_options=(--n_train 40 --max_recordings 10)
+fi
 for option in "${given_options[@]}"; do
     value=${!option}
     case ${option} in
-        talker_counts | nj | llm | stage | skip_data_prep | local_data_opts) continue ;;
         corpus | transcripts | wham_noise) value=$(user_path -d "${option}" "${value}") ;;
         split) value=$(user_path -f split "${value}") ;;
+        audio_ending | dev_talkers | test_talkers | n_train | n_dev | n_test | onset_gap | seed) ;;
+        *) continue ;;
     esac
     data_options+=("--${option}" "${value// /,}")
+    case ${option} in
+        wham_noise | n_dev | n_test) ;;
+        *) corpus_options+=("--${option}" "${value// /,}") ;;
+    esac
 done
 if [ -z "${corpus}" ] && [ "${stage}" = 1 ] && [ "${skip_data_prep}" = false ]; then
     die "--corpus is missing; give the folder of your talkers' folders (see run.sh --help)"
 fi
+
+# A checkpoint's parts, FILE:SOURCE:TARGET, are for mtasr.sh.
+pretrained_parts=
+if [[ ${pretrained_model} == *:* ]]; then
+    pretrained_parts=${pretrained_model}
+    pretrained_model=
+fi
+if [ -n "${pretrained_model}" ] && [ -n "${llm}${encoder}" ]; then
+    die "--pretrained_model ${pretrained_model}: has an encoder, and learns without a" \
+        "teacher; leave --encoder and --llm out"
+fi
+if [ "${stage}" != 1 ] || [ "${skip_data_prep}" = true ]; then corpus=; fi
+
+# A mistake must not cost the installation of gigabytes first.
+./mtasr.sh --train_set train --valid_set dev --test_sets test --stage "${stage}" \
+    --talker_counts "${talker_counts//,/ }" --nj "${nj}" \
+    ${phase1_config:+--phase1_config "${phase1_config}"} \
+    ${phase2_config:+--phase2_config "${phase2_config}"} \
+    --pretrained_model "${pretrained_parts}" "${passed_options[@]}" --check_options true
+utils/prepare_environment.sh
+
+# What a training starts from, how it goes, and before stage 1 what it costs.
+planned=()
+if [ -n "${corpus}${pretrained_model}" ] || [ "${quick}" = true ]; then
+    plan_options=(--out data/local/plan)
+    for option in pretrained_units trust_remote_code quick; do
+        plan_options+=("--${option}" "${!option}")
+    done
+    for option in llm encoder phase1_config phase2_config; do
+        if [ -n "${!option}" ]; then plan_options+=("--${option}" "${!option}"); fi
+    done
+    if [[ " ${given_options[*]} " == *" talker_counts "* ]]; then
+        plan_options+=(--talker_counts "${talker_counts}")
+    fi
+    if [ -n "${pretrained_model}" ]; then
+        plan_options+=(--pretrained_model "$(user_model "${pretrained_model}")")
+    fi
+    if [ -n "${corpus}" ]; then plan_options+=("${corpus_options[@]}"); fi
+    plan_file=$(mktemp)
+    trap 'rm -f "${plan_file}"' EXIT
+    (. ./path.sh && exec python local/plan.py --options "${plan_file}" "${plan_options[@]}")
+    mapfile -t planned <"${plan_file}"
+    rm -f "${plan_file}"
+    talker_counts=${planned[0]}
+    planned=("${planned[@]:1}")
+fi
+
 test_sets=
 for k in ${talker_counts//,/ }; do
     test_sets+=" test_own${k}mix_clean"
@@ -68,13 +142,16 @@ for k in ${talker_counts//,/ }; do
 done
 data_options+=(--talker_counts "${talker_counts}" --nj "${nj}")
 
-phase2_config=conf/train_phase2.yaml
 skip_phase1=true
+default_config=conf/train_phase2.yaml
 if [ -n "${llm}" ]; then
-    phase2_config=conf/train_phase2_teacher.yaml
     skip_phase1=false
+    default_config=conf/train_phase2_teacher.yaml
 fi
-run_mtasr \
+max_unalignable=0.01
+# One of a few mixtures is more than a hundredth of them.
+if [ "${quick}" = true ]; then max_unalignable=0.5; fi
+exec ./mtasr.sh \
     --train_set train \
     --valid_set dev \
     --test_sets "${test_sets# }" \
@@ -84,11 +161,16 @@ run_mtasr \
     --skip_data_prep "${skip_data_prep}" \
     --nj "${nj}" \
     --inference_nj 2 \
+    --max_unalignable "${max_unalignable}" \
     --token_type char \
     --dynamic_mixing true \
     --llm "${llm}" \
+    --encoder "$(user_model "${encoder}")" \
+    --pretrained_model "${pretrained_parts}" \
+    --trust_remote_code "${trust_remote_code}" \
     --skip_phase1 "${skip_phase1}" \
-    --phase1_config conf/train_phase1.yaml \
-    --phase2_config "${phase2_config}" \
+    --phase1_config "${phase1_config:-conf/train_phase1.yaml}" \
+    --phase2_config "${phase2_config:-${default_config}}" \
     --inference_config conf/decode.yaml \
+    "${planned[@]}" \
     "${passed_options[@]}"

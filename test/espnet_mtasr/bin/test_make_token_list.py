@@ -134,3 +134,19 @@ def test_the_same_text_gives_the_same_pieces(tmp_path):
 def test_bad_texts(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         make(tmp_path, text=text)
+
+
+def test_units_that_are_there(tmp_path, capsys):
+    options = ["--token_type", "char"]
+    tokens = make(tmp_path, *options)
+    assert make(tmp_path, *options, "--check", "true", text="u1 hat\n") == tokens
+    assert "tokens: the units that are there fit" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"no units for 50.0 % of the texts \(x, q\)"):
+        make(tmp_path, *options, "--check", "true", text="u1 xxqhat\n")
+
+
+def test_pieces_that_are_there(tmp_path):
+    make(tmp_path, "--nbpe", "26", text=LONG_TEXT)
+    make(tmp_path, "--check", "true", text="u1 the hand\n")
+    with pytest.raises(UserError, match="has no units for"):
+        make(tmp_path, "--check", "true", text="u1 the quiz\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from helpers.stand_in_writable_hub import TOKEN, stand_in_writable_hub
 from helpers.tiny_inference import noises, save_tiny_model
+from helpers.tiny_results import save_results
 
 from espnet_mtasr.bin import mtasr_pack
 from espnet_mtasr.inference import Speech2Text
@@ -22,6 +23,7 @@ PACKED = [
     "meta.yaml",
     "model.safetensors",
     "model_card.yaml",
+    "results.json",
 ]
 
 
@@ -29,8 +31,20 @@ PACKED = [
 def archive(tmp_path_factory):
     root = tmp_path_factory.mktemp("packed")
     model = save_tiny_model(root / "exp")
+    save_results(model)
     path = root / "some_model.zip"
     mtasr_pack.main(["--mtasr_model_file", str(model), "--outpath", str(path)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def unscored(archive, tmp_path_factory):
+    """The model packed without its results."""
+    path = tmp_path_factory.mktemp("unscored") / "unscored.zip"
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            if name != "results.json":
+                new.writestr(name, old.read(name))
     return path
 
 
@@ -86,7 +100,9 @@ def test_upload_download_transcribe(tmp_path, hub, archive):
             assert files[name] == f.read(name)
         assert b'from_pretrained("some_model.zip")' in f.read("README.md")
     assert b'from_pretrained("lab/model")' in files["README.md"]
-    assert hub.private == {"lab/model": False}
+    assert hub.private == {"lab/model": True}
+    # Its owner shows it to everybody.
+    hub.private["lab/model"] = False
     sha = hub.commits["lab/model"][-1][0]
     assert f"at lab/model: {hub.endpoint}/lab/model/commit/{sha}\n" in done.stdout
     assert sorted(p.name for p in archive.parent.iterdir()) == ["exp", archive.name]
@@ -144,15 +160,16 @@ def test_an_older_upload_is_replaced(tmp_path, hub, archive):
     old = {
         "meta.yaml": b"files: {mtasr_model_file: old.pth}\nyaml_files: {}\n",
         "old.pth": b"old",
-        "results.json": b"{}",
+        "routing.json": b"{}",
         "example.wav": b"mine",
         "images/mine.png": b"mine",
     }
     hub.add("me/model", old, private=True)
-    done = upload(tmp_path, hub.endpoint, archive)
+    public = ["--hf_private", "false"]
+    done = upload(tmp_path, hub.endpoint, archive, "me/model", *public)
     assert done.returncode == 0, done.stderr
     assert "me/model was there and stays private" in done.stdout
-    assert "removes old.pth, results.json of an earlier upload" in done.stdout
+    assert "removes old.pth, routing.json of an earlier upload" in done.stdout
     assert set(hub.files("me/model")) == {*PACKED, "example.wav", "images/mine.png"}
 
 
@@ -164,7 +181,7 @@ def test_an_older_upload_is_replaced(tmp_path, hub, archive):
     ],
 )
 def test_something_else_is_not_overwritten(tmp_path, hub, archive, files):
-    hub.add("me/model", files)
+    hub.add("me/model", files, private=True)
     refused(upload(tmp_path, hub.endpoint, archive), "me/model: holds something else (")
     assert hub.files("me/model") == files
 
@@ -176,14 +193,42 @@ def test_a_card_that_the_hub_refuses(tmp_path, hub, archive):
     assert set(hub.files("me/model")) == {".gitattributes"}
 
 
-def test_private(tmp_path, hub, archive):
-    done = upload(tmp_path, hub.endpoint, archive, "me/model", "--private", "true")
-    assert done.returncode == 0, done.stderr
-    assert hub.private == {"me/model": True}
+def test_public_if_told(tmp_path, hub, archive):
     hub.add("me/known", {})
-    done = upload(tmp_path, hub.endpoint, archive, "me/known", "--private", "true")
-    refused(done, "--hf_repo me/known: is there and public; make it private in its")
+    done = upload(tmp_path, hub.endpoint, archive, "me/known")
+    refused(done, "--hf_repo me/known: is there and public; add --hf_private false if")
     assert hub.files("me/known") == {}
+    for repository in ("me/known", "me/model"):
+        public = ["--hf_private", "false"]
+        done = upload(tmp_path, hub.endpoint, archive, repository, *public)
+        assert done.returncode == 0, done.stderr
+        assert set(PACKED) <= set(hub.files(repository))
+    assert hub.private == {"me/known": False, "me/model": False}
+
+
+def test_a_model_that_was_not_scored(tmp_path, hub, unscored):
+    for options in ([], ["--dry_run", "true", "--output_dir", tmp_path / "out"]):
+        done = upload(tmp_path, hub.endpoint, unscored, "me/model", *options)
+        refused(done, "unscored.zip: was packed without having been scored; run stages")
+        assert "or add --hf_without_results true" in done.stderr
+    assert hub.commits == {} and not (tmp_path / "out").exists()
+    wanted = ["--hf_without_results", "true"]
+    done = upload(tmp_path, hub.endpoint, unscored, "me/model", *wanted)
+    assert done.returncode == 0, done.stderr
+    assert b"Missing: this model" in hub.files("me/model")["README.md"]
+
+
+def test_results_of_another_checkpoint(tmp_path, hub, archive):
+    other = tmp_path / "other.zip"
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(other, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "results.json":
+                content = content.replace(b"model.pth", b"last.pth")
+            new.writestr(name, content)
+    done = upload(tmp_path, hub.endpoint, other)
+    refused(done, "was measured with last.pth, which is not the checkpoint model.pth")
+    assert hub.commits == {}
 
 
 def test_what_the_hub_refuses(tmp_path, hub, archive):
@@ -224,7 +269,7 @@ def test_dry_run(tmp_path, archive):
         done = upload(tmp_path, NOWHERE, archive, *options, HF_TOKEN="")
         assert done.returncode == 0, done.stderr
         assert "Dry run, nothing is uploaded" in done.stdout
-        assert "me/model (public if it is new)" in done.stdout
+        assert "me/model (private if it is new)" in done.stdout
         assert sorted(p.name for p in out.iterdir()) == PACKED
         assert all(f"MB  {name}\n" in done.stdout for name in PACKED)
     assert 'from_pretrained("me/model")' in (out / "README.md").read_text()
@@ -238,7 +283,10 @@ def test_dry_run(tmp_path, archive):
     [
         (["model"], "--hf_repo model: is not formed as owner/name"),
         (["a/b/c"], "--hf_repo a/b/c: is not formed as owner/name"),
-        (["me/x", "--private", "yes"], "--private takes true or false, not 'yes'"),
+        (
+            ["me/x", "--hf_private", "yes"],
+            "--hf_private takes true or false, not 'yes'",
+        ),
         (["me/x", "--dry_run", "1"], "--dry_run takes true or false, not '1'"),
         (["me/x"], "--packed_model none.zip: no such file; run stage 14 first"),
     ],

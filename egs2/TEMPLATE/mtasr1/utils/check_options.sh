@@ -41,6 +41,9 @@ done
 if [ -n "${packed_model}" ] && [[ ${packed_model} != *.zip ]]; then
     die "--packed_model ${packed_model}: is no .zip"
 fi
+if [ -n "${token_dir}" ] && [ ! -f "${token_dir}/tokens.txt" ]; then
+    die "--token_dir ${token_dir}: has no tokens.txt; name a folder of units, or leave it out"
+fi
 # What stage 1 makes can't be there yet.
 if [ -n "${bpe_train_text}" ] && [ ! -f "${bpe_train_text}" ] &&
     [[ ${bpe_train_text} != data/* && ${bpe_train_text} != "${dumpdir}"/* ]]; then

@@ -17,6 +17,7 @@ die() {
 corpus=
 transcripts=
 audio_ending=
+max_recordings=
 split=
 wham_noise=
 talker_counts="2 3"
@@ -34,6 +35,7 @@ help_message="Usage: local/data.sh --corpus DIR [options], in the recipe folder
   --corpus DIR           TALKER/NAME.wav (any rate, whatever libsndfile reads)
   --transcripts DIR      TALKER/NAME.txt (default: beside the recordings)
   --audio_ending ENDING  of the recordings to take, as _mic1.flac (default: all audio)
+  --max_recordings N     of a talker, the first by name (default: all)
   --split FILE           lines TALKER train|dev|test (default: drawn)
   --wham_noise DIR       noise in WHAM!'s layout (tr, cv, tt): clean and noisy mixtures
   --talker_counts \"K..\"  talkers in a mixture (${talker_counts})
@@ -57,10 +59,10 @@ read -ra counts <<<"${talker_counts//,/ }"
 read -ra gap <<<"${onset_gap//,/ }"
 [ "${#counts[@]}" -gt 0 ] || die "--talker_counts is empty; give counts, as in '2 3'"
 for n in "${counts[@]}" "${n_train}" "${n_dev}" "${n_test}" "${nj}" \
-    "${dev_talkers:-1}" "${test_talkers:-1}"; do
+    "${dev_talkers:-1}" "${test_talkers:-1}" "${max_recordings:-1}"; do
     [[ ${n} =~ ^[1-9][0-9]*$ ]] ||
         die "'${n}' in --talker_counts, --n_train, --n_dev, --n_test, --dev_talkers," \
-            "--test_talkers or --nj: give numbers from 1"
+            "--test_talkers, --max_recordings or --nj: give numbers from 1"
 done
 [[ ${seed} =~ ^[0-9]+$ ]] || die "--seed ${seed}: give a number"
 [ "${#gap[@]}" -eq 2 ] || die "--onset_gap '${onset_gap}': give two numbers of seconds"
@@ -78,6 +80,7 @@ option() { # option NAME VALUE: for lay_out_corpus.py, if it is given
 }
 option transcripts "${transcripts}"
 option audio_ending "${audio_ending}"
+option max_recordings "${max_recordings}"
 option split "${split}"
 option dev_talkers "${dev_talkers}"
 option test_talkers "${test_talkers}"

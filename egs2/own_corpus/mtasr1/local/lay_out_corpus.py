@@ -8,6 +8,7 @@ which is LibriSpeech's layout; no talker is in two of the three.
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -48,10 +49,20 @@ class Recording:
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--corpus", type=Path, required=True)
+    add_corpus_options(parser, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--nj", type=int, default=2, help="parallel processes")
+    return parser
+
+
+def add_corpus_options(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """Add what says which recordings there are, and how talkers are split."""
+    parser.add_argument("--corpus", type=Path, required=required)
     parser.add_argument("--transcripts", type=Path, help="default: beside recordings")
     parser.add_argument("--audio_ending", help="e.g. _mic1.flac; default: any audio")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--max_recordings", type=int, help="of a talker, the first; default: all"
+    )
     parser.add_argument("--split", type=Path, help="lines TALKER train|dev|test")
     for name in ("dev", "test"):
         parser.add_argument(
@@ -61,8 +72,6 @@ def get_parser() -> argparse.ArgumentParser:
         "--min_talkers", type=int, default=3, help="that each set must have"
     )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--nj", type=int, default=2, help="parallel processes")
-    return parser
 
 
 def normalize(text: str) -> str:
@@ -319,9 +328,12 @@ def digest_of(recordings: Sequence[Recording], split: Dict[str, str]) -> str:
     return hashlib.sha256(described.encode()).hexdigest() + "\n"
 
 
-def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Lay out the corpus, unless it is laid out already."""
-    args = get_parser().parse_args(cmd)
+def recordings_of(args: argparse.Namespace) -> Tuple[List[Recording], List[str]]:
+    """Return the recordings that the options ask for, and what was left out.
+
+    Raises:
+        UserError: a folder or file is missing; see `find_recordings`.
+    """
     transcripts = args.transcripts or args.corpus
     for folder in (args.corpus, transcripts):
         if not folder.is_dir():
@@ -329,14 +341,35 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     if args.split is not None and not args.split.is_file():
         raise UserError(f"--split {args.split}: no such file")
     found, left_out = find_recordings(args.corpus, transcripts, args.audio_ending)
-    recordings, bad = without_bad_audio(found, args.nj)
+    if args.max_recordings is not None:
+        found.sort(key=lambda r: (r.talker, r.id))
+        talkers = itertools.groupby(found, key=lambda r: r.talker)
+        found = [r for _, own in talkers for r in list(own)[: args.max_recordings]]
+    return found, left_out
+
+
+def split_of(
+    recordings: Sequence[Recording], args: argparse.Namespace
+) -> Dict[str, str]:
+    """Return which talkers are for training, dev and test, as the options say.
+
+    Raises:
+        UserError: see `read_split` and `draw_split`.
+    """
     talkers = {r.talker for r in recordings}
     if args.split is not None:
-        split = read_split(args.split, talkers, args.min_talkers)
-    else:
-        split = draw_split(
-            talkers, args.dev_talkers, args.test_talkers, args.min_talkers, args.seed
-        )
+        return read_split(args.split, talkers, args.min_talkers)
+    return draw_split(
+        talkers, args.dev_talkers, args.test_talkers, args.min_talkers, args.seed
+    )
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Lay out the corpus, unless it is laid out already."""
+    args = get_parser().parse_args(cmd)
+    found, left_out = recordings_of(args)
+    recordings, bad = without_bad_audio(found, args.nj)
+    split = split_of(recordings, args)
     listing = args.out.with_name(f"{args.out.name}.left_out")
     write_list(listing, [*left_out, *bad])
     if left_out or bad:
