@@ -147,6 +147,11 @@ class MTASR:
         """Talker counts that the model knows."""
         return self.speech2text.model.talker_counts
 
+    @property
+    def token_list(self) -> List[str]:
+        """Tokens of the CTC; the first is its blank."""
+        return self.speech2text.model.token_list
+
     # A text is a sequence of texts to Python.
     @overload
     def transcribe(  # type: ignore[overload-overlap]
@@ -260,6 +265,40 @@ class MTASR:
         for place, owner in enumerate(owners):
             heard[owner].append(found[place])
         return [t[0] if len(t) == 1 else join_channels(t) for t in heard]
+
+    def transcribe_with_posteriors(
+        self, recording: Recording, num_talkers: Optional[int] = None
+    ) -> Tuple[Transcript, List[np.ndarray]]:
+        """Transcribe a recording of one channel, and say what the CTC thought.
+
+        Args:
+            recording: As it was read.
+            num_talkers: Its talker count; None predicts it.
+
+        Returns:
+            Its transcript, and of each talker the probabilities `(T, V)` of the tokens
+            in `token_list`; the T frames cover the recording.
+
+        Raises:
+            UserError: the model doesn't know the talker count.
+            ValueError: several channels.
+        """
+        (wave,) = recording.channels
+        self.speech2text.keep_log_probs = True
+        try:
+            (hypothesis,) = self.speech2text([wave], [num_talkers])
+        finally:
+            self.speech2text.keep_log_probs = False
+        transcript = self.transcript_of(
+            recording.name, len(wave) / self.rate, hypothesis, recording.warnings
+        )
+        posteriors = [
+            talker.log_probs.exp().cpu().numpy()
+            for talker in hypothesis.talkers[: transcript.num_talkers]
+            if talker.log_probs is not None
+        ]
+        origin = self._origin(num_talkers, recording.channel)
+        return replace(transcript, origin=origin), posteriors
 
     def _origin(self, num_talkers: Optional[int], channel: Channel) -> Origin:
         settings = dict(
