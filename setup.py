@@ -23,10 +23,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["espnet_mtasr", "espnet_mtasr.*"]),
-    package_data={
-        "espnet_mtasr": ["models/*.zip", "py.typed"],
-        "espnet_mtasr.demo": ["assets/*", "recordings/*"],
-    },
+    package_data={"espnet_mtasr": ["models/*.zip", "py.typed", "demo/assets/*"]},
     entry_points={"console_scripts": ["espnet-mtasr = espnet_mtasr.bin.main:console"]},
     python_requires=">=3.12,<3.14",
     install_requires=[

@@ -8,7 +8,7 @@ from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.mixture.spec import MixtureSpec, read_specs
 from espnet_mtasr.text.sot import split_sot
 
-FOLDER = Path(__file__).parent / "recordings"
+FOLDER = Path(__file__).parent / "assets"
 NOISE = str(FOLDER / "noise000.flac")
 
 

@@ -1,7 +1,9 @@
 """Serve the page: nothing on it may be fetched from another machine."""
 
 import os
+import signal
 import socket
+import sys
 from tempfile import TemporaryDirectory
 
 # Read when gradio is imported.
@@ -67,7 +69,8 @@ def serve(model: MTASR, listening: socket.socket, max_seconds: float) -> None:
         listening: Where browsers connect.
         max_seconds: Longest recording that the page takes.
     """
-    # What people record is gone when the page is.
+    # What people record is gone when the page is, also where a service manager ends it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with TemporaryDirectory(prefix="espnet_mtasr_demo_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         config = uvicorn.Config(

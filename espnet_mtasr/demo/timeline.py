@@ -25,7 +25,7 @@ from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
 DOWNLOADS = ("srt", "json", "textgrid")
 # CSS pixels: of a letter, of what a word has beside its letters, of a second.
 LETTER, MARGIN = 7.0, 8.0
-NARROWEST, WIDEST = 60.0, 240.0
+NARROWEST, WIDEST = 60.0, 220.0
 TICKS = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -233,7 +233,7 @@ def _downloads(transcript: Transcript) -> str:
         file = escape(f"{transcript.recording}{FORMATS[name].suffix}")
         links.append(
             f'<a download="{file}" href="data:application/octet-stream;base64,{data}">'
-            f"{file}</a>"
+            f"{FORMATS[name].suffix[1:]}</a>"
         )
     return f'<p class="mt-downloads">Download: {" ".join(links)}</p>'
 

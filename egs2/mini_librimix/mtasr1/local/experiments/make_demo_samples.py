@@ -38,7 +38,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--output_dir",
         "--output-dir",
         type=Path,
-        default=recipe.parents[2] / "espnet_mtasr" / "demo" / "recordings",
+        default=recipe.parents[2] / "espnet_mtasr" / "demo" / "assets",
         help="Folder for the recordings and tables",
     )
     return parser
