@@ -134,10 +134,9 @@ def _find_errors(heard: Heard) -> Tuple[Set[Tuple[int, int]], str]:
     counts = cp_errors(reference, texts)
     said = "".join(f"<li>{escape(text)}</li>" for text in reference)
     return {(m.stream, m.place) for m in matches if not m.correct}, (
-        f'<p class="mt-errors">{counts.errors} errors on {counts.words} words '
-        f"(cpWER {counts.percent or 0.0:.0f} %): {counts.substitutions} substitutions, "
-        f"{counts.deletions} deletions, {counts.insertions} insertions. What was said:"
-        f"</p><ol>{said}</ol>"
+        f'<p class="mt-errors">cpWER {counts.percent or 0.0:.0f} %: of {counts.words} '
+        f"words {counts.substitutions} substituted, {counts.deletions} deleted; "
+        f"{counts.insertions} inserted. What was said:</p><ol>{said}</ol>"
     )
 
 

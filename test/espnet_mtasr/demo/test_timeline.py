@@ -111,7 +111,9 @@ def test_errors_where_the_words_are_known():
     wrong = page.find("button", "mt-wrong")
     assert [word[2] for word in wrong] == ["night"] and "wrong" in wrong[0][1]["title"]
     (errors,) = page.find("p", "mt-errors")
-    assert errors[2].startswith("2 errors on 3 words (cpWER 67 %): 1 substitutions, 1")
+    assert errors[2].startswith(
+        "cpWER 67 %: of 3 words 1 substituted, 1 deleted; 0 inserted."
+    )
     assert not Page(render_heard(heard())).find("p", "mt-errors")
 
 
