@@ -23,7 +23,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["espnet_mtasr", "espnet_mtasr.*"]),
-    package_data={"espnet_mtasr": ["models/*.zip", "py.typed"]},
+    package_data={"espnet_mtasr": ["models/*.zip", "py.typed", "demo/assets/*"]},
     entry_points={"console_scripts": ["espnet-mtasr = espnet_mtasr.bin.main:console"]},
     python_requires=">=3.12,<3.14",
     install_requires=[
@@ -63,7 +63,9 @@ setup(
         "onnx": ["onnx", "onnxscript", "onnxruntime"],
         # Whisper's text normalizers, for scores that compare with others'.
         "normalizer": ["whisper-normalizer"],
-        # The last five read transcripts back: parselmouth is Praat itself, simplejson
+        # The page of `espnet-mtasr demo`.
+        "demo": ["gradio>=6.31"],
+        # Five read transcripts back: parselmouth is Praat itself, simplejson
         # what meeteval reads SegLST with.
         "test": [
             "pytest",
@@ -77,7 +79,9 @@ setup(
             "webvtt-py",
             "simplejson",
             "jsonschema",
+            # Drives Chromium, which the system has, to test the demo's page.
+            "playwright",
         ],
-        "all": ["espnet_mtasr[mini,smollm2,onnx,normalizer,test]"],
+        "all": ["espnet_mtasr[mini,smollm2,onnx,normalizer,demo,test]"],
     },
 )

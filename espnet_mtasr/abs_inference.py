@@ -31,12 +31,15 @@ class TalkerHypothesis:
         tokens: Tokens of the CTC, or of the language model that decoded.
         token_ids: Their ids.
         spans: Where each token was heard; None if that was not asked for.
+        log_probs: `(T, V)` of the CTC, on the model's device; None if that was not
+            asked for.
     """
 
     text: str
     tokens: List[str]
     token_ids: List[int]
     spans: Optional[List[TokenSpan]] = None
+    log_probs: Optional[torch.Tensor] = None
 
 
 # Text, tokens, their ids, and all of it with spans; of one talker, best first.

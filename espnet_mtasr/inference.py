@@ -56,6 +56,9 @@ class Speech2Text(AbsSpeech2Text):
             for mixtures of whose talker count the head is unsure.
         trust_remote_code: Let the configuration name any class, and run its code.
 
+    Attributes:
+        keep_log_probs: Let hypotheses hold the CTC's log probabilities.
+
     Raises:
         UserError: a file is missing or doesn't fit, the model has no CTC, or
             `num_talkers` is unknown to the model or missing where it can't predict.
@@ -89,6 +92,7 @@ class Speech2Text(AbsSpeech2Text):
             )
         self.beam_size = beam_size
         self.align = align
+        self.keep_log_probs = False
         self.routing = self._read_routing(mtasr_model_file) if rescore else None
         args = self.train_args
         if args.bpemodel is not None:
@@ -142,10 +146,10 @@ class Speech2Text(AbsSpeech2Text):
         for streams in self.model.separate(trunk, counts):
             _check_finite(streams)
             ids = self._search(streams)
-            spans = self._spans(streams, ids)
+            heard = self._of_ctc(streams)
             lengths = streams.lengths.tolist()
             for at, row in enumerate(streams.rows.tolist()):
-                talkers[row] = list(map(self._hypothesis, ids[at], spans[at]))
+                talkers[row] = list(map(self._hypothesis, ids[at], heard[at]))
                 frames[row] = lengths[at]
         return list(map(MixtureHypothesis, talkers, log_probs, frames))
 
@@ -205,24 +209,25 @@ class Speech2Text(AbsSpeech2Text):
             for row, n in enumerate(streams.lengths.tolist())
         ]
 
-    def _spans(
-        self, streams: Streams, ids: List[List[List[int]]]
-    ) -> List[List[Optional[List[TokenSpan]]]]:
-        """For each row, the spans of each talker's tokens."""
-        if not self.align:
-            return [[None] * streams.count for _ in ids]
+    def _of_ctc(self, streams: Streams) -> List[List[Optional[torch.Tensor]]]:
+        """For each row, log probabilities `(T, V)` of each talker, if of use."""
+        lengths = streams.lengths.tolist()
+        if not self.align and not self.keep_log_probs:
+            return [[None] * streams.count for _ in lengths]
         log_probs = self.model.ctc[str(streams.count)].log_probs(streams.streams)
-        return [
-            [align_tokens(p[row, :n], i) for p, i in zip(log_probs, ids[row])]
-            for row, n in enumerate(streams.lengths.tolist())
-        ]
+        return [[p[row, :n] for p in log_probs] for row, n in enumerate(lengths)]
 
     def _hypothesis(
-        self, ids: List[int], spans: Optional[List[TokenSpan]]
+        self, ids: List[int], log_probs: Optional[torch.Tensor]
     ) -> TalkerHypothesis:
+        spans: Optional[List[TokenSpan]] = None
+        if self.align and log_probs is not None:
+            spans = align_tokens(log_probs, ids)
         # Only now: alignment needs a place for all that was found.
         places = [k for k, i in enumerate(ids) if i not in self.special_ids]
         ids = [ids[k] for k in places]
         spans = spans and [spans[k] for k in places]
         tokens = self.converter.ids2tokens(ids)
-        return TalkerHypothesis(self.tokenizer.tokens2text(tokens), tokens, ids, spans)
+        kept = log_probs if self.keep_log_probs else None
+        text = self.tokenizer.tokens2text(tokens)
+        return TalkerHypothesis(text, tokens, ids, spans, kept)

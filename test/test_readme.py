@@ -48,6 +48,11 @@ def test_the_command_that_the_readme_begins_with(capsys):
     assert capsys.readouterr().out == block[2]
 
 
+def test_pictures_are_small():
+    pictures = [*(ROOT / "doc").rglob("*.png")]
+    assert pictures and all(p.stat().st_size < 200_000 for p in pictures)
+
+
 def links():
     for page in ROOT.rglob("*.md"):
         if not {".venv", "exp", "downloads"} & {*page.parts}:

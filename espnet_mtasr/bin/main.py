@@ -16,6 +16,7 @@ from espnet_mtasr.errors import run_command_line
 # Module, and what it is for.
 COMMANDS = {
     "transcribe": ("transcribe", "write down what each talker of a recording says"),
+    "demo": ("demo", "see and hear who said what, on a page in the browser"),
     "export-onnx": ("export_onnx", "export a model to ONNX graphs"),
     "pack": ("mtasr_pack", "pack a trained model into a zip that loads anywhere"),
     "upload": ("mtasr_upload", "upload a packed model to the Hugging Face hub"),

@@ -43,12 +43,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("recordings", nargs="+", metavar="RECORDING", help="audio file, folder, or -")
-    add(
-        "--model",
-        default="mini",
-        help="mini (knows a few dozen synthetic words), packed model (.zip), folder, "
-        "or owner/name on the Hugging Face hub; default: %(default)s",
-    )
+    add_model_options(parser)
     add(
         "--format",
         default="txt",
@@ -80,19 +75,6 @@ def get_parser() -> argparse.ArgumentParser:
         "talker on each; mix, their mean; default: %(default)s",
     )
     add(
-        "--device",
-        default="auto",
-        help="cpu, cuda, cuda:N or auto (the GPU if there is one); default: auto",
-    )
-    add("--dtype", default="float32", help=f"{', '.join(DTYPES)}; default: %(default)s")
-    add(
-        "--beam_size",
-        "--beam-size",
-        type=int,
-        default=1,
-        help="1: greedy search; more: prefix beam search; default: %(default)s",
-    )
-    add(
         "--batch_seconds",
         "--batch-seconds",
         type=float,
@@ -120,8 +102,32 @@ def get_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="let libraries write to standard error, too",
     )
-    add_trust_option(parser)
     return parser
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `load_model` takes."""
+    add = parser.add_argument
+    add(
+        "--model",
+        default="mini",
+        help="mini (knows a few dozen synthetic words), packed model (.zip), folder, "
+        "or owner/name on the Hugging Face hub; default: %(default)s",
+    )
+    add(
+        "--device",
+        default="auto",
+        help="cpu, cuda, cuda:N or auto (the GPU if there is one); default: auto",
+    )
+    add("--dtype", default="float32", help=f"{', '.join(DTYPES)}; default: %(default)s")
+    add(
+        "--beam_size",
+        "--beam-size",
+        type=int,
+        default=1,
+        help="1: greedy search; more: prefix beam search; default: %(default)s",
+    )
+    add_trust_option(parser)
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
@@ -220,26 +226,40 @@ def check_options(args: argparse.Namespace) -> List[str]:
                 f"--format {args.format}: there is no {name!r}; "
                 f"choose from {', '.join(FORMATS)}"
             )
-    check_dtype("--dtype", args.dtype)
+    check_model_options(args)
     if args.resume and args.output_dir is None:
         raise UserError("--resume: needs --output_dir, with transcripts of before")
-    if not DEVICE.fullmatch(args.device):
-        raise UserError(f"--device {args.device}: give auto, cpu, cuda or cuda:N")
     if args.num_talkers is not None and args.num_talkers < 1:
         raise UserError(f"--num_talkers {args.num_talkers}: give 1 or more")
-    if args.beam_size < 1:
-        raise UserError(f"--beam_size {args.beam_size}: give 1 or more")
     check_settings(args.batch_seconds, args.window_seconds, args.vad_threshold)
     return formats
 
 
+def check_model_options(args: argparse.Namespace) -> None:
+    """Raise `UserError` for an option of `add_model_options` that can't be."""
+    check_dtype("--dtype", args.dtype)
+    if not DEVICE.fullmatch(args.device):
+        raise UserError(f"--device {args.device}: give auto, cpu, cuda or cuda:N")
+    if args.beam_size < 1:
+        raise UserError(f"--beam_size {args.beam_size}: give 1 or more")
+
+
 def load(args: argparse.Namespace) -> "MTASR":
     """Load the model and see that it knows `--num_talkers`."""
+    model = load_model(args)
+    model.speech2text.check_count(args.num_talkers)
+    if args.num_talkers is None:
+        model.speech2text.check_predicts()
+    return model
+
+
+def load_model(args: argparse.Namespace) -> "MTASR":
+    """Load the model that the options of `add_model_options` name."""
     # First: whether there is such a model needn't wait for torch.
     files = fetch_model(args.model)
     from espnet_mtasr.transcription.mtasr import MTASR
 
-    model = MTASR.from_files(
+    return MTASR.from_files(
         files,
         args.device,
         args.dtype,
@@ -247,10 +267,6 @@ def load(args: argparse.Namespace) -> "MTASR":
         args.trust_remote_code,
         args.model,
     )
-    model.speech2text.check_count(args.num_talkers)
-    if args.num_talkers is None:
-        model.speech2text.check_predicts()
-    return model
 
 
 if __name__ == "__main__":

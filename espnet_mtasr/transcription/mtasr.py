@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from espnet_mtasr import __version__
-from espnet_mtasr.abs_inference import MixtureHypothesis, TalkerHypothesis
+from espnet_mtasr.abs_inference import MixtureHypothesis
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.dtypes import check_dtype
 from espnet_mtasr.errors import UserError
@@ -43,15 +43,13 @@ from espnet_mtasr.transcription.long.settings import (
 from espnet_mtasr.transcription.long.stitching import Heard
 from espnet_mtasr.transcription.recordings import Recording, Waves
 from espnet_mtasr.transcription.speech_detector import THRESHOLD, SpeechDetector
-from espnet_mtasr.transcription.transcript import Origin, Talker, Transcript, Word
-from espnet_mtasr.transcription.words import word_times, words_of
+from espnet_mtasr.transcription.transcript import Origin, Transcript
+from espnet_mtasr.transcription.writer import SHORTEST, Writer
 
 # Of models that were packed before they said it.
 DEFAULT_RATE = 16000
 
 AUTO = "auto"
-# Seconds below which nothing can be understood.
-SHORTEST = 0.1
 Progress = Optional[Callable[[float, float], None]]
 # Of all recordings, or of each.
 Counts = Union[int, Sequence[Optional[int]], None]
@@ -80,7 +78,7 @@ class MTASR:
         if not speech2text.align:
             raise ValueError("speech2text must be loaded with align=True")
         self.speech2text = speech2text
-        self.calibration = calibration
+        self.writer = Writer(speech2text.tokenizer.tokens2text, calibration)
         self.name = name
         self.revision = revision
         self._detector: Optional[SpeechDetector] = None
@@ -155,6 +153,11 @@ class MTASR:
     def talker_counts(self) -> Tuple[int, ...]:
         """Talker counts that the model knows."""
         return self.speech2text.model.talker_counts
+
+    @property
+    def token_list(self) -> List[str]:
+        """Tokens of the CTC; the first is its blank."""
+        return self.speech2text.model.token_list
 
     # A text is a sequence of texts to Python.
     @overload
@@ -331,6 +334,44 @@ class MTASR:
                 progress(sum(lengths[place] for place in found), sum(lengths))
         return [found[place] for place in range(len(waves))]
 
+    def transcribe_with_posteriors(
+        self, recording: Recording, num_talkers: Optional[int] = None
+    ) -> Tuple[Transcript, List[np.ndarray]]:
+        """Transcribe a recording of one channel, and say what the CTC thought.
+
+        Args:
+            recording: As it was read.
+            num_talkers: Its talker count; None predicts it.
+
+        Returns:
+            Its transcript, and of each talker the probabilities `(T, V)` of the tokens
+            in `token_list`; the T frames cover the recording.
+
+        Raises:
+            UserError: the model doesn't know the talker count.
+            ValueError: several channels.
+        """
+        (wave,) = recording.channels
+        how = self.how()
+        origin = self._origin(num_talkers, recording.channel, how)
+        if not self._hears_speech(wave, how.threshold):
+            seconds = len(wave) / self.rate
+            return self._transcript(recording, seconds, None, origin), []
+        self.speech2text.keep_log_probs = True
+        try:
+            (hypothesis,) = self.speech2text([wave], [num_talkers])
+        finally:
+            self.speech2text.keep_log_probs = False
+        transcript = self._transcript(
+            recording, len(wave) / self.rate, hypothesis, origin
+        )
+        posteriors = [
+            talker.log_probs.exp().cpu().numpy()
+            for talker in hypothesis.talkers[: transcript.num_talkers]
+            if talker.log_probs is not None
+        ]
+        return transcript, posteriors
+
     def long_recording(
         self,
         waves: Waves,
@@ -365,7 +406,7 @@ class MTASR:
             for place, hypothesis in zip(many, again):
                 hypotheses[place] = hypothesis
             return [
-                self.transcript_of(waves.name, len(window) / self.rate, hypothesis)
+                self.writer.transcript(waves.name, len(window) / self.rate, hypothesis)
                 for window, hypothesis in zip(windows, hypotheses)
             ]
 
@@ -402,55 +443,8 @@ class MTASR:
         name, problems = recording.name, recording.warnings
         if hypothesis is None:
             return Transcript(name, round(seconds, 3), (), None, problems, origin)
-        transcript = self.transcript_of(name, seconds, hypothesis, problems)
+        transcript = self.writer.transcript(name, seconds, hypothesis, problems)
         return replace(transcript, origin=origin)
-
-    def transcript_of(
-        self,
-        name: str,
-        seconds: float,
-        hypothesis: MixtureHypothesis,
-        problems: Tuple[str, ...] = (),
-    ) -> Transcript:
-        """Say in words and seconds what `speech2text` found.
-
-        A recording that is too short for any word has no talkers.
-
-        Args:
-            name: Of the recording.
-            seconds: Its length.
-            hypothesis: With spans.
-            problems: Warnings so far.
-        """
-        if seconds < SHORTEST or hypothesis.num_frames == 0:
-            short = f"{name}: {seconds:.3f} s are too short to understand a word"
-            return Transcript(name, round(seconds, 3), (), None, (*problems, short))
-        talkers = tuple(
-            self._talker(talker, seconds, hypothesis.num_frames or 0)
-            for talker in hypothesis.talkers
-        )
-        probabilities = hypothesis.count_log_probs
-        if probabilities is not None:
-            probabilities = {
-                count: round(float(np.exp(p)), 4) for count, p in probabilities.items()
-            }
-        return Transcript(name, round(seconds, 3), talkers, probabilities, problems)
-
-    def _talker(
-        self, talker: TalkerHypothesis, seconds: float, num_frames: int
-    ) -> Talker:
-        tokens2text = self.speech2text.tokenizer.tokens2text
-        spans = words_of(talker.tokens, talker.spans or [], tokens2text)
-        # The frames cover the recording; what convolutions lose at its end is less
-        # than a frame.
-        frame_seconds = seconds / max(num_frames, 1)
-        times = word_times(spans, frame_seconds, seconds, self.calibration)
-        return Talker(
-            tuple(
-                Word(span.text, *time, self.calibration.confidence(span.probability))
-                for span, time in zip(spans, times)
-            )
-        )
 
 
 def check_device(device: Optional[str]) -> str:

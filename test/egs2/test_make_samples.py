@@ -1,4 +1,4 @@
-"""The six samples: which mixtures they are, and what lies beside them."""
+"""The six samples and the demo's: which mixtures they are, what lies beside them."""
 
 import sys
 
@@ -7,8 +7,9 @@ import pytest
 import soundfile
 from helpers.recipe_copy import MINI
 
-from espnet_mtasr.data.tables import write_data_dir
+from espnet_mtasr.data.tables import read_table, write_data_dir
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.spec import MixtureSpec, Noise, Source, read_specs
 from espnet_mtasr.text.sot import split_sot
 
 
@@ -21,7 +22,8 @@ def script(monkeypatch):
 
 
 def teardown_module():
-    sys.modules.pop("make_samples", None)
+    for name in ("make_samples", "make_demo_samples"):
+        sys.modules.pop(name, None)
 
 
 def make_test_sets(recipe, n=6, skip=()):
@@ -106,3 +108,38 @@ def test_what_is_missing(script, tmp_path):
     with pytest.raises(UserError, match="test_mini2mix_clean_0.wav: can't be read"):
         script.main(options)
     assert not (tmp_path / "c" / "samples" / "references").exists()
+
+
+def test_what_the_demo_mixes(script, tmp_path):
+    import make_demo_samples
+
+    options = make_test_sets(tmp_path)
+    noise = np.arange(4000, dtype=np.int16)
+    soundfile.write(tmp_path / "noise.wav", noise, 16000, "PCM_16")
+    for folder in (tmp_path / "data").glob("test_*"):
+        lines = []
+        for utt, path in read_table(folder / "wav.scp").items():
+            talkers = 2 if "mini2mix" in utt else 3
+            source = Source(str(tmp_path / path), 0.5, "a", 0.05)
+            hiss = Noise(str(tmp_path / "noise.wav"), 2.0) if "noisy" in utt else None
+            onsets = tuple(0.01 * k for k in range(talkers))
+            spec = MixtureSpec((source,) * talkers, onsets, hiss)
+            lines.append(f"{utt} {spec.to_line()}\n")
+        (folder / "utt2mixture").write_text("".join(lines))
+    make_demo_samples.main(options)
+    out = tmp_path / "samples"
+    specs, texts = read_specs(out / "utt2mixture"), read_table(out / "text")
+    assert {*specs} == {*texts} == {*make_demo_samples.CHOICE}
+    assert texts["two_talkers_2_noisy"] == "noisy 3 a <sc> noisy 3 b"
+    assert [len(spec.sources) for spec in specs.values()] == [3, 2, 2]
+    for name, spec in specs.items():
+        for source in spec.sources:
+            samples, _ = soundfile.read(out / source.path, dtype="int16")
+            original = tmp_path / "data" / "local" / source.path
+            expected, _ = soundfile.read(original.with_suffix(".wav"), dtype="int16")
+            assert np.array_equal(samples, expected)
+        assert (spec.noise is not None) == name.endswith("noisy")
+    # No more of the noise than the mixture needs.
+    samples, _ = soundfile.read(out / "noise.flac", dtype="int16")
+    assert np.array_equal(samples, noise[: len(samples)])
+    assert 0.06 * 16000 <= len(samples) < 0.1 * 16000

@@ -34,7 +34,7 @@ print(*(name for name in {NEEDLESS!r} if name in sys.modules))
 # None makes an import fail.
 COMMAND_WITHOUT_TORCH = """
 import sys
-sys.modules.update(torch=None, transformers=None, espnet2=None)
+sys.modules.update(torch=None, transformers=None, espnet2=None, gradio=None)
 from espnet_mtasr.bin.main import console
 console()
 """

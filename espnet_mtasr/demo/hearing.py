@@ -1,0 +1,94 @@
+"""A recording, and all that the page shows of it; nothing here knows gradio."""
+
+import os
+from pathlib import Path
+from typing import List, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.transcription.channels import MIX
+from espnet_mtasr.transcription.long.recording import read_head
+from espnet_mtasr.transcription.mtasr import MTASR
+from espnet_mtasr.transcription.recordings import (
+    Recording,
+    check_readable,
+    open_sound,
+    to_waves,
+)
+from espnet_mtasr.transcription.sources import printable
+from espnet_mtasr.transcription.transcript import Transcript
+
+
+class Heard(NamedTuple):
+    """What a model made of a recording.
+
+    Attributes:
+        transcript: Talkers, words, times.
+        samples: `(N,)` float32, what the model heard.
+        rate: Hz.
+        posteriors: Of each talker `(T, V)` probabilities of the CTC's tokens; the T
+            frames cover the recording.
+        token_list: The V tokens; the first is the blank.
+        reference: What each talker said, if that is known.
+    """
+
+    transcript: Transcript
+    samples: np.ndarray
+    rate: int
+    posteriors: List[np.ndarray]
+    token_list: Sequence[str]
+    reference: Optional[Sequence[str]] = None
+
+
+def read_wave(path: str, rate: int, max_seconds: float) -> Recording:
+    """Read a file that was dropped on the page; messages have its name alone.
+
+    Args:
+        path: Of the file.
+        rate: Hz wanted.
+        max_seconds: More is refused.
+
+    Raises:
+        UserError: it is no audio, broken, silent for lack of samples, or too long.
+    """
+    shown = printable(Path(path).name)
+    check_readable(path)
+    sound = open_sound(os.fsencode(path), shown)
+    waves = to_waves(Path(path).stem, sound, rate, MIX, shown)
+    recording = read_head(waves, int(max_seconds * rate))
+    if not isinstance(recording, Recording):
+        raise UserError(
+            f"{shown}: has more than the {max_seconds:g} s that the page takes; cut "
+            f"it, start the page with a larger --max_seconds, or use espnet-mtasr "
+            f"transcribe"
+        )
+    return recording
+
+
+def hear(
+    model: MTASR,
+    recording: Recording,
+    num_talkers: Optional[int] = None,
+    reference: Optional[Sequence[str]] = None,
+) -> Heard:
+    """Transcribe a recording of one channel.
+
+    Args:
+        model: Transcribes.
+        recording: At the model's rate.
+        num_talkers: Its talker count; None predicts it.
+        reference: What each talker said, if that is known.
+
+    Raises:
+        UserError: the model doesn't know the talker count.
+    """
+    transcript, posteriors = model.transcribe_with_posteriors(recording, num_talkers)
+    return Heard(
+        transcript,
+        recording.channels[0],
+        model.rate,
+        posteriors,
+        model.token_list,
+        reference,
+    )

@@ -1,0 +1,71 @@
+"""What a model found in a recording, in words, seconds and confidences."""
+
+from typing import Callable, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from espnet_mtasr.abs_inference import MixtureHypothesis, TalkerHypothesis
+from espnet_mtasr.transcription.calibration.calibration import Calibration
+from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
+from espnet_mtasr.transcription.words import word_times, words_of
+
+# Seconds below which nothing can be understood.
+SHORTEST = 0.1
+
+
+class Writer(NamedTuple):
+    """Turns hypotheses into transcripts.
+
+    Attributes:
+        tokens2text: A model's tokens as text.
+        calibration: What its scores and frames mean.
+    """
+
+    tokens2text: Callable[[Sequence[str]], str]
+    calibration: Calibration
+
+    def transcript(
+        self,
+        name: str,
+        seconds: float,
+        hypothesis: MixtureHypothesis,
+        problems: Tuple[str, ...] = (),
+    ) -> Transcript:
+        """Say in words and seconds what a model found.
+
+        A recording that is too short for any word has no talkers.
+
+        Args:
+            name: Of the recording.
+            seconds: Its length.
+            hypothesis: With spans.
+            problems: Warnings so far.
+        """
+        if seconds < SHORTEST or hypothesis.num_frames == 0:
+            short = f"{name}: {seconds:.3f} s are too short to understand a word"
+            return Transcript(name, round(seconds, 3), (), None, (*problems, short))
+        talkers = tuple(
+            self._talker(talker, seconds, hypothesis.num_frames or 0)
+            for talker in hypothesis.talkers
+        )
+        probabilities = hypothesis.count_log_probs
+        if probabilities is not None:
+            probabilities = {
+                count: round(float(np.exp(p)), 4) for count, p in probabilities.items()
+            }
+        return Transcript(name, round(seconds, 3), talkers, probabilities, problems)
+
+    def _talker(
+        self, talker: TalkerHypothesis, seconds: float, num_frames: int
+    ) -> Talker:
+        spans = words_of(talker.tokens, talker.spans or [], self.tokens2text)
+        # The frames cover the recording; what convolutions lose at its end is less
+        # than a frame.
+        frame_seconds = seconds / max(num_frames, 1)
+        times = word_times(spans, frame_seconds, seconds, self.calibration)
+        return Talker(
+            tuple(
+                Word(span.text, *time, self.calibration.confidence(span.probability))
+                for span, time in zip(spans, times)
+            )
+        )

@@ -1,0 +1,58 @@
+"""What the page shows of a recording, by the model that ships."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_mtasr import MTASR
+from espnet_mtasr.demo.figures import find_peaks
+from espnet_mtasr.demo.hearing import hear, read_wave
+from espnet_mtasr.demo.mixer import render_sample
+from espnet_mtasr.demo.samples import read_samples
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.transcription.recordings import Recording
+
+
+@pytest.fixture(scope="module")
+def model():
+    return MTASR.from_pretrained("mini", device="cpu")
+
+
+def test_the_posteriors_are_those_of_the_words(model):
+    sample = read_samples()[0]
+    wave = render_sample(sample.spec, model.rate)
+    heard = hear(model, Recording("a", (wave,)), reference=sample.texts)
+    assert heard.transcript.talkers == model.transcribe(wave).talkers
+    assert heard.reference == sample.texts and heard.rate == model.rate
+    assert len(heard.posteriors) == 2
+    for talker, posteriors in zip(heard.transcript.talkers, heard.posteriors):
+        assert posteriors.shape[1] == len(heard.token_list)
+        assert np.allclose(posteriors.sum(axis=1), 1.0, atol=1e-4)
+        peaks = find_peaks(posteriors, heard.token_list)
+        assert "".join(p.token for p in peaks).split("▁")[1:] == talker.text.split()
+        for peak, word in zip(peaks, talker.words):
+            place = peak.place * heard.transcript.seconds
+            assert word.start - 0.1 < place < word.end + 0.1
+
+
+def test_given_count(model):
+    wave = render_sample(read_samples()[0].spec, model.rate)
+    heard = hear(model, Recording("a", (wave,)), num_talkers=3)
+    assert heard.transcript.num_talkers == len(heard.posteriors) == 3
+
+
+def test_too_short_for_a_word(model):
+    heard = hear(model, Recording("a", (np.zeros(100, np.float32),)))
+    assert heard.transcript.num_talkers == len(heard.posteriors) == 0
+
+
+def test_files(tmp_path):
+    path = tmp_path / "some mix.wav"
+    soundfile.write(path, np.zeros((16000, 2)), 8000)
+    recording = read_wave(str(path), 16000, 2.0)
+    assert recording.name == "some mix" and len(recording.channels[0]) == 32000
+    with pytest.raises(UserError, match=r"^some mix.wav: has 2 s, the page takes 1.9"):
+        read_wave(str(path), 16000, 1.9)
+    path.write_text("no audio")
+    with pytest.raises(UserError, match=r"^some mix.wav: is no readable audio"):
+        read_wave(str(path), 16000, 2.0)
