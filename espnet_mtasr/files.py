@@ -11,12 +11,17 @@ from espnet_mtasr.errors import UserError
 SAFE_SUFFIX = ".safetensors"
 
 
-def write_whole(path: Union[str, Path], content: str) -> None:
-    """Write text so that nobody ever sees a half-written file; makes the folder."""
+def write_whole(path: Union[str, Path], content: Union[str, bytes]) -> None:
+    """Write a file so that nobody ever sees half of it; makes the folder.
+
+    Args:
+        path: Of the file.
+        content: Text becomes UTF-8.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text(content, encoding="utf-8")
+    part.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(part, path)
 
 

@@ -21,6 +21,7 @@ from espnet_mtasr.trust import add_trust_option
 
 if TYPE_CHECKING:
     from espnet_mtasr.transcription.mtasr import MTASR
+    from espnet_mtasr.transcription.transcript import Transcript
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
@@ -49,6 +50,13 @@ def get_parser() -> argparse.ArgumentParser:
         "--output-dir",
         type=Path,
         help="write a file per recording and format there; default: standard output",
+    )
+    add(
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="also draw waveform, words over time and talker counts: a .png, .svg or "
+        ".pdf, or a folder, which gets a .png per recording",
     )
     add(
         "--resume",
@@ -113,7 +121,8 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
 
     channel = check_channel(args.channel)
     sources = find_recordings(args.recordings, say)
-    output = Output(formats, args.output_dir, [source.name for source in sources])
+    names = [source.name for source in sources]
+    output = Output(formats, args.output_dir, names, args.plot)
     if args.resume:
         there = len(sources)
         sources = [source for source in sources if output.missing(source.name)]
@@ -128,7 +137,13 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
     # Texts on a terminal would be written over the progress line.
     keep_line = len(sources) > 1 and (args.output_dir or not sys.stdout.isatty())
     failures: List[str] = []
-    for transcript in transcribe_many(
+
+    def not_written(transcript: "Transcript", error: OSError) -> None:
+        failures.append(f"{transcript.recording}: can't be written ({error.strerror})")
+        TerminalLine().erase()
+        say(failures[-1])
+
+    for recording, transcript in transcribe_many(
         model,
         sources,
         failures,
@@ -142,9 +157,11 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
         except OSError as e:
             if output.folder is None:
                 raise
-            failures.append(f"{transcript.recording}: can't be written ({e.strerror})")
-            TerminalLine().erase()
-            say(failures[-1])
+            not_written(transcript, e)
+        try:
+            output.draw(transcript, recording.channels)
+        except OSError as e:
+            not_written(transcript, e)
     output.close()
     if failures:
         say(f"{len(failures)} of {len(sources)} recordings failed:")

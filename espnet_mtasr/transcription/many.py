@@ -1,6 +1,6 @@
 """Transcribe many recordings: one that fails is reported, and the others go on."""
 
-from typing import Callable, Iterable, Iterator, List, Optional, Sequence
+from typing import Callable, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from espnet_mtasr.console import say
 from espnet_mtasr.errors import UserError
@@ -11,6 +11,8 @@ from espnet_mtasr.transcription.recordings import Recording, read_recording
 from espnet_mtasr.transcription.sources import Source
 from espnet_mtasr.transcription.transcript import Transcript
 
+# What was read, and what was found in it.
+Transcribed = Tuple[Recording, Transcript]
 # Batches whose recordings are read before they are sorted by length.
 BATCHES_AHEAD = 8
 
@@ -23,8 +25,8 @@ def transcribe_many(
     batch_seconds: float = 60.0,
     keep_line: bool = False,
     channel: Channel = MIX,
-) -> Iterator[Transcript]:
-    """Yield transcripts in the order of `sources`.
+) -> Iterator[Transcribed]:
+    """Yield recordings and their transcripts in the order of `sources`.
 
     Args:
         model: Transcribes.
@@ -52,21 +54,21 @@ def transcribe_many(
     ahead = BATCHES_AHEAD * batch_seconds
     recordings = _read_all(model, sources, channel, fail)
     for window in windows(recordings, model.rate, ahead):
-        transcripts: Iterable[Transcript]
+        pairs: Iterable[Transcribed]
         try:
             counts = [num_talkers] * len(window)
-            transcripts = model.transcribe_read(window, counts, batch_seconds)
+            pairs = zip(window, model.transcribe_read(window, counts, batch_seconds))
         except (RuntimeError, MemoryError, UserError) as e:
             if not may_be_a_recordings(e):
                 raise
             # One of them may be too long for the memory: the others are not lost.
-            transcripts = _one_by_one(model, window, num_talkers, fail)
-        for transcript in transcripts:
+            pairs = _one_by_one(model, window, num_talkers, fail)
+        for recording, transcript in pairs:
             for problem in transcript.warnings:
                 warn(f"warning: {problem}")
             if not keep_line:
                 line.erase()
-            yield transcript
+            yield recording, transcript
         done += len(window)
         share = (done + len(failures)) / len(sources)
         line.draw("Transcribing", min(share, 1.0), f"{done}/{len(sources)}")
@@ -122,13 +124,15 @@ def _one_by_one(
     window: Sequence[Recording],
     num_talkers: Optional[int],
     fail: Callable[[str], None],
-) -> Iterator[Transcript]:
+) -> Iterator[Transcribed]:
     for recording in window:
         try:
-            yield from model.transcribe_read([recording], [num_talkers], 1.0)
+            (found,) = model.transcribe_read([recording], [num_talkers], 1.0)
         except (RuntimeError, MemoryError, UserError) as e:
             if not may_be_a_recordings(e):
                 raise
             seconds = len(recording.channels[0]) / model.rate
             reason = (str(e).splitlines() or [type(e).__name__])[0]
             fail(f"{recording.name}: failed with its {seconds:.0f} s ({reason})")
+        else:
+            yield recording, found

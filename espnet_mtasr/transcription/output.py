@@ -1,16 +1,21 @@
-"""Where the transcripts of a command go: files in a folder, or standard output."""
+"""Where a command's transcripts and their pictures go: files, or standard output."""
 
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
+
+import numpy as np
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import write_whole
 from espnet_mtasr.transcription.formats import (
     FORMATS,
     output_paths,
     render,
     write_transcripts,
 )
+from espnet_mtasr.transcription.formats.files import paths_in
+from espnet_mtasr.transcription.plot import draw_transcript, is_picture
 from espnet_mtasr.transcription.transcript import Transcript
 
 # Formats in which a recording doesn't wait for the others.
@@ -24,6 +29,8 @@ class Output:
         formats: Keys of `FORMATS`.
         folder: None: standard output.
         names: Of all recordings.
+        plot: A picture's file, for one recording, or a folder that gets one of each;
+            None: no pictures.
 
     Raises:
         UserError: standard output can't take all of it, names don't fit as files, or
@@ -31,15 +38,20 @@ class Output:
     """
 
     def __init__(
-        self, formats: Sequence[str], folder: Optional[Path], names: Sequence[str]
+        self,
+        formats: Sequence[str],
+        folder: Optional[Path],
+        names: Sequence[str],
+        plot: Optional[Path] = None,
     ):
         self.formats = formats
         self.folder = folder
         self.kept: List[Transcript] = []
         self.begun = False
+        self.pictures = {} if plot is None else picture_paths(plot, names)
         if folder is not None:
             output_paths(names, folder, formats)
-            _check_writable(folder)
+            _check_writable(folder, "--output_dir")
         elif len(formats) > 1:
             raise UserError(
                 f"--format {','.join(formats)}: several need --output_dir FOLDER"
@@ -49,6 +61,8 @@ class Output:
                 f"--format {formats[0]}: holds one recording, here are {len(names)}; "
                 f"give --output_dir FOLDER"
             )
+        if plot is not None:
+            _check_writable(plot.parent if is_picture(plot) else plot, "--plot")
 
     def add(self, transcript: Transcript) -> None:
         """Write at once what can be."""
@@ -61,11 +75,19 @@ class Output:
         else:
             self.kept.append(transcript)
 
+    def draw(self, transcript: Transcript, waves: Sequence[np.ndarray]) -> None:
+        """Write the picture, if there is to be one, with these channels' waveforms."""
+        path = self.pictures.get(transcript.recording)
+        if path is not None:
+            write_whole(path, draw_transcript(transcript, waves, path.suffix))
+
     def missing(self, name: str) -> bool:
         """Say if a recording's files are not all there."""
         if self.folder is None:
             return True
-        paths = output_paths([name], self.folder, self.formats).values()
+        paths = [*output_paths([name], self.folder, self.formats).values()]
+        if name in self.pictures:
+            paths.append(self.pictures[name])
         return not all(path.is_file() for path in paths)
 
     def close(self) -> None:
@@ -74,7 +96,24 @@ class Output:
             print(render(self.kept, self.formats[0]), end="")
 
 
-def _check_writable(folder: Path) -> None:
+def picture_paths(plot: Path, names: Sequence[str]) -> Dict[str, Path]:
+    """Return each recording's picture; see `Output`.
+
+    Raises:
+        UserError: one file for several recordings, or see `is_picture` and `paths_in`.
+    """
+    if not is_picture(plot):
+        paths = paths_in(plot, names, {"plot": ".png"})
+        return {name: path for (name, _), path in paths.items()}
+    if len(names) != 1:
+        raise UserError(
+            f"--plot {plot}: holds one recording, here are {len(names)}; name a "
+            f"folder, which gets a picture of each"
+        )
+    return {names[0]: plot}
+
+
+def _check_writable(folder: Path, option: str) -> None:
     """Make the folder, and raise `UserError` if nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,5 +121,5 @@ def _check_writable(folder: Path) -> None:
             pass
     except OSError as e:
         raise UserError(
-            f"--output_dir {folder}: can't be written to ({e.strerror}); name another"
+            f"{option} {folder}: can't be written to ({e.strerror}); name another"
         ) from e

@@ -1,7 +1,11 @@
 """What a transcription tells of a recording: talkers, words, times, confidences."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional, Tuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple, Union
+
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.inputs import Audio
 
 
 @dataclass(frozen=True)
@@ -153,3 +157,25 @@ class Transcript:
     def to_textgrid(self) -> str:
         """Praat's TextGrid."""
         return self.render("textgrid")
+
+    def plot(
+        self,
+        path: Union[str, Path],
+        audio: "Optional[Audio]" = None,
+        fs: Optional[float] = None,
+    ) -> None:
+        """Draw the words over time, as `espnet-mtasr transcribe --plot` does.
+
+        Args:
+            path: Ends in .png, .svg or .pdf.
+            audio: The recording, in any form that `MTASR.transcribe` takes; None: no
+                waveform is drawn.
+            fs: Rate in Hz of samples that come without; None: 16000.
+
+        Raises:
+            UserError: another ending; or `audio` can't be read, or is of another length
+                than what was transcribed.
+        """
+        from espnet_mtasr.transcription.plot import plot_transcript
+
+        plot_transcript(self, path, audio, fs)

@@ -67,6 +67,27 @@ def test_into_a_folder(folder, expected, capsys):
     assert "-->" in Path("out/one.srt").read_text()
 
 
+def test_pictures(folder, expected, capsys):
+    call(folder, "one.wav", "--plot", "new/one.png")
+    assert f"talker 1: {expected['one'][0]}" in capsys.readouterr().out
+    assert Path("new/one.png").read_bytes().startswith(b"\x89PNG")
+    call(folder, ".", "--plot", "pictures", "--output_dir", "out")
+    found = sorted(path.name for path in Path("pictures").iterdir())
+    assert found == sorted(f"{name}.png" for name in NAMES)
+
+
+def test_a_picture_that_cannot_be_written(folder, expected, capsys):
+    """The texts are not lost, nor are the others' pictures."""
+    Path("pictures/one.png").mkdir(parents=True)
+    with pytest.raises(SystemExit) as stop:
+        call(folder, "one.wav", "two.wav", "--plot", "pictures")
+    said = capsys.readouterr()
+    assert stop.value.code == 1
+    assert f"talker 1: {expected['one'][0]}" in said.out
+    assert "one: can't be written (Is a directory)" in said.err
+    assert Path("pictures/two.png").is_file()
+
+
 def test_a_failure_does_not_stop_the_others(folder, expected, capsys):
     Path("broken.wav").write_bytes(b"RIFF")
     with pytest.raises(SystemExit) as stop:
@@ -207,6 +228,8 @@ def test_windows():
         (["one.wav", "--channel", "left"], "--channel left: give a number from 0, mix"),
         (["one.wav", "--batch_seconds", "0"], "--batch_seconds 0.0"),
         (["one.wav", "--output_dir", "two.wav"], "two.wav is a file"),
+        (["one.wav", "two.wav", "--plot", "x.png"], "holds one recording, here are 2"),
+        (["one.wav", "--plot", "x.jpg"], "--plot x.jpg: name a file that ends in"),
     ],
 )
 def test_bad_options(folder, recordings, words, message):
