@@ -23,6 +23,7 @@ from typing import (
     Tuple,
 )
 
+from espnet_mtasr.console import takes_color
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.scoring.text_normalizer import NORMALIZERS, make_normalizer
 
@@ -287,7 +288,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         name: (sets[name].references.texts, sets[name].hypotheses.texts)
         for name in names
     }
-    for line in _examples(pairs, args.num_examples, sys.stdout.isatty()):
+    for line in _examples(pairs, args.num_examples, takes_color(sys.stdout)):
         print(line)
 
 

@@ -1,11 +1,13 @@
 """Where a command's transcripts and their pictures go: files, or standard output."""
 
+import sys
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
+from espnet_mtasr.console import takes_color
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.transcription.formats import (
@@ -15,6 +17,7 @@ from espnet_mtasr.transcription.formats import (
     write_transcripts,
 )
 from espnet_mtasr.transcription.formats.files import paths_in
+from espnet_mtasr.transcription.formats.terminal import render_for_terminal
 from espnet_mtasr.transcription.plot import draw_transcript, is_picture
 from espnet_mtasr.transcription.transcript import Transcript
 
@@ -65,12 +68,16 @@ class Output:
             _check_writable(plot.parent if is_picture(plot) else plot, "--plot")
 
     def add(self, transcript: Transcript) -> None:
-        """Write at once what can be."""
+        """Write at once what can be; txt on a terminal has times and colors."""
         if self.folder is not None:
             write_transcripts([transcript], self.folder, self.formats)
         elif self.formats[0] in AT_ONCE:
             between = "\n" if self.begun and self.formats == ["txt"] else ""
-            print(between + render([transcript], self.formats[0]), end="", flush=True)
+            if self.formats == ["txt"] and sys.stdout.isatty():
+                text = render_for_terminal(transcript, takes_color(sys.stdout))
+            else:
+                text = render([transcript], self.formats[0])
+            print(between + text, end="", flush=True)
             self.begun = True
         else:
             self.kept.append(transcript)

@@ -18,20 +18,27 @@ def render_txt(transcripts: Sequence[Transcript]) -> str:
     return "\n".join(_txt(transcript) for transcript in transcripts)
 
 
-def _txt(transcript: Transcript) -> str:
+def heading(transcript: Transcript) -> str:
+    """Name, talker count and, where the model can tell it, its probability."""
     count = transcript.num_talkers
-    heading = f"{transcript.recording}: {count} talker{'' if count == 1 else 's'}"
+    line = f"{transcript.recording}: {count} talker{'' if count == 1 else 's'}"
     if transcript.num_talkers_probability is not None:
-        heading += f", probability {transcript.num_talkers_probability:.2f}"
+        line += f", probability {transcript.num_talkers_probability:.2f}"
+    return line
+
+
+def _txt(transcript: Transcript) -> str:
     lines = [
-        f"talker {number}{_channel(talker)}: {talker.text}".rstrip()
+        f"{talker_name(number, talker)}: {talker.text}".rstrip()
         for number, talker in enumerate(transcript.talkers, 1)
     ]
-    return "".join(line + "\n" for line in (heading, *lines))
+    return "".join(line + "\n" for line in (heading(transcript), *lines))
 
 
-def _channel(talker: Talker) -> str:
-    return "" if talker.channel is None else f" (channel {talker.channel})"
+def talker_name(number: int, talker: Talker) -> str:
+    """Number, from 1, and channel, where each was transcribed by itself."""
+    channel = "" if talker.channel is None else f" (channel {talker.channel})"
+    return f"talker {number}{channel}"
 
 
 def render_json(transcripts: Sequence[Transcript]) -> str:
