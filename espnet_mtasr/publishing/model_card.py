@@ -238,7 +238,8 @@ or `espnet-mtasr transcribe --model {model} mix.wav`."""
 def _results(facts: Mapping[str, Any], results: Optional[Mapping[str, Any]]) -> str:
     if results is None:
         return "Missing: this model was packed without having been scored."
-    from espnet_mtasr.scoring.markdown import count_told, format_main_table
+    from espnet_mtasr.scoring.markdown import format_main_table
+    from espnet_mtasr.scoring.tables import count_told
 
     parts = []
     measured, packed = Path(results["model"]).name, facts.get("model_file")
