@@ -12,6 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
+    Any,
     Callable,
     Dict,
     Iterator,
@@ -28,7 +29,11 @@ from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.scoring.text_normalizer import NORMALIZERS, make_normalizer
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from espnet_mtasr.scoring.inputs import Hypotheses, References
+    from espnet_mtasr.scoring.report.sound import ReadSound
+    from espnet_mtasr.scoring.results import SetScore
     from espnet_mtasr.scoring.segments import Timing
 
 
@@ -109,6 +114,14 @@ def get_parser() -> argparse.ArgumentParser:
         help="The command line that RESULTS.md quotes; this one if left out",
     )
     option("machine", default="", help="What RESULTS.md names as the machine")
+    option(
+        "curves",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="learning_curve.json of trainings, for RESULTS.html; what isn't there is "
+        "left out",
+    )
     return parser
 
 
@@ -228,6 +241,56 @@ def _segment_files(sets: Mapping[str, _Set]) -> Dict[str, str]:
     }
 
 
+def _sound_reader(data_dir: Path) -> "ReadSound":
+    """Return what reads the recording of a set's utterance."""
+    from functools import lru_cache
+
+    from espnet_mtasr.mixture.speech_list import read_speech_list
+
+    read_list = lru_cache(maxsize=None)(read_speech_list)
+
+    def read(name: str, utt: str) -> "np.ndarray":
+        speech = read_list(data_dir / name).get(utt)
+        if speech is None:
+            raise UserError(f"{data_dir / name}: has no recording of {utt}")
+        try:
+            speech.check(utt)
+            return speech.read()
+        except (OSError, RuntimeError) as e:
+            raise UserError(f"{utt}: can't be read ({e}); run stage 3 again") from e
+
+    return read
+
+
+def _page(
+    args: argparse.Namespace,
+    results: Mapping[str, Any],
+    sets: Mapping[str, _Set],
+    scores: Mapping[str, "SetScore"],
+    command: str,
+) -> str:
+    """Return RESULTS.html."""
+    from espnet_mtasr.scoring.decodings import read_json
+    from espnet_mtasr.scoring.report.page import ScoredSet, render_page
+
+    shown = {
+        name: ScoredSet(
+            read.references, read.hypotheses, scores[name].errors, read.timing
+        )
+        for name, read in sets.items()
+    }
+    curves = [read_json(path) for path in args.curves]
+    return render_page(
+        results,
+        shown,
+        [curve for curve in curves if curve],
+        _sound_reader(args.data_dir),
+        args.fs,
+        command,
+        args.machine,
+    )
+
+
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Score; raises `UserError` where an option or a file must be fixed."""
     args = get_parser().parse_args(cmd)
@@ -278,7 +341,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         by_count,
         command,
         args.machine,
-        _segment_files(sets),
+        {
+            **_segment_files(sets),
+            "RESULTS.html": _page(args, results, sets, scores, command),
+        },
         environment_of(),
     )
     if args.collect_dir is not None:
