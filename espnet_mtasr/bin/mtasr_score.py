@@ -24,15 +24,13 @@ from typing import (
     Tuple,
 )
 
+from espnet_mtasr.bin import compare_scores
 from espnet_mtasr.console import takes_color
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.scoring.text_normalizer import NORMALIZERS, make_normalizer
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from espnet_mtasr.scoring.inputs import Hypotheses, References
-    from espnet_mtasr.scoring.report.sound import ReadSound
     from espnet_mtasr.scoring.results import SetScore
     from espnet_mtasr.scoring.segments import Timing
 
@@ -121,6 +119,13 @@ def get_parser() -> argparse.ArgumentParser:
         default=[],
         help="learning_curve.json of trainings, for RESULTS.html; what isn't there is "
         "left out",
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="Instead of all this: compare two folders that were scored, with a paired "
+        "bootstrap test; --compare A B --help lists its options",
     )
     return parser
 
@@ -241,27 +246,6 @@ def _segment_files(sets: Mapping[str, _Set]) -> Dict[str, str]:
     }
 
 
-def _sound_reader(data_dir: Path) -> "ReadSound":
-    """Return what reads the recording of a set's utterance."""
-    from functools import lru_cache
-
-    from espnet_mtasr.mixture.speech_list import read_speech_list
-
-    read_list = lru_cache(maxsize=None)(read_speech_list)
-
-    def read(name: str, utt: str) -> "np.ndarray":
-        speech = read_list(data_dir / name).get(utt)
-        if speech is None:
-            raise UserError(f"{data_dir / name}: has no recording of {utt}")
-        try:
-            speech.check(utt)
-            return speech.read()
-        except (OSError, RuntimeError) as e:
-            raise UserError(f"{utt}: can't be read ({e}); run stage 3 again") from e
-
-    return read
-
-
 def _page(
     args: argparse.Namespace,
     results: Mapping[str, Any],
@@ -270,7 +254,8 @@ def _page(
     command: str,
 ) -> str:
     """Return RESULTS.html."""
-    from espnet_mtasr.scoring.decodings import read_json
+    from espnet_mtasr.files import read_json
+    from espnet_mtasr.mixture.speech_list import read_by_id
     from espnet_mtasr.scoring.report.page import ScoredSet, render_page
 
     shown = {
@@ -284,7 +269,7 @@ def _page(
         results,
         shown,
         [curve for curve in curves if curve],
-        _sound_reader(args.data_dir),
+        read_by_id(args.data_dir),
         args.fs,
         command,
         args.machine,
@@ -293,13 +278,16 @@ def _page(
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Score; raises `UserError` where an option or a file must be fixed."""
-    args = get_parser().parse_args(cmd)
+    words = list(sys.argv[1:] if cmd is None else cmd)
+    if any(word.partition("=")[0] == "--compare" for word in words):
+        compare_scores.main(words)
+        return
+    args = get_parser().parse_args(words)
     names = _split_sets(args.sets)
     talker_counts = _split_counts(args.talker_counts)
     if args.fs < 1:
         raise UserError(f"--fs {args.fs}: give a rate in Hz, for instance 16000")
     normalize = make_normalizer(args.text_normalizer)
-    words = sys.argv[1:] if cmd is None else cmd
     command = args.command or shlex.join(
         ["python", "-m", "espnet_mtasr.bin.mtasr_score", *words]
     )

@@ -6,12 +6,11 @@ RESULTS.md and RESULTS.html of all decodings, the default first, into the traini
 folder.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.files import write_whole
+from espnet_mtasr.files import read_json, write_whole
 from espnet_mtasr.scoring.markdown import format_others, format_results
 from espnet_mtasr.scoring.report.html import Markup, document, tag
 from espnet_mtasr.scoring.report.looks import STYLE
@@ -22,23 +21,6 @@ RESULTS = "results.json"
 PAGE = "RESULTS.html"
 # Of the default decoding these are in the training's folder as well.
 TABLES = ("cpwer.json", "cpwer_by_num_speakers.json", "speaker_count.json", RESULTS)
-
-
-def read_json(path: Path) -> Dict[str, Any]:
-    """Read a JSON file; {} if it isn't there.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:
-        raise UserError(f"{path}: is damaged ({e}); remove it") from e
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: is damaged; remove it")
-    return found
 
 
 def decoded_by(decode_dir: Path, names: Sequence[str]) -> Dict[str, str]:

@@ -31,11 +31,16 @@ from espnet_mtasr.transcription.channels import (
     MIX,
     Channel,
     check_channel,
-    join_channels,
 )
 from espnet_mtasr.transcription.inputs import Audio, is_one, read_input
 from espnet_mtasr.transcription.recordings import Recording
-from espnet_mtasr.transcription.transcript import Origin, Talker, Transcript, Word
+from espnet_mtasr.transcription.transcript import (
+    Origin,
+    Talker,
+    Transcript,
+    Word,
+    join_channels,
+)
 from espnet_mtasr.transcription.words import word_times, words_of
 
 # Of models that were packed before they said it.

@@ -1,8 +1,8 @@
 """What a transcription tells of a recording: talkers, words, times, confidences."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 if TYPE_CHECKING:
     from espnet_mtasr.transcription.inputs import Audio
@@ -179,3 +179,28 @@ class Transcript:
         from espnet_mtasr.transcription.plot import plot_transcript
 
         plot_transcript(self, path, audio, fs)
+
+
+def join_channels(transcripts: Sequence[Transcript]) -> Transcript:
+    """Join what was heard in each channel of a recording.
+
+    Talkers are in the order in which they begin, whatever their channel; those without
+    words come last. The count's probabilities are those of a sum of independent counts.
+    """
+    first = transcripts[0]
+    talkers = [
+        Talker(talker.words, channel)
+        for channel, transcript in enumerate(transcripts)
+        for talker in transcript.talkers
+    ]
+    talkers.sort(key=lambda t: t.words[0].start if t.words else first.seconds)
+    total = {0: 1.0}
+    for transcript in transcripts:
+        if transcript.count_probabilities is None:
+            return replace(first, talkers=tuple(talkers), count_probabilities=None)
+        before, total = total, {}
+        for count, p in before.items():
+            for more, q in transcript.count_probabilities.items():
+                total[count + more] = total.get(count + more, 0.0) + p * q
+    rounded = {count: round(p, 4) for count, p in total.items()}
+    return replace(first, talkers=tuple(talkers), count_probabilities=rounded)

@@ -10,9 +10,10 @@ import soundfile
 from helpers.transcripts import make_transcript
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.transcription.channels import check_channel, join_channels
+from espnet_mtasr.transcription.channels import check_channel
 from espnet_mtasr.transcription.recordings import read_recording, to_model
 from espnet_mtasr.transcription.sources import Source, find_recordings
+from espnet_mtasr.transcription.transcript import join_channels
 
 RATE = 16000
 
