@@ -13,6 +13,7 @@ body { margin: 0; background: var(--back); color: var(--text);
 main { max-width: 70rem; margin: 0 auto; padding: 1rem; }
 h2 { margin: 2.5rem 0 .5rem; border-bottom: 1px solid var(--line); }
 h3 { margin: 1.5rem 0 .3rem; }
+h1, h2, h3 { overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }
 dt { color: var(--pale); } dd { margin: 0; overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; }
