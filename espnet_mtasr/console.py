@@ -14,6 +14,12 @@ def stderr() -> TextIO:
     return sys.stderr if _own is None else _own
 
 
+def takes_color(stream: TextIO) -> bool:
+    """Say if it is a terminal that shows colors, and nobody has set `NO_COLOR`."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not plain
+
+
 def say(line: str) -> None:
     """Write a line of the command's own."""
     print(line, file=stderr(), flush=True)

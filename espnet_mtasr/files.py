@@ -1,9 +1,10 @@
 """Files: written whole or not at all, found below a folder, named by config.yaml."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from espnet_mtasr.errors import UserError
 
@@ -11,13 +12,35 @@ from espnet_mtasr.errors import UserError
 SAFE_SUFFIX = ".safetensors"
 
 
-def write_whole(path: Union[str, Path], content: str) -> None:
-    """Write text so that nobody ever sees a half-written file; makes the folder."""
+def write_whole(path: Union[str, Path], content: Union[str, bytes]) -> None:
+    """Write a file so that nobody ever sees half of it; makes the folder.
+
+    Args:
+        path: Of the file.
+        content: Text becomes UTF-8.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text(content, encoding="utf-8")
+    part.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(part, path)
+
+
+def read_json(path: Path) -> Dict[str, Any]:
+    """Read a JSON file; {} if it isn't there.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise UserError(f"{path}: is damaged ({e}); remove it") from e
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: is damaged; remove it")
+    return found
 
 
 def write_list(path: Union[str, Path], lines: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
+    Any,
     Callable,
     Dict,
     Iterator,
@@ -23,11 +24,14 @@ from typing import (
     Tuple,
 )
 
+from espnet_mtasr.bin import compare_scores
+from espnet_mtasr.console import takes_color
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.scoring.text_normalizer import NORMALIZERS, make_normalizer
 
 if TYPE_CHECKING:
     from espnet_mtasr.scoring.inputs import Hypotheses, References
+    from espnet_mtasr.scoring.results import SetScore
     from espnet_mtasr.scoring.segments import Timing
 
 
@@ -108,6 +112,21 @@ def get_parser() -> argparse.ArgumentParser:
         help="The command line that RESULTS.md quotes; this one if left out",
     )
     option("machine", default="", help="What RESULTS.md names as the machine")
+    option(
+        "curves",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="learning_curve.json of trainings, for RESULTS.html; what isn't there is "
+        "left out",
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="Instead of all this: compare two folders that were scored, with a paired "
+        "bootstrap test; --compare A B --help lists its options",
+    )
     return parser
 
 
@@ -227,15 +246,48 @@ def _segment_files(sets: Mapping[str, _Set]) -> Dict[str, str]:
     }
 
 
+def _page(
+    args: argparse.Namespace,
+    results: Mapping[str, Any],
+    sets: Mapping[str, _Set],
+    scores: Mapping[str, "SetScore"],
+    command: str,
+) -> str:
+    """Return RESULTS.html."""
+    from espnet_mtasr.files import read_json
+    from espnet_mtasr.mixture.speech_list import read_by_id
+    from espnet_mtasr.scoring.report.page import ScoredSet, render_page
+
+    shown = {
+        name: ScoredSet(
+            read.references, read.hypotheses, scores[name].errors, read.timing
+        )
+        for name, read in sets.items()
+    }
+    curves = [read_json(path) for path in args.curves]
+    return render_page(
+        results,
+        shown,
+        [curve for curve in curves if curve],
+        read_by_id(args.data_dir),
+        args.fs,
+        command,
+        args.machine,
+    )
+
+
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Score; raises `UserError` where an option or a file must be fixed."""
-    args = get_parser().parse_args(cmd)
+    words = list(sys.argv[1:] if cmd is None else cmd)
+    if any(word.partition("=")[0] == "--compare" for word in words):
+        compare_scores.main(words)
+        return
+    args = get_parser().parse_args(words)
     names = _split_sets(args.sets)
     talker_counts = _split_counts(args.talker_counts)
     if args.fs < 1:
         raise UserError(f"--fs {args.fs}: give a rate in Hz, for instance 16000")
     normalize = make_normalizer(args.text_normalizer)
-    words = sys.argv[1:] if cmd is None else cmd
     command = args.command or shlex.join(
         ["python", "-m", "espnet_mtasr.bin.mtasr_score", *words]
     )
@@ -277,7 +329,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         by_count,
         command,
         args.machine,
-        _segment_files(sets),
+        {
+            **_segment_files(sets),
+            "RESULTS.html": _page(args, results, sets, scores, command),
+        },
         environment_of(),
     )
     if args.collect_dir is not None:
@@ -287,7 +342,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         name: (sets[name].references.texts, sets[name].hypotheses.texts)
         for name in names
     }
-    for line in _examples(pairs, args.num_examples, sys.stdout.isatty()):
+    for line in _examples(pairs, args.num_examples, takes_color(sys.stdout)):
         print(line)
 
 

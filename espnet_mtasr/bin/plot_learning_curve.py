@@ -1,5 +1,7 @@
 """Draw a training's learning curve, `learning_curve.png`, from its last checkpoint.
 
+`learning_curve.json` beside it has what is drawn, for RESULTS.html.
+
 A panel for each of the losses of METHOD's phases and for the accuracy of the
 talker-count head: training and validation set over epochs, of all mixtures and per
 talker count, with the epoch that the criterion of the configuration calls the best.
@@ -8,13 +10,15 @@ side by side.
 """
 
 import argparse
+import json
 import math
-import os
 import re
+from io import BytesIO
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.files import write_whole
 
 # epoch -> "train" or "valid" -> name -> value
 Stats = Dict[int, Dict[str, Dict[str, float]]]
@@ -25,6 +29,10 @@ PANELS = {
     "loss_count": "talker-count head: loss",
     "acc_count": "talker-count head: accuracy",
 }
+# From above 10 to below 0.1: what it gains at its end can't be seen on an even axis.
+LOGARITHMIC = ("loss_ctc",)
+# Of talker counts, in a ring.
+MARKERS = "os^Dv"
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -66,11 +74,11 @@ def read_stats(exp_dir: Path) -> Stats:
     return finished
 
 
-def read_criteria(exp_dir: Path) -> List[Tuple[str, str, str]]:
-    """Read `best_model_criterion` (set, name, min or max) out of `config.yaml`.
+def read_config(exp_dir: Path) -> Mapping[str, Any]:
+    """Read `config.yaml`.
 
     Raises:
-        UserError: no such file, or it has no such list.
+        UserError: no such file, or no YAML mapping.
     """
     import yaml
 
@@ -79,9 +87,44 @@ def read_criteria(exp_dir: Path) -> List[Tuple[str, str, str]]:
         raise UserError(f"{path}: no such file; train first")
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise UserError(f"{path}: is not YAML; train anew") from e
+    if not isinstance(config, Mapping):
+        raise UserError(f"{path}: holds no 'key: value' lines; train anew")
+    return config
+
+
+def criteria_of(config: Mapping[str, Any], exp_dir: Path) -> List[Tuple[str, str, str]]:
+    """Return `best_model_criterion` (set, name, min or max).
+
+    Raises:
+        UserError: there is no such list.
+    """
+    try:
         return [(s, name, mode) for s, name, mode in config["best_model_criterion"]]
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError) as e:
-        raise UserError(f"{path}: has no best_model_criterion; train anew") from e
+    except (TypeError, KeyError, ValueError) as e:
+        raise UserError(
+            f"{exp_dir / 'config.yaml'}: has no best_model_criterion; train anew"
+        ) from e
+
+
+def notes_of(config: Mapping[str, Any]) -> Dict[str, str]:
+    """Return, per panel, why training and validation loss can't be compared.
+
+    What the model is shown in training only makes its task harder there.
+    """
+    hidden = (config.get("teacher_conf") or {}).get("text_mask_prob") or 0.0
+    masks = (config.get("encoder_conf") or {}).get("branch_masking") or {}
+    masked = any(masks.get(f"{kind}_prob") for kind in ("time", "feature"))
+    notes: Dict[str, List[str]] = {name: [] for name in PANELS}
+    if hidden:
+        notes["loss_sot"].append(
+            f"train: {hidden:.0%} of the text is hidden from the teacher; dev: none"
+        )
+    if masked:
+        for name in ("loss_sot", "loss_ctc"):
+            notes[name].append("train: parts of the speech are masked; dev: none")
+    return {name: "\n".join(lines) for name, lines in notes.items() if lines}
 
 
 def series(stats: Stats, dataset: str, name: str) -> List[float]:
@@ -123,7 +166,9 @@ def lines_of(stats: Stats, name: str) -> Dict[str, str]:
     if len(counts) < 2:
         counts = {}
     labels = {"all": name}
-    labels.update({f"{k} talkers": counts[k] for k in sorted(counts)})
+    labels.update(
+        {f"{k} talker{'' if k == 1 else 's'}": counts[k] for k in sorted(counts)}
+    )
     return {
         label: key
         for label, key in labels.items()
@@ -131,67 +176,121 @@ def lines_of(stats: Stats, name: str) -> Dict[str, str]:
     }
 
 
-def plot(stats: Stats, best: Optional[Tuple[int, str, float]], title: str, path: Path):
-    """Write the picture.
+def describe(
+    stats: Stats,
+    best: Optional[Tuple[int, str, float]],
+    title: str,
+    notes: Mapping[str, str],
+) -> Dict[str, Any]:
+    """Return what is drawn, as learning_curve.json has it.
+
+    Returns:
+        `title`, `epochs`, `best` (epoch) and `panels`, each with `title`, `log` (its
+        axis), `note` and `lines`: a label to `train` and `valid`, values or None.
 
     Raises:
         UserError: there is nothing to draw.
     """
-    # Without pyplot there is no window and no global state; PNG is drawn by Agg.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    panels = {name: lines_of(stats, name) for name in PANELS}
-    panels = {name: lines for name, lines in panels.items() if lines}
+    panels = []
+    for name, heading in PANELS.items():
+        lines = {
+            label: {
+                dataset: [v if math.isfinite(v) else None for v in values]
+                for dataset in ("train", "valid")
+                for values in [series(stats, dataset, key)]
+            }
+            for label, key in lines_of(stats, name).items()
+        }
+        if lines:
+            log = name in LOGARITHMIC
+            note = notes.get(name, "")
+            panels.append(dict(title=heading, log=log, note=note, lines=lines))
     if not panels:
         raise UserError(
             f"{title}: its record has none of {', '.join(PANELS)}; give the folder of "
             f"a training of this package"
         )
-    epochs = list(stats)
-    rows, columns = (len(panels) + 1) // 2, min(len(panels), 2)
-    figure = Figure(figsize=(5.5 * columns, 3.6 * rows + 0.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for ax, (name, lines) in zip(axes, panels.items()):
-        for k, (label, key) in enumerate(lines.items()):
-            color = "black" if label == "all" else f"C{k - 1}"
-            for dataset, style in (("train", "--"), ("valid", "-")):
-                ax.plot(
-                    *(epochs, series(stats, dataset, key), style),
-                    marker=".",
-                    color=color,
-                    linewidth=2 if label == "all" else 1,
-                    label=f"{label}, {'dev' if dataset == 'valid' else dataset}",
-                )
-        if best is not None:
-            ax.axvline(best[0], color="gray", linestyle=":", label="best epoch")
-        ax.set_title(PANELS[name])
-        ax.set_xlabel("epoch")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.grid(alpha=0.3)
-    for ax in axes[len(panels) :]:
-        ax.set_visible(False)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
     if best is not None:
         title += f": best epoch {best[0]} ({best[1]} {best[2]:.3f})"
-    figure.suptitle(title)
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, dpi=120, format="png")
-    os.replace(part, path)
+    epoch = None if best is None else best[0]
+    return dict(title=title, epochs=list(stats), best=epoch, panels=panels)
+
+
+def plot(curve: Mapping[str, Any]) -> bytes:
+    """Draw what `describe` returned; return a PNG."""
+    # Without pyplot there is no window and no global state.
+    from matplotlib.figure import Figure
+
+    panels = curve["panels"]
+    rows, columns = (len(panels) + 1) // 2, min(len(panels), 2)
+    figure = Figure(figsize=(5.5 * columns, 3.6 * rows + 0.8), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    handles: Dict[str, Any] = {}
+    for ax, panel in zip(axes, panels):
+        _draw_panel(ax, panel, curve["epochs"], curve["best"])
+        for handle, label in zip(*ax.get_legend_handles_labels()):
+            handles.setdefault(label, handle)
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    figure.legend(
+        handles.values(), handles, loc="outside lower center", ncols=4, fontsize=8
+    )
+    figure.suptitle(curve["title"])
+    content = BytesIO()
+    figure.savefig(content, dpi=120, format="png")
+    return content.getvalue()
+
+
+def _draw_panel(
+    ax: Any, panel: Mapping[str, Any], epochs: Sequence[int], best: Optional[int]
+) -> None:
+    from matplotlib.ticker import LogFormatter, MaxNLocator
+
+    class Plain(LogFormatter):
+        """0.6, where matplotlib writes 6e-01."""
+
+        def __call__(self, x: float, pos: Optional[int] = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    for label, sets in panel["lines"].items():
+        # The same for a talker count in all panels and pictures.
+        count = 0 if label == "all" else int(label.split()[0])
+        style: Dict[str, Any] = dict(color="black", marker=".", linewidth=2)
+        if count:
+            style = dict(color=f"C{(count - 1) % 10}", linewidth=1)
+            style.update(marker=MARKERS[(count - 1) % len(MARKERS)], markersize=4)
+        for dataset, name, line in (("train", "train", ":"), ("valid", "dev", "-")):
+            values = [math.nan if v is None else v for v in sets[dataset]]
+            ax.plot(epochs, values, line, label=f"{label}, {name}", **style)
+    if best is not None:
+        ax.axvline(best, color="gray", linestyle="--", label="best epoch")
+    title = panel["title"]
+    drawn = [v for sets in panel["lines"].values() for vs in sets.values() for v in vs]
+    if panel["log"] and all(v is None or v > 0.0 for v in drawn):
+        ax.set_yscale("log")
+        for axis in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+            axis(Plain(minor_thresholds=(2, 0.7)))
+        title += " (log axis)"
+    ax.set_title(title)
+    ax.set_xlabel("epoch")
+    if panel["note"]:
+        ax.set_xlabel(f"epoch\n{panel['note']}", fontsize=8)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(alpha=0.3, which="both")
 
 
 def main(cmd=None) -> None:
     """Draw, and say where it is."""
     args = get_parser().parse_args(cmd)
     stats = read_stats(args.exp_dir)
-    best = find_best(stats, read_criteria(args.exp_dir))
+    config = read_config(args.exp_dir)
+    best = find_best(stats, criteria_of(config, args.exp_dir))
     path = args.output or args.exp_dir / "learning_curve.png"
     if not path.parent.is_dir():
         raise UserError(f"--output {path}: no such folder; make it")
-    plot(stats, best, args.exp_dir.resolve().name, path)
+    curve = describe(stats, best, args.exp_dir.resolve().name, notes_of(config))
+    write_whole(path, plot(curve))
+    write_whole(path.with_suffix(".json"), json.dumps(curve) + "\n")
     report = f"Learning curve of epochs {min(stats)} to {max(stats)}: {path}"
     if best is not None:
         report += f"; best epoch: {best[0]}, valid {best[1]} {best[2]:.3f}"

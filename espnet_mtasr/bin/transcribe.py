@@ -17,7 +17,7 @@ from espnet_mtasr.console import own_words_only, say
 from espnet_mtasr.dtypes import DTYPES, check_dtype
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.model_zoo.model_files import fetch_model
-from espnet_mtasr.progress import TerminalLine, busy
+from espnet_mtasr.progress import busy
 from espnet_mtasr.transcription.formats import FORMATS
 from espnet_mtasr.transcription.long.settings import WINDOW_SECONDS, check_settings
 from espnet_mtasr.transcription.output import Output
@@ -54,6 +54,13 @@ def get_parser() -> argparse.ArgumentParser:
         "--output-dir",
         type=Path,
         help="write a file per recording and format there; default: standard output",
+    )
+    add(
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="also draw waveform, words over time and talker counts: a .png, .svg or "
+        ".pdf, or a folder, which gets a .png per recording",
     )
     add(
         "--resume",
@@ -144,7 +151,8 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
 
     channel = check_channel(args.channel)
     sources = find_recordings(args.recordings, say)
-    output = Output(formats, args.output_dir, [source.name for source in sources])
+    names = [source.name for source in sources]
+    output = Output(formats, args.output_dir, names, args.plot)
     if args.resume:
         there = len(sources)
         sources = [source for source in sources if output.missing(source.name)]
@@ -169,16 +177,17 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
         tell=output.add_part,
         journal=lambda source: open_journal(source, output, model, args),
     )
-    for transcript in many.transcripts():
+    for transcript, waves in many.transcripts():
         try:
             output.add(transcript)
         except OSError as e:
             if output.folder is None:
                 raise
-            problem = f"{transcript.recording}: can't be written ({e.strerror})"
-            many.failures.append(problem)
-            TerminalLine().erase()
-            say(problem)
+            many.fail(f"{transcript.recording}: can't be written ({e.strerror})")
+        try:
+            output.draw(transcript, waves)
+        except OSError as e:
+            many.fail(f"{transcript.recording}: can't be written ({e.strerror})")
     output.close()
     if many.failures:
         say(f"{len(many.failures)} of {len(sources)} recordings failed:")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
@@ -139,6 +139,27 @@ def read_speech_list(directory: Union[str, Path]) -> Dict[str, Speech]:
     kind = stored_kind(directory)
     table = read_table(Path(directory) / kind.value[0])
     return {utt: Speech(kind, value) for utt, value in table.items()}
+
+
+def read_by_id(folder: Path) -> Callable[[str, str], np.ndarray]:
+    """Return what reads an utterance of a set, whose data directory lies in `folder`.
+
+    It takes the set's name and the utterance id, and raises `UserError` for what can't
+    be read.
+    """
+    read_list = lru_cache(maxsize=None)(read_speech_list)
+
+    def read(name: str, utt: str) -> np.ndarray:
+        speech = read_list(folder / name).get(utt)
+        if speech is None:
+            raise UserError(f"{folder / name}: has no recording of {utt}")
+        try:
+            speech.check(utt)
+            return speech.read()
+        except (OSError, RuntimeError) as e:
+            raise UserError(f"{utt}: can't be read ({e}); run stage 3 again") from e
+
+    return read
 
 
 def kind_of_entry(path: Union[str, Path], espnet_type: str) -> Optional[Kind]:

@@ -4,7 +4,7 @@ The talkers are matched as in cpWER. Source: sclite's alignment listings; the
 alignment is kaldialign's, which counts meeteval's errors too.
 """
 
-from typing import List, Sequence
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from kaldialign import align
 
@@ -12,6 +12,43 @@ from espnet_mtasr.scoring.error_counts import match_talkers
 
 GAP = "***"
 RED, PLAIN = "\033[31m", "\033[0m"
+
+
+class Pair(NamedTuple):
+    """A talker and the stream that is matched with it.
+
+    Attributes:
+        talker: From 0 in onset order; None: the stream is nobody's.
+        stream: From 0; None: nobody wrote what the talker said.
+        words: Spoken and written word, `GAP` where there is none, and the error: S, D,
+            I, or nothing.
+    """
+
+    talker: Optional[int]
+    stream: Optional[int]
+    words: List[Tuple[str, str, str]]
+
+
+def align_talkers(reference: Sequence[str], hypothesis: Sequence[str]) -> List[Pair]:
+    """Match talkers with streams as in cpWER, and align their words.
+
+    Args:
+        reference: One text per talker.
+        hypothesis: One text per stream.
+
+    >>> align_talkers(["a had"], ["a"])[0].words
+    [('a', 'a', ''), ('had', '***', 'D')]
+    """
+    pairs = []
+    for talker, stream in match_talkers(reference, hypothesis).assignment:
+        ref = [] if talker is None else reference[talker].split()
+        hyp = [] if stream is None else hypothesis[stream].split()
+        words = [
+            (r, h, "" if r == h else "I" if r == GAP else "D" if h == GAP else "S")
+            for r, h in align(ref, hyp, GAP)
+        ]
+        pairs.append(Pair(talker, stream, words))
+    return pairs
 
 
 def format_alignment(
@@ -34,16 +71,13 @@ def format_alignment(
       err:       S
     """
     lines = []
-    for talker, stream in match_talkers(reference, hypothesis).assignment:
+    for talker, stream, words in align_talkers(reference, hypothesis):
         names = [
             f"{kind} {'-' if index is None else index + 1}"
             for kind, index in (("talker", talker), ("stream", stream))
         ]
-        ref = [] if talker is None else reference[talker].split()
-        hyp = [] if stream is None else hypothesis[stream].split()
         rows: List[List[str]] = [[], [], []]
-        for r, h in align(ref, hyp, GAP):
-            mark = "" if r == h else "I" if r == GAP else "D" if h == GAP else "S"
+        for r, h, mark in words:
             width = max(len(r), len(h))
             for row, word in zip(rows, (r, h, mark), strict=True):
                 cell = word.ljust(width)

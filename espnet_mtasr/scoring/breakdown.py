@@ -25,12 +25,12 @@ Edges = Sequence[Optional[float]]
 Bin = Dict[str, Union[int, float, str, None]]
 
 
-def by_value(
+def group_by_value(
     errors: Mapping[str, ErrorCounts],
     values: Mapping[str, Optional[float]],
     edges: Edges,
-) -> List[Bin]:
-    """Pool the errors of utterances with similar values.
+) -> List[List[ErrorCounts]]:
+    """Group the errors of utterances with similar values.
 
     Args:
         errors: Utterance id to counts.
@@ -39,25 +39,43 @@ def by_value(
             edge; the last holds its upper one too.
 
     Returns:
-        Per bin `lo`, `hi`, `n_words` and `cpwer` (percent; None without words).
+        The utterances' counts per bin.
 
     Raises:
         ValueError: a value lies beyond the edges.
-
-    >>> by_value({"u": ErrorCounts(4, 1)}, {"u": 0.5}, (0, 0.5, None))[1]
-    {'lo': 0.5, 'hi': None, 'n_words': 4, 'cpwer': 25.0}
     """
     low = -math.inf if edges[0] is None else edges[0]
     high = math.inf if edges[-1] is None else edges[-1]
     inner = [edge for edge in edges[1:-1] if edge is not None]
-    pooled = [ErrorCounts() for _ in edges[1:]]
+    groups: List[List[ErrorCounts]] = [[] for _ in edges[1:]]
     for utt, counts in errors.items():
         value = values[utt]
         if value is None:
             continue
         if not low <= value <= high:
             raise ValueError(f"{utt} has value {value}, not in [{low:g}, {high:g}]")
-        pooled[bisect_right(inner, value)] += counts
+        groups[bisect_right(inner, value)].append(counts)
+    return groups
+
+
+def by_value(
+    errors: Mapping[str, ErrorCounts],
+    values: Mapping[str, Optional[float]],
+    edges: Edges,
+) -> List[Bin]:
+    """Pool the errors of utterances with similar values.
+
+    Args, raises: see `group_by_value`.
+
+    Returns:
+        Per bin `lo`, `hi`, `n_words` and `cpwer` (percent; None without words).
+
+    >>> by_value({"u": ErrorCounts(4, 1)}, {"u": 0.5}, (0, 0.5, None))[1]
+    {'lo': 0.5, 'hi': None, 'n_words': 4, 'cpwer': 25.0}
+    """
+    pooled = [
+        sum(group, ErrorCounts()) for group in group_by_value(errors, values, edges)
+    ]
     return [
         {"lo": lo, "hi": hi, "n_words": c.words, "cpwer": c.percent}
         for lo, hi, c in zip(edges[:-1], edges[1:], pooled, strict=True)

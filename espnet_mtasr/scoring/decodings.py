@@ -2,38 +2,25 @@
 
 Stage 12 writes `decoded_by.json` beside a set's texts: hashes of the model and of the
 options. By them figures of one decoding are told from those of another. Stage 13 writes
-RESULTS.md of all decodings, the default first, into the training's folder.
+RESULTS.md and RESULTS.html of all decodings, the default first, into the training's
+folder.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.files import write_whole
+from espnet_mtasr.files import read_json, write_whole
 from espnet_mtasr.scoring.markdown import format_others, format_results
+from espnet_mtasr.scoring.report.html import Markup, document, tag
+from espnet_mtasr.scoring.report.looks import STYLE
+from espnet_mtasr.scoring.report.page import OTHERS, render_others
 
 MARK = "decoded_by.json"
 RESULTS = "results.json"
+PAGE = "RESULTS.html"
 # Of the default decoding these are in the training's folder as well.
 TABLES = ("cpwer.json", "cpwer_by_num_speakers.json", "speaker_count.json", RESULTS)
-
-
-def read_json(path: Path) -> Dict[str, Any]:
-    """Read a JSON file; {} if it isn't there.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:
-        raise UserError(f"{path}: is damaged ({e}); remove it") from e
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: is damaged; remove it")
-    return found
 
 
 def decoded_by(decode_dir: Path, names: Sequence[str]) -> Dict[str, str]:
@@ -82,10 +69,11 @@ def with_sets_of_before(
 
 
 def collect_results(folder: Path, default: str, scored: Mapping[str, Any]) -> None:
-    """Write RESULTS.md of all decodings, and the default's tables, into `folder`.
+    """Write RESULTS.md and .html of all decodings, and the default's tables.
 
     Args:
-        folder: Of the training; each folder in it with a results.json is a decoding.
+        folder: Of the training, which gets them; each folder in it with a results.json
+            is a decoding.
         default: Name of the default decoding's folder.
         scored: results.json of the decoding that was scored last. Others of its
             checkpoint that were decoded before this was trained anew are said to be so.
@@ -114,3 +102,9 @@ def collect_results(folder: Path, default: str, scored: Mapping[str, Any]) -> No
     else:
         text = "# Results\n"
     write_whole(folder / "RESULTS.md", text + format_others(decodings))
+    page = folder / default / PAGE
+    if first is None or not page.is_file():
+        text = document("Results", [tag("h1", "Results"), Markup(OTHERS)], STYLE)
+    else:
+        text = page.read_text(encoding="utf-8")
+    write_whole(folder / PAGE, text.replace(OTHERS, render_others(decodings), 1))

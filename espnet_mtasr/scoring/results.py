@@ -52,10 +52,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SetScore:
-    """A set's entry in results.json, and its cpWER counts per true talker count."""
+    """A set's entry in results.json, and what it was made from.
+
+    Attributes:
+        report: The entry.
+        by_talkers: True talker count to cpWER counts.
+        errors: Utterance id to cpWER counts.
+    """
 
     report: Dict[str, Any]
     by_talkers: Dict[int, ErrorCounts]
+    errors: Dict[str, ErrorCounts]
 
 
 def score_set(
@@ -106,7 +113,7 @@ def score_set(
         **_breakdowns(cp, references),
         "rtf": hypotheses.rtf,
     }
-    return SetScore(round_floats(report), by_talkers(cp, num_talkers))
+    return SetScore(round_floats(report), by_talkers(cp, num_talkers), cp)
 
 
 def _compare(

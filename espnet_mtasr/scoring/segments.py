@@ -10,7 +10,10 @@ a tenth of the mixtures.
 import json
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Dict, List, Mapping, Sequence, Tuple, TypedDict
+
+from espnet_mtasr.errors import UserError
 
 Interval = Tuple[float, float]
 
@@ -101,6 +104,23 @@ def _segment(utt: str, speaker: str, interval: Interval, text: str) -> Segment:
 def render_seglst(segments: Sequence[Segment]) -> str:
     """Return a SegLST file: a JSON list of objects."""
     return json.dumps(segments, ensure_ascii=False, indent=2) + "\n"
+
+
+def read_seglst(path: Path) -> Dict[str, List[str]]:
+    """Read a file of `render_seglst`: utterance id to a text per talker or stream.
+
+    Raises:
+        UserError: it is missing or no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run stage 13 again")
+    texts: Dict[str, List[str]] = {}
+    try:
+        for segment in json.loads(path.read_text(encoding="utf-8")):
+            texts.setdefault(segment["session_id"], []).append(segment["words"])
+    except (ValueError, TypeError, KeyError) as e:
+        raise UserError(f"{path}: is no SegLST file; run stage 13 again") from e
+    return texts
 
 
 def render_stm(segments: Sequence[Segment]) -> str:

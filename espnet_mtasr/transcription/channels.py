@@ -1,12 +1,10 @@
 """Which channels of a recording are heard: their mean, one, or each by itself."""
 
-from dataclasses import replace
-from typing import List, Sequence, Union
+from typing import List, Union
 
 import numpy as np
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.transcription.transcript import Talker, Transcript
 
 # A number from 0, or one of these two.
 Channel = Union[int, str]
@@ -85,28 +83,3 @@ def _energy(samples: np.ndarray) -> float:
     flat = samples.ravel()
     with np.errstate(over="ignore"):
         return float(np.dot(flat, flat))
-
-
-def join_channels(transcripts: Sequence[Transcript]) -> Transcript:
-    """Join what was heard in each channel of a recording.
-
-    Talkers are in the order in which they begin, whatever their channel; those without
-    words come last. The count's probabilities are those of a sum of independent counts.
-    """
-    first = transcripts[0]
-    talkers = [
-        Talker(talker.words, channel)
-        for channel, transcript in enumerate(transcripts)
-        for talker in transcript.talkers
-    ]
-    talkers.sort(key=lambda t: t.words[0].start if t.words else first.seconds)
-    total = {0: 1.0}
-    for transcript in transcripts:
-        if transcript.count_probabilities is None:
-            return replace(first, talkers=tuple(talkers), count_probabilities=None)
-        before, total = total, {}
-        for count, p in before.items():
-            for more, q in transcript.count_probabilities.items():
-                total[count + more] = total.get(count + more, 0.0) + p * q
-    rounded = {count: round(p, 4) for count, p in total.items()}
-    return replace(first, talkers=tuple(talkers), count_probabilities=rounded)

@@ -1,7 +1,9 @@
 """Transcribe many recordings: one that fails is reported, and the others go on."""
 
 import time
-from typing import Callable, Iterable, Iterator, List, Optional, Sequence
+from typing import Callable, Iterable, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
 
 from espnet_mtasr.console import say
 from espnet_mtasr.errors import UserError
@@ -15,6 +17,8 @@ from espnet_mtasr.transcription.recordings import Recording, Waves, open_recordi
 from espnet_mtasr.transcription.sources import Source
 from espnet_mtasr.transcription.transcript import Part, Transcript
 
+# A transcript, and what was read of its recording: `(N,)` of each channel.
+Transcribed = Tuple[Transcript, Sequence[np.ndarray]]
 # Batches whose recordings are read before they are sorted by length.
 BATCHES_AHEAD = 8
 
@@ -58,15 +62,18 @@ class Many:
         self._line = TerminalLine()
         self._done = 0
 
-    def transcripts(self) -> Iterator[Transcript]:
-        """Yield a transcript of each recording that doesn't fail."""
+    def transcripts(self) -> Iterator[Transcribed]:
+        """Yield a transcript of each recording that doesn't fail, and its channels.
+
+        Of a long recording there are no channels: nobody keeps it.
+        """
         self._line.draw("Transcribing", 0.0, f"0/{len(self.sources)}")
-        for transcript in self._transcripts():
+        for transcript, waves in self._transcripts():
             for problem in transcript.warnings:
                 self._say(f"warning: {problem}")
             if not self.keep_line:
                 self._line.erase()
-            yield transcript
+            yield transcript, waves
             self._done += 1
             self._draw()
         if self.keep_line:
@@ -75,7 +82,7 @@ class Many:
         else:
             self._line.erase()
 
-    def _transcripts(self) -> Iterator[Transcript]:
+    def _transcripts(self) -> Iterator[Transcribed]:
         ahead = BATCHES_AHEAD * self.how.batch_seconds * self.how.rate
         read: List[Recording] = []
         for source in self.sources:
@@ -83,7 +90,7 @@ class Many:
                 waves = open_recording(source, self.how.rate, self.channel)
                 found = read_head(waves, self.how.longest_samples)
             except UserError as e:
-                self._fail(str(e))
+                self.fail(str(e))
                 continue
             if isinstance(found, Recording):
                 read.append(found)
@@ -96,30 +103,33 @@ class Many:
                 yield from self._long(source, found)
         yield from self._whole(read)
 
-    def _whole(self, recordings: Sequence[Recording]) -> Iterable[Transcript]:
+    def _whole(self, recordings: Sequence[Recording]) -> Iterable[Transcribed]:
         """Transcripts of recordings that have been read."""
         if not recordings:
             return []
         counts = [self.num_talkers] * len(recordings)
         try:
-            return self.model.transcribe_read(recordings, counts, self.how)
+            found = self.model.transcribe_read(recordings, counts, self.how)
+            return zip(found, [recording.channels for recording in recordings])
         except (RuntimeError, MemoryError, UserError) as e:
             if not may_be_a_recordings(e):
                 raise
         # One of them may be too long for the memory: the others are not lost.
         return self._one_by_one(recordings)
 
-    def _one_by_one(self, recordings: Sequence[Recording]) -> Iterator[Transcript]:
+    def _one_by_one(self, recordings: Sequence[Recording]) -> Iterator[Transcribed]:
         for recording in recordings:
             try:
-                yield from self.model.transcribe_read(
+                (found,) = self.model.transcribe_read(
                     [recording], [self.num_talkers], self.how
                 )
             except (RuntimeError, MemoryError, UserError) as e:
                 seconds = len(recording.channels[0]) / self.how.rate
                 self._fail_at(recording.name, f"with its {seconds:.0f} s", e)
+            else:
+                yield found, recording.channels
 
-    def _long(self, source: Source, waves: Waves) -> Iterator[Transcript]:
+    def _long(self, source: Source, waves: Waves) -> Iterator[Transcribed]:
         """The transcript of a long recording, unless it fails."""
         journal = self.journal(source)
         if journal is None:
@@ -140,7 +150,7 @@ class Many:
         except (RuntimeError, MemoryError, UserError) as e:
             self._fail_at(source.name, f"after {format_clock(long.seconds)}", e)
             return
-        yield self.model.transcript_of_long(long, self.num_talkers, self.how)
+        yield self.model.transcript_of_long(long, self.num_talkers, self.how), ()
 
     def _draw(self) -> None:
         total = len(self.sources)
@@ -167,7 +177,8 @@ class Many:
         self._line.erase()
         say(problem)
 
-    def _fail(self, problem: str) -> None:
+    def fail(self, problem: str) -> None:
+        """Report a failure, and go on."""
         self.failures.append(problem)
         self._say(problem)
 
@@ -176,7 +187,7 @@ class Many:
         if not may_be_a_recordings(error):
             raise error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        self._fail(f"{name}: failed {place} ({reason})")
+        self.fail(f"{name}: failed {place} ({reason})")
 
 
 def may_be_a_recordings(error: Exception) -> bool:

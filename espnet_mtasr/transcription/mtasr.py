@@ -31,7 +31,6 @@ from espnet_mtasr.transcription.channels import (
     MIX,
     Channel,
     check_channel,
-    join_channels,
 )
 from espnet_mtasr.transcription.inputs import Audio, is_one, open_input
 from espnet_mtasr.transcription.long.recording import LongRecording, read_head
@@ -43,7 +42,11 @@ from espnet_mtasr.transcription.long.settings import (
 from espnet_mtasr.transcription.long.stitching import Heard
 from espnet_mtasr.transcription.recordings import Recording, Waves
 from espnet_mtasr.transcription.speech_detector import THRESHOLD, SpeechDetector
-from espnet_mtasr.transcription.transcript import Origin, Transcript
+from espnet_mtasr.transcription.transcript import (
+    Origin,
+    Transcript,
+    join_channels,
+)
 from espnet_mtasr.transcription.writer import SHORTEST, Writer
 
 # Of models that were packed before they said it.

@@ -1,18 +1,26 @@
-"""Where the transcripts of a command go: files in a folder, or standard output."""
+"""Where a command's transcripts and their pictures go: files, or standard output."""
 
+import sys
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryFile
-from typing import List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
+import numpy as np
+
+from espnet_mtasr.console import takes_color
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.files import write_whole
 from espnet_mtasr.transcription.formats import (
     FORMATS,
     output_paths,
     render,
     write_transcripts,
 )
+from espnet_mtasr.transcription.formats.files import paths_in
 from espnet_mtasr.transcription.formats.plain import jsonl_of_part, txt_of_part
+from espnet_mtasr.transcription.formats.terminal import render_for_terminal
 from espnet_mtasr.transcription.formats.tidy import milliseconds, tidy_part
+from espnet_mtasr.transcription.plot import draw_transcript, is_picture
 from espnet_mtasr.transcription.transcript import Part, Transcript
 
 # Formats in which a recording doesn't wait for the others, nor a part.
@@ -29,6 +37,8 @@ class Output:
         formats: Keys of `FORMATS`.
         folder: None: standard output.
         names: Of all recordings.
+        plot: A picture's file, for one recording, or a folder that gets one of each;
+            None: no pictures.
 
     Raises:
         UserError: standard output can't take all of it, names don't fit as files, or
@@ -36,7 +46,11 @@ class Output:
     """
 
     def __init__(
-        self, formats: Sequence[str], folder: Optional[Path], names: Sequence[str]
+        self,
+        formats: Sequence[str],
+        folder: Optional[Path],
+        names: Sequence[str],
+        plot: Optional[Path] = None,
     ):
         self.formats = formats
         self.folder = folder
@@ -44,9 +58,10 @@ class Output:
         self.begun = False
         # The recording whose parts have been written.
         self.told: Optional[str] = None
+        self.pictures = {} if plot is None else picture_paths(plot, names)
         if folder is not None:
             output_paths(names, folder, formats)
-            _check_writable(folder)
+            _check_writable(folder, "--output_dir")
         elif len(formats) > 1:
             raise UserError(
                 f"--format {','.join(formats)}: several need --output_dir FOLDER"
@@ -56,6 +71,8 @@ class Output:
                 f"--format {formats[0]}: holds one recording, here are {len(names)}; "
                 f"give --output_dir FOLDER"
             )
+        if plot is not None:
+            _check_writable(plot.parent if is_picture(plot) else plot, "--plot")
 
     def add_part(self, recording: str, part: Part) -> None:
         """Write a part of a long recording at once, to standard output if it can be.
@@ -76,7 +93,7 @@ class Output:
         self.told, self.begun = recording, True
 
     def add(self, transcript: Transcript) -> None:
-        """Write at once what can be."""
+        """Write at once what can be; txt on a terminal has times and colors."""
         if self.told == transcript.recording:
             return
         if self.folder is not None:
@@ -86,16 +103,28 @@ class Output:
             journal.unlink(missing_ok=True)
         elif self.formats[0] in AT_ONCE:
             between = "\n" if self.begun and self.formats == ["txt"] else ""
-            print(between + render([transcript], self.formats[0]), end="", flush=True)
+            if self.formats == ["txt"] and sys.stdout.isatty():
+                text = render_for_terminal(transcript, takes_color(sys.stdout))
+            else:
+                text = render([transcript], self.formats[0])
+            print(between + text, end="", flush=True)
             self.begun = True
         else:
             self.kept.append(transcript)
+
+    def draw(self, transcript: Transcript, waves: Sequence[np.ndarray]) -> None:
+        """Write the picture, if there is to be one, with these channels' waveforms."""
+        path = self.pictures.get(transcript.recording)
+        if path is not None:
+            write_whole(path, draw_transcript(transcript, waves, path.suffix))
 
     def missing(self, name: str) -> bool:
         """Say if a recording's files are not all there."""
         if self.folder is None:
             return True
-        paths = output_paths([name], self.folder, self.formats).values()
+        paths = [*output_paths([name], self.folder, self.formats).values()]
+        if name in self.pictures:
+            paths.append(self.pictures[name])
         return not all(path.is_file() for path in paths)
 
     def journal(self, name: str) -> Optional[Path]:
@@ -111,7 +140,24 @@ class Output:
             print(render(self.kept, self.formats[0]), end="")
 
 
-def _check_writable(folder: Path) -> None:
+def picture_paths(plot: Path, names: Sequence[str]) -> Dict[str, Path]:
+    """Return each recording's picture; see `Output`.
+
+    Raises:
+        UserError: one file for several recordings, or see `is_picture` and `paths_in`.
+    """
+    if not is_picture(plot):
+        paths = paths_in(plot, names, {"plot": ".png"})
+        return {name: path for (name, _), path in paths.items()}
+    if len(names) != 1:
+        raise UserError(
+            f"--plot {plot}: holds one recording, here are {len(names)}; name a "
+            f"folder, which gets a picture of each"
+        )
+    return {names[0]: plot}
+
+
+def _check_writable(folder: Path, option: str) -> None:
     """Make the folder, and raise `UserError` if nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,5 +165,5 @@ def _check_writable(folder: Path) -> None:
             pass
     except OSError as e:
         raise UserError(
-            f"--output_dir {folder}: can't be written to ({e.strerror}); name another"
+            f"{option} {folder}: can't be written to ({e.strerror}); name another"
         ) from e

@@ -1,7 +1,11 @@
 """What a transcription tells of a recording: talkers, words, times, confidences."""
 
-from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional, Tuple
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Tuple, Union
+
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.inputs import Audio
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,6 @@ class Part:
     continues: bool = False
     channel: Optional[int] = None
 
-    @classmethod
-    def whole(cls, transcript: "Transcript") -> "Part":
-        """A recording that has no parts is one."""
-        talkers, counts = transcript.talkers, transcript.count_probabilities
-        return cls(0.0, transcript.seconds, talkers, counts)
-
     def as_dict(self) -> Dict[str, Any]:
         """The same as dicts, lists and numbers: see doc/transcript.schema.json."""
         return vars(self) | dict(
@@ -136,6 +134,10 @@ class Transcript:
         """
         joined = sum(not part.continues for part in self.parts) <= 1
         return "recording" if joined else "part"
+
+    def as_part(self) -> Part:
+        """The recording as one part, where it has none."""
+        return Part(0.0, self.seconds, self.talkers, self.count_probabilities)
 
     @property
     def num_talkers(self) -> int:
@@ -207,3 +209,50 @@ class Transcript:
     def to_textgrid(self) -> str:
         """Praat's TextGrid."""
         return self.render("textgrid")
+
+    def plot(
+        self,
+        path: Union[str, Path],
+        audio: "Optional[Audio]" = None,
+        fs: Optional[float] = None,
+    ) -> None:
+        """Draw the words over time, as `espnet-mtasr transcribe --plot` does.
+
+        Args:
+            path: Ends in .png, .svg or .pdf.
+            audio: The recording, in any form that `MTASR.transcribe` takes; None: no
+                waveform is drawn.
+            fs: Rate in Hz of samples that come without; None: 16000.
+
+        Raises:
+            UserError: another ending; or `audio` can't be read, or is of another length
+                than what was transcribed.
+        """
+        from espnet_mtasr.transcription.plot import plot_transcript
+
+        plot_transcript(self, path, audio, fs)
+
+
+def join_channels(transcripts: Sequence[Transcript]) -> Transcript:
+    """Join what was heard in each channel of a recording.
+
+    Talkers are in the order in which they begin, whatever their channel; those without
+    words come last. The count's probabilities are those of a sum of independent counts.
+    """
+    first = transcripts[0]
+    talkers = [
+        Talker(talker.words, channel)
+        for channel, transcript in enumerate(transcripts)
+        for talker in transcript.talkers
+    ]
+    talkers.sort(key=lambda t: t.words[0].start if t.words else first.seconds)
+    total = {0: 1.0}
+    for transcript in transcripts:
+        if transcript.count_probabilities is None:
+            return replace(first, talkers=tuple(talkers), count_probabilities=None)
+        before, total = total, {}
+        for count, p in before.items():
+            for more, q in transcript.count_probabilities.items():
+                total[count + more] = total.get(count + more, 0.0) + p * q
+    rounded = {count: round(p, 4) for count, p in total.items()}
+    return replace(first, talkers=tuple(talkers), count_probabilities=rounded)

@@ -304,6 +304,12 @@ def value(call, option):
     return call[call.index(option) + 1]
 
 
+def curves(call):
+    """Paths after --curves."""
+    given = call[call.index("--curves") + 1 :]
+    return given[: next(k for k, word in enumerate(given) if word.startswith("--"))]
+
+
 def test_the_language_model_is_phase_1s(llm_recipe):
     options = "--stage 12 --stop_stage 13 --inference_config conf/llm.yaml"
     done, _ = call(llm_recipe, *LLM_OPTIONS, *options.split())
@@ -327,6 +333,7 @@ def test_the_language_model_is_phase_1s(llm_recipe):
     assert value(got, "--decode_dir") == value(got, "--output_dir")
     assert value(got, "--model").startswith(model)
     assert "decoded by its language model" in " ".join(got)
+    assert curves(got) == ["exp/mtasr_phase1/learning_curve.json"]
 
 
 def test_ctc_is_phase_2s_and_bound_to_the_given_count(llm_recipe):
@@ -343,6 +350,8 @@ def test_ctc_is_phase_2s_and_bound_to_the_given_count(llm_recipe):
     assert value(got, "--collect_dir") == "exp/mtasr_phase2"
     assert value(got, "--default_decoding") == "decode_valid.loss_ctc.ave"
     assert value(got, "--output_dir") == "exp/mtasr_phase2/decode_valid.loss_ctc.ave"
+    phases = [f"exp/mtasr_phase{n}/learning_curve.json" for n in (1, 2)]
+    assert curves(got) == phases
     assert "--num_talkers" not in got
     assert "language" not in " ".join(got)
     assert not exp.with_name("mtasr_phase1").exists()

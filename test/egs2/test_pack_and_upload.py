@@ -205,6 +205,8 @@ def test_a_downloaded_model_decodes(recipe):
     decoded = recipe / "exp" / "model" / "decode_some" / "t1" / "text"
     assert decoded.read_text() == "a\nb\n"
     [score] = calls(recipe, "mtasr_score")
+    # Another's model: the curves here are not its own.
+    assert "--curves" not in score
     assert value(score, "--collect_dir") == "exp/model"
     assert "--model owner/model@v1 (some.pth)" in " ".join(score)
     [check] = calls(recipe, "check_config")

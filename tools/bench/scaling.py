@@ -149,8 +149,12 @@ def describe_growth(cells: List[Cell]) -> Dict[int, Dict[str, Any]]:
 def print_cell(cell: Cell) -> None:
     """Print a row of the table."""
     begin = f"{cell['batch']:5}{cell['length']:10g}"
-    if cell["status"] != MEASURED:
-        print(f"{begin}   {cell['status']}", flush=True)
+    if cell["status"] == LEFT_OUT:
+        why = f"{audio_of(cell):g} s of audio are more than --max_audio_seconds"
+        print(f"{begin}   {LEFT_OUT}: {why}", flush=True)
+        return
+    if cell["status"] == NO_MEMORY:
+        print(f"{begin}   {NO_MEMORY}", flush=True)
         return
     low, high = (t / audio_of(cell) for t in (min(cell["times"]), max(cell["times"])))
     spread = f"({low:.5f} to {high:.5f})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Dict, List, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Dict, List, Mapping, Sequence, Tuple, Union
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
@@ -27,8 +27,20 @@ def output_paths(
         `<folder>/<recording><suffix>` by recording and format.
 
     Raises:
-        UserError: no such format, `folder` is a file, a name that would leave it, or
-            two recordings that would share a file.
+        UserError: no such format, or see `paths_in`.
+    """
+    suffixes = {format: get_format(format).suffix for format in formats}
+    return paths_in(folder, recordings, suffixes)
+
+
+def paths_in(
+    folder: Union[str, Path], recordings: Sequence[str], suffixes: Mapping[str, str]
+) -> Dict[Tuple[str, str], Path]:
+    """Return `<folder>/<recording><suffix>` by recording and the suffix's key.
+
+    Raises:
+        UserError: `folder` is a file, a name that would leave it, or two recordings
+            that would share a file.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -39,15 +51,15 @@ def output_paths(
         name = PurePosixPath(recording)
         if not name.name or name.is_absolute() or ".." in name.parts:
             raise UserError(f"{recording!r} can't name a file in {folder}: rename it")
-        for format in dict.fromkeys(formats):
-            path = folder / name.with_name(name.name + get_format(format).suffix)
+        for key, suffix in suffixes.items():
+            path = folder / name.with_name(name.name + suffix)
             if path in owners:
                 raise UserError(
                     f"{path}: two recordings, {owners[path]!r} and {recording!r}, would"
                     " be written there: rename one, or give each a folder of its own"
                 )
             owners[path] = recording
-            paths[recording, format] = path
+            paths[recording, key] = path
     return paths
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 from espnet_mtasr.progress import format_clock
-from espnet_mtasr.transcription.transcript import Part, Talker, Transcript
+
+if TYPE_CHECKING:
+    from espnet_mtasr.transcription.transcript import Part, Talker, Transcript
 
 
 def render_txt(transcripts: Sequence[Transcript]) -> str:
@@ -28,10 +30,19 @@ def txt_of_part(recording: str, part: Part, first: bool) -> str:
         if talker.words
     ]
     lines += [
-        f"{format_clock(start)} talker {number}{_channel(talker)}: {talker.text}"
+        f"{format_clock(start)} {talker_name(number, talker)}: {talker.text}"
         for start, number, talker in sorted(said, key=lambda entry: entry[:2])
     ]
     return "".join(line + "\n" for line in lines)
+
+
+def heading(transcript: Transcript) -> str:
+    """Name, talker count and, where the model can tell it, its probability."""
+    count = transcript.num_talkers
+    line = f"{transcript.recording}: {count} talker{'' if count == 1 else 's'}"
+    if transcript.num_talkers_probability is not None:
+        line += f", probability {transcript.num_talkers_probability:.2f}"
+    return line
 
 
 def _txt(transcript: Transcript) -> str:
@@ -40,19 +51,17 @@ def _txt(transcript: Transcript) -> str:
             txt_of_part(transcript.recording, part, first=number == 0)
             for number, part in enumerate(transcript.parts)
         )
-    count = transcript.num_talkers
-    heading = f"{transcript.recording}: {count} talker{'' if count == 1 else 's'}"
-    if transcript.num_talkers_probability is not None:
-        heading += f", probability {transcript.num_talkers_probability:.2f}"
     lines = [
-        f"talker {number}{_channel(talker)}: {talker.text}".rstrip()
+        f"{talker_name(number, talker)}: {talker.text}".rstrip()
         for number, talker in enumerate(transcript.talkers, 1)
     ]
-    return "".join(line + "\n" for line in (heading, *lines))
+    return "".join(line + "\n" for line in (heading(transcript), *lines))
 
 
-def _channel(talker: Talker) -> str:
-    return "" if talker.channel is None else f" (channel {talker.channel})"
+def talker_name(number: int, talker: Talker) -> str:
+    """Number, from 1, and channel, where each was transcribed by itself."""
+    channel = "" if talker.channel is None else f" (channel {talker.channel})"
+    return f"talker {number}{channel}"
 
 
 def render_jsonl(transcripts: Sequence[Transcript]) -> str:
@@ -60,7 +69,7 @@ def render_jsonl(transcripts: Sequence[Transcript]) -> str:
     return "".join(
         jsonl_of_part(transcript.recording, part)
         for transcript in transcripts
-        for part in transcript.parts or [Part.whole(transcript)]
+        for part in transcript.parts or [transcript.as_part()]
     )
 
 

@@ -75,6 +75,7 @@ def written(root):
 def test_weakness_7_all_utterances_and_talkers_are_scored(root, capsys, caplog):
     main(arguments(root) + ["--oracle-decode-dir", f"{root}/oracle"])
     assert sorted(p.name for p in (root / "exp").iterdir()) == [
+        "RESULTS.html",
         "RESULTS.md",
         "cpwer.json",
         "cpwer_by_num_speakers.json",
@@ -163,7 +164,7 @@ def test_weakness_7_all_utterances_and_talkers_are_scored(root, capsys, caplog):
 def test_two_runs_write_the_same(root):
     main(arguments(root))
     first = written(root)
-    assert len(first) == 5 + 3 * 4 + 3
+    assert len(first) == 6 + 3 * 4 + 3
     main(arguments(root))
     assert first == written(root)
     assert load(root, "results.json")["sets"][TWO]["cpwer_oracle_count"] is None

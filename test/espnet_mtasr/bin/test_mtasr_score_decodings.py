@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from helpers.pages import Page
 
 from espnet_mtasr.bin.mtasr_score import main
 from espnet_mtasr.data.tables import write_table
@@ -42,6 +43,7 @@ def test_the_default_stays_and_comes_first(exp):
     decode(exp, BEAM, "t1", "a b <sc> c x")
     score(exp, BEAM, "t1", "--decoding", "beam.yaml --num_talkers 2", "--num_talkers=2")
     assert not (exp / "results.json").exists()
+    assert "beam.yaml" in Page(exp / "RESULTS.html").text
     decode(exp, DEFAULT, "t1")
     score(exp, DEFAULT, "t1")
     files = ("results", "cpwer", "cpwer_by_num_speakers", "speaker_count")
@@ -54,6 +56,11 @@ def test_the_default_stays_and_comes_first(exp):
     assert "The talker count is predicted" in default and "| predicted 2" in default
     assert f"### {BEAM}" in other and "| t1 | 1 | 0 | 4 | 25.00 |" in other
     assert "- Decoding: beam.yaml --num_talkers 2\n" in other
+    page, whole = Page(exp / DEFAULT / "RESULTS.html"), Page(exp / "RESULTS.html")
+    assert "Other decodings" in whole.text and "Other decodings" not in page.text
+    assert whole.text.startswith(page.text) and "beam.yaml" in whole.text
+    (link,) = whole.all("a")
+    assert (exp / link["href"]).resolve() == exp.resolve() / BEAM / "RESULTS.html"
     own = (exp / BEAM / "RESULTS.md").read_text()
     for text in (other, own):
         assert "predicted, but" not in text and "count is predicted" not in text

@@ -1,5 +1,6 @@
 """The learning curve: what is read, what is drawn, and what is refused."""
 
+import json
 import math
 import subprocess
 import sys
@@ -9,11 +10,14 @@ import torch
 import yaml
 
 from espnet_mtasr.bin.plot_learning_curve import (
+    criteria_of,
+    describe,
     find_best,
     lines_of,
     main,
+    notes_of,
     plot,
-    read_criteria,
+    read_config,
     read_stats,
     series,
 )
@@ -75,11 +79,18 @@ def test_the_picture_of_a_training(exp, capsys):
     assert sorted(p.name for p in folder.iterdir()) == [
         "checkpoint.pth",
         "config.yaml",
+        "learning_curve.json",
         "learning_curve.png",
     ]
+    curve = json.loads((folder / "learning_curve.json").read_text())
+    assert (curve["epochs"], curve["best"]) == ([1, 2, 3], 2)
+    lines = curve["panels"][1]["lines"]
+    assert lines["2 talkers"]["valid"] == [4.37, 3.77, 3.80]
 
 
-def test_what_is_drawn(monkeypatch, tmp_path):
+@pytest.fixture
+def draw(monkeypatch):
+    """Draw a picture; return its figure."""
     from matplotlib.figure import Figure
 
     figures = []
@@ -87,16 +98,23 @@ def test_what_is_drawn(monkeypatch, tmp_path):
     monkeypatch.setattr(
         Figure, "savefig", lambda f, *a, **k: (figures.append(f), save(f, *a, **k))
     )
-    stats = record()
-    plot(stats, (2, "loss_ctc", 3.9), "mtasr_phase2", tmp_path / "x.png")
-    (figure,) = figures
+
+    def drawn(stats, best=None, title="phase", notes={}):
+        assert plot(describe(stats, best, title, notes)).startswith(b"\x89PNG")
+        return figures[-1]
+
+    return drawn
+
+
+def test_what_is_drawn(draw):
+    figure = draw(record(), (2, "loss_ctc", 3.9), "mtasr_phase2")
     assert figure.get_suptitle() == "mtasr_phase2: best epoch 2 (loss_ctc 3.900)"
     axes = {ax.get_title(): ax for ax in figure.axes}
     assert len(axes) == 4
-    lines = {
-        line.get_label(): line
-        for line in axes["serialized CTC: loss per token"].get_lines()
-    }
+    ctc = axes["serialized CTC: loss per token (log axis)"]
+    assert [ax.get_yscale() for ax in axes.values()].count("log") == 1
+    assert ctc.get_yscale() == "log"
+    lines = {line.get_label(): line for line in ctc.get_lines()}
     assert list(lines) == [
         *("all, train", "all, dev", "2 talkers, train", "2 talkers, dev"),
         *("3 talkers, train", "3 talkers, dev", "best epoch"),
@@ -107,20 +125,66 @@ def test_what_is_drawn(monkeypatch, tmp_path):
     assert set(lines["best epoch"].get_xdata()) == {2}
 
 
-def test_phase_1_has_one_panel(monkeypatch, tmp_path):
+def test_lines_can_be_told_apart(draw):
+    """Without colours, and in the same way in all panels."""
+    figure = draw(record(), (2, "loss_ctc", 3.9))
+    looks = {}
+    for ax in figure.axes:
+        for line in ax.get_lines():
+            look = line.get_color(), line.get_marker(), line.get_linestyle()
+            looks.setdefault(line.get_label(), set()).add(look)
+    assert all(len(found) == 1 for found in looks.values())
+    uncolored = {look[1:] for found in looks.values() for look in found}
+    assert len(uncolored) == len(looks) == 7
+    (legend,) = figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == set(looks)
+
+
+def test_a_loss_of_nothing_has_an_even_axis(draw):
+    figure = draw(record({"loss_ctc": (3.0, 0.2, 0.1)}))
+    (ax,) = [ax for ax in figure.axes if ax.get_visible()]
+    assert (ax.get_yscale(), ax.get_title()) == (
+        "linear",
+        "serialized CTC: loss per token",
+    )
+
+
+def test_what_training_alone_hides(draw, exp):
+    """Otherwise a train loss above the validation's looks like a fault."""
+    config = {
+        "teacher_conf": {"text_mask_prob": 0.15},
+        "encoder_conf": {"branch_masking": {"time_prob": 0.05, "time_length": 10}},
+    }
+    notes = notes_of(config)
+    hidden = "train: 15% of the text is hidden from the teacher; dev: none"
+    masked = "train: parts of the speech are masked; dev: none"
+    assert notes == {"loss_sot": f"{hidden}\n{masked}", "loss_ctc": masked}
+    figure = draw(record(), notes=notes)
+    labels = [ax.get_xlabel() for ax in figure.axes]
+    assert labels == [f"epoch\n{hidden}\n{masked}", f"epoch\n{masked}", *2 * ["epoch"]]
+    assert notes_of({"teacher_conf": {}, "encoder_conf": None}) == {}
+    assert notes_of({"encoder_conf": {"branch_masking": {"time_prob": 0.0}}}) == {}
+    folder = exp(record(), **config)
+    main(["--exp_dir", str(folder)])
+    curve = json.loads((folder / "learning_curve.json").read_text())
+    assert curve["panels"][0]["note"] == notes["loss_sot"]
+
+
+def test_phase_1_has_one_panel(draw):
     dev = {name: v for name, v in DEV.items() if "sot" in name or name == "loss"}
     # Statistics are all there on every rank, NaN for what doesn't exist.
     dev["loss_ctc"] = dev["loss_count"] = (NAN, NAN, NAN)
     stats = record(dev)
     assert list(lines_of(stats, "loss_sot")) == ["all", "2 talkers", "3 talkers"]
     assert lines_of(stats, "loss_ctc") == lines_of(stats, "acc_count") == {}
-    plot(stats, None, "phase 1", tmp_path / "x.png")
-    assert (tmp_path / "x.png").exists()
+    assert len(draw(stats).axes) == 1
 
 
 def test_a_single_talker_count_has_no_line_of_its_own():
     stats = record({"loss_ctc": (3, 2, 1), "loss_ctc_2spk": (3, 2, 1)})
     assert lines_of(stats, "loss_ctc") == {"all": "loss_ctc"}
+    stats = record({f"loss_ctc{k}": (3, 2, 1) for k in ("", "_1spk", "_2spk")})
+    assert list(lines_of(stats, "loss_ctc")) == ["all", "1 talker", "2 talkers"]
 
 
 def test_values_of_some_epochs_only():
@@ -156,10 +220,15 @@ def test_what_a_user_can_mend(exp, tmp_path):
     with pytest.raises(UserError, match="checkpoint.pth: is no checkpoint of ESPnet"):
         read_stats(tmp_path)
     with pytest.raises(UserError, match="config.yaml: no such file; train first"):
-        read_criteria(tmp_path)
-    (tmp_path / "config.yaml").write_text("seed: 0\n")
+        read_config(tmp_path)
+    (tmp_path / "config.yaml").write_text("[")
+    with pytest.raises(UserError, match="config.yaml: is not YAML"):
+        read_config(tmp_path)
+    (tmp_path / "config.yaml").write_text("seed\n")
+    with pytest.raises(UserError, match="config.yaml: holds no 'key: value' lines"):
+        read_config(tmp_path)
     with pytest.raises(UserError, match="config.yaml: has no best_model_criterion"):
-        read_criteria(tmp_path)
+        criteria_of({"seed": 0}, tmp_path)
     with pytest.raises(UserError, match="has no finished epoch; train on"):
         main(["--exp_dir", str(exp({}))])
     with pytest.raises(UserError, match="its record has none of loss_sot, loss_ctc"):

@@ -1,6 +1,7 @@
 """espnet-mtasr transcribe: what it writes where, and what it says when it can't."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,27 @@ def test_into_a_folder(folder, expected, capsys):
     entry = json.loads(Path("out/one.json").read_text())
     assert (entry["recording"], entry["num_talkers"]) == ("one", 2)
     assert "-->" in Path("out/one.srt").read_text()
+
+
+def test_pictures(folder, expected, capsys):
+    call(folder, "one.wav", "--plot", "new/one.png")
+    assert f"talker 1: {expected['one'][0]}" in capsys.readouterr().out
+    assert Path("new/one.png").read_bytes().startswith(b"\x89PNG")
+    call(folder, ".", "--plot", "pictures", "--output_dir", "out")
+    found = sorted(path.name for path in Path("pictures").iterdir())
+    assert found == sorted(f"{name}.png" for name in NAMES)
+
+
+def test_a_picture_that_cannot_be_written(folder, expected, capsys):
+    """The texts are not lost, nor are the others' pictures."""
+    Path("pictures/one.png").mkdir(parents=True)
+    with pytest.raises(SystemExit) as stop:
+        call(folder, "one.wav", "two.wav", "--plot", "pictures")
+    said = capsys.readouterr()
+    assert stop.value.code == 1
+    assert f"talker 1: {expected['one'][0]}" in said.out
+    assert "one: can't be written (Is a directory)" in said.err
+    assert Path("pictures/two.png").is_file()
 
 
 def test_a_failure_does_not_stop_the_others(folder, expected, capsys):
@@ -185,7 +207,8 @@ def test_a_terminal_gets_something_before_torch_is_imported(folder, recordings):
     assert "Transcribing" in text
     # In the end, only the transcript is left there.
     left = [line for line in last_screen(text).splitlines() if line.strip()]
-    assert left[1].startswith("one: ") and left[-1].startswith("talker ")
+    assert left[1].startswith("one: ")
+    assert re.fullmatch(r"\033\[3\dm(talker \d  .*)\033\[0m", left[-1])
 
 
 def test_silence(folder, recordings, capsys):
@@ -217,6 +240,8 @@ def test_silence(folder, recordings, capsys):
             ["one.wav", "--vad_threshold", "1"],
             "--vad_threshold 1.0: give a probability",
         ),
+        (["one.wav", "two.wav", "--plot", "x.png"], "holds one recording, here are 2"),
+        (["one.wav", "--plot", "x.jpg"], "--plot x.jpg: name a file that ends in"),
     ],
 )
 def test_bad_options(folder, recordings, words, message):

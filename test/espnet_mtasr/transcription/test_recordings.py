@@ -10,7 +10,7 @@ import soundfile
 from helpers.transcripts import make_transcript
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.transcription.channels import check_channel, join_channels
+from espnet_mtasr.transcription.channels import check_channel
 from espnet_mtasr.transcription.recordings import (
     open_pipe,
     open_recording,
@@ -19,6 +19,7 @@ from espnet_mtasr.transcription.recordings import (
     to_waves,
 )
 from espnet_mtasr.transcription.sources import Source, find_recordings
+from espnet_mtasr.transcription.transcript import join_channels
 
 RATE = 16000
 

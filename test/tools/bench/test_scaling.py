@@ -52,7 +52,8 @@ def test_main(config, tmp_path, capsys):
     assert measured["seconds_per_second"] == pytest.approx(sum(times) / 2)
     assert measured["peak_bytes"] > 0
     assert results["figures"]["stops"]["2"]["time"] is None
-    assert "    2         1   left out\n" in printed
+    why = "2 s of audio are more than --max_audio_seconds"
+    assert f"    2         1   left out: {why}\n" in printed
     assert "batch of 2: time linear up to 0.5 s, the longest measured" in printed
 
 

@@ -75,14 +75,20 @@ mixtures_in_words() {
     echo "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}"
 }
 
-# Writes RESULTS.md and its like into the folder of the decoding, and a RESULTS.md of all
-# decodings into that of the training.
+# Writes RESULTS.md, RESULTS.html and their like into the folder of the decoding, and
+# those of all decodings into that of the training.
 score() {
-    local model=${model_in_words} name folders=() told=()
+    local model=${model_in_words} name folders=() told=() curves=()
     if [ -n "${told_talkers}" ]; then told=(--num_talkers "${told_talkers}"); fi
     if [ "${decoder}" = llm ]; then
         model+=", decoded by its language model (talker count: as many as it writes; a"
         model+=" given count picks the branch that it reads)"
+    fi
+    if [ -z "${download_model}" ]; then
+        if [ "${skip_phase1}" = false ] && [ "${test_exp}" != "${phase1_exp}" ]; then
+            curves+=("${phase1_exp}/learning_curve.json")
+        fi
+        curves=(--curves "${curves[@]}" "${test_exp}/learning_curve.json")
     fi
     for name in "${tests[@]}"; do folders+=("${data_feats}/${name}"); done
     utils/data_job.sh "${nj}" "${decode_dir}/conditions.log" \
@@ -91,7 +97,7 @@ score() {
         --data_dir "${data_feats}" --decode_dir "${decode_dir}" \
         --oracle_decode_dir "${decode_dir}_oracle" --output_dir "${decode_dir}" \
         --collect_dir "${test_exp}" --default_decoding "${default_decoding}" \
-        --decoding "${decoding}" "${told[@]}" \
+        --decoding "${decoding}" "${told[@]}" "${curves[@]}" \
         --talker_counts "${talker_counts}" --command "${command_line}" \
         --text_normalizer "${text_normalizer}" --fs "${fs}" \
         --mixtures "$(mixtures_in_words)" \

@@ -4,8 +4,8 @@ import json
 
 from helpers.transcripts import hard_transcript, make_transcript
 
-from espnet_mtasr.transcription.channels import join_channels
 from espnet_mtasr.transcription.formats import render
+from espnet_mtasr.transcription.transcript import join_channels
 
 
 def test_txt():

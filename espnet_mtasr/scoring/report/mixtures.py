@@ -1,0 +1,124 @@
+"""Mixtures of a set, one by one: who said what, what was written, in colour."""
+
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
+
+from espnet_mtasr.scoring.alignment import GAP, align_talkers
+from espnet_mtasr.scoring.error_counts import ErrorCounts
+from espnet_mtasr.scoring.report.charts import NUM_COLORS
+from espnet_mtasr.scoring.report.html import Markup, tag
+from espnet_mtasr.scoring.segments import Interval
+
+# Of a set.
+WORST, MEDIAN = 3, 1
+# Of the time line, in units of its own.
+WIDTH, ROW, LEFT = 1000, 22, 70
+# Words of a talker that are shown.
+MOST_WORDS = 200
+
+
+class Shown(NamedTuple):
+    """A mixture that is shown.
+
+    Attributes:
+        utt: Utterance id.
+        why: It is shown: `worst` or `median`.
+    """
+
+    utt: str
+    why: str
+
+
+def choose(
+    errors: Mapping[str, ErrorCounts], worst: int = WORST, median: int = MEDIAN
+) -> List[Shown]:
+    """Choose the mixtures with the highest cpWER, then those in the middle.
+
+    Of equal rates, more errors are worse. Mixtures without reference words are left
+    out.
+
+    >>> errors = {u: ErrorCounts(4, n) for u, n in zip("abcde", (0, 4, 2, 3, 1))}
+    >>> [f"{m.utt} {m.why}" for m in choose(errors, worst=2)]
+    ['b worst', 'd worst', 'c median']
+    """
+    known = [(utt, counts) for utt, counts in errors.items() if counts.words]
+    known.sort(key=lambda pair: (-(pair[1].percent or 0.0), -pair[1].errors, pair[0]))
+    utts = [utt for utt, _ in known]
+    first = max(0, (len(utts) - median) // 2)
+    middle = [utt for utt in utts[first : first + median] if utt not in utts[:worst]]
+    shown = [Shown(utt, "worst") for utt in utts[:worst]]
+    return shown + [Shown(utt, "median") for utt in middle]
+
+
+def render_words(reference: Sequence[str], hypothesis: Sequence[str]) -> List[Markup]:
+    """Return, per talker, spoken words above written ones; errors are coloured.
+
+    Under a word stands S, D or I: substituted, deleted or inserted.
+
+    Args:
+        reference: One text per talker.
+        hypothesis: One text per stream.
+    """
+    shown = []
+    for talker, stream, words in align_talkers(reference, hypothesis):
+        who = "nobody" if talker is None else f"talker {talker + 1}"
+        where = "not written" if stream is None else f"stream {stream + 1}"
+        cells = [
+            tag(
+                "span",
+                *(tag("b", "" if word == GAP else word) for word in (said, written)),
+                tag("i", error),
+                class_=error or None,
+            )
+            for said, written, error in words[:MOST_WORDS]
+        ]
+        if len(words) > MOST_WORDS:
+            cells.append(tag("span", f"and {len(words) - MOST_WORDS} words more"))
+        color = None if talker is None else f"s{talker % NUM_COLORS}"
+        heading = tag("div", tag("span", f"{who}, {where}", class_=color), class_="key")
+        shown.append(Markup(heading + tag("div", cells, class_="words")))
+    return shown
+
+
+def time_line(
+    intervals: Sequence[Interval], seconds: float, more: Sequence[Any] = ()
+) -> Optional[Markup]:
+    """Draw when each talker speaks; None if that isn't known.
+
+    Args:
+        intervals: (start, end) of each talker, in seconds.
+        seconds: The recording's length.
+        more: Further rows, each `ROW` high.
+    """
+    if not seconds or not (intervals or more):
+        return None
+    height = ROW * (len(intervals) + len(more))
+    drawn: List[Any] = []
+    for k, (start, end) in enumerate(intervals):
+        x, width = place(start, seconds), place(end, seconds) - place(start, seconds)
+        label = tag("text", f"talker {k + 1}", x=0, y=ROW * k + 15)
+        bar = tag(
+            "rect",
+            tag("title", f"{start:.2f} to {end:.2f} s"),
+            x=round(x, 1),
+            y=ROW * k + 4,
+            width=round(width, 1),
+            height=ROW - 8,
+            class_=f"fill s{k % NUM_COLORS}",
+        )
+        drawn += [label, bar]
+    drawn += more
+    drawn.append(tag("line", x1=LEFT, y1=0, x2=LEFT, y2=height, class_="cursor"))
+    return tag(
+        "svg",
+        drawn,
+        viewBox=f"0 0 {WIDTH} {height}",
+        class_="times",
+        data_seconds=f"{seconds:.3f}",
+        data_left=LEFT,
+        data_right=WIDTH,
+    )
+
+
+def place(time: float, seconds: float) -> float:
+    """Return the x of a time, in a recording of so many seconds."""
+    return LEFT + time / seconds * (WIDTH - LEFT)
