@@ -46,6 +46,8 @@ setup(
         "scipy",
         "pyyaml",
         "pyloudnorm",
+        # Tells speech from silence and noise before a model is asked for words.
+        "silero-vad>=6.0",
         "scikit-learn",
         # What transcripts are written by: subtitles, and Praat's TextGrid.
         "pysubs2>=1.8",

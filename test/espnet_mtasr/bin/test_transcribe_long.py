@@ -1,0 +1,177 @@
+"""espnet-mtasr transcribe on long recordings: parts as they come, resumed runs."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from helpers.terminal import run_in_terminal
+
+from espnet_mtasr.bin.main import main
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.transcription.mtasr import MTASR
+
+ROOT = Path(__file__).resolve().parents[3]
+SAMPLES = sorted((ROOT / "egs2" / "mini_librimix" / "samples").glob("*.flac"))
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def mixtures():
+    return [soundfile.read(path, dtype="float32")[0] for path in SAMPLES]
+
+
+@pytest.fixture
+def long(tmp_path, monkeypatch, mixtures):
+    """Samples one after the other, with pauses, twice."""
+    monkeypatch.chdir(tmp_path)
+    silence = np.zeros(round(1.2 * RATE), np.float32)
+    wave = np.concatenate([part for m in 2 * mixtures for part in (m, silence)])
+    soundfile.write("long.wav", wave, RATE)
+    assert len(wave) > 40 * RATE
+    return wave
+
+
+@pytest.fixture(scope="module")
+def alone(mixtures):
+    """The texts of each sample."""
+    model = MTASR.from_pretrained("mini", device="cpu")
+    return [[t.text for t in r.talkers] for r in model.transcribe(mixtures)]
+
+
+def call(*words):
+    main(["transcribe", "--device", "cpu", *map(str, words)])
+
+
+def test_parts(long, alone, capsys):
+    """Each sample is a part, and has the words that it has alone."""
+    call("long.wav", "--format", "jsonl")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = [[talker["text"] for talker in line["talkers"]] for line in lines]
+    assert len(found) == len(2 * alone)
+    same = total = 0
+    for texts, expected in zip(found, 2 * alone):
+        words, others = (Counter(" ".join(t).split()) for t in (texts, expected))
+        same, total = same + (words & others).total(), total + others.total()
+    assert same >= 0.8 * total, (same, total)
+    starts = [line["start"] for line in lines]
+    assert starts == sorted(starts) and lines[-1]["end"] < len(long) / RATE
+    call("long.wav", "--format", "json")
+    whole = json.loads(capsys.readouterr().out)
+    assert whole["labels"] == "part" and whole["seconds"] == len(long) / RATE
+    words = [w["text"] for t in whole["talkers"] for w in t["words"]]
+    assert sorted(words) == sorted(" ".join(t for line in found for t in line).split())
+
+
+def test_txt_and_a_folder(long, capsys):
+    call("long.wav")
+    said = capsys.readouterr()
+    first, *others = said.out.splitlines()
+    assert first == "long: in parts, a talker's number holds within one"
+    assert others[0].startswith("0:00 talker 1: ")
+    assert said.err == ""
+    call("long.wav", SAMPLES[0], "--output_dir", "out", "--format", "txt,srt,jsonl")
+    assert Path("out/long.txt").read_text() == said.out
+    assert not list(Path("out").glob("*.unfinished"))
+    assert Path("out/long.srt").read_text().count("-->") > 12
+    # The other was heard as a whole.
+    assert len(Path("out", f"{SAMPLES[0].stem}.jsonl").read_text().splitlines()) == 1
+
+
+def test_at_most_so_many_talkers(long, capsys):
+    call("long.wav", "--format", "json", "--num_talkers", "2")
+    assert json.loads(capsys.readouterr().out)["num_talkers"] == 2
+    with pytest.raises(UserError, match=r"the model knows \[2, 3\]"):
+        call("long.wav", "--num_talkers", "4")
+
+
+def test_a_pipe(long, monkeypatch, capsys):
+    call("long.wav")
+    expected = capsys.readouterr().out
+    pipe = io.BufferedReader(io.BytesIO(Path("long.wav").read_bytes()))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe))
+    call("-")
+    assert capsys.readouterr().out == expected.replace("long:", "stdin:")
+
+
+def test_python(long):
+    model = MTASR.from_pretrained("mini", device="cpu")
+    done = []
+    transcript = model.transcribe("long.wav", progress=lambda *n: done.append(n))
+    assert len(transcript.parts) == 12
+    assert done and done[-1][1] == pytest.approx(len(long) / RATE)
+    both = model.transcribe([long, long[: 3 * RATE]])
+    assert both[0].talkers == transcript.talkers
+    assert len(both[0].parts) == 12 and both[1].parts == ()
+
+
+@pytest.mark.slow
+def test_it_goes_on_after_a_kill(long, capsys):
+    soundfile.write("long.wav", np.tile(long, 12), RATE)
+    words = ["long.wav", "--format", "json", "--batch_seconds", "5"]
+    call(*words)
+    expected = json.loads(capsys.readouterr().out)
+    command = [sys.executable, "-m", "espnet_mtasr.bin.main", "transcribe"]
+    command += [*words, "--device", "cpu", "--output_dir", "out"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    journal = Path("out/long.unfinished")
+    limit = time.monotonic() + 120
+    while not journal.exists() or len(journal.read_text().splitlines()) < 9:
+        assert process.poll() is None and time.monotonic() < limit
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not Path("out/long.json").exists()
+    before = len(journal.read_text().splitlines()) - 2
+    heard = []
+    decode = MTASR._decode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            MTASR,
+            "_decode",
+            lambda *args: (heard.extend(args[1]), decode(*args))[1],
+        )
+        call(*words, "--output_dir", "out", "--resume")
+    assert json.loads(Path("out/long.json").read_text()) == expected
+    assert not journal.exists()
+    assert 0 < len(heard) <= 12 * 12 - before
+
+
+def test_a_terminal_shows_how_far_it_is(long):
+    command = [sys.executable, "-m", "espnet_mtasr.bin.main", "transcribe"]
+    words = ["long.wav", "--device", "cpu", "--output_dir", "out", "--batch_seconds"]
+    code, text = run_in_terminal([*command, *words, "10"], cwd=Path.cwd(), timeout=120)
+    assert code == 0
+    assert "of 1:1" in text and " left" in text
+
+
+def test_a_recording_that_breaks_in_the_middle(long, capsys, monkeypatch):
+    """What was heard stays on disk, and the others are transcribed."""
+    decode = MTASR._decode
+    calls = []
+
+    def fail(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise RuntimeError("not enough memory")
+        return decode(*args)
+
+    monkeypatch.setattr(MTASR, "_decode", fail)
+    words = ["long.wav", "--batch_seconds", "5", "--output_dir", "out", "--format"]
+    with pytest.raises(SystemExit):
+        call(*words, "json")
+    error = capsys.readouterr().err
+    assert "long: failed after 0:" in error and "(not enough memory)" in error
+    assert not Path("out/long.json").exists()
+    assert len(Path("out/long.unfinished").read_text().splitlines()) > 1
+    calls.append(None)
+    call(*words, "json", "--resume")
+    assert Path("out/long.json").exists()
