@@ -68,11 +68,12 @@ def decoders(model: Any, waves: Sequence, args: argparse.Namespace) -> bench.Run
         return run
 
     def words(seconds: float, window: int) -> Callable[[], Texts]:
+        how = model.how(seconds)
         parts = [recordings[k : k + window] for k in range(0, len(waves), window)]
 
         def run() -> Texts:
             speech2text.align = True
-            found = [model.transcribe_read(p, [None] * len(p), seconds) for p in parts]
+            found = [model.transcribe_read(p, [None] * len(p), how) for p in parts]
             return [
                 [talker.text for talker in t.talkers] for part in found for t in part
             ]
