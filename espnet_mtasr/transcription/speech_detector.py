@@ -3,6 +3,7 @@
 Source: Silero Team, Silero VAD, https://github.com/snakers4/silero-vad (MIT).
 """
 
+import warnings
 from math import gcd
 from typing import Any, Iterator
 
@@ -97,7 +98,10 @@ def _load() -> Any:
     try:
         from silero_vad import load_silero_vad
 
-        return load_silero_vad()
+        with warnings.catch_warnings():
+            # torch means to replace how silero-vad stores its model.
+            warnings.simplefilter("ignore", FutureWarning)
+            return load_silero_vad()
     except ImportError as e:
         raise UserError(
             f"silero-vad can't be imported ({e}); install it: pip install silero-vad"

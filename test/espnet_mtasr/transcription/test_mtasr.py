@@ -142,7 +142,10 @@ def test_what_is_no_speech(model, hears_noise):
         0.3 * np.sin(2 * np.pi * 440 * seconds),
         0.3 * np.sin(2 * np.pi * 50 * seconds) + 0.1 * np.sin(900 * seconds),
     ]
-    for transcript in model.transcribe(clips, num_talkers=[None, 2, None, 3]):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        transcripts = model.transcribe(clips, num_talkers=[None, 2, None, 3])
+    for transcript in transcripts:
         assert (transcript.talkers, transcript.count_probabilities) == ((), None)
         assert transcript.seconds == 3.0
     for transcript in model.transcribe(clips, vad_threshold=0):
