@@ -19,8 +19,13 @@ from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.model_zoo.model_files import fetch_model
 from espnet_mtasr.progress import busy
 from espnet_mtasr.transcription.formats import FORMATS
-from espnet_mtasr.transcription.long.settings import WINDOW_SECONDS, check_settings
 from espnet_mtasr.transcription.output import Output
+from espnet_mtasr.transcription.settings import (
+    BATCH_SECONDS,
+    THRESHOLD,
+    WINDOW_SECONDS,
+    check_settings,
+)
 from espnet_mtasr.transcription.sources import (
     STANDARD_INPUT,
     Source,
@@ -85,7 +90,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--batch_seconds",
         "--batch-seconds",
         type=float,
-        default=60.0,
+        default=BATCH_SECONDS,
         help="seconds of audio that are decoded together; default: %(default)s",
     )
     add(
@@ -100,7 +105,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--vad_threshold",
         "--vad-threshold",
         type=float,
-        default=0.5,
+        default=THRESHOLD,
         help="probability from which silero-vad's frames count as speech; without "
         "speech there are no words; 0: all is taken for speech; default: %(default)s",
     )

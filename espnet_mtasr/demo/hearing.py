@@ -83,7 +83,9 @@ def hear(
     Raises:
         UserError: the model doesn't know the talker count.
     """
-    transcript, posteriors = model.transcribe_with_posteriors(recording, num_talkers)
+    transcript, posteriors = model.decoder.transcribe_with_posteriors(
+        recording, num_talkers
+    )
     return Heard(
         transcript,
         recording.channels[0],

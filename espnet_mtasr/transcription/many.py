@@ -11,9 +11,9 @@ from espnet_mtasr.progress import TerminalLine, format_clock
 from espnet_mtasr.transcription.channels import MIX, Channel
 from espnet_mtasr.transcription.long.journal import Journal
 from espnet_mtasr.transcription.long.recording import read_head
-from espnet_mtasr.transcription.long.settings import Settings
 from espnet_mtasr.transcription.mtasr import MTASR
 from espnet_mtasr.transcription.recordings import Recording, Waves, open_recording
+from espnet_mtasr.transcription.settings import Settings
 from espnet_mtasr.transcription.sources import Source
 from espnet_mtasr.transcription.transcript import Part, Transcript
 
@@ -109,7 +109,7 @@ class Many:
             return []
         counts = [self.num_talkers] * len(recordings)
         try:
-            found = self.model.transcribe_read(recordings, counts, self.how)
+            found = self.model.decoder.transcribe(recordings, counts, self.how)
             return zip(found, [recording.channels for recording in recordings])
         except (RuntimeError, MemoryError, UserError) as e:
             if not may_be_a_recordings(e):
@@ -120,7 +120,7 @@ class Many:
     def _one_by_one(self, recordings: Sequence[Recording]) -> Iterator[Transcribed]:
         for recording in recordings:
             try:
-                (found,) = self.model.transcribe_read(
+                (found,) = self.model.decoder.transcribe(
                     [recording], [self.num_talkers], self.how
                 )
             except (RuntimeError, MemoryError, UserError) as e:
@@ -133,9 +133,9 @@ class Many:
         """The transcript of a long recording, unless it fails."""
         journal = self.journal(source)
         if journal is None:
-            long = self.model.long_recording(waves, self.num_talkers, self.how)
+            long = self.model.decoder.long_recording(waves, self.num_talkers, self.how)
         else:
-            long = self.model.long_recording(
+            long = self.model.decoder.long_recording(
                 waves, self.num_talkers, self.how, journal.heard, journal.keep
             )
         start, before = time.monotonic(), None
@@ -150,7 +150,7 @@ class Many:
         except (RuntimeError, MemoryError, UserError) as e:
             self._fail_at(source.name, f"after {format_clock(long.seconds)}", e)
             return
-        yield self.model.transcript_of_long(long, self.num_talkers, self.how), ()
+        yield long.transcript(), ()
 
     def _draw(self) -> None:
         total = len(self.sources)

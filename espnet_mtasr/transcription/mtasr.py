@@ -1,11 +1,11 @@
 """`MTASR`: load a packed model and write down what each talker of a recording says."""
 
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import (
-    Callable,
     Dict,
+    Iterator,
     List,
     Optional,
     Sequence,
@@ -18,9 +18,6 @@ from typing import (
 import numpy as np
 import torch
 
-from espnet_mtasr import __version__
-from espnet_mtasr.abs_inference import MixtureHypothesis
-from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.dtypes import check_dtype
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
@@ -32,28 +29,23 @@ from espnet_mtasr.transcription.channels import (
     Channel,
     check_channel,
 )
+from espnet_mtasr.transcription.decoder import Decoder, Progress
 from espnet_mtasr.transcription.inputs import Audio, is_one, open_input
-from espnet_mtasr.transcription.long.recording import LongRecording, read_head
-from espnet_mtasr.transcription.long.settings import (
+from espnet_mtasr.transcription.long.recording import read_head
+from espnet_mtasr.transcription.recordings import Recording
+from espnet_mtasr.transcription.settings import (
+    BATCH_SECONDS,
+    THRESHOLD,
     WINDOW_SECONDS,
     Settings,
     check_settings,
 )
-from espnet_mtasr.transcription.long.stitching import Heard
-from espnet_mtasr.transcription.recordings import Recording, Waves
-from espnet_mtasr.transcription.speech_detector import THRESHOLD, SpeechDetector
-from espnet_mtasr.transcription.transcript import (
-    Origin,
-    Transcript,
-    join_channels,
-)
-from espnet_mtasr.transcription.writer import SHORTEST, Writer
+from espnet_mtasr.transcription.transcript import Part, Transcript
 
 # Of models that were packed before they said it.
 DEFAULT_RATE = 16000
 
 AUTO = "auto"
-Progress = Optional[Callable[[float, float], None]]
 # Of all recordings, or of each.
 Counts = Union[int, Sequence[Optional[int]], None]
 
@@ -81,10 +73,9 @@ class MTASR:
         if not speech2text.align:
             raise ValueError("speech2text must be loaded with align=True")
         self.speech2text = speech2text
-        self.writer = Writer(speech2text.tokenizer.tokens2text, calibration)
         self.name = name
         self.revision = revision
-        self._detector: Optional[SpeechDetector] = None
+        self.decoder = Decoder(speech2text, calibration, self.rate, name, revision)
 
     @classmethod
     def from_pretrained(
@@ -169,7 +160,7 @@ class MTASR:
         recordings: Audio,
         fs: Optional[int] = None,
         num_talkers: Counts = None,
-        batch_seconds: float = 60.0,
+        batch_seconds: float = BATCH_SECONDS,
         channel: Channel = MIX,
         progress: Progress = None,
         window_seconds: float = WINDOW_SECONDS,
@@ -182,7 +173,7 @@ class MTASR:
         recordings: Sequence[Audio],
         fs: Optional[int] = None,
         num_talkers: Counts = None,
-        batch_seconds: float = 60.0,
+        batch_seconds: float = BATCH_SECONDS,
         channel: Channel = MIX,
         progress: Progress = None,
         window_seconds: float = WINDOW_SECONDS,
@@ -194,7 +185,7 @@ class MTASR:
         recordings: Union[Audio, Sequence[Audio]],
         fs: Optional[int] = None,
         num_talkers: Counts = None,
-        batch_seconds: float = 60.0,
+        batch_seconds: float = BATCH_SECONDS,
         channel: Channel = MIX,
         progress: Progress = None,
         window_seconds: float = WINDOW_SECONDS,
@@ -248,14 +239,14 @@ class MTASR:
                 short[place] = head
                 continue
             before = sum(transcript.seconds for transcript in found.values())
-            long = self.long_recording(head, count, how)
+            long = self.decoder.long_recording(head, count, how)
             for _ in long.parts():
                 if progress is not None:
                     known = max(long.seconds, waves.seconds or 0.0)
                     progress(before + long.seconds, before + known)
-            found[place] = self.transcript_of_long(long, count, how)
+            found[place] = long.transcript()
         counts = [num_talkers[place] for place in short]
-        read = self.transcribe_read(list(short.values()), counts, how, progress)
+        read = self.decoder.transcribe(list(short.values()), counts, how, progress)
         found.update(zip(short, read))
         transcripts = [found[place] for place in range(len(sources))]
         for transcript in transcripts:
@@ -263,9 +254,37 @@ class MTASR:
                 warnings.warn(problem, stacklevel=2)
         return transcripts[0] if one else transcripts
 
+    def parts(
+        self,
+        recording: Audio,
+        fs: Optional[int] = None,
+        num_talkers: Optional[int] = None,
+        batch_seconds: float = BATCH_SECONDS,
+        channel: Channel = MIX,
+        window_seconds: float = WINDOW_SECONDS,
+        vad_threshold: float = THRESHOLD,
+    ) -> Iterator[Part]:
+        """Write down a recording of any length, part by part as it is heard.
+
+        Args and errors are those of `transcribe`. A part comes when `batch_seconds` of
+        speech have been read.
+
+        Yields:
+            In order of time, with `channel="each"` within each channel. A recording
+            without speech has none, one that isn't long is one part.
+        """
+        how = self.how(batch_seconds, window_seconds, vad_threshold)
+        waves = open_input(recording, 0, fs, self.rate, check_channel(channel))
+        head = read_head(waves, how.longest_samples)
+        if isinstance(head, Recording):
+            (transcript,) = self.decoder.transcribe([head], [num_talkers], how)
+            yield from [transcript.as_part()] if transcript.talkers else []
+        else:
+            yield from self.decoder.long_recording(head, num_talkers, how).parts()
+
     def how(
         self,
-        batch_seconds: float = 60.0,
+        batch_seconds: float = BATCH_SECONDS,
         window_seconds: float = WINDOW_SECONDS,
         vad_threshold: float = THRESHOLD,
     ) -> Settings:
@@ -276,178 +295,6 @@ class MTASR:
         """
         check_settings(batch_seconds, window_seconds, vad_threshold)
         return Settings(self.rate, window_seconds, vad_threshold, batch_seconds)
-
-    def transcribe_read(
-        self,
-        recordings: Sequence[Recording],
-        num_talkers: Sequence[Optional[int]],
-        how: Settings,
-        progress: Progress = None,
-    ) -> List[Transcript]:
-        """Do the same for recordings that have been read, each as a whole."""
-        # A recording's channels are decoded as if they were recordings.
-        owners = [
-            r for r, recording in enumerate(recordings) for _ in recording.channels
-        ]
-        waves = [wave for r in recordings for wave in r.channels]
-        speech = [self._hears_speech(wave, how.threshold) for wave in waves]
-        voiced = [place for place, there_is in enumerate(speech) if there_is]
-        decoded = self._decode(
-            [waves[place] for place in voiced],
-            [num_talkers[owners[place]] for place in voiced],
-            how.batch_seconds,
-            progress,
-        )
-        found = dict(zip(voiced, decoded))
-        heard: List[List[Transcript]] = [[] for _ in recordings]
-        for place, owner in enumerate(owners):
-            heard[owner].append(
-                self._transcript(
-                    recordings[owner],
-                    len(waves[place]) / self.rate,
-                    found.get(place),
-                    self._origin(num_talkers[owner], recordings[owner].channel, how),
-                )
-            )
-        return [t[0] if len(t) == 1 else join_channels(t) for t in heard]
-
-    def _hears_speech(self, wave: np.ndarray, threshold: float) -> bool:
-        if threshold <= 0.0 or len(wave) < SHORTEST * self.rate:
-            return True
-        if self._detector is None:
-            self._detector = SpeechDetector(self.rate)
-        return self._detector.hears_speech(wave, threshold)
-
-    def _decode(
-        self,
-        waves: Sequence[np.ndarray],
-        num_talkers: Sequence[Optional[int]],
-        batch_seconds: float,
-        progress: Progress = None,
-    ) -> List[MixtureHypothesis]:
-        lengths = [len(wave) / self.rate for wave in waves]
-        found: Dict[int, MixtureHypothesis] = {}
-        for places in batches_of_similar_length(lengths, batch_seconds):
-            hypotheses = self.speech2text(
-                [waves[place] for place in places],
-                [num_talkers[place] for place in places],
-            )
-            found.update(zip(places, hypotheses))
-            if progress is not None:
-                progress(sum(lengths[place] for place in found), sum(lengths))
-        return [found[place] for place in range(len(waves))]
-
-    def transcribe_with_posteriors(
-        self, recording: Recording, num_talkers: Optional[int] = None
-    ) -> Tuple[Transcript, List[np.ndarray]]:
-        """Transcribe a recording of one channel, and say what the CTC thought.
-
-        Args:
-            recording: As it was read.
-            num_talkers: Its talker count; None predicts it.
-
-        Returns:
-            Its transcript, and of each talker the probabilities `(T, V)` of the tokens
-            in `token_list`; the T frames cover the recording.
-
-        Raises:
-            UserError: the model doesn't know the talker count.
-            ValueError: several channels.
-        """
-        (wave,) = recording.channels
-        how = self.how()
-        origin = self._origin(num_talkers, recording.channel, how)
-        if not self._hears_speech(wave, how.threshold):
-            seconds = len(wave) / self.rate
-            return self._transcript(recording, seconds, None, origin), []
-        self.speech2text.keep_log_probs = True
-        try:
-            (hypothesis,) = self.speech2text([wave], [num_talkers])
-        finally:
-            self.speech2text.keep_log_probs = False
-        transcript = self._transcript(
-            recording, len(wave) / self.rate, hypothesis, origin
-        )
-        posteriors = [
-            talker.log_probs.exp().cpu().numpy()
-            for talker in hypothesis.talkers[: transcript.num_talkers]
-            if talker.log_probs is not None
-        ]
-        return transcript, posteriors
-
-    def long_recording(
-        self,
-        waves: Waves,
-        num_talkers: Optional[int],
-        how: Settings,
-        heard: Sequence[Tuple[int, Heard]] = (),
-        keep: Callable[[int, Heard], None] = lambda channel, heard: None,
-    ) -> LongRecording:
-        """Hear a recording in windows, as it comes.
-
-        Args:
-            waves: The recording.
-            num_talkers: That a window may have at most; None: the model says.
-            how: Settings.
-            heard: See `LongRecording`.
-            keep: See `LongRecording`.
-        """
-        self.speech2text.check_count(num_talkers)
-
-        def decode(windows: Sequence[np.ndarray]) -> List[Transcript]:
-            hypotheses = self._decode(windows, [None] * len(windows), how.batch_seconds)
-            many = [
-                place
-                for place, hypothesis in enumerate(hypotheses)
-                if num_talkers is not None and hypothesis.num_talkers > num_talkers
-            ]
-            again = self._decode(
-                [windows[place] for place in many],
-                [num_talkers] * len(many),
-                how.batch_seconds,
-            )
-            for place, hypothesis in zip(many, again):
-                hypotheses[place] = hypothesis
-            return [
-                self.writer.transcript(waves.name, len(window) / self.rate, hypothesis)
-                for window, hypothesis in zip(windows, hypotheses)
-            ]
-
-        return LongRecording(waves, decode, how, heard, keep)
-
-    def transcript_of_long(
-        self, recording: LongRecording, num_talkers: Optional[int], how: Settings
-    ) -> Transcript:
-        """Return the transcript of a recording whose parts have all come."""
-        origin = self._origin(num_talkers, recording.waves.channel, how)
-        return replace(recording.transcript(), origin=origin)
-
-    def _origin(
-        self, num_talkers: Optional[int], channel: Channel, how: Settings
-    ) -> Origin:
-        settings = dict(
-            device=self.speech2text.device,
-            dtype=str(self.speech2text.dtype).removeprefix("torch."),
-            beam_size=self.speech2text.beam_size,
-            num_talkers=None if num_talkers is None else int(num_talkers),
-            channel=channel,
-            window_seconds=how.longest,
-            vad_threshold=how.threshold,
-        )
-        return Origin(__version__, self.name, self.revision, settings)
-
-    def _transcript(
-        self,
-        recording: Recording,
-        seconds: float,
-        hypothesis: Optional[MixtureHypothesis],
-        origin: Origin,
-    ) -> Transcript:
-        name, problems = recording.name, recording.warnings
-        if hypothesis is None:
-            return Transcript(name, round(seconds, 3), (), None, problems, origin)
-        transcript = self.writer.transcript(name, seconds, hypothesis, problems)
-        return replace(transcript, origin=origin)
 
 
 def check_device(device: Optional[str]) -> str:

@@ -12,12 +12,11 @@ import torch
 
 from espnet_mtasr.data.audio import resample
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.transcription.settings import THRESHOLD
 
 # Seconds and samples of a frame, at the rate that silero-vad was trained with.
 FRAME = 0.032
 SAMPLES, RATE = 512, 16000
-# Probability of speech from which a frame counts as speech.
-THRESHOLD = 0.5
 # Seconds of speech in a row below which there is none: a click, a cough.
 SHORTEST_SPEECH = 0.1
 

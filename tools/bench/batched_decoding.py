@@ -73,7 +73,7 @@ def decoders(model: Any, waves: Sequence, args: argparse.Namespace) -> bench.Run
 
         def run() -> Texts:
             speech2text.align = True
-            found = [model.transcribe_read(p, [None] * len(p), how) for p in parts]
+            found = [model.decoder.transcribe(p, [None] * len(p), how) for p in parts]
             return [
                 [talker.text for talker in t.talkers] for part in found for t in part
             ]

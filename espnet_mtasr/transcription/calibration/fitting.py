@@ -126,7 +126,9 @@ def judge(model: "MTASR", decoded: Sequence[Decoded]) -> List[Heard]:
     """Return the words that a model makes of what it decoded, right or wrong."""
     heard = []
     for mixture in decoded:
-        transcript = model.writer.transcript("", mixture.seconds, mixture.hypothesis)
+        transcript = model.decoder.writer.transcript(
+            "", mixture.seconds, mixture.hypothesis
+        )
         texts = [talker.text for talker in transcript.talkers]
         for match in match_words(mixture.reference, texts):
             word = transcript.talkers[match.stream].words[match.place]

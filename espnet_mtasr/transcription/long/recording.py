@@ -14,12 +14,12 @@ from typing import (
 
 import numpy as np
 
-from espnet_mtasr.transcription.long.settings import Settings
 from espnet_mtasr.transcription.long.stitching import Heard, Stitcher
 from espnet_mtasr.transcription.long.windows import Place, Window, WindowCutter
 from espnet_mtasr.transcription.recordings import Recording, Waves
+from espnet_mtasr.transcription.settings import Settings
 from espnet_mtasr.transcription.speech_detector import FRAME, SpeechDetector
-from espnet_mtasr.transcription.transcript import Part, Talker, Transcript, Word
+from espnet_mtasr.transcription.transcript import Origin, Part, Talker, Transcript, Word
 
 # Seconds that the detector hears before a place where it goes on.
 RUN_UP = 5.0
@@ -65,6 +65,7 @@ class LongRecording:
         waves: The recording.
         decode: The model.
         settings: How it is cut.
+        origin: What its transcript was made with.
         heard: What was heard before, by channel; it goes on behind that.
         keep: Is called with what each window gave, and its channel.
     """
@@ -74,12 +75,14 @@ class LongRecording:
         waves: Waves,
         decode: Decode,
         settings: Settings,
+        origin: Origin = Origin(),
         heard: Sequence[Tuple[int, Heard]] = (),
         keep: Callable[[int, Heard], None] = lambda channel, heard: None,
     ):
         self.waves = waves
         self.decode = decode
         self.settings = settings
+        self.origin = origin
         self.heard = heard
         self.keep = keep
         self.seconds = 0.0
@@ -97,7 +100,7 @@ class LongRecording:
             yield part
 
     def transcript(self) -> Transcript:
-        """Return what all parts so far have, joined; without an origin."""
+        """Return what all parts so far have, joined."""
         said: Dict[Tuple[int, int], List[Word]] = {}
         for part in self._found:
             for number, talker in enumerate(part.talkers):
@@ -111,6 +114,7 @@ class LongRecording:
             round(self.seconds, 3),
             talkers,
             warnings=tuple(self.waves.warnings),
+            origin=self.origin,
             parts=tuple(self._found),
         )
 

@@ -6,11 +6,8 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from espnet_mtasr.transcription.speech_detector import (
-    FRAME,
-    SHORTEST_SPEECH,
-    THRESHOLD,
-)
+from espnet_mtasr.transcription.settings import THRESHOLD
+from espnet_mtasr.transcription.speech_detector import FRAME, SHORTEST_SPEECH
 
 # Frames beside speech count as speech down to this share of the threshold.
 LOWER = 0.2

@@ -14,6 +14,7 @@ from helpers.tiny_inference import noises, save_tiny_model
 
 from espnet_mtasr.bin.main import main
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.transcription.decoder import Decoder
 from espnet_mtasr.transcription.mtasr import MTASR
 
 NAMES = ("one", "two", "three")
@@ -106,14 +107,14 @@ def test_a_failure_does_not_stop_the_others(folder, expected, capsys):
 
 
 def test_one_that_is_too_long_for_the_memory(folder, expected, capsys, monkeypatch):
-    decode = MTASR.transcribe_read
+    decode = Decoder.transcribe
 
     def with_little_memory(model, recordings, *args):
         if any(r.num_samples > 12000 for r in recordings):
             raise RuntimeError("not enough memory\nfor all of it")
         return decode(model, recordings, *args)
 
-    monkeypatch.setattr(MTASR, "transcribe_read", with_little_memory)
+    monkeypatch.setattr(Decoder, "transcribe", with_little_memory)
     with pytest.raises(SystemExit):
         call(folder, "one.wav", "three.wav", "two.wav")
     said = capsys.readouterr()

@@ -154,7 +154,7 @@ def test_the_command(model_file, data_dir, capsys):
     assert table in capsys.readouterr().out
     assert table.splitlines()[2].startswith("| dev | ")
     model = MTASR.from_pretrained(model_file.parent, device="cpu")
-    assert model.writer.calibration == found
+    assert model.decoder.writer.calibration == found
     model_file.with_name("calibration.json").unlink()
 
 

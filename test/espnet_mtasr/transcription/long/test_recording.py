@@ -12,10 +12,10 @@ import pytest
 from espnet_mtasr.transcription.long import recording as long_recording
 from espnet_mtasr.transcription.long.journal import Journal
 from espnet_mtasr.transcription.long.recording import LongRecording, read_head
-from espnet_mtasr.transcription.long.settings import Settings
 from espnet_mtasr.transcription.recordings import Recording, Waves
+from espnet_mtasr.transcription.settings import Settings
 from espnet_mtasr.transcription.speech_detector import FRAME
-from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
+from espnet_mtasr.transcription.transcript import Origin, Talker, Transcript, Word
 
 RATE = 1000
 SETTINGS = Settings(RATE, 8.0, 0.5, 20.0)
@@ -144,7 +144,9 @@ def test_it_goes_on_from_its_journal(tmp_path, done):
 
     again = Journal(path, {"size": 1}, resume=True)
     assert len(again.heard) == done
-    long = LongRecording(waves(wave), count, SETTINGS, again.heard, again.keep)
+    long = LongRecording(
+        waves(wave), count, SETTINGS, Origin(), again.heard, again.keep
+    )
     assert list(long.parts()) == parts
     assert long.transcript() == expected
     assert len(heard) == len(parts) - done

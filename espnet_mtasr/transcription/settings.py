@@ -8,6 +8,10 @@ from espnet_mtasr.errors import UserError
 SHORTEST_WINDOW = 2.0
 # Seconds that it has by default: about those that models are trained on.
 WINDOW_SECONDS = 20.0
+# Seconds that are decoded together by default.
+BATCH_SECONDS = 60.0
+# Probability of speech from which a frame counts as speech by default.
+THRESHOLD = 0.5
 
 
 class Settings(NamedTuple):
@@ -21,9 +25,9 @@ class Settings(NamedTuple):
     """
 
     rate: int
-    longest: float
-    threshold: float
-    batch_seconds: float
+    longest: float = WINDOW_SECONDS
+    threshold: float = THRESHOLD
+    batch_seconds: float = BATCH_SECONDS
 
     @property
     def longest_samples(self) -> int:
