@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from helpers.recipe_copy import write_script
 from helpers.stand_in_writable_hub import TOKEN, stand_in_writable_hub
-from helpers.tiny_inference import noises, save_tiny_model
+from helpers.tiny_inference import save_tiny_model
 from helpers.tiny_results import save_results
 
 from espnet_mtasr.bin import mtasr_pack
@@ -20,6 +20,7 @@ from espnet_mtasr.publishing import repository
 from espnet_mtasr.publishing.model_card import format_card
 
 ROOT = Path(__file__).resolve().parents[3]
+SPEECH = ROOT / "egs2" / "mini_librimix" / "samples" / "two_talkers_1_clean.flac"
 ADDRESS = "https://example.org/some/name"
 
 
@@ -33,7 +34,8 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(repository, "repository_of_package", lambda: ADDRESS)
         mtasr_pack.main(["--mtasr_model_file", str(model), "--outpath", str(archive)])
-    soundfile.write(folder / "mix.wav", noises(9000)[0], 16000)
+    speech, rate = soundfile.read(SPEECH)
+    soundfile.write(folder / "mix.wav", speech, rate)
     write_script(folder / "bin" / "pip", 'printf "%s\\n" "$@" >pip_words')
     command = f'exec {shlex.quote(sys.executable)} -m espnet_mtasr.bin.main "$@"'
     write_script(folder / "bin" / "espnet-mtasr", command)
