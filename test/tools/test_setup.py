@@ -356,7 +356,7 @@ def pretend_installed(environment, *versions):
 NEEDED = (
     "torchaudio peft sentencepiece kaldiio soundfile av meeteval numpy scipy pyyaml "
     "pyloudnorm matplotlib tensorboard transformers kaldialign tokenizers "
-    "safetensors huggingface_hub scikit-learn pysubs2 praatio"
+    "safetensors huggingface_hub scikit-learn pysubs2 praatio silero-vad"
 ).split()
 
 

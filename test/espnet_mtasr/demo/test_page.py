@@ -56,6 +56,8 @@ def server(tmp_path_factory):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(folder / "tmp")},
+        # A background job of a shell may ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     line = process.stderr.readline()
     while line and "in a browser" not in line:
@@ -133,7 +135,9 @@ def test_click_a_word_to_hear_it(page):
     page.wait_for_function("document.querySelector('#result audio').played.length")
     page.wait_for_function("document.querySelector('#result audio').paused")
     played = audio.evaluate("a => [a.played.start(0), a.played.end(0)]")
-    assert played == pytest.approx([start, end], abs=0.15)
+    assert played[0] == pytest.approx(start, abs=0.15)
+    # A busy machine stops late, but long before the recording ends.
+    assert end - 0.15 < played[1] < end + 1.0
     # Not only the word where the audio's own button is used.
     audio.evaluate("a => { a.currentTime = 0; a.play(); }")
     page.wait_for_function("document.querySelector('#result audio').ended")
