@@ -206,8 +206,8 @@ def test_packing_and_what_would_be_uploaded(run):
 
 def test_scoring_again_gives_the_same(run):
     before = {path: path.read_bytes() for path in run.phase2.glob("*.json")}
-    # results, cpwer, cpwer_by_num_speakers, speaker_count, learning_curve, and stage 12's
-    # routing.
+    # results, cpwer, cpwer_by_num_speakers, speaker_count, learning_curve, and the
+    # routing of stage 12.
     assert len(before) == 6
     done = run.again("--stage", 13)
     assert done.returncode == 0, done.stderr
