@@ -8,7 +8,6 @@ import json
 from typing import Any, Dict, Iterator
 
 from myst_parser.parsers.sphinx_ import MystParser
-from pygments.lexers.special import TextLexer
 
 project = "espnet_mtasr"
 root_doc = "README"
@@ -140,5 +139,3 @@ def setup(app: Any) -> None:
     app.add_source_suffix(".ipynb", "notebook")
     app.add_source_parser(NotebookParser)
     app.connect("source-read", add_contents)
-    # GitHub draws it by a script from elsewhere; the site shows its source.
-    app.add_lexer("mermaid", TextLexer)
