@@ -67,6 +67,8 @@ setup(
         "normalizer": ["whisper-normalizer"],
         # The page of `espnet-mtasr demo`.
         "demo": ["gradio>=6.31"],
+        # The site: README.md, doc/ and API pages.
+        "doc": ["sphinx>=9.1", "myst-parser>=5.2", "furo"],
         # Five read transcripts back: parselmouth is Praat itself, simplejson
         # what meeteval reads SegLST with.
         "test": [
@@ -84,6 +86,6 @@ setup(
             # Drives Chromium, which the system has, to test the demo's page.
             "playwright",
         ],
-        "all": ["espnet_mtasr[mini,smollm2,onnx,normalizer,demo,test]"],
+        "all": ["espnet_mtasr[mini,smollm2,onnx,normalizer,demo,doc,test]"],
     },
 )

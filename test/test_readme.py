@@ -1,9 +1,13 @@
 """What README.md and the pages in doc/ show must run."""
 
+import json
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+import soundfile
 
 from espnet_mtasr.bin.main import main
 
@@ -46,6 +50,22 @@ def test_the_command_that_the_readme_begins_with(capsys):
     block = re.search(r"```console\n\$ espnet-mtasr (.*?)\n(.*?)```", *README)
     main([*block[1].split(), "--device", "cpu"])
     assert capsys.readouterr().out == block[2]
+
+
+def test_notebook_prints_what_it_shows(capsys):
+    notebook = ROOT / "doc" / "notebooks" / "five_steps.ipynb"
+    names = {}
+    for cell in json.loads(notebook.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+            outputs = cell["outputs"]
+            texts = ["".join(output.get("text", "")) for output in outputs]
+            assert capsys.readouterr().out == "".join(texts)
+            pictures = ["image/png" in output.get("data", ()) for output in outputs]
+            assert len(plt.get_fignums()) == sum(pictures)
+            plt.close("all")
+    sample = ROOT / "egs2/mini_librimix/samples/two_talkers_1_clean.flac"
+    assert np.array_equal(names["mixture"], soundfile.read(sample, dtype="float32")[0])
 
 
 def test_pictures_are_small():

@@ -1,7 +1,7 @@
 """The page in a real browser: headless Chromium, driven by playwright.
 
-Skipped where gradio or Chromium is missing. `DEMO_SCREENSHOT=doc/images/demo.png` makes
-the README's picture anew.
+Skipped where gradio or Chromium is missing. `DEMO_PICTURES=doc/images` makes the
+pictures of README.md and doc/transcribe.md anew.
 """
 
 import os
@@ -103,6 +103,12 @@ def heard(page, part="#result"):
     return page.locator(f"{part} .mt-texts li").all_inner_texts()
 
 
+def take_picture(page, name):
+    if folder := os.environ.get("DEMO_PICTURES"):
+        page.mouse.move(0, 0)
+        page.screenshot(path=Path(folder, name), full_page=True)
+
+
 def drop(page, name, content):
     file = {"name": name, "mimeType": "audio/wav", "buffer": content}
     page.set_input_files("#recording input[type=file]", file)
@@ -116,9 +122,7 @@ def test_a_sample(page, tmp_path):
     assert words.all_inner_texts() == " ".join(talkers[:2]).split()
     expect(page.locator("#result .mt-counts")).to_contain_text("0.99")
     expect(page.locator("#result .mt-ctc svg")).to_have_count(2)
-    if os.environ.get("DEMO_SCREENSHOT"):
-        page.mouse.move(0, 0)
-        page.screenshot(path=os.environ["DEMO_SCREENSHOT"], full_page=True)
+    take_picture(page, "demo.png")
     with page.expect_download() as download:
         page.click("#result .mt-downloads a >> nth=0")
     assert download.value.suggested_filename == "two_talkers_1_clean.srt"
@@ -206,6 +210,7 @@ def test_mixer(page, tmp_path):
     bars = page.locator("#mixture .mt-bar")
     expect(bars).to_have_count(2)
     assert bars.all_inner_texts() == ["302, 0.00 s, +0 dB", "308, 1.00 s, +0 dB"]
+    take_picture(page, "demo_mixer.png")
     page.click("#transcribe_mixture")
     assert heard(page, "#mixed_result")[1] == "peter kept six old flowers"
     before = page.locator("#mixed_result .mt-errors").inner_text()
