@@ -237,7 +237,8 @@ def join_channels(transcripts: Sequence[Transcript]) -> Transcript:
     """Join what was heard in each channel of a recording.
 
     Talkers are in the order in which they begin, whatever their channel; those without
-    words come last. The count's probabilities are those of a sum of independent counts.
+    words come last. The count's probabilities are those of a sum of independent counts,
+    to which channels without speech add nothing.
     """
     first = transcripts[0]
     talkers = [
@@ -247,12 +248,13 @@ def join_channels(transcripts: Sequence[Transcript]) -> Transcript:
     ]
     talkers.sort(key=lambda t: t.words[0].start if t.words else first.seconds)
     total = {0: 1.0}
-    for transcript in transcripts:
-        if transcript.count_probabilities is None:
-            return replace(first, talkers=tuple(talkers), count_probabilities=None)
+    counted = [t for t in transcripts if t.talkers or t.count_probabilities]
+    if not counted or any(t.count_probabilities is None for t in counted):
+        return replace(first, talkers=tuple(talkers), count_probabilities=None)
+    for transcript in counted:
         before, total = total, {}
         for count, p in before.items():
-            for more, q in transcript.count_probabilities.items():
+            for more, q in (transcript.count_probabilities or {}).items():
                 total[count + more] = total.get(count + more, 0.0) + p * q
     rounded = {count: round(p, 4) for count, p in total.items()}
     return replace(first, talkers=tuple(talkers), count_probabilities=rounded)

@@ -110,6 +110,13 @@ def test_talkers_of_all_channels():
     assert joined.count_probabilities == {2: 0.18, 3: 0.74, 4: 0.08}
     unknown = join_channels([transcript([1.0], None), transcript([2.0], {1: 1.0})])
     assert (unknown.num_talkers, unknown.num_talkers_probability) == (2, None)
+    # Nobody speaks on one channel, or on any.
+    silent = transcript([], None)
+    half = join_channels([silent, transcript([0.5], {1: 0.9, 2: 0.1})])
+    assert [talker.channel for talker in half.talkers] == [1]
+    assert half.count_probabilities == {1: 0.9, 2: 0.1}
+    nobody = join_channels([silent, silent])
+    assert (nobody.talkers, nobody.count_probabilities) == ((), None)
 
 
 def test_standard_input(tmp_path, monkeypatch):
