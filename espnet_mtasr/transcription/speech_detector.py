@@ -49,6 +49,9 @@ class SpeechDetector:
 
         Returns:
             `(frames,)` float32, of `FRAME` seconds each.
+
+        Raises:
+            UserError: the samples are too large.
         """
         kept = np.concatenate([self._kept, samples])
         whole = len(kept) // self._samples * self._samples
@@ -68,6 +71,10 @@ class SpeechDetector:
             return np.zeros(0, np.float32)
         frames = resample(samples, self.rate, RATE).reshape(-1, SAMPLES)
         found = [self._model(torch.from_numpy(frame), RATE).item() for frame in frames]
+        if not np.isfinite(found).all():
+            raise UserError(
+                "no speech can be told from samples so large; check the recording"
+            )
         return np.array(found, np.float32)
 
     def hears_speech(self, samples: np.ndarray, threshold: float = THRESHOLD) -> bool:

@@ -28,6 +28,8 @@ COMMANDS = {
     "transcribe": lambda place: (
         main.main,
         *("transcribe", "--model", place / "model", "--device", "cpu"),
+        # The recording is noise.
+        *("--vad_threshold", "0"),
         *(place / "0.wav", "--output_dir", place / "out"),
     ),
     "decode": lambda place: (

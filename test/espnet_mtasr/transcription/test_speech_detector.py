@@ -9,6 +9,7 @@ import soundfile
 import torch
 
 from espnet_mtasr.data.audio import resample
+from espnet_mtasr.errors import UserError
 from espnet_mtasr.transcription.speech_detector import FRAME, SpeechDetector
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,6 +59,12 @@ def test_speech_is_heard(wave):
     click[8000:8010] = 1.0
     assert not detector.hears_speech(click)
     assert detector.hears_speech(wave)
+
+
+def test_samples_that_are_too_large():
+    """They are no silence."""
+    with pytest.raises(UserError, match="from samples so large"):
+        SpeechDetector(RATE).hears_speech(np.full(RATE, 1e38, np.float32))
 
 
 def test_torch_keeps_its_threads(monkeypatch):
