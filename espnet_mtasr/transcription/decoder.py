@@ -13,9 +13,10 @@ from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.channels import Channel
 from espnet_mtasr.transcription.long.recording import LongRecording
 from espnet_mtasr.transcription.long.stitching import Heard
+from espnet_mtasr.transcription.long.windows import loud_samples
 from espnet_mtasr.transcription.recordings import Recording, Waves
 from espnet_mtasr.transcription.settings import Settings
-from espnet_mtasr.transcription.speech_detector import SpeechDetector
+from espnet_mtasr.transcription.speech_detector import FRAME, SpeechDetector
 from espnet_mtasr.transcription.transcript import Origin, Transcript, join_channels
 from espnet_mtasr.transcription.writer import SHORTEST, Writer
 
@@ -70,8 +71,9 @@ class Decoder:
         waves = [wave for r in recordings for wave in r.channels]
         speech = [self._hears_speech(wave, how.threshold) for wave in waves]
         voiced = [place for place, there_is in enumerate(speech) if there_is]
+        loud = [self._loud(wave, how.threshold) for wave in waves]
         decoded = self._decode(
-            [waves[place] for place in voiced],
+            [waves[place][loud[place]] for place in voiced],
             [num_talkers[owners[place]] for place in voiced],
             how.batch_seconds,
             progress,
@@ -82,7 +84,8 @@ class Decoder:
             heard[owner].append(
                 self._transcript(
                     recordings[owner],
-                    len(waves[place]) / self.rate,
+                    len(waves[place]),
+                    loud[place],
                     found.get(place),
                     self._origin(num_talkers[owner], recordings[owner].channel, how),
                 )
@@ -95,6 +98,17 @@ class Decoder:
         if self._detector is None:
             self._detector = SpeechDetector(self.rate)
         return self._detector.hears_speech(wave, threshold)
+
+    def _loud(self, wave: np.ndarray, threshold: float) -> slice:
+        """What the model is given: models take silence at the ends badly."""
+        if threshold <= 0.0:
+            return slice(0, len(wave))
+        start, stop = loud_samples(wave, round(FRAME * self.rate))
+        least = SHORTEST * self.rate
+        return slice(
+            start if start > least else 0,
+            stop if len(wave) - stop > least else len(wave),
+        )
 
     def _decode(
         self,
@@ -134,18 +148,17 @@ class Decoder:
         """
         (wave,) = recording.channels
         how = Settings(self.rate)
+        # Posteriors cover the recording.
+        whole = slice(0, len(wave))
         origin = self._origin(num_talkers, recording.channel, how)
         if not self._hears_speech(wave, how.threshold):
-            seconds = len(wave) / self.rate
-            return self._transcript(recording, seconds, None, origin), []
+            return self._transcript(recording, len(wave), whole, None, origin), []
         self.speech2text.keep_log_probs = True
         try:
             (hypothesis,) = self.speech2text([wave], [num_talkers])
         finally:
             self.speech2text.keep_log_probs = False
-        transcript = self._transcript(
-            recording, len(wave) / self.rate, hypothesis, origin
-        )
+        transcript = self._transcript(recording, len(wave), whole, hypothesis, origin)
         posteriors = [
             talker.log_probs.exp().cpu().numpy()
             for talker in hypothesis.talkers[: transcript.num_talkers]
@@ -211,12 +224,20 @@ class Decoder:
     def _transcript(
         self,
         recording: Recording,
-        seconds: float,
+        samples: int,
+        loud: slice,
         hypothesis: Optional[MixtureHypothesis],
         origin: Origin,
     ) -> Transcript:
         name, problems = recording.name, recording.warnings
+        seconds = round(samples / self.rate, 3)
         if hypothesis is None:
-            return Transcript(name, round(seconds, 3), (), None, problems, origin)
-        transcript = self.writer.transcript(name, seconds, hypothesis, problems)
-        return replace(transcript, origin=origin)
+            return Transcript(name, seconds, (), None, problems, origin)
+        heard = (loud.stop - loud.start) / self.rate
+        transcript = self.writer.transcript(name, heard, hypothesis, problems)
+        before = loud.start / self.rate
+        talkers = tuple(
+            replace(talker, words=tuple(word.later(before) for word in talker.words))
+            for talker in transcript.talkers
+        )
+        return replace(transcript, seconds=seconds, talkers=talkers, origin=origin)

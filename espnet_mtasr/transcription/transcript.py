@@ -24,6 +24,11 @@ class Word:
     end: float
     confidence: float
 
+    def later(self, seconds: float) -> "Word":
+        """The word in a recording that has so many seconds before it."""
+        start, end = round(self.start + seconds, 3), round(self.end + seconds, 3)
+        return Word(self.text, start, end, self.confidence)
+
 
 @dataclass(frozen=True)
 class Talker:

@@ -154,14 +154,7 @@ class LongRecording:
         for (number, window), transcript in zip(windows, found, strict=True):
             start = window.place.start
             talkers = tuple(
-                tuple(
-                    replace(
-                        word,
-                        start=round(word.start + start, 3),
-                        end=round(word.end + start, 3),
-                    )
-                    for word in talker.words
-                )
+                tuple(word.later(start) for word in talker.words)
                 for talker in transcript.talkers
             )
             heard = Heard(

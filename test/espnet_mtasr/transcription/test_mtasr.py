@@ -152,6 +152,22 @@ def test_what_is_no_speech(model, hears_noise):
         assert transcript.num_talkers in (2, 3)
 
 
+def test_silence_at_the_ends_changes_nothing(model):
+    """But the times."""
+    # Whole frames of silero-vad.
+    (wave,) = noises(18 * 512)
+    silence = np.zeros(32 * 512, np.float32)
+    expected = model.transcribe(wave)
+    found = model.transcribe(np.concatenate([silence, wave, silence, silence]))
+    assert found.seconds == pytest.approx(expected.seconds + 3 * 1.024)
+    assert texts([found]) == texts([expected])
+    for one, other in zip(expected.talkers, found.talkers, strict=True):
+        for word, later in zip(one.words, other.words, strict=True):
+            assert [later.start, later.end] == pytest.approx(
+                [word.start + 1.024, word.end + 1.024], abs=1e-3
+            )
+
+
 def test_given_counts(model):
     assert model.talker_counts == (2, 3)
     three = model.transcribe(WAVES, num_talkers=3)
