@@ -6,8 +6,9 @@ from typing import Any, Dict, List, Mapping, Tuple
 
 import torch
 
-# Batches of a talker count. The mini recipe without a flat start had caught up after 12
-# epochs of 166; how long real speech takes isn't measured.
+# Batches of a talker count. In the mini recipe without a flat start, all streams wrote
+# at least a word a row after 166 batches where the branches were phase 1's (no teacher,
+# seed 0), and had caught up after 12 times 166 where they were new.
 SILENT_AFTER = 2000
 LOSS = re.compile(r"loss_ctc_(\d+)spk")
 WORDS = re.compile(r"words_stream(\d+)_(\d+)spk")
