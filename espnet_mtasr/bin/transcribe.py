@@ -19,23 +19,19 @@ from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.model_zoo.model_files import fetch_model
 from espnet_mtasr.progress import busy
 from espnet_mtasr.transcription.formats import FORMATS
-from espnet_mtasr.transcription.output import Output
 from espnet_mtasr.transcription.settings import (
     BATCH_SECONDS,
     THRESHOLD,
     WINDOW_SECONDS,
     check_settings,
 )
-from espnet_mtasr.transcription.sources import (
-    STANDARD_INPUT,
-    Source,
-    find_recordings,
-)
 from espnet_mtasr.trust import add_trust_option
 
 if TYPE_CHECKING:
     from espnet_mtasr.transcription.long.journal import Journal
     from espnet_mtasr.transcription.mtasr import MTASR
+    from espnet_mtasr.transcription.output import Output
+    from espnet_mtasr.transcription.sources import Source
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
@@ -153,6 +149,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
     """Transcribe as the options say, which have been checked."""
     from espnet_mtasr.transcription.channels import check_channel
+    from espnet_mtasr.transcription.output import Output
+    from espnet_mtasr.transcription.sources import find_recordings
 
     channel = check_channel(args.channel)
     sources = find_recordings(args.recordings, say)
@@ -201,9 +199,11 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
 
 
 def open_journal(
-    source: Source, output: Output, model: "MTASR", args: argparse.Namespace
+    source: "Source", output: "Output", model: "MTASR", args: argparse.Namespace
 ) -> Optional["Journal"]:
     """Where to keep what was heard of a long recording; None: nothing can go on."""
+    from espnet_mtasr.transcription.sources import STANDARD_INPUT
+
     path = output.journal(source.name)
     if path is None or source.path == STANDARD_INPUT:
         return None

@@ -71,7 +71,7 @@ class Decoder:
         waves = [wave for r in recordings for wave in r.channels]
         speech = [self._hears_speech(wave, how.threshold) for wave in waves]
         voiced = [place for place, there_is in enumerate(speech) if there_is]
-        loud = [self._loud(wave, how.threshold) for wave in waves]
+        loud = {place: self._loud(waves[place], how.threshold) for place in voiced}
         decoded = self._decode(
             [waves[place][loud[place]] for place in voiced],
             [num_talkers[owners[place]] for place in voiced],
@@ -85,7 +85,7 @@ class Decoder:
                 self._transcript(
                     recordings[owner],
                     len(waves[place]),
-                    loud[place],
+                    loud.get(place, slice(0)),
                     found.get(place),
                     self._origin(num_talkers[owner], recordings[owner].channel, how),
                 )
@@ -236,8 +236,5 @@ class Decoder:
         heard = (loud.stop - loud.start) / self.rate
         transcript = self.writer.transcript(name, heard, hypothesis, problems)
         before = loud.start / self.rate
-        talkers = tuple(
-            replace(talker, words=tuple(word.later(before) for word in talker.words))
-            for talker in transcript.talkers
-        )
+        talkers = tuple(talker.later(before) for talker in transcript.talkers)
         return replace(transcript, seconds=seconds, talkers=talkers, origin=origin)

@@ -132,12 +132,10 @@ class Many:
     def _long(self, source: Source, waves: Waves) -> Iterator[Transcribed]:
         """The transcript of a long recording, unless it fails."""
         journal = self.journal(source)
-        if journal is None:
-            long = self.model.decoder.long_recording(waves, self.num_talkers, self.how)
-        else:
-            long = self.model.decoder.long_recording(
-                waves, self.num_talkers, self.how, journal.heard, journal.keep
-            )
+        kept = () if journal is None else (journal.heard, journal.keep)
+        long = self.model.decoder.long_recording(
+            waves, self.num_talkers, self.how, *kept
+        )
         start, before = time.monotonic(), None
         try:
             for part in long.parts():

@@ -112,11 +112,6 @@ def open_recording(source: Source, rate: int, channel: Channel = MIX) -> Waves:
     return to_waves(source.name, sound, rate, channel, shown)
 
 
-def read_recording(source: Source, rate: int, channel: Channel = MIX) -> Recording:
-    """Read an audio file, or standard input, whole; see `open_recording`."""
-    return open_recording(source, rate, channel).read()
-
-
 def to_waves(name: str, sound: Sound, rate: int, channel: Channel, shown: str) -> Waves:
     """Bring samples to a model's rate.
 

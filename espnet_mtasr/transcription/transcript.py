@@ -47,6 +47,11 @@ class Talker:
         """The words, with blanks between them."""
         return " ".join(word.text for word in self.words)
 
+    def later(self, seconds: float) -> "Talker":
+        """The talker in a recording that has so many seconds before it."""
+        words = tuple(word.later(seconds) for word in self.words)
+        return replace(self, words=words)
+
     def as_dict(self) -> Dict[str, Any]:
         """The same as dicts, lists and numbers."""
         words = [

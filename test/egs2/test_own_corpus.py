@@ -17,7 +17,7 @@ from helpers.own_corpus import (
     snippets,
     write_tone,
 )
-from helpers.recipe_copy import ROOT, call, copy_recipe, write_script
+from helpers.recipe_copy import ROOT, call, copy_ready_recipe
 from helpers.tiny_data import write_config
 from helpers.tiny_models import make_tiny_llm
 
@@ -34,8 +34,7 @@ COMMANDS = ("--quick", "--pretrained_model", "$VCTK", "$NOISE", "$MIXTURES", "$E
 def root(tmp_path_factory):
     """A repository with the recipe, which the page's commands are called in."""
     root = tmp_path_factory.mktemp("repository")
-    copy_recipe(root, "own_corpus")
-    write_script(root / "tools" / "setup.sh", "exit 0")
+    copy_ready_recipe(root, "own_corpus")
     return root
 
 

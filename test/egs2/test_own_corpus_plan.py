@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from helpers.own_corpus import RECIPE, make_own_corpus
-from helpers.recipe_copy import ROOT, call, copy_recipe, write_script
+from helpers.recipe_copy import ROOT, call, copy_ready_recipe
 from helpers.tiny_data import write_config
 from helpers.tiny_inference import save_tiny_model
 
@@ -246,8 +246,7 @@ def test_a_model_that_is_not_to_be_trusted(plan, tmp_path):
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("repository")
-    copy_recipe(root, "own_corpus")
-    write_script(root / "tools" / "setup.sh", "exit 0")
+    copy_ready_recipe(root, "own_corpus")
     return root
 
 

@@ -138,16 +138,10 @@ def errors(pieces: Sequence[Piece], places: Places, streams: Sequence[Sequence])
 
 def one_by_one(found: Sequence[Any], places: Places) -> List[List[Any]]:
     """Words of pieces that were decoded alone, where the recording has them."""
-    from dataclasses import replace
-
     streams: List[List[Any]] = [[] for _ in range(max(t.num_talkers for t in found))]
     for start, _, number in places:
         for stream, talker in zip(streams, found[number].talkers):
-            seconds = start / RATE
-            stream += [
-                replace(w, start=w.start + seconds, end=w.end + seconds)
-                for w in talker.words
-            ]
+            stream += talker.later(start / RATE).words
     return streams
 
 

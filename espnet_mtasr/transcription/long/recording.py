@@ -153,10 +153,7 @@ class LongRecording:
         found = self.decode([window.samples for _, window in windows])
         for (number, window), transcript in zip(windows, found, strict=True):
             start = window.place.start
-            talkers = tuple(
-                tuple(word.later(start) for word in talker.words)
-                for talker in transcript.talkers
-            )
+            talkers = tuple(t.later(start).words for t in transcript.talkers)
             heard = Heard(
                 window.place,
                 window.end,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.transcription.recordings import open_sound, read_recording
+from espnet_mtasr.transcription.recordings import open_recording, open_sound
 from espnet_mtasr.transcription.sources import Source
 
 RATE = 16000
@@ -49,7 +49,7 @@ def peaks(samples):
 @pytest.mark.parametrize("suffix", KINDS)
 def test_kinds(tmp_path, suffix):
     path = write(tmp_path / f"call.{suffix}")
-    recording = read_recording(Source("call", str(path)), RATE, "each")
+    recording = open_recording(Source("call", str(path)), RATE, "each").read()
     assert recording.warnings == ()
     # AAC without a container may have a block of silence before and after.
     for samples, hertz in zip(recording.channels, (440, 600), strict=True):
@@ -65,13 +65,13 @@ def test_broken_off(tmp_path):
     path = write(tmp_path / "call.mkv")
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    (warning,) = read_recording(Source("call", str(path)), RATE).warnings
+    (warning,) = open_recording(Source("call", str(path)), RATE).read().warnings
     assert "call.mkv: breaks off, " in warning and "what is there is" in warning
 
 
 def test_several_tracks(tmp_path):
     path = write(tmp_path / "film.mp4", tracks=2)
-    (warning,) = read_recording(Source("film", str(path)), RATE).warnings
+    (warning,) = open_recording(Source("film", str(path)), RATE).read().warnings
     assert warning.endswith("film.mp4: has 2 sound tracks; the first is taken")
 
 
@@ -90,4 +90,4 @@ def test_no_sound(tmp_path):
     text.write_text("words\n" * 999)
     for bad in (path, text):
         with pytest.raises(UserError, match=f"{bad.name}: is no readable audio"):
-            read_recording(Source("film", str(bad)), RATE)
+            open_recording(Source("film", str(bad)), RATE).read()

@@ -14,7 +14,6 @@ from espnet_mtasr.transcription.channels import check_channel
 from espnet_mtasr.transcription.recordings import (
     open_pipe,
     open_recording,
-    read_recording,
     to_model,
     to_waves,
 )
@@ -32,7 +31,7 @@ def tone(seconds=0.5, rate=RATE, hertz=440.0):
 def test_formats(tmp_path, suffix):
     path = tmp_path / f"tone.{suffix}"
     soundfile.write(path, tone(), RATE)
-    recording = read_recording(Source("a name", str(path)), RATE)
+    recording = open_recording(Source("a name", str(path)), RATE).read()
     assert recording.name == "a name"
     assert recording.channels[0].dtype == np.float32
     assert len(recording.channels[0]) == pytest.approx(RATE / 2, abs=1200)
@@ -45,7 +44,7 @@ def test_channels_are_averaged_and_rates_changed(tmp_path):
     path = tmp_path / "stereo.wav"
     left, right = tone(rate=8000), tone(rate=8000, hertz=600.0)
     soundfile.write(path, np.stack([left, right], 1), 8000, subtype="FLOAT")
-    samples = read_recording(Source("stereo", str(path)), RATE).channels[0]
+    samples = open_recording(Source("stereo", str(path)), RATE).read().channels[0]
     assert len(samples) == RATE // 2
     # 0.5 s: bins of 2 Hz.
     spectrum = np.abs(np.fft.rfft(samples)) / len(samples) * 2
@@ -61,14 +60,14 @@ def stereo_file(path, left, right):
 def test_one_channel_or_each(tmp_path):
     source = stereo_file(tmp_path / "call.wav", tone(), tone(hertz=600.0))
     for channel in ("0", 1):
-        (found,) = read_recording(source, RATE, check_channel(channel)).channels
+        (found,) = open_recording(source, RATE, check_channel(channel)).read().channels
         expected = tone(hertz=(440.0, 600.0)[int(channel)])
         assert found == pytest.approx(expected, abs=1e-6)
-    left, right = read_recording(source, RATE, "each").channels
+    left, right = open_recording(source, RATE, "each").read().channels
     assert left == pytest.approx(tone(), abs=1e-6)
     assert right == pytest.approx(tone(hertz=600.0), abs=1e-6)
     with pytest.raises(UserError, match="call.wav: has 2 channels, and no channel 2"):
-        read_recording(source, RATE, 2)
+        open_recording(source, RATE, 2).read()
     for bad in ("left", "-1", "1.0", True):
         with pytest.raises(UserError, match=f"--channel {bad}: give a number from 0"):
             check_channel(bad)
@@ -86,14 +85,14 @@ def test_one_channel_or_each(tmp_path):
 )
 def test_channels_that_cancel_each_other_out(tmp_path, right, cancels):
     source = stereo_file(tmp_path / "call.wav", tone(), right)
-    warnings = read_recording(source, RATE).warnings
+    warnings = open_recording(source, RATE).read().warnings
     assert any("channels cancel each other out" in w for w in warnings) == cancels
-    assert read_recording(source, RATE, 0).warnings == ()
+    assert open_recording(source, RATE, 0).read().warnings == ()
 
 
 def test_silence_cancels_nothing(tmp_path):
     source = stereo_file(tmp_path / "silence.wav", np.zeros(999), np.zeros(999))
-    assert read_recording(source, RATE).warnings == ()
+    assert open_recording(source, RATE).read().warnings == ()
 
 
 def transcript(starts, probabilities):
@@ -124,7 +123,7 @@ def test_standard_input(tmp_path, monkeypatch):
     soundfile.write(buffer, tone(), RATE, format="FLAC")
     pipe = io.BufferedReader(io.BytesIO(buffer.getvalue()))
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe))
-    recording = read_recording(Source("stdin", "-"), RATE)
+    recording = open_recording(Source("stdin", "-"), RATE).read()
     assert np.abs(recording.channels[0] - tone()).max() < 1e-3
 
 
@@ -208,7 +207,7 @@ def test_bad_files(tmp_path):
         (headless, "is no readable audio"),
     ):
         with pytest.raises(UserError, match=f"{path.name}: {problem}"):
-            read_recording(Source("x", str(path)), RATE)
+            open_recording(Source("x", str(path)), RATE).read()
 
 
 def test_arrays():

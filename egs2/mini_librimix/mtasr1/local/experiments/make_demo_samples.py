@@ -5,52 +5,23 @@ Three of make_samples.py's six: `utt2mixture` and `text` as in a data directory,
 recordings beside them.
 """
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Sequence
 
-import soundfile
-from make_samples import choose_samples
+from make_samples import RECIPE, choose_samples, get_parser, write_audio
 
 from espnet_mtasr.errors import run_command_line
 from espnet_mtasr.files import write_whole
-from espnet_mtasr.mixture.spec import MixtureSpec, read_specs, samples_until
+from espnet_mtasr.mixture.spec import MixtureSpec, read_specs
 
 CHOICE = ("two_talkers_1_clean", "two_talkers_2_noisy", "three_talkers_2_clean")
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of this command line."""
-    recipe = Path(__file__).resolve().parents[2]
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument(
-        "--data_dir",
-        "--data-dir",
-        type=Path,
-        default=recipe / "data",
-        help="What stage 1 made: test sets test_mini{2,3}mix_{clean,noisy}",
-    )
-    parser.add_argument(
-        "--output_dir",
-        "--output-dir",
-        type=Path,
-        default=recipe.parents[2] / "espnet_mtasr" / "demo" / "assets",
-        help="Folder for the recordings and tables",
-    )
-    return parser
-
-
 def copy(path: str, folder: Path, seconds: Optional[float] = None) -> str:
-    """Write a recording, or its first seconds, as FLAC of 16 bits; return its name."""
-    audio, rate = soundfile.read(path, dtype="int16")
-    if seconds is not None:
-        audio = audio[: samples_until(seconds, rate)]
+    """Write a recording, or its first seconds, into `folder`; return its name."""
     name = f"{Path(path).stem}.flac"
-    soundfile.write(folder / name, audio, rate, "PCM_16", format="FLAC")
+    write_audio(Path(path), folder / name, seconds)
     return name
 
 
@@ -65,7 +36,8 @@ def with_copies(spec: MixtureSpec, folder: Path) -> MixtureSpec:
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Choose and write."""
-    args = get_parser().parse_args(cmd)
+    assets = RECIPE.parents[2] / "espnet_mtasr" / "demo" / "assets"
+    args = get_parser(__doc__, assets, "recordings and tables").parse_args(cmd)
     args.output_dir.mkdir(parents=True, exist_ok=True)
     chosen = {sample.name: sample for sample in choose_samples(args.data_dir)}
     specs, texts = [], []

@@ -13,6 +13,7 @@ from typing import List, NamedTuple, Optional, Sequence
 from espnet_mtasr.data.tables import read_data_dir
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
+from espnet_mtasr.mixture.spec import samples_until
 
 # Talker count and noise of each sample. Clean and noisy sets hold the same mixtures in
 # the same order, so the three of a count come from three places.
@@ -38,26 +39,34 @@ class Sample(NamedTuple):
     text: str
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of this command line."""
-    recipe = Path(__file__).resolve().parents[2]
+RECIPE = Path(__file__).resolve().parents[2]
+
+
+def get_parser(doc: str, output_dir: Path, contents: str) -> argparse.ArgumentParser:
+    """Return the parser of a command line that writes samples.
+
+    Args:
+        doc: Docstring of the command.
+        output_dir: Default folder.
+        contents: What goes there.
+    """
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
+        description=doc.splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
         "--data_dir",
         "--data-dir",
         type=Path,
-        default=recipe / "data",
+        default=RECIPE / "data",
         help="What stage 1 made: test sets test_mini{2,3}mix_{clean,noisy}",
     )
     parser.add_argument(
         "--output_dir",
         "--output-dir",
         type=Path,
-        default=recipe.parent / "samples",
-        help="Folder for the samples",
+        default=output_dir,
+        help=f"Folder for the {contents}",
     )
     return parser
 
@@ -92,8 +101,13 @@ def choose_samples(data_dir: Path) -> List[Sample]:
     return samples
 
 
-def write_audio(source: Path, target: Path) -> None:
+def write_audio(source: Path, target: Path, seconds: Optional[float] = None) -> None:
     """Write a recording of one channel as FLAC with 16 bits; it appears whole.
+
+    Args:
+        source: Recording.
+        target: File.
+        seconds: That are written of it; None: all.
 
     Raises:
         UserError: `source` can't be read.
@@ -104,6 +118,8 @@ def write_audio(source: Path, target: Path) -> None:
         audio, rate = soundfile.read(source, dtype="int16")
     except (OSError, soundfile.LibsndfileError) as e:
         raise UserError(f"{source}: can't be read ({e}); run stage 1 again") from e
+    if seconds is not None:
+        audio = audio[: samples_until(seconds, rate)]
     part = target.with_name(target.name + ".part")
     soundfile.write(part, audio, rate, "PCM_16", format="FLAC")
     os.replace(part, target)
@@ -132,7 +148,8 @@ def format_readme(samples: Sequence[Sample]) -> str:
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Choose and write."""
-    args = get_parser().parse_args(cmd)
+    parser = get_parser(__doc__, RECIPE.parent / "samples", "samples")
+    args = parser.parse_args(cmd)
     samples = choose_samples(args.data_dir)
     args.output_dir.mkdir(parents=True, exist_ok=True)
     for sample in samples:
