@@ -16,7 +16,7 @@ from espnet_mtasr.data.audio_end import missing_seconds
 from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.mixture.describe import probe_seconds
-from espnet_mtasr.transcription.recordings import read_recording
+from espnet_mtasr.transcription.recordings import open_recording
 from espnet_mtasr.transcription.sources import Source
 
 SECONDS = 3.0
@@ -55,11 +55,11 @@ def test_a_recording_that_was_cut(tmp_path, form, share):
     if form.format == "CAF":
         # libsndfile refuses it by itself.
         with pytest.raises(UserError, match="is no readable audio"):
-            read_recording(Source("cut", str(path)), RATE)
+            open_recording(Source("cut", str(path)), RATE).read()
         with pytest.raises(UserError, match="is not readable audio"):
             check_audio(path)
         return
-    recording = read_recording(Source("cut", str(path)), RATE)
+    recording = open_recording(Source("cut", str(path)), RATE).read()
     missing = told(*recording.warnings, whole)
     if form.format not in COARSE:
         assert missing == pytest.approx((1 - share) * whole, abs=0.05)
@@ -74,7 +74,7 @@ def test_a_recording_that_was_cut(tmp_path, form, share):
 def test_a_whole_recording(tmp_path, form):
     path = tmp_path / f"whole{form.suffix}"
     whole = write(path, form)
-    assert read_recording(Source("whole", str(path)), RATE).warnings == ()
+    assert open_recording(Source("whole", str(path)), RATE).read().warnings == ()
     assert missing_seconds(path) is None
     assert probe_seconds(path) == pytest.approx(whole, abs=0.1)
     check_audio(path)

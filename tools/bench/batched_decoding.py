@@ -117,12 +117,14 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
 
     files = fetch_model(args.model)
     from espnet_mtasr.transcription.mtasr import MTASR
-    from espnet_mtasr.transcription.recordings import read_recording
+    from espnet_mtasr.transcription.recordings import open_recording
     from espnet_mtasr.transcription.sources import find_recordings
 
     model = MTASR.from_files(files, args.device)
     sources = find_recordings([str(args.recordings)])[: args.mixtures]
-    found = [read_recording(source, model.rate).channels[0] for source in sources]
+    found = [
+        open_recording(source, model.rate).read().channels[0] for source in sources
+    ]
     waves = repeat_with_cuts(found, args.mixtures, round(MAX_CUT_SECONDS * model.rate))
     lengths = [len(wave) / model.rate for wave in waves]
     runs = decoders(model, waves, args)

@@ -83,7 +83,7 @@ def browser():
 def page(server, browser):
     """The page, which asks nobody else for anything and has no errors in its code."""
     page = browser.new_page(viewport=DESKTOP)
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(180_000)
     asked, errors = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(error))
