@@ -193,7 +193,7 @@ def test_packing_and_what_would_be_uploaded(run):
     assert done.returncode == 0, done.stderr
     folder = run.phase2 / "mtasr_phase2_valid.loss_ctc.ave"
     assert folder.with_name(f"{folder.name}.zip").is_file()
-    assert f"{folder.relative_to(run.recipe)} holds what would go" in done.stdout
+    assert f"{folder.relative_to(run.recipe)} has the files for" in done.stdout
     names = {path.name for path in folder.iterdir()}
     assert {"bpe.model", "results.json", "RESULTS.md", "learning_curve.png"} <= names
     card = (folder / "README.md").read_text()

@@ -239,7 +239,7 @@ def test_a_model_that_is_not_to_be_trusted(plan, tmp_path):
     settings = yaml.safe_load(config.read_text())
     settings["separator"] = "somewhere:Separator"
     config.write_text(yaml.safe_dump(settings))
-    with pytest.raises(UserError, match="neither ESPnet's nor espnet_mtasr's code"):
+    with pytest.raises(UserError, match="is not part of ESPnet or espnet_mtasr"):
         plan("--pretrained_model", model)
 
 

@@ -88,7 +88,7 @@ def test_a_torch_for_cpus(machine, monkeypatch):
     machine(2)
     monkeypatch.setattr(torch.version, "cuda", None)
     monkeypatch.setattr(torch.version, "hip", None)
-    with pytest.raises(UserError, match="--ngpu 1: torch .* is built for CPUs alone"):
+    with pytest.raises(UserError, match="--ngpu 1: torch .* is built for CPUs only"):
         check_gpus(1)
 
 

@@ -344,7 +344,7 @@ UNTRUSTED: List[Untrusted] = [
     Untrusted(
         "another WavLM",
         dict(encoder_conf=dict(model="owner/name", num_trunk_layers=1)),
-        "another model is to be read",
+        "would read another model",
     ),
     Untrusted(
         "attention kernels",
@@ -355,7 +355,7 @@ UNTRUSTED: List[Untrusted] = [
                 wavlm_conf=dict(attn_implementation="owner/name"),
             )
         ),
-        "is code to be fetched",
+        "would download code",
     ),
 ]
 

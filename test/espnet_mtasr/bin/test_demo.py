@@ -41,7 +41,7 @@ def test_others_cannot_reach_it_unless_asked():
 def test_a_port_that_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"--port {port}: can't be listened on"):
+        with pytest.raises(UserError, match=f"--port {port}: can't listen there"):
             listen("127.0.0.1", port)
     with listen("127.0.0.1", 0) as free:
         assert free.getsockname()[1] > 0

@@ -184,7 +184,7 @@ def test_killed_while_unpacking(download, mirror, tmp_path, monkeypatch):
 
     monkeypatch.setattr(unpack.os, "rename", stop)
     code, _, err = download("--parts", "dev-clean", source=mirror)
-    assert (code, err) == (130, "\nstopped; run again to go on\n")
+    assert (code, err) == (130, "\nstopped; run again to resume\n")
     assert not (tmp_path / "downloads" / DEV).exists()
     monkeypatch.undo()
     assert download("--parts", "dev-clean", source=mirror)[0] == 0

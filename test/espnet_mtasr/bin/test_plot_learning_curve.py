@@ -229,7 +229,7 @@ def test_what_a_user_can_mend(exp, tmp_path):
         read_config(tmp_path)
     with pytest.raises(UserError, match="config.yaml: has no best_model_criterion"):
         criteria_of({"seed": 0}, tmp_path)
-    with pytest.raises(UserError, match="has no finished epoch; train on"):
+    with pytest.raises(UserError, match="has no finished epoch; continue"):
         main(["--exp_dir", str(exp({}))])
     with pytest.raises(UserError, match="its record has none of loss_sot, loss_ctc"):
         main(["--exp_dir", str(exp(record({"loss_lid": (3, 2, 1)})))])

@@ -280,7 +280,7 @@ def test_results_that_are_not_torchs(exported, no_exporter, monkeypatch, tmp_pat
     "words, message",
     [
         ("--mtasr_model_file {there} --quantize int4", "--quantize int4: choose"),
-        ("", "give --model or --mtasr_model_file"),
+        ("", "give either --model or --mtasr_model_file"),
         ("--model x --mtasr_model_file {there}", "one of the two"),
         ("--mtasr_model_file {there}.not", "no such file"),
         ("--mtasr_model_file {there} --mtasr_train_config x", "no such file"),
