@@ -67,14 +67,14 @@ def check_audio(
             if found < info.frames - MPEG_SLACK:
                 seconds = (info.frames - found) / info.samplerate
                 what = in_words(seconds, found / info.samplerate)
-                raise UserError(f"{name}: breaks off, {what}; restore it or drop it")
+                raise UserError(f"{name}: is truncated, {what}; restore it or drop it")
         else:
             # A FLAC file that was broken off has the header, and no last sample.
             soundfile.read(file(), start=info.frames - 1)
         missing = missing_seconds(file())
         if missing is not None:
             what = in_words(missing, info.frames / info.samplerate)
-            raise UserError(f"{name}: breaks off, {what}; restore it or drop it")
+            raise UserError(f"{name}: is truncated, {what}; restore it or drop it")
     except soundfile.LibsndfileError as e:
         raise UserError(f"{name}: is not readable audio ({e}); replace it") from e
     return AudioInfo(

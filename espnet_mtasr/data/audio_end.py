@@ -71,7 +71,7 @@ def missing_seconds(source: Union[str, bytes, Path, BinaryIO]) -> Optional[float
         info = soundfile.info(source)
         return info.frames / info.samplerate * (chunk.declared - there) / there
     except (struct.error, soundfile.LibsndfileError):
-        # A header that breaks off: whoever reads the samples says so.
+        # A truncated header is reported when the samples are read.
         return None
     finally:
         source.seek(place)

@@ -75,5 +75,5 @@ def _within(archive: BinaryIO, name: str) -> bytes:
         )
     content = archive.read(length)
     if len(content) < length:
-        raise UserError(f"{name}: the archive breaks off; restore it or drop it")
+        raise UserError(f"{name}: the archive is truncated; restore it or drop it")
     return content

@@ -125,7 +125,7 @@ def probe_seconds(path: Path) -> Union[float, str]:
         seconds = info.frames / info.samplerate
         missing = missing_seconds(path)
         if missing is not None:
-            return f"{path}: breaks off, {in_words(missing, seconds)}; restore it"
+            return f"{path}: is truncated, {in_words(missing, seconds)}; restore it"
         return seconds
     except soundfile.SoundFileError as e:
         try:

@@ -160,9 +160,9 @@ MODEL_FAULTS: List[Case] = [
     ),
 ]
 
-UNREADABLE = "is no readable audio .*; replace it"
+UNREADABLE = "is not readable audio .*; replace it"
 NO_NUMBERS = "has NaN or infinite samples; replace it"
-NO_RATE = "Hz, as no recording has; replace it"
+NO_RATE = "Hz; replace it"
 
 BAD_RECORDINGS: List[BadRecording] = [
     BadRecording("empty", b"bad.wav", damage.replaced(b""), UNREADABLE),
@@ -306,7 +306,7 @@ def espnet_encoder(**conf: Any) -> Dict[str, Any]:
     )
 
 
-NEITHER = "is neither ESPnet's nor espnet_mtasr's code; look at it"
+NEITHER = "is not part of ESPnet or espnet_mtasr; check it"
 READS = "is a class that may read other models' files"
 S3PRL = "espnet2.asr.frontend.s3prl:S3prlFrontend"
 

@@ -116,7 +116,7 @@ def test_errors(tmp_path):
         main([str(stock), "--out", str(tmp_path)])
     assert stock.read_bytes() == content
     (tmp_path / "other").mkdir()
-    with pytest.raises(UserError, match="other: holds no CSV"):
+    with pytest.raises(UserError, match="other: has no CSV"):
         main([str(tmp_path / "other"), "--out", str(tmp_path / "out")])
     (tmp_path / "other" / "m_info.csv").write_text("mixture_ID\n")
     with pytest.raises(UserError, match=r"only \*_info.csv files"):

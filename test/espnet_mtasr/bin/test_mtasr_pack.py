@@ -335,7 +335,7 @@ def test_refused_in_one_line_before_anything_is_loaded(recipe, tmp_path):
     model = recipe / "exp" / "model.pth"
     cases = {
         ("none.pth", "x.zip"): "--mtasr_model_file none.pth: no such file",
-        (model, "x.tar"): "--outpath x.tar: is no .zip",
+        (model, "x.tar"): "--outpath x.tar: must end in .zip",
         (model, "x.zip", "--dtype", "int8"): "--dtype int8: choose one of float32",
         (model, "x.zip", "--max_mb", "0"): "--max_mb 0.0: give a number above 0",
         (model, "x.zip", "--option", "no.md"): "--option no.md: no such file",

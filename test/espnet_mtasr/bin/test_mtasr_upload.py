@@ -281,8 +281,8 @@ def test_dry_run(tmp_path, archive):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["model"], "--hf_repo model: is not formed as owner/name"),
-        (["a/b/c"], "--hf_repo a/b/c: is not formed as owner/name"),
+        (["model"], "--hf_repo model: must have the form owner/name"),
+        (["a/b/c"], "--hf_repo a/b/c: must have the form owner/name"),
         (
             ["me/x", "--hf_private", "yes"],
             "--hf_private takes true or false, not 'yes'",

@@ -151,7 +151,7 @@ def test_warnings(folder, recordings, capsys):
     assert sorted(by_name) == sorted([*NAMES, "out", "short"])
     assert by_name["short"]["num_talkers"] == 0
     first, *others = said.err.splitlines()
-    assert first == ".: passes over 1 file not named as audio (1 .txt)"
+    assert first == ".: skips 1 file not named as audio (1 .txt)"
     (cancel,), (short,) = (by_name[name]["warnings"] for name in ("out", "short"))
     assert "out.wav: its channels cancel each other out, 0% of their power" in cancel
     assert "short: 0.006 s are too short to understand a word" == short
@@ -225,7 +225,7 @@ def test_silence(folder, recordings, capsys):
     [
         (["none.wav"], "none.wav: no such file"),
         (["one.wav", "--format", "txt,doc"], "there is no 'doc'; choose from txt"),
-        (["one.wav", "--format", "txt,json"], "several need --output_dir"),
+        (["one.wav", "--format", "txt,json"], "several formats need --output_dir"),
         (["one.wav", "two.wav", "--format", "srt"], "holds one recording, here are 2"),
         (["one.wav", "--dtype", "int8"], "--dtype int8: choose one of"),
         (["one.wav", "--device", "tpu"], "--device tpu: give auto, cpu"),

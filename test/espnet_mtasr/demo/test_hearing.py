@@ -54,5 +54,5 @@ def test_files(tmp_path):
     with pytest.raises(UserError, match=r"^some mix.wav: has 2 s, the page takes 1.9"):
         read_wave(str(path), 16000, 1.9)
     path.write_text("no audio")
-    with pytest.raises(UserError, match=r"^some mix.wav: is no readable audio"):
+    with pytest.raises(UserError, match=r"^some mix.wav: is not readable audio"):
         read_wave(str(path), 16000, 2.0)
