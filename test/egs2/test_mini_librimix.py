@@ -255,7 +255,7 @@ def test_a_training_goes_on_with_its_own_data_and_options_only(run):
     """Else the old weights would be scored as if they were trained on the new data."""
     done = run.again(*("--stage", 8, "--stop_stage", 8), "--bpemode", "bpe")
     assert done.returncode == 2
-    assert "tokens.txt: no such file; run the stages before" in done.stderr
+    assert "tokens.txt: no such file; run the previous stages" in done.stderr
     options = ["--phase1_args", ONE_EPOCH + " --optim_conf lr=0.5"]
     done = run.again("--stage", 8, "--stop_stage", 8, *options)
     assert done.returncode == 2

@@ -111,7 +111,7 @@ def test_transcribe_warns_and_goes_on(tmp_path, monkeypatch, capsys):
     assert said.out.startswith("a: ")
     (line,) = said.err.splitlines()
     assert line.startswith(
-        "warning: a.wav: is truncated, 1.50 of 3.00 s are missing; wh"
+        "warning: a.wav: is truncated, 1.50 of 3.00 s are missing; the"
     )
 
 

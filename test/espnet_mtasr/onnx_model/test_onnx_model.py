@@ -281,7 +281,7 @@ def test_results_that_are_not_torchs(exported, no_exporter, monkeypatch, tmp_pat
     [
         ("--mtasr_model_file {there} --quantize int4", "--quantize int4: choose"),
         ("", "give either --model or --mtasr_model_file"),
-        ("--model x --mtasr_model_file {there}", "one of the two"),
+        ("--model x --mtasr_model_file {there}", "give either"),
         ("--mtasr_model_file {there}.not", "no such file"),
         ("--mtasr_model_file {there} --mtasr_train_config x", "no such file"),
     ],

@@ -20,7 +20,7 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 . utils/recipe.sh
 # shellcheck source=../../utils/parse_options.sh
 . utils/parse_options.sh
-[ $# -eq 0 ] || die "$1 is no option (see --help)"
+[ $# -eq 0 ] || die "unknown option $1 (see --help)"
 [[ ${nj} =~ ^[1-9][0-9]*$ ]] || die "--nj ${nj}: give a number from 1"
 [ -f "${arms}" ] || die "--arms ${arms}: no such file"
 
