@@ -191,7 +191,11 @@ def test_gpus_are_asked_for_before_stage_1(recipe, tmp_path, options, asked):
 @pytest.mark.parametrize(
     "backend, options, message",
     [
-        ("local", ["--num_nodes", 2], "--num_nodes 2: cmd.sh starts jobs only on this mach"),
+        (
+            "local",
+            ["--num_nodes", 2],
+            "--num_nodes 2: cmd.sh starts jobs only on this mach",
+        ),
         ("slurm", [], "cmd.sh: there is no sbatch on this machine; set cmd_backend=lo"),
     ],
 )

@@ -168,7 +168,10 @@ def test_what_was_not_scored_is_not_packed_for_upload(recipe):
         ("--stage 15", "--hf_repo is missing"),
         ("--skip_upload_hf false", "--hf_repo is missing"),
         ("--dry_run true", "--hf_repo is missing"),
-        ("--hf_repo model --dry_run true", "--hf_repo model: must have the form owner/"),
+        (
+            "--hf_repo model --dry_run true",
+            "--hf_repo model: must have the form owner/",
+        ),
         ("--skip_packing yes", "--skip_packing takes true or false, not 'yes'"),
         ("--skip_upload_hf 1", "--skip_upload_hf takes true or false, not '1'"),
         ("--hf_private no", "--hf_private takes true or false, not 'no'"),

@@ -550,7 +550,10 @@ option gpu=* -p gpu --gres=gpu:$0 -c 7  # cores
     @pytest.mark.parametrize(
         "options, words",
         [
-            (["--mem_per_gpu", "much"], "--mem_per_gpu takes a size such as 8G, not 'much'"),
+            (
+                ["--mem_per_gpu", "much"],
+                "--mem_per_gpu takes a size such as 8G, not 'much'",
+            ),
             (["--mem", "8 G"], "--mem takes a size such as 8G, not '8 G'"),
             (["--cpus_per_gpu", "all"], "--cpus_per_gpu takes a number, not 'all'"),
             (["--name"], "--name needs a value"),

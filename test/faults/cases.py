@@ -185,7 +185,7 @@ BAD_RECORDINGS: List[BadRecording] = [
 ]
 
 NO_NAME = "can't name a file; use letters, digits, '-', '_' and '.'"
-LEADS_OUT = "leads out of .*; give a path below it, without '..'"
+LEADS_OUT = "leaves .*; give a path below it, without '..'"
 
 
 def bad_cell(column: str, value: str, says: str) -> BadList:

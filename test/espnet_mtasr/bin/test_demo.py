@@ -48,7 +48,7 @@ def test_a_port_that_is_taken():
 
 
 def test_an_address_of_another_machine():
-    with pytest.raises(UserError, match="--host 192.0.2.1 --port 0: can't be"):
+    with pytest.raises(UserError, match="--host 192.0.2.1 --port 0: can't listen"):
         listen("192.0.2.1", 0)
     with pytest.raises(UserError, match="--host no.such.host.invalid"):
         listen("no.such.host.invalid", 0)

@@ -157,9 +157,9 @@ def bad_entries(root):
         f"{root}/none.ark:3": r"the archive can't be read \(No such file",
         f"{root}/cut.ark:0": "the archive is truncated",
         f"{root}/cut2.ark:3": "the archive is truncated",
-        f"{root}/cut.ark:99999": "the archive holds no recording there",
-        f"{root}/features.ark:3": "the archive holds no recording there",
-        f"{root}/code.ark:0": "the archive holds no recording there",
+        f"{root}/cut.ark:99999": "the archive has no recording there",
+        f"{root}/features.ark:3": "the archive has no recording there",
+        f"{root}/code.ark:0": "the archive has no recording there",
     }
 
 
