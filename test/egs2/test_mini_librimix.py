@@ -200,7 +200,7 @@ def test_packing_and_what_would_be_uploaded(run):
     table = (run.phase2 / "RESULTS.md").read_text().split("\n\n")
     assert next(part for part in table if part.startswith("| set |")) in card
     # The recipe's own words are about its own corpus.
-    assert "trained on other data than the recipe's own" in card
+    assert "not trained on the recipe's own data" in card
     assert "./run.sh --wham-noise" in card and "pretrained/encoder" in card
 
 
@@ -259,7 +259,7 @@ def test_a_training_goes_on_with_its_own_data_and_options_only(run):
     options = ["--phase1_args", ONE_EPOCH + " --optim_conf lr=0.5"]
     done = run.again("--stage", 8, "--stop_stage", 8, *options)
     assert done.returncode == 2
-    assert "mtasr_phase1 holds a training with other settings: optim_conf.lr: " in (
+    assert "mtasr_phase1 contains a training with other settings: optim_conf.lr: " in (
         done.stderr
     )
     assert "-> 0.5" in done.stderr and "log: exp" not in done.stderr

@@ -84,7 +84,7 @@ class BadStart:
     part: str = "encoder"
 
 
-DAMAGED = "is damaged or no sentencepiece model; copy it again"
+DAMAGED = "is damaged or not a sentencepiece model; copy it again"
 NO_CHECKPOINT = "is damaged or no checkpoint of weights alone .*; name another"
 DIVERGED = "its training diverged; name another"
 NO_CONFIG = "is no configuration of a trained model"
@@ -95,7 +95,12 @@ MODEL_FAULTS: List[Case] = [
     Case("units cut to 5 %", "bpe.model", damage.cut(0.05), DAMAGED),
     Case("units empty", "bpe.model", damage.replaced(b""), DAMAGED),
     Case("units are text", "bpe.model", damage.replaced(b"hello\n"), DAMAGED),
-    Case("units of another model", "bpe.model", damage.other_units, "is another model"),
+    Case(
+        "units of another model",
+        "bpe.model",
+        damage.other_units,
+        "belongs to another model",
+    ),
     Case("units missing", "bpe.model", damage.missing, "bpe.model: no such file"),
     Case("checkpoint cut", "model.pth", damage.cut(0.5), NO_CHECKPOINT),
     Case("checkpoint empty", "model.pth", damage.replaced(b""), NO_CHECKPOINT),
@@ -219,8 +224,8 @@ LIST_FAULTS: List[BadList] = [
     ),
 ]
 
-AGAIN = "written again out of checkpoint.pth"
-LEFT_OUT = "left out of the average"
+AGAIN = "written again from checkpoint.pth"
+LEFT_OUT = "excluded from the average"
 
 LEFT_BY_A_KILL: List[LeftByAKill] = [
     LeftByAKill("last missing", "2epoch.pth", damage.missing, "the same", AGAIN),
@@ -397,7 +402,7 @@ INIT_FAULTS: List[BadStart] = [
     BadStart(
         "lacks the part",
         lambda path: None,
-        "the file holds no weights of separator; name another file, or a part that it",
+        "the file has no weights of separator; give another file, or a part that it",
         part="separator",
     ),
 ]

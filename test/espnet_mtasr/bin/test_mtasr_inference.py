@@ -221,7 +221,7 @@ BAD = {
     "twice": (
         write_text("wav.scp", "a DATA/a.wav\nb DATA/b.wav\nb DATA/b.wav\n"),
         [],
-        "wav.scp:3: id b stands twice",
+        "wav.scp:3: duplicate id b",
     ),
     "unsorted": (
         write_text("wav.scp", "b DATA/b.wav\na DATA/a.wav\n"),

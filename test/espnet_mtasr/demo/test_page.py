@@ -164,7 +164,7 @@ def test_a_file_that_is_too_long(page, tmp_path):
     soundfile.write(tmp_path / "long.wav", [0.0] * 21 * 8000, 8000)
     drop(page, "long.wav", (tmp_path / "long.wav").read_bytes())
     expect(page.locator("#result .mt-error")).to_contain_text(
-        "long.wav: has 21 s, the page takes 20 s"
+        "long.wav: has more than the 20 s that the page accepts"
     )
 
 

@@ -202,7 +202,7 @@ def test_silent_audio_is_bad(tmp_path):
     "spec, message",
     [
         ("test_a nowhere tt 2 5", "nowhere: no such folder; .* holds test-clean"),
-        ("test_a test-clean xx 2 5", "xx: holds no WAV"),
+        ("test_a test-clean xx 2 5", "xx: has no WAV"),
         ("test_a test-clean tt 4 5", "3 talkers, but mixtures of 4"),
         ("test_a test-clean tt two 5", "give numbers"),
     ],

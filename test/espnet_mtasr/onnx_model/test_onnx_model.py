@@ -236,7 +236,7 @@ def test_a_class_of_its_own(copied):
     "options, words",
     [
         (dict(device="cuda"), "decodes on the CPU, not on cuda"),
-        (dict(dtype="bfloat16"), "--dtype bfloat16: .* takes float32"),
+        (dict(dtype="bfloat16"), "--dtype bfloat16: .* only supports float32"),
         (dict(num_talkers=4), r"the model knows \[2, 3\]"),
     ],
 )
