@@ -85,7 +85,7 @@ class BadStart:
 
 
 DAMAGED = "is damaged or not a sentencepiece model; copy it again"
-NO_CHECKPOINT = "is damaged or no checkpoint of weights alone .*; name another"
+NO_CHECKPOINT = "is damaged or not a checkpoint with only weights .*; give another"
 DIVERGED = "its training diverged; name another"
 NO_CONFIG = "is no configuration of a trained model"
 
@@ -128,7 +128,7 @@ MODEL_FAULTS: List[Case] = [
         "checkpoint holds no model",
         "model.pth",
         damage.weights(lambda state: [1]),
-        "model.pth: holds no model; name a checkpoint",
+        "model.pth: has no model; give a checkpoint",
     ),
     Case("configuration empty", "config.yaml", damage.replaced(b""), NO_CONFIG),
     Case("configuration no YAML", "config.yaml", damage.replaced(b"a: ["), NO_CONFIG),

@@ -246,7 +246,7 @@ def spoilt(tmp_path, recipe, spoil):
         (lambda s: {k: v[..., :1] for k, v in s.items()}, "doesn't fit the model"),
         (lambda s: {k: v * 3e4 for k, v in s.items()}, "can't be stored as float16"),
         (lambda s: {k: v * 1e9 for k, v in s.items()}, "its training diverged; name"),
-        (lambda s: [1], "model.pth: holds no model"),
+        (lambda s: [1], "model.pth: has no model"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit(recipe, tmp_path, spoil, message):

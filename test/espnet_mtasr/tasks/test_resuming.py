@@ -76,7 +76,7 @@ def test_what_changes_results_is_refused(lab, exp, caplog, given, said):
         check(lab, *given, "--num_workers", "3")
     message = str(refused.value)
     assert "exp contains a training with other settings: " in message
-    assert "go on with --resume_anyway true" in message
+    assert "resume with --resume_anyway true" in message
     assert "num_workers" not in message and "\n" not in message
     check(lab, *given, "--resume_anyway", "true")
     assert re.search(f"resumes with other settings: {said}", caplog.text)
