@@ -54,7 +54,7 @@ def test_an_unknown_mode():
     "fields, message",
     [
         ({}, "is not a spec of a mixture"),
-        ({"sources": [{"path": "a"}], "onsets": [0], "rate": 8}, "not a spec"),
+        ({"sources": [{"path": "a"}], "onsets": [0], "rate": 8}, "is not a spec"),
         ({"sources": [], "onsets": [], "rate": 8}, "0 sources, 0 onsets"),
         ({"sources": [], "onsets": ["x"], "rate": 8}, "is not a spec of a mixture"),
     ],

@@ -102,7 +102,7 @@ def test_folders(tmp_path):
     assert fetch_model(str(exp)) == expected(exp, "valid.loss_ctc.ave.pth")
     assert fetch_model(exp / "1epoch.pth") == expected(exp, "1epoch.pth")
     (exp / "valid.loss_ctc.ave.pth").rename(exp / "2epoch.pth")
-    refused(exp, "exp: has 2 checkpoints (*.pth), and no valid.loss_ctc.ave.pth; name")
+    refused(exp, "exp: has 2 checkpoints (*.pth), and no valid.loss_ctc.ave.pth; give")
     (exp / "config.yaml").unlink()
     refused(exp, "exp: has neither meta.yaml nor config.yaml; give the folder of a")
     refused(exp / "1epoch.pth", "lacks its file config.yaml")

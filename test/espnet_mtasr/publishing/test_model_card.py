@@ -174,7 +174,7 @@ def test_the_mini_recipe_says_what_it_is():
         ("a: [", "card.yaml: is not YAML"),
         ("just words", "card.yaml: has no 'key: value' lines; fix it"),
         ("lisence: mit", "card.yaml: unknown entry lisence; known are title"),
-        ("limits: few", "card.yaml: limits is no list; fix it"),
+        ("limits: few", "card.yaml: limits is not a list; fix it"),
         ("data: [{name: a}]", "an entry of data lacks name or licence; add it"),
     ],
 )

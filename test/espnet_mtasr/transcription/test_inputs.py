@@ -73,7 +73,7 @@ def test_integers_have_full_scale_1():
 @pytest.mark.parametrize(
     "source, problem",
     [
-        (b"no audio", "recording 3: is no readable audio"),
+        (b"no audio", "recording 3: is not readable audio"),
         (7, "recording 3: a int is not a recording; give a file"),
         ({"sampling_rate": 8000}, "recording 3: a NoneType is not a recording"),
         ([[0.1], [0.1, 0.2]], "recording 3: a list is not a recording"),
