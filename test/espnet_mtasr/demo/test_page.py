@@ -152,10 +152,10 @@ def test_broken_files(page):
     drop(page, "broken.wav", b"this is no audio")
     error = page.locator("#result .mt-error")
     expect(error).to_have_text(
-        "broken.wav: is no readable audio (Format not recognised.); replace it"
+        "broken.wav: is not readable audio (Format not recognised.); replace it"
     )
     drop(page, "empty.wav", b"")
-    expect(error).to_contain_text("empty.wav: is no readable audio")
+    expect(error).to_contain_text("empty.wav: is not readable audio")
     page.click("#sample_1")
     assert len(heard(page)) == 2
 
