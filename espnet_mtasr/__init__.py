@@ -1,4 +1,4 @@
-"""Multi-talker ASR beside ESPnet2: an LLM teaches the encoder, CTC writes the words."""
+"""Multi-talker ASR for ESPnet2: an LLM teaches the encoder, CTC writes the words."""
 
 from typing import TYPE_CHECKING, Any, List
 
@@ -10,7 +10,7 @@ __all__ = ["MTASR", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `MTASR` when it is asked for: torch and ESPnet take seconds."""
+    """Import `MTASR` only when it is used: torch and ESPnet take seconds."""
     if name == "MTASR":
         from espnet_mtasr.transcription.mtasr import MTASR
 
@@ -19,5 +19,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> List[str]:
-    """Name `MTASR` too, for completion in notebooks."""
+    """List `MTASR` too, for completion in notebooks."""
     return sorted({*globals(), *__all__})

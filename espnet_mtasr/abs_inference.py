@@ -1,4 +1,4 @@
-"""What decoding by CTC and by a language model share: hypotheses, loading, batches."""
+"""Base of decoding by CTC and by a language model: hypotheses, loading, batches."""
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
@@ -28,11 +28,10 @@ class TalkerHypothesis:
 
     Attributes:
         text: Words.
-        tokens: Tokens of the CTC, or of the language model that decoded.
+        tokens: Tokens of the CTC or the language model, whichever decoded.
         token_ids: Their ids.
-        spans: Where each token was heard; None if that was not asked for.
-        log_probs: `(T, V)` of the CTC, on the model's device; None if that was not
-            asked for.
+        spans: Frames of each token; None if not requested.
+        log_probs: `(T, V)` of the CTC, on the model's device; None if not requested.
     """
 
     text: str
@@ -42,20 +41,19 @@ class TalkerHypothesis:
     log_probs: Optional[torch.Tensor] = None
 
 
-# Text, tokens, their ids, and all of it with spans; of one talker, best first.
+# One talker's hypotheses, best first: text, tokens, their ids, and the hypothesis.
 NBest = List[Tuple[str, List[str], List[int], TalkerHypothesis]]
 
 
 @dataclass(frozen=True)
 class MixtureHypothesis:
-    """What all talkers of a mixture said, first to begin first.
+    """What all talkers of a mixture said, in onset order.
 
     Attributes:
-        talkers: One entry per talker; words may be missing, entries not.
-        count_log_probs: Log probability of each talker count, rescored where the
-            branches had a say; None if the model has no talker-count head.
-        num_frames: Frames that the CTC saw, over the whole mixture; None if there is no
-            CTC.
+        talkers: One entry per talker, even if it has no words.
+        count_log_probs: Log probability of each talker count, after rescoring by the
+            branches if there was any; None if the model has no talker-count head.
+        num_frames: CTC frames of the whole mixture; None without CTC.
     """
 
     talkers: List[TalkerHypothesis]
@@ -64,17 +62,17 @@ class MixtureHypothesis:
 
     @property
     def num_talkers(self) -> int:
-        """Talkers that were written: by CTC, as many as the branch is for."""
+        """Number of talkers in the output; with CTC, the count of the branch."""
         return len(self.talkers)
 
     @property
     def sot_text(self) -> str:
-        """SOT transcript; as many texts as talkers."""
+        """SOT transcript, with one text per talker."""
         return join_sot([talker.text for talker in self.talkers])
 
 
 class AbsSpeech2Text(ABC):
-    """Base of what loads a trained model and transcribes waveforms.
+    """Base of the classes that load a trained model and transcribe waveforms.
 
     Its arguments are those of `Speech2Text`; `with_teacher` loads the language model.
 
@@ -110,24 +108,24 @@ class AbsSpeech2Text(ABC):
         self.check_count(num_talkers)
 
     def check_count(self, num_talkers: Optional[int]) -> None:
-        """Raise `UserError` for a talker count that the model doesn't know."""
+        """Raise `UserError` if the model doesn't know a talker count."""
         known = self.model.talker_counts
         if num_talkers is not None and num_talkers not in known:
             raise UserError(
-                f"--num_talkers {num_talkers}: the model knows {list(known)}; "
-                f"choose one of them or leave the option out"
+                f"--num_talkers {num_talkers}: the model knows {list(known)}; choose "
+                "one of them or omit the option"
             )
 
     @classmethod
     def from_pretrained(cls, model_tag: Union[Path, str], **options: Any) -> Self:
-        """Load a packed model, a training's, or one on the hub.
+        """Load a packed model, a training's model, or one from the hub.
 
         Args:
             model_tag: See `fetch_model`.
-            options: Of the class.
+            options: Arguments of the class.
 
         Raises:
-            UserError: there is no such model, or what the class raises.
+            UserError: there is no such model, or see the class.
         """
         return cls(**asdict(fetch_model(model_tag)), **options)
 
@@ -147,20 +145,19 @@ class AbsSpeech2Text(ABC):
         """Transcribe a waveform, as ESPnet's `Speech2Text` does, or a batch.
 
         Args:
-            speech: A waveform `(N,)` at the rate the model was trained with, or a list
-                of such.
-            num_talkers: Talker count of the waveform, or of each; None, as a whole or
-                for a mixture, leaves it to the constructor's setting.
+            speech: A waveform `(N,)` at the model's sampling rate, or a list of them.
+            num_talkers: Talker count of the waveform, or a list with one for each;
+                None, for all or for one mixture, uses the constructor's setting.
 
         Returns:
-            For a list a hypothesis per mixture. For one waveform what ESPnet gives for
-            several talkers: for each a list with one tuple of text, tokens, their ids
-            and a hypothesis, here a `TalkerHypothesis`. Audio shorter than one frame
-            gives empty texts.
+            For a list, a hypothesis per mixture. For one waveform, the same as ESPnet
+            for several talkers: for each talker a list with one tuple of text, tokens,
+            their ids and a hypothesis, here a `TalkerHypothesis`. Audio shorter than
+            one frame gives empty texts.
 
         Raises:
             UserError: an unknown talker count.
-            ValueError: not as many talker counts as waveforms.
+            ValueError: the numbers of talker counts and waveforms differ.
         """
         if not isinstance(speech, (np.ndarray, torch.Tensor)) or speech.ndim != 1:
             return self._batch(speech, num_talkers)
@@ -196,15 +193,15 @@ class AbsSpeech2Text(ABC):
         batch_size: int,
         num_talkers: Optional[Sequence[Optional[int]]] = None,
     ) -> List[MixtureHypothesis]:
-        """Transcribe in batches of waveforms of like length, so that padding is small.
+        """Transcribe in batches of similar length, so that there is little padding.
 
         Args:
             speech: Waveforms `(N,)`.
-            batch_size: Waveforms that are transcribed together.
+            batch_size: Waveforms per batch.
             num_talkers: As in a call.
 
         Returns:
-            A hypothesis per waveform, in their order.
+            A hypothesis per waveform, in the same order.
 
         Raises:
             UserError, ValueError: as a call.
@@ -230,11 +227,11 @@ class AbsSpeech2Text(ABC):
         wanted: Sequence[Optional[int]],
         samples: Sequence[int],
     ) -> List[MixtureHypothesis]:
-        """Transcribe what the trunk has encoded.
+        """Transcribe the trunk's output.
 
         Args:
             trunk: Of B mixtures.
-            wanted: Their talker counts, None where it is to be predicted.
+            wanted: Their talker counts; None to predict one.
             samples: Their lengths.
         """
 
@@ -245,7 +242,7 @@ class AbsSpeech2Text(ABC):
         known = self.model.talker_counts
         scores = self.model.count_talkers(trunk)
         best = scores.argmax(-1).tolist()
-        # Nothing can be heard in less than a frame: the smallest count says least.
+        # Less than a frame can't be decoded: take the smallest count.
         best = [k if n > 0 else 0 for k, n in zip(best, trunk.lengths.tolist())]
         log_probs = [dict(zip(known, row)) for row in scores.tolist()]
         return [known[k] for k in best], log_probs
@@ -263,8 +260,8 @@ def load_model(
     if is_onnx(model_file):
         if with_teacher:
             raise UserError(
-                f"{model_file}: an exported model has no language model; "
-                f"name the checkpoint of phase 1"
+                f"{model_file}: an exported model has no language model; give the "
+                "checkpoint of phase 1"
             )
         model, args = load_onnx(config_file, model_file, device, dtype)
         with trusting(trust_remote_code):
@@ -277,11 +274,11 @@ def load_model(
     ends = model.encoder.trunk.ends_in_cpu_float16
     if dtype == "float16" and torch.device(device).type == "cpu" and not ends:
         raise UserError(
-            "--dtype float16: this model's encoder may never end with it on a CPU; "
+            "--dtype float16: this model's encoder may never finish on a CPU with it; "
             "give --dtype float32, or use a GPU"
         )
     model = model.to(dtype=getattr(torch, dtype)).eval()
-    # Both take float32: probabilities need the digits.
+    # Both take float32: probabilities need the precision.
     for part in (model.ctc, model.count_head):
         if part is not None:
             part.float()

@@ -1,36 +1,36 @@
-"""What a command says on standard error: its own words, apart from libraries'."""
+"""A command's own messages on standard error, separate from those of libraries."""
 
 import contextlib
 import os
 import sys
 from typing import Iterator, Optional, TextIO
 
-# Where own words go while everything else is kept away.
+# Where own messages go while everything else is silenced.
 _own: Optional[TextIO] = None
 
 
 def stderr() -> TextIO:
-    """Return the stream for a command's own words."""
+    """Return the stream for a command's own messages."""
     return sys.stderr if _own is None else _own
 
 
 def takes_color(stream: TextIO) -> bool:
-    """Say if it is a terminal that shows colors, and nobody has set `NO_COLOR`."""
+    """Return whether it is a terminal that shows colors, and `NO_COLOR` is not set."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return stream.isatty() and not plain
 
 
 def say(line: str) -> None:
-    """Write a line of the command's own."""
+    """Write one of the command's own lines."""
     print(line, file=stderr(), flush=True)
 
 
 @contextlib.contextmanager
 def own_words_only() -> Iterator[None]:
-    """Keep from standard error what isn't written by `say` or to `stderr()`.
+    """Silence everything on standard error except `say` and `stderr()`.
 
-    Libraries write there by Python's `sys.stderr`, by loggers that have kept it, and,
-    where they are written in C, by its number.
+    Libraries write there through Python's `sys.stderr`, through loggers that hold it,
+    and, if they are written in C, through its file descriptor.
     """
     global _own
     if _own is not None:
@@ -48,7 +48,7 @@ def own_words_only() -> Iterator[None]:
         try:
             yield
         finally:
-            # What Python's own stream still holds is a library's.
+            # Python's own stream may still buffer output of a library.
             kept.flush()
             os.dup2(saved, 2)
             sys.stderr, _own = kept, None

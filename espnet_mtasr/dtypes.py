@@ -6,10 +6,10 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def check_dtype(option: str, dtype: str) -> None:
-    """Raise `UserError` for a type that is none of `DTYPES`.
+    """Raise `UserError` for a type that is not in `DTYPES`.
 
     Args:
-        option: What gave it, for the message.
+        option: The option that gave it, for the message.
         dtype: Its name.
     """
     if dtype not in DTYPES:

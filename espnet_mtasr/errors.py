@@ -17,9 +17,9 @@ def run_command_line(
 ) -> None:
     """Run `main(cmd)`; a `UserError` becomes one line on stderr and exit code 2.
 
-    So does a file or a disk that can't be read or written. Ctrl-C gives exit code 130;
-    a reader of standard output that has gone, as `head` goes, exit code 1. A command
-    that a recipe's script has called ends when that script is killed.
+    So does a file or disk that can't be read or written. Ctrl-C gives exit code 130,
+    and a closed pipe on standard output, for instance by `head`, exit code 1. A command
+    that was called by a recipe's script ends when that script is killed.
     """
     end_with_caller()
     try:
@@ -44,16 +44,16 @@ def run_command_line(
 
 def _exit_with(message: str) -> None:
     name = sys.argv[0].rsplit("/", 1)[-1].removesuffix(".py")
-    # A library's message that is quoted may have more lines than one.
+    # A quoted message of a library may have several lines.
     line = f"{name}: error: {' '.join(message.split())}"
     print(line.encode("utf-8", "replace").decode("utf-8"), file=sys.stderr)
     sys.exit(2)
 
 
 def _drop_output() -> None:
-    """Let Python, which writes out what is left at its end, not fail again."""
+    """Keep Python from failing again when it flushes standard output at exit."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):
-        # Standard output is no file, or closed.
+        # Standard output is not a file, or closed.
         pass

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, found below a folder, named by config.yaml."""
+"""Files: written atomically, found below a folder, or named by config.yaml."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ SAFE_SUFFIX = ".safetensors"
 
 
 def write_whole(path: Union[str, Path], content: Union[str, bytes]) -> None:
-    """Write a file so that nobody ever sees half of it; makes the folder.
+    """Write a file atomically, and make its folder.
 
     Args:
         path: Of the file.
@@ -30,7 +30,7 @@ def read_json(path: Path) -> Dict[str, Any]:
     """Read a JSON file; {} if it isn't there.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the file is damaged.
     """
     if not path.is_file():
         return {}
@@ -58,10 +58,12 @@ def files_below(
 
     Args:
         folder: Where to look.
-        onerror: Called for a folder that can't be read, which else is left out.
+        onerror: Called for a folder that can't be read; without it such folders are
+            skipped.
     """
     found: List[Path] = []
-    # The real places of a folder and of those above it: a link to one would never end.
+    # Real paths of a folder and its parents: a link to one of them would be an endless
+    # loop.
     chains = {str(folder): (os.path.realpath(folder),)}
     for here, names, files in os.walk(folder, onerror=onerror, followlinks=True):
         chain: Tuple[str, ...] = chains.pop(here)
@@ -82,7 +84,7 @@ def sha256_of(path: Union[str, Path]) -> str:
 
 
 def find_beside(file: str, folder: Path) -> str:
-    """Find a file that config.yaml names, from whatever folder one works in.
+    """Find a file that config.yaml names, whatever the current folder is.
 
     A training writes paths relative to the recipe, which is above config.yaml; a model
     that was copied elsewhere has the file beside it. The current folder comes last: it
@@ -93,7 +95,7 @@ def find_beside(file: str, folder: Path) -> str:
         folder: That of config.yaml, absolute.
 
     Raises:
-        UserError: it is nowhere.
+        UserError: it is not found.
     """
     above = [parent / file for parent in folder.parents]
     for candidate in (folder / Path(file).name, *above, Path(file)):

@@ -1,4 +1,4 @@
-"""GPUs that torch can use: counted before any work, with the reason where they lack."""
+"""Count the GPUs that torch can use before any work, and say why any are missing."""
 
 import os
 import warnings
@@ -7,16 +7,16 @@ from espnet_mtasr.errors import UserError
 
 
 def check_gpus(ngpu: int, compute: bool = False) -> None:
-    """See to it that torch can use so many GPUs of this machine.
+    """Check that torch can use this number of GPUs on this machine.
 
     Args:
-        ngpu: GPUs; for 0 torch is not asked.
-        compute: Compute on each, which finds GPUs that this torch has no code for and
-            GPUs that another process keeps for itself. It takes memory on them until
-            this process ends.
+        ngpu: Number of GPUs; for 0 torch is not imported.
+        compute: Compute on each GPU. This finds GPUs that this build of torch doesn't
+            support and GPUs that another process has reserved. It uses memory on them
+            until this process ends.
 
     Raises:
-        UserError: there are fewer, or one can't be used.
+        UserError: there are fewer GPUs, or one can't be used.
     """
     if ngpu == 0:
         return
@@ -25,12 +25,12 @@ def check_gpus(ngpu: int, compute: bool = False) -> None:
     version = f"torch {torch.__version__}"
     if torch.version.cuda is None and torch.version.hip is None:
         raise UserError(
-            f"--ngpu {ngpu}: {version} is built for CPUs alone; install one that is "
-            f"built for your GPUs, or give --ngpu 0"
+            f"--ngpu {ngpu}: {version} is built for CPUs only; install a build for "
+            "your GPUs, or give --ngpu 0"
         )
     version += f" (CUDA {torch.version.cuda})"
     with warnings.catch_warnings():
-        # What is wrong is said below, in one line.
+        # The message below reports what is wrong, in one line.
         warnings.simplefilter("ignore")
         usable = torch.cuda.is_available()
         number = torch.cuda.device_count() if usable else 0
@@ -52,13 +52,13 @@ def check_gpus(ngpu: int, compute: bool = False) -> None:
         except RuntimeError as e:
             raise UserError(
                 f"--ngpu {ngpu}: {version} can't compute on GPU {k}{where}: "
-                f"{_first_sentence(e)}; leave it out by CUDA_VISIBLE_DEVICES, or fix "
-                f"that"
+                f"{_first_sentence(e)}; fix that, or exclude the GPU with "
+                "CUDA_VISIBLE_DEVICES"
             ) from e
 
 
 def device_of(ngpu: int) -> str:
-    """Return `cuda` or, for 0, `cpu`: where a process with so many GPUs computes.
+    """Return the device of a process with `ngpu` GPUs: `cuda`, or `cpu` for 0.
 
     Raises:
         UserError: see `check_gpus`.
@@ -74,7 +74,7 @@ def _why_there_is_none() -> str:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as e:
         return _first_sentence(e)
-    return "the driver counts none"
+    return "the driver reports none"
 
 
 def _first_sentence(error: BaseException) -> str:

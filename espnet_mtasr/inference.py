@@ -1,8 +1,8 @@
 """Transcribe mixtures with a trained model: encoder, separator, CTC; no language model.
 
-The talker count that the talker-count head predicts picks the branch, unless it is
-given (Shi et al., Interspeech 2026, arXiv 2603.10587); where the head is unsure, the
-branches may have a say (asr/routing.py).
+The talker-count head's prediction picks the branch, unless the count is given (Shi et
+al., Interspeech 2026, arXiv 2603.10587). If the head is unsure, the branches' outputs
+can help to choose (asr/routing.py).
 """
 
 from pathlib import Path
@@ -31,12 +31,12 @@ from espnet_mtasr.text.tokenizer import SPECIAL_TOKENS, build_tokenizer
 
 
 def _check_finite(streams: Streams) -> None:
-    """Raise `UserError` for what no text can be read from."""
+    """Raise `UserError` if the output is not finite."""
     if not all(bool(stream.isfinite().all()) for stream in streams.streams):
         raise UserError(
-            "the model's output is not finite: the recording's samples are too large "
-            "for it, or half precision is too coarse; check the recording, or give "
-            "--dtype float32"
+            "the model's output is not finite: the recording's samples are too large, "
+            "or half precision is too coarse; check the recording, or give --dtype "
+            "float32"
         )
 
 
@@ -45,23 +45,23 @@ class Speech2Text(AbsSpeech2Text):
 
     Args:
         mtasr_train_config: config.yaml of the training; None: beside the model file.
-        mtasr_model_file: Checkpoint, or onnx.json of an exported model, which
-            onnxruntime decodes with, on the CPU.
+        mtasr_model_file: Checkpoint, or onnx.json of an exported model, with which
+            onnxruntime decodes on the CPU.
         device: `cpu`, `cuda`, `cuda:N`.
         dtype: float32, bfloat16 or float16.
         beam_size: 1: greedy search; more: prefix beam search.
-        num_talkers: Talker count of all mixtures; None predicts it.
-        align: Tell of each token where it was heard.
-        rescore: Where a routing.json lies beside the model file, let it pick the branch
-            for mixtures of whose talker count the head is unsure.
-        trust_remote_code: Let the configuration name any class, and run its code.
+        num_talkers: Talker count of all mixtures; None: predict it.
+        align: Return the frames of each token.
+        rescore: If there is a routing.json beside the model file, use it to pick the
+            branch when the head is unsure of the talker count.
+        trust_remote_code: Allow the configuration to name any class, and run its code.
 
     Attributes:
-        keep_log_probs: Let hypotheses hold the CTC's log probabilities.
+        keep_log_probs: Keep the CTC's log probabilities in hypotheses.
 
     Raises:
-        UserError: a file is missing or doesn't fit, the model has no CTC, or
-            `num_talkers` is unknown to the model or missing where it can't predict.
+        UserError: a file is missing or doesn't fit, the model has no CTC, the model
+            doesn't know `num_talkers`, or it is missing and the model can't predict it.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Speech2Text(AbsSpeech2Text):
         }
 
     def _read_routing(self, model_file: Union[Path, str, None]) -> Optional[Routing]:
-        """What was fitted with this very checkpoint, if it is of use."""
+        """Routing that was fitted with this checkpoint, if it is used."""
         path = model_file and Path(model_file).with_name(ROUTING)
         if not path or not path.is_file() or self.model.count_head is None:
             return None
@@ -118,7 +118,7 @@ class Speech2Text(AbsSpeech2Text):
         if routing.talker_counts != tuple(known):
             raise UserError(
                 f"{path}: is for {list(routing.talker_counts)} talkers, the model for "
-                f"{list(known)}; write it anew, or remove it"
+                f"{list(known)}; fit it again, or remove it"
             )
         # Packing changes the suffix.
         same = Path(routing.model).stem == Path(model_file).stem
@@ -126,7 +126,7 @@ class Speech2Text(AbsSpeech2Text):
         return routing if its_own and routing.unsure_below > 0.0 else None
 
     def check_predicts(self) -> None:
-        """Raise `UserError` if the model can't tell how many talkers there are."""
+        """Raise `UserError` if the model can't predict talker counts."""
         known = self.model.talker_counts
         if self.model.count_head is None and len(known) > 1:
             raise UserError(
@@ -156,7 +156,7 @@ class Speech2Text(AbsSpeech2Text):
     def _counts(
         self, trunk: TrunkOutput, wanted: Sequence[Optional[int]]
     ) -> Tuple[torch.Tensor, Sequence[Optional[Dict[int, float]]]]:
-        """Talker counts `(B,)`, and log probabilities where they can be had."""
+        """Talker counts `(B,)`, and log probabilities if available."""
         log_probs: Sequence[Optional[Dict[int, float]]]
         if self.model.count_head is None:
             if None in wanted:
@@ -178,7 +178,7 @@ class Speech2Text(AbsSpeech2Text):
         predicted: List[int],
         log_probs: List[Dict[int, float]],
     ) -> None:
-        """Predict anew, in place, where the talker-count head is unsure."""
+        """Predict again, in place, where the talker-count head is unsure."""
         bound = np.log(routing.unsure_below)
         rows = [
             row
@@ -210,7 +210,7 @@ class Speech2Text(AbsSpeech2Text):
         ]
 
     def _of_ctc(self, streams: Streams) -> List[List[Optional[torch.Tensor]]]:
-        """For each row, log probabilities `(T, V)` of each talker, if of use."""
+        """For each row, log probabilities `(T, V)` of each talker, if needed."""
         lengths = streams.lengths.tolist()
         if not self.align and not self.keep_log_probs:
             return [[None] * streams.count for _ in lengths]
@@ -223,7 +223,7 @@ class Speech2Text(AbsSpeech2Text):
         spans: Optional[List[TokenSpan]] = None
         if self.align and log_probs is not None:
             spans = align_tokens(log_probs, ids)
-        # Only now: alignment needs a place for all that was found.
+        # After the search: alignment needs its tokens.
         places = [k for k, i in enumerate(ids) if i not in self.special_ids]
         ids = [ids[k] for k in places]
         spans = spans and [spans[k] for k in places]

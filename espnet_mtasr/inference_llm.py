@@ -1,15 +1,14 @@
 """Transcribe mixtures by the teacher's language model instead of CTC.
 
 The baseline "LLM SOT decoder" of Shi et al., Interspeech 2026 (arXiv 2603.10587): a
-branch's output is the prefix, the LM writes the SOT transcript word by word, and with
-`<sc>` the number of talkers. Far slower than CTC.
+branch's output is the prefix, and the LM writes the SOT transcript token by token. The
+number of `<sc>` gives the number of talkers. Much slower than CTC.
 
-A phase-1 model has no talker-count head, so nothing says which branch the LM is to
-hear. Each branch then gives the LM its chance, and the transcript with the highest
-probability per token stays: the LM was trained on each branch with mixtures of its
-count, and is less sure of what it writes where the branch is the wrong one. Averaging
-over the tokens keeps the shorter transcript from winning by its length. All branches
-are in the time that decoding takes, and so in its real-time factor.
+A phase-1 model has no talker-count head to pick the branch. The LM then decodes from
+every branch, and the transcript with the highest probability per token wins: the LM was
+trained on each branch with mixtures of its count, and is less certain when it reads the
+wrong branch. Averaging over tokens keeps the shorter transcript from winning by its
+length. The decoding time, and so the real-time factor, includes all branches.
 """
 
 from pathlib import Path
@@ -35,10 +34,10 @@ class ScoredTranscript(NamedTuple):
 
 
 def more_probable(candidates: Sequence[ScoredTranscript]) -> Transcript:
-    """Return the transcript with the highest score, among equals the first.
+    """Return the transcript with the highest score; among equals, the first.
 
-    One that came to an end goes before one that was cut off at its limit: a language
-    model that repeats itself is ever surer of the next repetition.
+    A transcript that ended comes before one that was cut off at its limit: a language
+    model that repeats itself gets more certain with each repetition.
     """
     best = max(candidates, key=lambda c: (c.transcript.ended, c.score))
     return best.transcript
@@ -47,20 +46,20 @@ def more_probable(candidates: Sequence[ScoredTranscript]) -> Transcript:
 class Speech2TextLLM(AbsSpeech2Text):
     """Load a trained model with its teacher and let the teacher transcribe.
 
-    The branch that the LM reads is that of the given talker count; without one, the
-    count head's choice; in a model without that head, see the top of this file. How
-    many talkers a hypothesis has is what the LM wrote, whichever branch it read.
+    The LM reads the branch of the given talker count, or else the count head's choice;
+    for a model without that head, see the top of this file. A hypothesis has as many
+    talkers as the LM wrote, whichever branch it read.
 
     Args:
         mtasr_train_config: config.yaml of the training; None: beside the model file.
         mtasr_model_file: Checkpoint; the LM itself is read from where the training
             read it (stage 6's folder).
         device: `cpu`, `cuda`, `cuda:N`.
-        dtype: float32, bfloat16 or float16; an LM in half precision stays so.
+        dtype: float32, bfloat16 or float16; an LM in half precision is not converted.
         beam_size: 1: greedy search; more: beam search.
-        num_talkers: Picks the branch for all mixtures; None predicts it.
+        num_talkers: Picks the branch for all mixtures; None: predict it.
         fs: Sampling rate in Hz.
-        maxlen_ratio: The most tokens per second of audio.
+        maxlen_ratio: Maximum number of tokens per second of audio.
         length_penalty: See `AbsTeacher.generate`.
         trust_remote_code: As in `Speech2Text`.
 
@@ -93,10 +92,10 @@ class Speech2TextLLM(AbsSpeech2Text):
         )
         if self.model.teacher is None:
             raise UserError(
-                f"{mtasr_model_file}: has no teacher, which decoder: llm needs; decode "
-                f"with a phase-1 model, or with decoder: ctc"
+                f"{mtasr_model_file}: has no teacher, which decoder: llm needs; use a "
+                "phase-1 model, or decoder: ctc"
             )
-        # A frozen teacher works with folded LoRA.
+        # A frozen teacher uses folded LoRA.
         self.model.requires_grad_(False).eval()
         self.beam_size = beam_size
         self.fs = fs
@@ -135,7 +134,7 @@ class Speech2TextLLM(AbsSpeech2Text):
         samples: Sequence[int],
         compared: bool,
     ) -> List[ScoredTranscript]:
-        """Let the LM read one branch; scores are 0 unless they are `compared`."""
+        """Decode from one branch; scores are 0 unless they are `compared`."""
         at = torch.tensor(rows, device=trunk.hidden.device)
         hidden, lengths = self.model.encoder.encode_branch(trunk, count, at)
         frames = lengths.tolist()

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Iterator
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
 
-# The script that calls commands, which end when it is killed: mtasr.sh, local/data.sh.
+# The calling script (mtasr.sh, local/data.sh); its commands end when it is killed.
 CALLER = "MTASR_CALLER"
 PR_SET_PDEATHSIG = 1
 
 
 def end_with(parent: int) -> None:
-    """Let the kernel send SIGTERM to this process when its parent ends; Linux alone."""
+    """Make the kernel send SIGTERM to this process when its parent ends; Linux only."""
     if not sys.platform.startswith("linux"):
         return
-    # Every command line imports this module, and most have no need of it.
+    # Every command line imports this module, but few need it.
     import ctypes
 
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
-        # It has ended meanwhile.
+        # The parent has already ended.
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def end_with_caller() -> None:
-    """Do so for a command that a script of a recipe has called, and for no other."""
+    """Do so only for a command that was called by a recipe's script."""
     caller = os.getppid()
     if os.environ.get(CALLER) == str(caller):
         end_with(caller)
@@ -38,7 +38,7 @@ def end_with_caller() -> None:
 def worker_pool(nj: int) -> Iterator["ProcessPoolExecutor"]:
     """Run `nj` processes, at least one, which end with this one.
 
-    An error doesn't wait for the work that isn't begun.
+    An error cancels the work that hasn't begun.
     """
     from concurrent.futures import ProcessPoolExecutor
 

@@ -1,4 +1,4 @@
-"""A folder that one process has for itself."""
+"""A folder that only one process may use."""
 
 import contextlib
 import fcntl
@@ -15,12 +15,12 @@ from espnet_mtasr.errors import UserError
 
 @contextlib.contextmanager
 def alone_in(folder: Path, doing: str, name: str = ".lock") -> Iterator[None]:
-    """Make a folder and hold its lock, where the file system has locks.
+    """Make a folder and hold its lock, if the file system has locks.
 
     Args:
-        folder: To be held.
-        doing: What is done there, for the other's message.
-        name: Of the lock's file, which stays.
+        folder: The folder to lock.
+        doing: What this process does there, for the other process's message.
+        name: Name of the lock file, which is not removed.
 
     Raises:
         UserError: the folder can't be written, or another process holds the lock.
@@ -30,8 +30,8 @@ def alone_in(folder: Path, doing: str, name: str = ".lock") -> Iterator[None]:
         lock = (folder / name).open("a+")
     except OSError as e:
         raise UserError(
-            f"{folder}: can't be written ({e.strerror}); make it a folder, or a link "
-            f"to one, that can be"
+            f"{folder}: can't be written ({e.strerror}); make it a writable folder, or "
+            "a link to one"
         ) from e
     with lock:
         try:
@@ -40,8 +40,8 @@ def alone_in(folder: Path, doing: str, name: str = ".lock") -> Iterator[None]:
             lock.seek(0)
             who = lock.read().strip() or "another process"
             raise UserError(
-                f"{folder}: another run is {doing} there ({who}); wait for it to end, "
-                f"or end it"
+                f"{folder}: another run is {doing} there ({who}); wait for it, or stop "
+                "it"
             ) from e
         except OSError:
             pass  # Some network file systems have none.

@@ -1,9 +1,9 @@
-"""Class choices that a user's own classes can join, with no change in the package.
+"""Class choices that accept a user's own classes, without changing the package.
 
-A configuration names one of the known classes, as ESPnet's ones do, or `MODULE:CLASS`:
-a class of a module that Python finds, for instance `local.my_separator:MySeparator` of
-`local/my_separator.py` in the recipe's folder. The name stays in config.yaml, so that
-the trained model is loaded by it too. The form is that of Python's entry points.
+A configuration names one of the known classes, as in ESPnet, or `MODULE:CLASS`: a class
+in a module that Python finds, for instance `local.my_separator:MySeparator` in
+`local/my_separator.py` of the recipe's folder. The name is stored in config.yaml, so
+the trained model can be loaded with it. The form is that of Python's entry points.
 """
 
 import argparse
@@ -22,14 +22,14 @@ def import_class(name: str, base: Optional[type], option: str) -> type:
     """Return the class that `MODULE:CLASS` names.
 
     Args:
-        name: Of the class.
-        base: What it must derive from; None: anything.
-        option: Of the configuration, for messages.
+        name: `MODULE:CLASS`.
+        base: Class that it must derive from; None: any.
+        option: Option of the configuration, for messages.
 
     Raises:
-        UserError: no such module or class, one that is not derived from `base`, or one
-            that an untrusted model may not name, whose module is not imported then.
-            What goes wrong inside the module comes as it is.
+        UserError: there is no such module or class, it is not derived from `base`, or
+            an untrusted model may not name it; its module is then not imported. Errors
+            inside the module are raised unchanged.
 
     >>> import_class("collections:OrderedDict", dict, "separator").__name__
     'OrderedDict'
@@ -44,8 +44,8 @@ def import_class(name: str, base: Optional[type], option: str) -> type:
         if e.name is None or not f"{module_name}.".startswith(f"{e.name}."):
             raise
         raise UserError(
-            f"{option}: {name}: there is no Python module {module_name}; work in the "
-            f"folder that it lies in, or add that folder to PYTHONPATH"
+            f"{option}: {name}: there is no Python module {module_name}; run in the "
+            "folder that contains it, or add that folder to PYTHONPATH"
         ) from e
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
@@ -55,15 +55,15 @@ def import_class(name: str, base: Optional[type], option: str) -> type:
         )
     if base is not None and not issubclass(found, base):
         raise UserError(
-            f"{option}: {name}: is not derived from {base.__module__}.{base.__name__}; "
-            f"derive it"
+            f"{option}: {name}: must derive from {base.__module__}.{base.__name__}; "
+            "change its base class"
         )
     check_module(option, name, found.__module__)
     return found
 
 
 class OpenChoices(ClassChoices):
-    """ESPnet's `ClassChoices`, and any class that `MODULE:CLASS` names."""
+    """ESPnet's `ClassChoices`, plus any class given as `MODULE:CLASS`."""
 
     def get_class(self, name: Optional[str]) -> Optional[type]:
         """Return the class that `name` chooses, or None.
@@ -87,8 +87,8 @@ class OpenChoices(ClassChoices):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add `--NAME` and `--NAME_conf`.
 
-        Names are looked up by `get_class` alone. argparse would not check those of a
-        configuration file either, which are defaults to it.
+        Only `get_class` checks the names. argparse would not check those from a
+        configuration file, because it treats them as defaults.
         """
         parser.add_argument(
             f"--{self.name}",
@@ -105,19 +105,19 @@ class OpenChoices(ClassChoices):
 
 
 class LazyChoices(OpenChoices):
-    """`OpenChoices` whose classes are imported when they are asked for.
+    """`OpenChoices` whose classes are imported when they are used.
 
-    A trained model needs few of them, and espnet2.tasks.asr alone, which has all of
+    A trained model needs few of them, and importing espnet2.tasks.asr, which has all of
     ESPnet's, takes seconds.
 
     Args:
-        name: Of the option.
+        name: Name of the option.
         named: `MODULE:CLASS` of each name.
-        type_check: What all classes derive from.
-        default: Name of the class without the option.
-        optional: None is a choice.
-        others: Module whose `NAME_choices`, ESPnet's own, have the classes of all
-            names that are not in `named`.
+        type_check: Base of all classes.
+        default: Name of the default class.
+        optional: Whether None is a choice.
+        others: Module with ESPnet's own `NAME_choices`, for names that are not in
+            `named`.
 
     >>> choices = LazyChoices("x", {"ordered": "collections:OrderedDict"}, dict)
     >>> choices.get_class("ordered"), choices.classes

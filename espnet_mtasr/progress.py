@@ -14,7 +14,7 @@ ERASE = "\033[K"
 
 
 def format_seconds(seconds: float) -> str:
-    """Say a time in its two largest units.
+    """Format a duration in its two largest units.
 
     >>> [format_seconds(s) for s in (9.6, 119, 3599, 7260, 180000)]
     ['10 s', '1 min 59 s', '59 min 59 s', '2 h 01 min', '2 d 02 h']
@@ -30,7 +30,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_clock(seconds: float) -> str:
-    """Say a place in a recording.
+    """Format a position in a recording.
 
     >>> [format_clock(s) for s in (9.6, 75, 3723)]
     ['0:09', '1:15', '1:02:03']
@@ -43,12 +43,12 @@ def format_clock(seconds: float) -> str:
 
 
 def progress_line(label: str, share: float, detail: str, rest: str, width: int) -> str:
-    """Fit a line of progress into `width` columns.
+    """Fit a progress line into `width` columns.
 
-    In a narrow terminal the bar goes first, then the detail.
+    In a narrow terminal the bar is dropped first, then the detail.
 
     Args:
-        share: What is done, from 0 to 1.
+        share: Finished share, from 0 to 1.
         detail: For instance "3/8"; may be empty.
         rest: For instance "12 s left"; may be empty.
 
@@ -59,7 +59,7 @@ def progress_line(label: str, share: float, detail: str, rest: str, width: int) 
     >>> progress_line("train", 0.25, "3/12", "9 s left", 24)
     'train  25 %, 9 s left'
     """
-    # Half a percent short of the end is not the end.
+    # Don't round up to 100 % before the end.
     percent = f"{int(100 * share + 1e-9):3d} %"
     tail = ", ".join(part for part in (percent, detail, rest) if part)
     # In steps of six columns, or the bar would change its length with every digit.
@@ -73,9 +73,9 @@ def progress_line(label: str, share: float, detail: str, rest: str, width: int) 
 
 
 class TerminalLine:
-    """A line on stderr that is written over and over; nothing if that is no terminal.
+    """A line on stderr that is rewritten in place; nothing if that is not a terminal.
 
-    A line that wraps could not be taken back, so the last column stays empty.
+    A wrapped line could not be erased, so the last column stays empty.
     """
 
     def __init__(self):
@@ -85,22 +85,22 @@ class TerminalLine:
     def draw(
         self, label: str, share: float, detail: str, left: Optional[float] = None
     ) -> None:
-        """Write the line anew; `left` in seconds, None: not known yet."""
+        """Rewrite the line; `left` in seconds, None: not known yet."""
         rest = "" if left is None else f"{format_seconds(left)} left"
         self._write(label, share, detail, rest, "")
 
     def finish(self, label: str, share: float, detail: str) -> None:
-        """Write the line a last time and leave it there."""
+        """Write the final line and leave it there."""
         rest = f"took {format_seconds(time.monotonic() - self.start)}"
         self._write(label, share, detail, rest, "\n")
 
     def erase(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self.shown:
             print(f"\r{ERASE}", end="", file=stderr(), flush=True)
 
     def write(self, text: str, end: str = "") -> None:
-        """Write a text that fits into the line."""
+        """Write a text that fits on the line."""
         if self.shown:
             text = text[: _columns() - 1]
             print(f"\r{text}{ERASE}", end=end, file=stderr(), flush=True)
@@ -112,7 +112,7 @@ class TerminalLine:
 
 @contextlib.contextmanager
 def busy(text: str) -> Iterator[None]:
-    """Show a text and the seconds so far, on a terminal, of work with no known end."""
+    """Show a text and the elapsed time, on a terminal, for work of unknown length."""
     line = TerminalLine()
     done = threading.Event()
 
@@ -143,14 +143,14 @@ def _columns() -> int:
 
 
 def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """Pass `items` on; on a terminal, rewrite a line on stderr as they come."""
+    """Yield `items`; on a terminal, show the progress in a line on stderr."""
     line = TerminalLine()
     last = line.start
     for number, item in enumerate(items, 1):
         try:
             yield item
         finally:
-            # zip() never comes back after the last one.
+            # zip() never resumes this generator after the last item.
             if line.shown and number == total:
                 line.finish(label, 1.0, f"{number}/{total}")
         now = time.monotonic()

@@ -1,9 +1,9 @@
 """What the configuration of a model that someone else trained may name.
 
-A training's own configuration may name any class that Python finds. A model that was
-packed or downloaded may name classes of this package, and those of ESPnet that build
-what the configuration says and read nothing else, unless its user trusts it: the option
-`trust_remote_code`, as transformers calls it.
+The configuration of the user's own training may name any class that Python finds. A
+packed or downloaded model may only name classes of this package and those ESPnet
+classes that read nothing but the configuration, unless the user trusts it
+(`trust_remote_code`, the name that transformers uses).
 """
 
 import argparse
@@ -19,7 +19,7 @@ from espnet_mtasr.errors import UserError
 
 OPTION = "trust_remote_code"
 PACKAGE = "espnet_mtasr"
-# Of ESPnet's classes; others fetch models, or read files that may hold code.
+# ESPnet's classes; others download models, or read files that may contain code.
 MODULES = tuple(
     f"espnet2.{module}"
     for module in (
@@ -41,17 +41,17 @@ MODULES = tuple(
         "layers.utterance_mvn",
     )
 )
-# Tokenizers that read at most a file of pieces, which holds no code.
+# Tokenizers that read at most a file of pieces, which can't contain code.
 TOKEN_TYPES = ("bpe", "char", "word", "hugging_face")
 CLEANERS = (None, "", "tacotron")
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 ADVICE = (
-    "look at it, and if you trust the model, give --trust_remote_code (in Python: "
+    "check it, and if you trust the model, give --trust_remote_code (in Python: "
     "trust_remote_code=True)"
 )
 
 _trusts: ContextVar[bool] = ContextVar("trusts", default=True)
-# The path to import from is the whole process'.
+# The import path belongs to the whole process.
 _path_lock = threading.RLock()
 
 
@@ -61,17 +61,17 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
         f"--{OPTION}",
         f"--{OPTION.replace('_', '-')}",
         action="store_true",
-        help="let the model's configuration name any class, whose code is then run, "
-        "and models to be read; only for models that you trust",
+        help="allow the model's configuration to name any class and run its code, and "
+        "to read other models; only for models that you trust",
     )
 
 
 @contextlib.contextmanager
 def trusting(trust_remote_code: bool) -> Iterator[None]:
-    """Say whether the models that are built inside are trusted.
+    """Set whether the models that are built inside the context are trusted.
 
-    For one that isn't, the current folder is no place to import from: it may be the
-    model's, with a module that bears the name of a package that ESPnet tries to import.
+    If not, nothing is imported from the current folder: it may be the model's, and
+    contain a module with the name of a package that ESPnet tries to import.
     """
     if trust_remote_code:
         with _setting(True):
@@ -90,7 +90,7 @@ def _is_current(folder: str) -> bool:
     try:
         return os.path.samefile(folder or os.curdir, os.curdir)
     except OSError:
-        # One of the two isn't there.
+        # One of the two doesn't exist.
         return False
 
 
@@ -104,29 +104,29 @@ def _setting(trusts: bool) -> Iterator[None]:
 
 
 def check_module(option: str, name: str, module: str) -> None:
-    """Raise `UserError` where an untrusted model names a class that it may not.
+    """Raise `UserError` if an untrusted model names a class that it may not use.
 
     Args:
-        option: Of the configuration.
-        name: What it names.
-        module: Whose class that is; it needn't have been imported.
+        option: Option of the configuration.
+        name: Its value.
+        module: Module of the class; it need not have been imported.
     """
     if _trusts.get():
         return
     if module.partition(".")[0] == PACKAGE or module in MODULES:
         return
     if module.partition(".")[0] == "espnet2":
-        problem = "is a class that may read other models' files, which may hold code"
+        problem = "is a class that may read other models' files, which may contain code"
     else:
-        problem = "is neither ESPnet's nor espnet_mtasr's code"
+        problem = "is not part of ESPnet or espnet_mtasr"
     raise UserError(f"{option}: {name}: {problem}; {ADVICE}")
 
 
 def check_settings(args: argparse.Namespace) -> None:
-    """Raise `UserError` for what else an untrusted configuration may not ask for.
+    """Raise `UserError` for other settings that only a trusted model may have.
 
     Args:
-        args: Of the training; `teacher` is None where none is to be built.
+        args: Of the training; `teacher` is None if none is built.
     """
     if _trusts.get():
         return
@@ -141,7 +141,7 @@ def check_settings(args: argparse.Namespace) -> None:
     if cleaner not in CLEANERS:
         raise UserError(f"cleaner: {cleaner}: runs other packages' code; {ADVICE}")
     llm = None if args.teacher is None else args.teacher_conf.get("llm")
-    # One that stage 6 has left in a folder is the user's own.
+    # A folder written by stage 6 is the user's own.
     if llm is not None and not os.path.isdir(llm) and HUB_ID.fullmatch(llm):
         check_pretrained(llm, "teacher_conf: llm", {})
 
@@ -149,22 +149,18 @@ def check_settings(args: argparse.Namespace) -> None:
 def check_pretrained(
     pretrained: Optional[str], option: str, conf: Mapping[str, Any]
 ) -> None:
-    """Raise `UserError` where an untrusted part asks for more than its weights.
+    """Raise `UserError` if an untrusted part needs more than its weights.
 
     Args:
-        pretrained: Model that weights are to be read from; None: none.
-        option: Name of its configuration.
-        conf: That, in transformers' form.
+        pretrained: Model to read weights from; None: none.
+        option: Option of its configuration.
+        conf: Its configuration, in transformers' form.
     """
     if _trusts.get():
         return
     if pretrained is not None:
-        raise UserError(
-            f"{option}: {pretrained}: another model is to be read; {ADVICE}"
-        )
+        raise UserError(f"{option}: {pretrained}: would read another model; {ADVICE}")
     for key, value in conf.items():
-        # transformers fetches attention kernels that are named owner/name.
+        # transformers downloads attention kernels that are named owner/name.
         if "attn_implementation" in key and "/" in str(value):
-            raise UserError(
-                f"{option}: {key}: {value}: is code to be fetched; " f"{ADVICE}"
-            )
+            raise UserError(f"{option}: {key}: {value}: would download code; {ADVICE}")

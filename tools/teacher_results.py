@@ -28,7 +28,7 @@ PER_MIXTURE = ("errors", "oracle_errors", "words")
 SETS = tuple(f"test_mini{k}mix_{kind}" for k in (2, 3) for kind in ("clean", "noisy"))
 # Arms of the paper's table, and what they are in it.
 MINIATURE = {
-    "LLM decoder": "the language model writes",
+    "LLM decoder": "the language model as decoder",
     "equal time": "CTC without a teacher",
     "teacher": "the method",
 }

@@ -1,12 +1,12 @@
 """Flat start: CTC learns first from tokens that are placed evenly where talkers speak.
 
-CTC lets a network write a token into any frame. Where all talkers overlap, what it
-learns first is how texts begin and end, and it writes that into the first and the last
-frames, which are the easiest to tell; it goes on so, and hears less for it. In a flat
-start, as HMMs are begun with, it is shown about where the words are: a talker's tokens
-share the time of the talker's speech, by their lengths. (Zeyer, Schlueter and Ney, "Why
-does CTC result in peaky behavior?", 2021, arXiv 2105.14849, say how CTC's alignments
-come about.)
+CTC lets a network write a token into any frame. If all talkers overlap, it first learns
+how texts begin and end, and writes these tokens into the first and last frames, which
+are the easiest to recognize. It stays there, and learns less from the audio. A flat
+start, as for HMMs, tells it roughly where the words are: a talker's tokens share the
+time of the talker's speech, by their lengths. (Zeyer, Schlueter and Ney, "Why does CTC
+result in peaky behavior?", 2021, arXiv 2105.14849, say how CTC's alignments come
+about.)
 """
 
 from typing import Sequence

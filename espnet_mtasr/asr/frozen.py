@@ -1,8 +1,8 @@
 """What "frozen" means here: no gradient and always in evaluation mode.
 
-ESPnet's ``--freeze_param`` sets `requires_grad` to False and no more, so that the
-trainer's `model.train()` would wake dropout in a frozen part. A model that calls
-`keep_frozen_in_eval` at the end of its `train()` is spared that.
+ESPnet's ``--freeze_param`` only sets `requires_grad` to False, so the trainer's
+`model.train()` would turn on dropout in a frozen part. A model prevents that by calling
+`keep_frozen_in_eval` at the end of its `train()`.
 
 cuDNN's recurrent layers pass no gradient in evaluation mode, which a frozen one above
 trainable parts has to. Such a layer is called in training mode, without its dropout:
@@ -23,8 +23,8 @@ def is_frozen(module: torch.nn.Module) -> bool:
 def keep_frozen_in_eval(module: torch.nn.Module) -> None:
     """Put every wholly frozen part below `module` in evaluation mode.
 
-    A part that holds trainable parameters is entered and its children are judged one
-    by one; a child without parameters (dropout) shares its parent's lot.
+    A part with trainable parameters is entered and its children are checked one by one;
+    a child without parameters (dropout) is treated like its parent.
     """
     if not module.training:
         return

@@ -1,4 +1,4 @@
-"""Rescored routing: where the count head is unsure, the branches have a say.
+"""Rescored routing: if the count head is unsure, the branches help to choose.
 
 The head's log probability of a count, and how sure that count's CTC is of what it
 writes, are weighed as on development data (transcription/calibration/routing.py). Not
@@ -88,8 +88,8 @@ class Routing:
             fits = False
         if not fits:
             raise UserError(
-                f"{path}: is no routing that espnet_mtasr.bin.fit_routing wrote; write "
-                f"it anew, or remove it"
+                f"{path}: was not written by espnet_mtasr.bin.fit_routing; fit it "
+                "again, or remove it"
             )
         return routing
 

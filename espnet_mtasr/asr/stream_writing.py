@@ -1,7 +1,7 @@
-"""What the streams write: a stream that writes nothing is seen long before the end.
+"""Statistics of what the streams write, to detect early a stream that writes nothing.
 
-Without a flat start serialized CTC may stay for long where all frames are blank. The
-loss alone hardly tells: it falls even so.
+Without a flat start, all frames of serialized CTC may stay blank for long. The loss
+hardly shows it, because it falls anyway.
 """
 
 from typing import List, NamedTuple, Sequence

@@ -1,4 +1,4 @@
-"""Talker-count head: how many people talk in this mixture?
+"""Talker-count head: predicts how many people talk in a mixture.
 
 Source: Shi et al., Interspeech 2026 (arXiv 2603.10587): attentive statistics pooling
 of the trunk's output, layer norm, GELU, dropout, MLP. Pooling: Okabe et al.,

@@ -140,7 +140,7 @@ class TrunkCache:
         self.folder = Path(folder)
         self.trunk_hash, _, self.dtype = self.folder.name.partition("_")
         if len(self.trunk_hash) != HEX_DIGITS or self.dtype not in DTYPES:
-            raise UserError(f"{folder}: is no cache of a trunk's outputs; {AGAIN}")
+            raise UserError(f"{folder}: is not a cache of a trunk's outputs; {AGAIN}")
         self._places: Dict[str, Tuple[str, int, int]] = {}
         self._shards: "OrderedDict[str, np.ndarray]" = OrderedDict()
         for path in sorted(self.folder.glob("*.index")):
@@ -248,5 +248,5 @@ def split_line(line: str) -> Tuple[str, str]:
     """Folder and recording of a line; `UserError` for anything else."""
     folder, _, audio = line.rpartition(" ")
     if not folder:
-        raise UserError(f"speech: {line!r} names no cached output; {AGAIN}")
+        raise UserError(f"speech: {line!r} is not a cached output; {AGAIN}")
     return folder, audio

@@ -30,18 +30,18 @@ def read_weights(path: Union[str, Path]) -> Dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # a damaged file makes torch raise nearly anything
         raise UserError(
-            f"{path}: is damaged or no checkpoint of weights alone "
-            f"({type(e).__name__}); name another"
+            f"{path}: is damaged or not a checkpoint with only weights "
+            f"({type(e).__name__}); give another"
         ) from e
     if not isinstance(state, dict):
-        raise UserError(f"{path}: holds no model; name a checkpoint of a training")
+        raise UserError(f"{path}: has no model; give a checkpoint of a training")
     return state
 
 
 def check_weights(
     weights: Iterable[Tuple[str, Any]], path: Union[str, Path], fix: str
 ) -> None:
-    """Raise `UserError` for a weight that is no number, or is absurdly large.
+    """Raise `UserError` for a weight that is not finite, or absurdly large.
 
     Args:
         weights: Names and tensors.

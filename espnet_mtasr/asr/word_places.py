@@ -1,7 +1,7 @@
-"""Where tokens lie, given where words lie, and the other way round.
+"""Convert between times of tokens and times of words.
 
-Token lists differ from model to model; words don't. So words carry an alignment from
-one model to the training of another.
+Token lists differ between models; words don't. So words carry an alignment from one
+model to the training of another.
 """
 
 from typing import List, Optional, Sequence, Tuple

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Add onsets to LibriMix's metadata, which start every talker at 0.
+"""Add onsets to LibriMix's metadata, in which every talker starts at 0.
 
-A mixture's onsets depend on policy, seed and mixture id alone: not on the file, its
-order or what else it holds.
+A mixture's onsets depend only on policy, seed and mixture id, not on the file, its
+order or its other mixtures.
 
 Example:
     python -m espnet_mtasr.bin.add_onsets --out data/local/metadata
@@ -26,38 +26,40 @@ def get_parser() -> argparse.ArgumentParser:
         nargs="+",
         type=Path,
         metavar="CSV",
-        help="LibriMix metadata, or a folder of them; *_info.csv files are left out",
+        help="LibriMix metadata, or folders with it; *_info.csv files are skipped",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, help="folder of the new CSVs"
+        "--out", type=Path, required=True, help="output folder for the new CSVs"
     )
     parser.add_argument(
         "--onsets",
         nargs="+",
         default=["librimix"],
         metavar="POLICY",
-        help="librimix: talker 2 at 1.0 to 1.5 s, talker 3 at 2.5 to 3.0 s; successive "
-        "LOW HIGH: each LOW to HIGH s after the one before; none: all at 0",
+        help="librimix: talker 2 at 1.0 to 1.5 s, talker 3 at 2.5 to 3.0 s; "
+        "successive LOW HIGH: each LOW to HIGH s after the previous one; none: all at "
+        "0",
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--redraw",
         action="store_true",
-        help="give new onsets to metadata that has some, which else is an error",
+        help="draw new onsets also for metadata that already has onsets (otherwise an "
+        "error)",
     )
     parser.add_argument(
         "--keep",
         action="store_true",
-        help="leave the onsets of metadata that has some; draw those of the others",
+        help="keep existing onsets, and draw only missing ones",
     )
     return parser
 
 
 def list_csvs(paths: Iterable[Path]) -> List[Path]:
-    """Return the lists of mixtures among files and in folders.
+    """Return the lists of mixtures, given as files or in folders.
 
     Raises:
-        UserError: a folder holds none, or two have one name.
+        UserError: a folder has none, or two have the same name.
     """
     from espnet_mtasr.mixture.metadata import is_info_file
 
@@ -66,16 +68,16 @@ def list_csvs(paths: Iterable[Path]) -> List[Path]:
         inside = sorted(path.glob("*.csv")) if path.is_dir() else [path]
         lists = [p for p in inside if not is_info_file(p)]
         if path.is_dir() and not lists:
-            raise UserError(f"{path}: holds no CSV of mixtures; check the folder")
+            raise UserError(f"{path}: has no CSV of mixtures; check the folder")
         if len(lists) < len(inside):
             print(
-                f"{path}: left out {len(inside) - len(lists)} *_info.csv, which list "
-                f"talkers",
+                f"{path}: skipped {len(inside) - len(lists)} *_info.csv, which list "
+                "talkers",
                 file=sys.stderr,
             )
         found += lists
     if not found:
-        raise UserError("only *_info.csv files were given; they hold no mixtures")
+        raise UserError("only *_info.csv files were given; they contain no mixtures")
     first = {}
     for path in found:
         if path.name in first:
@@ -97,7 +99,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     from espnet_mtasr.mixture.onsets import add_onsets, parse_policy
 
     if args.keep and args.redraw:
-        raise UserError("--keep and --redraw: exclude each other; leave one out")
+        raise UserError("--keep and --redraw: can't be combined; give only one")
     policy = parse_policy(args.onsets)
     work = []
     for path in list_csvs(args.csvs):

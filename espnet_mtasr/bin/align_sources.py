@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Tell when each word of the recordings is said that training mixtures are made of.
+"""Align the words of the recordings that training mixtures are made of.
 
-A model that knows single talkers aligns each recording once. Training mixtures of them
-with `preprocessor_conf source_times` then begins with the tokens where they are.
+A model that can transcribe single talkers aligns each recording once. With
+`preprocessor_conf source_times`, training then begins with the tokens at these times.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import Optional, Sequence
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.trust import add_trust_option
 
-# Tokens that are all over the frames have a probability like this.
+# Tokens that are spread all over the frames have about this probability.
 POOR = 0.05
 
 
@@ -24,7 +24,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         required=True,
-        help="a checkpoint, zip, folder or hub id of a model that knows 1 talker",
+        help="checkpoint, zip, folder or hub id of a model for 1 talker",
     )
     parser.add_argument("--data_dir", type=Path, required=True, help="has utt2mixture")
     parser.add_argument("--output", type=Path, required=True, help="file to write")
@@ -68,8 +68,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     )
     if typical < POOR:
         print(
-            f"warning: {args.model} hardly knows this speech; its alignments may be "
-            f"worse than none",
+            f"warning: {args.model} fits this speech badly; its alignments may be "
+            "worse than none",
             file=sys.stderr,
         )
 

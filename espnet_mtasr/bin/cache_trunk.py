@@ -1,9 +1,9 @@
 """Stage 10: compute the outputs of the frozen trunk once, for all epochs of phase 2.
 
-Jobs 1 to N (`--num_jobs N --job J`) share the mixtures in `STATS_DIR/lists`; what lies
-in the cache already is not computed again. Then `--join true` with the same
+Jobs 1 to N (`--num_jobs N --job J`) share the mixtures in `STATS_DIR/lists`; what is
+already in the cache is not computed again. Then `--join true` with the same
 `--num_jobs` writes `lists/*/trunk.scp` for the training. All other options are the
-trainer's, with the `--init_param` that phase 2 starts from.
+trainer's, including the `--init_param` that phase 2 starts from.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from espnet_mtasr.errors import UserError, run_command_line
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command line."""
-    # The trainer's options pass through: none may be taken for a short form of ours.
+    # The trainer's options pass through, so abbreviations of our options must be off.
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], allow_abbrev=False
     )
@@ -36,7 +36,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--shard_size",
         type=int,
         default=96,
-        help="Recordings in a file: what a job that is stopped may lose",
+        help="Recordings per file; a stopped job loses at most one file",
     )
     parser.add_argument("--ngpu", type=int, default=0, help="0: CPU, 1: GPU")
     return parser
@@ -49,7 +49,7 @@ def main(cmd=None) -> None:
         if getattr(args, name) < 1:
             raise UserError(f"--{name} {getattr(args, name)}: give a number from 1")
     if not 1 <= args.job <= args.num_jobs:
-        raise UserError(f"--job {args.job}: is not among 1 to {args.num_jobs}")
+        raise UserError(f"--job {args.job}: give a number from 1 to {args.num_jobs}")
     if args.join == "true":
         from espnet_mtasr.tasks.cached_trunk import join
 

@@ -2,7 +2,7 @@
 """Calibrate a model's word confidences, and word times, on development sets.
 
 Writes calibration.json beside the checkpoint, where `MTASR` and `mtasr_pack` find it,
-and calibration.md with what it is worth on all sets.
+and calibration.md with its effect on all sets.
 """
 
 import argparse
@@ -25,14 +25,14 @@ def get_parser() -> argparse.ArgumentParser:
         "--times_data_dir",
         type=Path,
         help="development set with words.ctm (utterance, talker from 1, start, "
-        "duration, word): times are calibrated too",
+        "duration, word), to calibrate times too",
     )
     parser.add_argument(
         "--test_data_dirs",
         type=Path,
         nargs="*",
         default=[],
-        help="sets on which errors are reported; those with words.ctm for times too",
+        help="sets to report errors on; with words.ctm also those of times",
     )
     parser.add_argument("--ngpu", type=int, default=0)
     add_trust_option(parser)
@@ -40,14 +40,14 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Calibrate; raises `UserError` where an option or a file must be fixed."""
+    """Calibrate; raises `UserError` if an option or a file must be fixed."""
     args = get_parser().parse_args(cmd)
     for option in ("mtasr_train_config", "mtasr_model_file"):
         path = getattr(args, option)
         if path is not None and not path.is_file():
             raise UserError(f"--{option} {path}: no such file; train first")
     times_dirs = [] if args.times_data_dir is None else [args.times_data_dir]
-    # Each once: the same set may serve for confidences and times.
+    # Each once: the same set may be used for confidences and times.
     folders = list(dict.fromkeys((args.data_dir, *times_dirs, *args.test_data_dirs)))
     for path in folders:
         if not (path / "text").is_file():

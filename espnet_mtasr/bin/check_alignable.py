@@ -1,10 +1,9 @@
 """Stages 7 and 10: compare frames with tokens, and write the lists for training.
 
 CTC needs a frame per token and one more per repeated token, in each stream. Training
-mixtures that have fewer leave the lists and are listed in `unalignable.txt`; the
-model would leave them out of every loss. So do mixtures with a talker of whose text a
-`cleaner` leaves nothing, also of the validation set: the model would count a talker
-less.
+mixtures that have fewer are removed and listed in `unalignable.txt`; the model would
+exclude them from every loss. So are mixtures in which a `cleaner` removes all of a
+talker's text, also in the validation set: the model would count one talker too few.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from espnet_mtasr.text.sot import split_sot
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command line."""
-    # The trainer's options pass through: none may be taken for a short form of ours.
+    # The trainer's options pass through, so abbreviations of our options must be off.
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], allow_abbrev=False
     )
@@ -79,9 +78,9 @@ def find_unalignable(
 def find_emptied(
     texts: Dict[str, str], preprocessor: Any, cleaner: Any
 ) -> Dict[str, str]:
-    """Return id, and which text, of each mixture with a talker without tokens."""
+    """Return id and text of each mixture with a talker without tokens."""
     return {
-        utt: f"talker {k}: the cleaner {cleaner} leaves nothing of {text!r}"
+        utt: f"talker {k}: the cleaner {cleaner} removes all of {text!r}"
         for utt, sot_text in texts.items()
         for k, text in enumerate(split_sot(sot_text), 1)
         if not preprocessor.tokens_of(text)
@@ -89,10 +88,10 @@ def find_emptied(
 
 
 def write_lists(stats_dir: Path, name: str, data_dir: Path, drop: set) -> None:
-    """Write data and shape files whose ids agree, less those in `drop`.
+    """Write data and shape files with the same ids, without those in `drop`.
 
-    `utt2category` (the talker count) lies beside the list of speech, where ESPnet looks
-    for it, so that a batch holds one talker count.
+    `utt2category` (the talker count) is written beside the list of speech, where ESPnet
+    looks for it, so that a batch has one talker count.
     """
     target = stats_dir / "lists" / name
     tables = {n: read_table(data_dir / n) for n in ("text", "utt2num_spk")}
@@ -111,7 +110,7 @@ def write_lists(stats_dir: Path, name: str, data_dir: Path, drop: set) -> None:
 
 
 def check_longest(train_args: argparse.Namespace, stats_dir: Path) -> None:
-    """Raise `UserError` for a mixture that is longer than the encoder can read.
+    """Raise `UserError` if a mixture is longer than the encoder can read.
 
     Dynamic mixing plays mixtures at other speeds.
     """
@@ -159,9 +158,9 @@ def main(cmd=None) -> None:
     write_list(path, [f"{utt} {why}" for utt, why in listed])
     if emptied or valid_emptied:
         print(
-            f"cleaner: {train_args.cleaner}: leaves nothing of a talker's text in "
+            f"cleaner: {train_args.cleaner}: removes all of a talker's text in "
             f"{len(emptied)} training and {len(valid_emptied)} validation mixtures, "
-            f"which are left out, see {path}"
+            f"which are skipped, see {path}"
         )
     share = len(left_out) / len(texts)
     report = f"{len(left_out)} of {len(texts)} training mixtures ({100 * share:.2f} %)"
@@ -175,12 +174,12 @@ def main(cmd=None) -> None:
         )
     if len(valid_emptied) == len(valid_texts):
         raise UserError(
-            f"{args.valid_dir}/text: the cleaner {train_args.cleaner} leaves nothing "
-            f"of a talker's text in any mixture, see {path}; choose another cleaner"
+            f"{args.valid_dir}/text: the cleaner {train_args.cleaner} removes all of a "
+            f"talker's text in every mixture, see {path}; choose another cleaner"
         )
     write_lists(args.stats_dir, "train", args.train_dir, set(left_out))
     write_lists(args.stats_dir, "valid", args.valid_dir, set(valid_emptied))
-    print(f"{args.stats_dir}/lists: {report} left out, they can't be aligned")
+    print(f"{args.stats_dir}/lists: {report} removed, they can't be aligned")
 
 
 if __name__ == "__main__":

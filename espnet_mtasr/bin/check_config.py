@@ -1,9 +1,9 @@
 """Find mistakes in a recipe's configurations and options before hours of work.
 
-mtasr.sh calls it once, before stage 1, with all that its stages will be given, and
-reads what it prints: the decoder (ctc or llm) and the talker count that it is told, if
-any, whether phase 2 has a teacher (true or false), and how many epochs its curriculum
-begins with that have one talker alone.
+mtasr.sh calls it once, before stage 1, with everything that its stages will get, and
+reads its output: the decoder (ctc or llm) and the talker count given to it, if any,
+whether phase 2 has a teacher (true or false), and the number of epochs at the start of
+its curriculum that only have one talker.
 """
 
 import argparse
@@ -21,7 +21,9 @@ def get_parser() -> argparse.ArgumentParser:
     for phase in (1, 2):
         parser.add_argument(f"--phase{phase}_config", help="Training configuration")
         parser.add_argument(
-            f"--phase{phase}_args", default="", help="Further options, in one word"
+            f"--phase{phase}_args",
+            default="",
+            help="Further options, quoted as one word",
         )
     parser.add_argument("--inference_config", help="Options of mtasr_inference")
     parser.add_argument("--inference_args", default="", help="Further options")
@@ -33,7 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--task_options",
         nargs=argparse.REMAINDER,
         default=[],
-        help="What the trainer gets in both phases; comes last",
+        help="Options that the trainer gets in both phases; must come last",
     )
     return parser
 
@@ -48,12 +50,12 @@ def check_training(
 
     Args:
         path: Configuration.
-        options: Of this training, which the message names.
+        options: Options of this training, which messages name.
         shared: Options that every training of the recipe gets.
-        cached: It is to read cached outputs of the trunk.
+        cached: Whether it reads cached outputs of the trunk.
 
     Raises:
-        UserError: an option or an option of a class doesn't exist or can't be so.
+        UserError: an option, or an option of a class, doesn't exist or has a bad value.
     """
     from espnet_mtasr.tasks.cached_trunk import check_cacheable
     from espnet_mtasr.tasks.mtasr import MTASRTask
@@ -70,7 +72,7 @@ def check_training(
 
 
 def decoding_options(path: str, options: Sequence[str] = ()) -> argparse.Namespace:
-    """Return the options that an inference configuration and further options name.
+    """Return the options from an inference configuration and further options.
 
     Raises:
         UserError: an option doesn't exist or has a wrong value.
@@ -83,7 +85,7 @@ def decoding_options(path: str, options: Sequence[str] = ()) -> argparse.Namespa
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Check all that is named, and print what is known then."""
+    """Check all that is given, and print the results."""
     args = get_parser().parse_args(cmd)
     decoder, has_teacher, single_talker_epochs = "ctc", False, 0
     check_gpus(args.ngpu, compute=True)

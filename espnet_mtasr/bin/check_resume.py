@@ -1,4 +1,4 @@
-"""May a training go on in its folder? mtasr.sh asks before it asks for a GPU.
+"""Check whether a training can resume in its folder, before mtasr.sh requests a GPU.
 
 Takes the options of mtasr_train. See tasks/resuming.py.
 """
@@ -7,7 +7,7 @@ from espnet_mtasr.errors import run_command_line
 
 
 def main(cmd=None) -> None:
-    """Check; `UserError` where the folder's training is another one."""
+    """Check; `UserError` if the folder contains a different training."""
     from espnet_mtasr.tasks.mtasr import MTASRTask
     from espnet_mtasr.tasks.resuming import check_same_training
 

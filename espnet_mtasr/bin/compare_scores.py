@@ -1,6 +1,6 @@
 """Compare two decodings that have been scored: `espnet-mtasr score --compare A B`.
 
-Prints the comparison as Markdown; --output_dir gets it as COMPARISON.md and .html.
+Prints the comparison as Markdown, and writes COMPARISON.md and .html to --output_dir.
 """
 
 import argparse
@@ -21,27 +21,27 @@ def get_parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar=("A", "B"),
-        help="folders with a results.json of stage 13: decodings, or trainings, whose "
-        "default decoding is meant",
+        help="folders with a results.json of stage 13: decodings, or trainings (their "
+        "default decoding is used)",
     )
     add(
         "--output_dir",
         "--output-dir",
         type=Path,
-        help="gets COMPARISON.md and COMPARISON.html",
+        help="folder for COMPARISON.md and COMPARISON.html",
     )
     add(
         "--data_dir",
         "--data-dir",
         type=Path,
-        help="with SET/wav.scp or SET/utt2mixture: the page gets sounds",
+        help="folder with SET/wav.scp or SET/utt2mixture, to add audio to the page",
     )
     add("--fs", type=int, default=16000, help="rate of these in Hz; default: 16000")
     return parser
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Compare; raises `UserError` where an option or a file must be fixed."""
+    """Compare; raises `UserError` if an option or a file must be fixed."""
     args = get_parser().parse_args(cmd)
     if args.fs < 1:
         raise UserError(f"--fs {args.fs}: give a rate in Hz, for instance 16000")

@@ -25,7 +25,7 @@ def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command line."""
     parser = argparse.ArgumentParser(
         description="Show who said what on a page in the browser: record or drop a "
-        "file, click words to hear them, mix talkers. Ctrl-C ends it."
+        "file, click words to hear them, mix talkers. Ctrl-C stops it."
     )
     add = parser.add_argument
     add_model_options(parser)
@@ -33,25 +33,25 @@ def get_parser() -> argparse.ArgumentParser:
         "--host",
         default="127.0.0.1",
         help="address to listen on; 0.0.0.0 lets others in your network use the page; "
-        "default: %(default)s, this machine alone",
+        "default: %(default)s, this machine only",
     )
     add(
         "--port",
         type=int,
         default=7860,
-        help="0: any that is free; default: %(default)s",
+        help="0: any free port; default: %(default)s",
     )
     add(
         "--max_seconds",
         "--max-seconds",
         type=float,
         default=120.0,
-        help="longest recording that the page takes; default: %(default)s",
+        help="longest recording that the page accepts; default: %(default)s",
     )
     add(
         "--verbose",
         action="store_true",
-        help="let libraries write to standard error, too",
+        help="also show messages of libraries on standard error",
     )
     return parser
 
@@ -67,12 +67,12 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
                 model = load_model(args)
                 from espnet_mtasr.demo.server import serve
             host, port = listening.getsockname()[:2]
-            say(f"open http://{host}:{port} in a browser; Ctrl-C ends the page")
+            say(f"open http://{host}:{port} in a browser; Ctrl-C stops the server")
             serve(model, listening, args.max_seconds)
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Raise `UserError` for an option that can't be, or without gradio."""
+    """Raise `UserError` for a bad option, or if gradio is missing."""
     check_model_options(args)
     if not 0 <= args.port < 1 << 16:
         raise UserError(f"--port {args.port}: give a number from 0 to 65535")
@@ -83,17 +83,17 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there.
+    """Return a socket that listens on an address.
 
     Raises:
-        UserError: the port is taken, or the address is none of this machine.
+        UserError: the port is in use, or the address doesn't belong to this machine.
     """
     try:
         return socket.create_server((host, port))
     except OSError as e:
         raise UserError(
-            f"--host {host} --port {port}: can't be listened on ({e.strerror}); give "
-            f"another --port, or 0 for any that is free"
+            f"--host {host} --port {port}: can't listen there ({e.strerror}); give "
+            "another --port, or 0 for any free one"
         ) from e
 
 

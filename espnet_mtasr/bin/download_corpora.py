@@ -1,6 +1,6 @@
-"""Get corpora; by default LibriSpeech, WHAM!'s noise and LibriMix's metadata.
+"""Download corpora; by default LibriSpeech, WHAM!'s noise and LibriMix's metadata.
 
-A stopped download goes on when the command is run again; what is complete stays.
+Run the command again to resume a stopped download; complete parts are kept.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from espnet_mtasr.corpora.download.corpora import Request, get_corpora
 from espnet_mtasr.corpora.download.fetch import Patience
 from espnet_mtasr.errors import UserError, run_command_line
 
-# ESPnet's db.sh says so of a corpus that a recipe downloads.
+# ESPnet's db.sh has this value for a corpus that a recipe downloads.
 DOWNLOAD = ("", "downloads")
 
 
@@ -36,34 +36,34 @@ def get_parser() -> argparse.ArgumentParser:
         choices=PARTS,
         default=LIBRIMIX_PARTS,
         metavar="PART",
-        help=f"some of {', '.join(PARTS)} (default: what LibriMix is mixed from)",
+        help=f"some of {', '.join(PARTS)} (default: those that LibriMix is mixed from)",
     )
     for name, corpus in CORPORA.items():
         parser.add_argument(
             f"--{name}",
             default="downloads",
             metavar="DIR",
-            help="folder that is ready and only checked; 'downloads': download it",
+            help="existing folder, which is only checked; 'downloads': download it",
         )
         parser.add_argument(
             f"--{corpus.url_variable.lower()}",
             default="",
             metavar="URLS",
-            help=f"mirrors instead of {corpus.page}, tried in turn: addresses or paths "
-            f"of the archive or its folder, between blanks",
+            help=f"mirrors to use instead of {corpus.page}, tried in turn: URLs or "
+            "paths of the archive or its folder, separated by spaces",
         )
     parser.add_argument(
         "--md5sums",
         type=Path,
         help="file in md5sum's format that replaces the published checksums, for a "
-        "mirror that has archives of its own",
+        "mirror with its own archives",
     )
     parser.add_argument(
         "--talker_counts",
         type=int,
         nargs="+",
         default=[2, 3],
-        help="whose metadata are needed",
+        help="whose metadata to download",
     )
     parser.add_argument(
         "--keep_archives",
@@ -71,13 +71,13 @@ def get_parser() -> argparse.ArgumentParser:
         nargs="?",
         const="true",
         default="false",
-        help="keep archives once they are unpacked",
+        help="keep archives after unpacking",
     )
     parser.add_argument(
         "--retries",
         type=int,
         default=Patience.retries,
-        help="attempts in a row that bring nothing before a source is given up",
+        help="failed attempts in a row before a source is given up",
     )
     parser.add_argument(
         "--retry_wait",
@@ -89,7 +89,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--timeout",
         type=float,
         default=Patience.timeout,
-        help="seconds without a byte that count as a break",
+        help="seconds without data after which a download counts as interrupted",
     )
     return parser
 
@@ -112,7 +112,7 @@ def request_of(args: argparse.Namespace) -> Request:
             given[name] = Path(folder)
         mirrors[name] = getattr(args, corpus.url_variable.lower())
     for archive in archives:
-        sources_of(archive, mirrors)  # an odd address is said before any work
+        sources_of(archive, mirrors)  # a bad address is reported before any work
     return Request(
         folder=args.download_dir,
         parts=tuple(args.parts),
@@ -135,7 +135,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     try:
         get_corpora(request)
     except KeyboardInterrupt:
-        print("\nstopped; run again to go on", file=sys.stderr)
+        print("\nstopped; run again to resume", file=sys.stderr)
         sys.exit(130)
 
 

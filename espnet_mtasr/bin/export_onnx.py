@@ -2,8 +2,8 @@
 """Export a trained model to ONNX, to decode with onnxruntime.
 
 Writes the graphs of trunk and talker-count head, and of branch, separator and CTC of
-each talker count, with config.yaml, the tokenizer and onnx.json, into a folder. Name
-that folder where a model is asked for, or its onnx.json as `--mtasr_model_file`.
+each talker count, with config.yaml, the tokenizer and onnx.json, into a folder. Give
+that folder as the model, or its onnx.json as `--mtasr_model_file`.
 """
 
 import argparse
@@ -32,13 +32,13 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "mtasr_train_config",
         type=Path,
-        help="config.yaml of the checkpoint's training; beside it if left out",
+        help="config.yaml of the checkpoint's training; default: beside the checkpoint",
     )
     add("output_dir", type=Path, required=True, help="Folder to make")
     add(
         "quantize",
         default="none",
-        help="int8: weights of matrices as 8-bit integers; none (default): float32",
+        help="int8: matrices as 8-bit integers; none (default): float32",
     )
     add_trust_option(parser)
     return parser
@@ -48,13 +48,13 @@ def find_files(args: argparse.Namespace) -> Tuple[Path, Path]:
     """Return config.yaml and checkpoint.
 
     Raises:
-        UserError: options are missing or exclude each other, or there is no such file.
+        UserError: options are missing or can't be combined, or a file doesn't exist.
     """
     if (args.model is None) == (args.mtasr_model_file is None):
-        raise UserError("give --model or --mtasr_model_file, one of the two")
+        raise UserError("give either --model or --mtasr_model_file")
     if args.model is not None:
         if args.mtasr_train_config is not None:
-            raise UserError("--mtasr_train_config: --model has one; leave it out")
+            raise UserError("--mtasr_train_config: is part of --model; omit it")
         from espnet_mtasr.model_zoo.model_files import fetch_model
 
         files = fetch_model(args.model)
@@ -71,7 +71,7 @@ def find_files(args: argparse.Namespace) -> Tuple[Path, Path]:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Export; raises `UserError` where an option or a file must be fixed."""
+    """Export; raises `UserError` if an option or a file must be fixed."""
     args = get_parser().parse_args(cmd)
     if args.quantize not in QUANTIZATIONS:
         raise UserError(
@@ -81,7 +81,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     config_file, model_file = find_files(args)
     if is_onnx(model_file):
         raise UserError(
-            f"{model_file}: is exported already; name the model that it was made of"
+            f"{model_file}: is already exported; give the model that it was made from"
         )
 
     from espnet_mtasr.publishing.onnx_export import (
@@ -102,11 +102,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     for name, size in report.sizes.items():
         print(f"{args.output_dir / name}: {size / 1e6:.2f} MB")
     print(
-        f"together {sum(report.sizes.values()) / 1e6:.2f} MB, quantization "
+        f"total {sum(report.sizes.values()) / 1e6:.2f} MB, quantization "
         f"{args.quantize}; the checkpoint has {model_file.stat().st_size / 1e6:.2f} MB"
     )
     print(
-        f"float32 log probabilities are torch's up to {report.difference:.1g} "
+        f"float32 log probabilities equal torch's up to {report.difference:.1g} "
         f"(allowed: {ABSOLUTE:g} + {RELATIVE:g} of a frame's largest)"
     )
     if args.quantize != "none":

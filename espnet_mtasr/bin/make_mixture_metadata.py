@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw mixtures from LibriSpeech-shaped speech and WHAM!-shaped noise: metadata CSVs.
+"""Draw mixtures of speech and noise in LibriSpeech's and WHAM!'s layout, as CSVs.
 
 Example:
     python -m espnet_mtasr.bin.make_mixture_metadata --librispeech downloads/LibriSpeech
@@ -21,7 +21,9 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--librispeech", type=Path, required=True)
     parser.add_argument("--wham_noise", type=Path, help="not needed without noise")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the CSVs")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="output folder for the CSVs"
+    )
     parser.add_argument(
         "--set",
         dest="sets",
@@ -30,8 +32,8 @@ def get_parser() -> argparse.ArgumentParser:
         required=True,
         metavar=("NAME", "SUBSET", "NOISE", "TALKERS", "N"),
         help="draw NAME.csv: N mixtures of TALKERS talkers from SUBSET and the noise "
-        "split NOISE, or no noise where NOISE is none; a NAME that starts with train "
-        "skips bad audio (repeatable)",
+        "split NOISE (none: without noise); if NAME starts with train, bad audio is "
+        "skipped (repeatable)",
     )
     parser.add_argument(
         "--onsets",
@@ -45,8 +47,8 @@ def get_parser() -> argparse.ArgumentParser:
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="dB of each further talker against the first (default: each talker has a "
-        "loudness of its own, as in LibriMix)",
+        help="level of each further talker relative to the first, in dB (default: "
+        "each talker has its own loudness, as in LibriMix)",
     )
     parser.add_argument("--rate", type=int, default=16000, help="Hz")
     parser.add_argument("--seed", type=int, default=1)
@@ -73,7 +75,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             )
         split = None if noise == "none" else noise
         plans.append(SetPlan(name, subset, split, *map(int, numbers)))
-    # Dev and test first: they stop on bad audio, and should before the long work.
+    # Dev and test first: they stop on bad audio, which should come before the long
+    # work.
     plans.sort(key=lambda plan: plan.skips_bad_audio)
     with worker_pool(args.nj) as pool:
         for plan in plans:

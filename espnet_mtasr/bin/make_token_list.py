@@ -1,4 +1,6 @@
-"""Stage 5: CTC units: sentencepiece, characters or words of the training text, or a
+"""Stage 5: make CTC units.
+
+Units are sentencepiece, characters or words of the training text, or those of a
 language model's tokenizer.
 """
 
@@ -20,7 +22,7 @@ FIRST, LAST = ("<blank>", "<unk>"), "<sos/eos>"
 WORD_START = "\u2581"
 # sentencepiece's <unk>, <s> and </s>
 NUM_SPECIAL_PIECES = 3
-# Share of a text's units that a given token list may lack.
+# Share of a text's units that may be missing in a given token list.
 MAX_UNKNOWN = 0.01
 
 
@@ -31,7 +33,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--token_type", default="bpe", choices=TOKEN_TYPES)
     parser.add_argument(
-        "--llm", type=Path, help="Folder whose tokenizer gives the units (hugging_face)"
+        "--llm", type=Path, help="Folder of the tokenizer for hugging_face units"
     )
     parser.add_argument("--nbpe", type=int, default=1000)
     parser.add_argument("--bpemode", default="unigram", choices=("unigram", "bpe"))
@@ -39,22 +41,22 @@ def get_parser() -> argparse.ArgumentParser:
         "--check",
         choices=("true", "false"),
         default="false",
-        help="true: make none; the text must fit those in --output_dir",
+        help="true: make no units; those in --output_dir must cover the text",
     )
     return parser
 
 
 def check_tokens(texts: Sequence[str], token_type: str, folder: Path) -> None:
-    """Raise `UserError` if texts can't be written in the units that a folder has.
+    """Raise `UserError` if a folder's units don't cover the texts.
 
     Args:
-        texts: One talker's each.
+        texts: One per talker.
         token_type: Of the units.
         folder: With tokens.txt, and the tokenizer's file if there is one.
     """
     path = folder / "tokens.txt"
     if not path.is_file():
-        raise UserError(f"{path}: no such file; name another folder by --token_dir")
+        raise UserError(f"{path}: no such file; give another --token_dir")
     known = set(path.read_text(encoding="utf-8").splitlines())
     file = {"bpe": "bpe.model", "hugging_face": "tokenizer.json"}.get(token_type)
     tokenizer = build_tokenizer(token_type, file and folder / file)
@@ -66,12 +68,12 @@ def check_tokens(texts: Sequence[str], token_type: str, folder: Path) -> None:
     if share > MAX_UNKNOWN:
         raise UserError(
             f"{path}: the model has no units for {100 * share:.1f} % of the texts "
-            f"({', '.join([*unknown][:5])}); take units of your own, or another model"
+            f"({', '.join([*unknown][:5])}); make new units, or use another model"
         )
 
 
 def words_and_letters(words: Mapping[str, int]) -> Dict[str, int]:
-    """Return how often each word (marked at its start) and each letter comes."""
+    """Return how often each word (marked at its start) and each letter occurs."""
     pieces: collections.Counter = collections.Counter()
     for word, count in words.items():
         marked = WORD_START + word
@@ -84,9 +86,9 @@ def train_sentencepiece(
 ) -> List[str]:
     """Train a sentencepiece model and return its pieces without `<unk>` and the like.
 
-    A corpus too small for `nbpe` pieces gets fewer. If there is room for all its words
-    and letters, each word is one piece: left alone, unigram training takes for pieces
-    only what several words share.
+    A corpus that is too small for `nbpe` pieces gets fewer. If all its words and
+    letters fit, each word is one piece: otherwise unigram training would only make
+    pieces that several words share.
     """
     import sentencepiece
 
@@ -125,14 +127,14 @@ def train_sentencepiece(
 def main(cmd=None) -> None:
     """Write `tokens.txt`, and `bpe.model` for sentencepiece."""
     args = get_parser().parse_args(cmd)
-    # As stage 3 has it, where the text isn't of a formatted set.
+    # Lower-case as in stage 3, if the text isn't from a formatted set.
     sots = (sot.lower() for sot in read_table(args.text).values())
     texts = [text for sot in sots for text in split_sot(sot) if text]
     if not texts:
-        raise UserError(f"{args.text}: holds no words; check stage 1")
+        raise UserError(f"{args.text}: has no words; check stage 1")
     if args.check == "true":
         check_tokens(texts, args.token_type, args.output_dir)
-        print(f"{args.output_dir}: the units that are there fit")
+        print(f"{args.output_dir}: the existing units fit")
         return
     args.output_dir.mkdir(parents=True, exist_ok=True)
     if args.token_type == "bpe":

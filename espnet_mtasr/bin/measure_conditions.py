@@ -1,9 +1,9 @@
 """Stage 13: compute what makes mixtures hard, for cpWER by these conditions.
 
-Of each data directory with `utt2mixture` (what its mixtures are made of), it writes
+For each data directory with `utt2mixture` (what its mixtures are made of), it writes
 `utt2conditions`: onset gap, signal-to-noise ratio, level difference and genders. A
-directory whose table is newer than `utt2mixture` is left alone. Where a recording is
-missing, a warning is all: scores are had without these breakdowns.
+directory whose table is newer than `utt2mixture` is skipped. If a recording is missing,
+it only warns: the scores then lack these breakdowns.
 """
 
 import argparse
@@ -25,13 +25,13 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Measure; raises `UserError` where an option or a table must be fixed."""
+    """Measure; raises `UserError` if an option or a table must be fixed."""
     args = get_parser().parse_args(cmd)
     if args.nj < 1:
         raise UserError(f"--nj {args.nj}: give a number from 1")
     for directory in args.directories:
         if not directory.is_dir():
-            raise UserError(f"{directory}: no such folder; run the stages before")
+            raise UserError(f"{directory}: no such folder; run the previous stages")
     from espnet_mtasr.mixture import conditions
     from espnet_mtasr.mixture.spec import read_specs
 
@@ -40,7 +40,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             continue
         if conditions.is_measured(directory):
             continue
-        # A table of other mixtures must not be taken for that of these.
+        # An old table must not be used for these mixtures.
         (directory / conditions.TABLE).unlink(missing_ok=True)
         specs = read_specs(directory / "utt2mixture")
         try:

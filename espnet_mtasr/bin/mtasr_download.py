@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Find a model for `--download_model`, downloading or unpacking it if need be.
+"""Find a model for `--download_model`; download or unpack it if needed.
 
 Prints three lines: a name for its results, its config.yaml, its checkpoint.
 """
@@ -16,14 +16,14 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         required=True,
-        help="Hub id (owner/name[@revision]), zip, folder, checkpoint, or a model that "
-        "comes with the package (mini)",
+        help="Hub id (owner/name[@revision]), zip, folder, checkpoint, or the model "
+        "that ships with the package (mini)",
     )
     return parser
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Find it; raises `UserError` where there is no such model."""
+    """Find it; raises `UserError` if there is no such model."""
     args = get_parser().parse_args(cmd)
 
     from espnet_mtasr.model_zoo.model_files import fetch_model, model_name

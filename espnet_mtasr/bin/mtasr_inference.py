@@ -1,12 +1,12 @@
-"""Decode a data set by CTC or by an LLM; the options are asr_inference's, of ESPnet.
+"""Decode a data set by CTC or by an LLM, with the options of ESPnet's asr_inference.
 
 Writes `1best_recog/text` (SOT), `text_spk1`, ..., `utt2num_spk`, and `rtf` (seconds of
 decoding, seconds of audio, batch size) into `--output_dir`; with `--oracle_output_dir`
 it decodes a second time with the true talker counts of `--utt2num_spk`.
 
 `--decoder llm` is the baseline without CTC: the language model of a phase-1 model
-writes. The true count then picks the branch that it reads; how many talkers it writes
-is its own affair, and `utt2num_spk` says it.
+decodes. The true count then picks the branch that it reads; the number of talkers is
+what it writes, and is in `utt2num_spk`.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from espnet_mtasr.trust import add_trust_option
 
 DECODERS = ("ctc", "llm")
 LLM_OPTIONS = ("maxlen_ratio", "length_penalty")
-# Batches whose recordings are read before they are sorted by length.
+# Recordings of this many batches are read at a time and sorted by length.
 BATCHES_AHEAD = 8
 
 
@@ -44,10 +44,10 @@ def get_parser() -> argparse.ArgumentParser:
         "--data_path_and_name_and_type",
         required=True,
         help="wav.scp,speech,sound as in ESPnet; wav.scp,speech,kaldi_ark; or "
-        "utt2mixture,speech,text for mixtures that are made while loading",
+        "utt2mixture,speech,text for mixtures made while loading",
     )
     parser.add_argument("--fs", type=int, default=16000, help="Sampling rate (Hz)")
-    parser.add_argument("--key_file", help="Decode these utterances only")
+    parser.add_argument("--key_file", help="Decode only these utterances")
     parser.add_argument("--mtasr_train_config")
     parser.add_argument("--mtasr_model_file", required=True)
     parser.add_argument("--batch_size", type=int, default=1)
@@ -56,7 +56,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--maxlen_ratio",
         type=float,
-        help="With decoder llm: the most tokens per second of audio",
+        help="With decoder llm: maximum number of tokens per second of audio",
     )
     parser.add_argument(
         "--length_penalty",
@@ -71,7 +71,9 @@ def get_parser() -> argparse.ArgumentParser:
         help="Use the routing.json beside the model file, if there is one",
     )
     parser.add_argument(
-        "--num_talkers", type=int, help="Talker count of all mixtures (else predicted)"
+        "--num_talkers",
+        type=int,
+        help="Talker count of all mixtures (default: predicted)",
     )
     add_trust_option(parser)
     return parser
@@ -81,19 +83,19 @@ def read_config(path: str) -> Dict[str, object]:
     """Read a `--config` file.
 
     Raises:
-        UserError: no such file, no YAML mapping, or a key that is no option.
+        UserError: no such file, not a YAML mapping, or an unknown key.
     """
     import yaml
 
     if not Path(path).is_file():
-        raise UserError(f"--config {path}: no such file; name another")
+        raise UserError(f"--config {path}: no such file; give another")
     try:
         conf = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         reason = " ".join(str(e).split())
         raise UserError(f"{path}: is not YAML ({reason}); fix it") from e
     if not isinstance(conf, dict):
-        raise UserError(f"{path}: holds no 'key: value' lines; fix it")
+        raise UserError(f"{path}: has no 'key: value' lines; fix it")
     known = {action.dest for action in get_parser()._actions} - {"help", "config"}
     for key in conf:
         if key not in known:
@@ -102,13 +104,13 @@ def read_config(path: str) -> Dict[str, object]:
 
 
 def parse_arguments(cmd=None) -> argparse.Namespace:
-    """Parse; the `--config` file gives defaults, unknown keys are errors."""
+    """Parse; the `--config` file sets defaults, and unknown keys are errors."""
     parser = get_parser()
     first, _ = parser.parse_known_args(cmd)
     if first.config is not None:
         parser.set_defaults(**read_config(first.config))
     args = parser.parse_args(cmd)
-    # A default out of the file has passed by argparse's own checks.
+    # argparse doesn't check defaults from the file.
     for name in ("batch_size", "beam_size", "fs"):
         value = getattr(args, name)
         if not isinstance(value, int) or value < 1:
@@ -124,13 +126,13 @@ def parse_arguments(cmd=None) -> argparse.Namespace:
 
 
 def check_llm_options(args: argparse.Namespace) -> None:
-    """Raise `UserError` if decoder llm's options are out of range or another's."""
+    """Raise `UserError` if llm's options are out of range or the decoder isn't llm."""
     for name in LLM_OPTIONS:
         value = getattr(args, name)
         if value is None:
             continue
         if args.decoder != "llm":
-            raise UserError(f"--{name} {value}: is for decoder llm; leave it out")
+            raise UserError(f"--{name} {value}: only for decoder llm; omit it")
         if not isinstance(value, (int, float)):
             raise UserError(f"--{name} {value}: give a number")
     if args.maxlen_ratio is not None and not args.maxlen_ratio > 0:
@@ -138,11 +140,11 @@ def check_llm_options(args: argparse.Namespace) -> None:
 
 
 def check_inputs(args: argparse.Namespace) -> None:
-    """Look at all files before anything is loaded.
+    """Check all files before anything is loaded.
 
     Raises:
-        UserError: a file is missing or a table is bad, an utterance stands in the list
-            and not in a table, or a recording is unfit or has another rate.
+        UserError: a file is missing, a table is bad or lacks an utterance of the list,
+            or a recording is damaged or has another rate.
     """
     for option in ("mtasr_model_file", "mtasr_train_config"):
         path = getattr(args, option)
@@ -166,8 +168,8 @@ def check_inputs(args: argparse.Namespace) -> None:
             if (info.rate, info.channels) != (args.fs, 1):
                 raise UserError(
                     f"{table[key]} (utterance {key}): {info.rate} Hz and "
-                    f"{info.channels} channels, the model wants {args.fs} Hz and 1; "
-                    f"run stage 3"
+                    f"{info.channels} channels, but the model needs {args.fs} Hz and "
+                    "1; run stage 3"
                 )
     if args.oracle_output_dir is not None:
         counts = read_table(args.utt2num_spk)
@@ -222,7 +224,7 @@ def load(args: argparse.Namespace):
 
 
 def decode(args: argparse.Namespace) -> None:
-    """Decode all utterances, predicted count first."""
+    """Decode all utterances, with the predicted count first."""
     import torch
 
     from espnet_mtasr.tasks.mtasr import MTASRTask
@@ -241,7 +243,7 @@ def decode(args: argparse.Namespace) -> None:
         inference=True,
     )
     writer, oracle = Writer(args.output_dir), Writer(args.oracle_output_dir or "")
-    # The first call sets up libraries: it must not count.
+    # The first call also sets up libraries, so it is not timed.
     speech2text([torch.zeros(args.fs)])
     decode_seconds, samples = 0.0, 0
     for keys, batch in loader:
@@ -266,7 +268,7 @@ def decode(args: argparse.Namespace) -> None:
     if args.oracle_output_dir is not None:
         oracle.write()
     seconds = samples / args.fs
-    # Last, and whole: where it is, the decoding is complete.
+    # Written last and atomically: if it exists, the decoding is complete.
     rtf = Path(args.output_dir) / "1best_recog" / "rtf"
     write_whole(rtf, f"{decode_seconds:.4f} {seconds:.4f} {args.batch_size}\n")
     logging.info(f"RTF {decode_seconds / max(seconds, 1e-9):.4f}")

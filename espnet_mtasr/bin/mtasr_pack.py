@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Pack a trained model into a zip that loads anywhere.
 
-Unpack it by espnet2.main_funcs.pack_funcs.unpack, whose answer `Speech2Text` takes, or
-by unzip. It holds no language model and needs no pretrained encoder.
+Unpack it with espnet2.main_funcs.pack_funcs.unpack, whose result `Speech2Text` takes,
+or with unzip. It contains no language model and needs no pretrained encoder.
 """
 
 import argparse
@@ -29,48 +29,48 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "mtasr_train_config",
         type=Path,
-        help="config.yaml of phase 2's training; beside the model file if left out",
+        help="config.yaml of phase 2's training; default: beside the model file",
     )
     add("mtasr_model_file", type=Path, required=True, help="Checkpoint of phase 2")
     add("outpath", type=Path, required=True, help="Archive to write, .zip")
     add(
         "dtype",
         default="float32",
-        help="Type that weights are stored in: float32, or float16 for half the size",
+        help="Type of the stored weights: float32, or float16 for half the size",
     )
     add(
         "option",
         type=Path,
         action="append",
         default=[],
-        help="A further file to pack; the default decoding's RESULTS.md and "
-        "results.json and the plots beside config.yaml come without being named",
+        help="Another file to pack; the default decoding's RESULTS.md and "
+        "results.json and the plots beside config.yaml are always packed",
     )
     add(
         "model_card",
         type=Path,
-        help="What the recipe tells about its models in README.md, the model card "
-        "(YAML; conf/model_card.yaml of a recipe of ours)",
+        help="YAML file with the recipe's text for README.md, the model card "
+        "(conf/model_card.yaml in our recipes)",
     )
     add("pretrained", type=Path, help="Stage 6's models.json, for the model card")
-    add("mixtures", help="Which mixtures it was trained and measured on, in words")
+    add("mixtures", help="Description of the mixtures it was trained and tested on")
     add(
         "commands",
         type=Path,
-        help="File with the commands that trained it, for the model card; .commands "
-        "beside config.yaml if left out",
+        help="File with the commands that trained it, for the model card; default: "
+        ".commands beside config.yaml",
     )
-    add("max_mb", type=float, help="Refuse an archive of more millions of bytes")
+    add("max_mb", type=float, help="Refuse an archive larger than this many MB")
     add_trust_option(parser)
     return parser
 
 
 def read_card_facts(args: argparse.Namespace, folder: Path) -> Dict[str, Any]:
-    """Return what the options tell for the model card.
+    """Return the options' information for the model card.
 
     Args:
         args: Options.
-        folder: That of config.yaml.
+        folder: Folder of config.yaml.
 
     Raises:
         UserError: one of the files is damaged.
@@ -92,12 +92,12 @@ def read_card_facts(args: argparse.Namespace, folder: Path) -> Dict[str, Any]:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Pack; raises `UserError` where an option or a file must be fixed."""
+    """Pack; raises `UserError` if an option or a file must be fixed."""
     args = get_parser().parse_args(cmd)
     if args.dtype not in DTYPES:
         raise UserError(f"--dtype {args.dtype}: choose one of {', '.join(DTYPES)}")
     if args.outpath.suffix != ".zip":
-        raise UserError(f"--outpath {args.outpath}: is no .zip; name one")
+        raise UserError(f"--outpath {args.outpath}: must end in .zip; change the name")
     if args.max_mb is not None and not args.max_mb > 0:
         raise UserError(f"--max_mb {args.max_mb}: give a number above 0")
     config = args.mtasr_train_config or args.mtasr_model_file.parent / "config.yaml"

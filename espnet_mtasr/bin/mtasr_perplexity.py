@@ -1,7 +1,8 @@
-"""Stage 9: does the teacher listen? SOT perplexities on a dev set, as a table.
+"""Stage 9: does the teacher use the audio? SOT perplexities on a dev set, as a table.
 
-With each mixture's own speech, and with the speech of another mixture of as many
-talkers and about the same length: a teacher that listens gets much worse by that.
+They are measured with each mixture's own speech, and with the speech of another mixture
+that has the same number of talkers and about the same length. A teacher that uses the
+audio is much worse with the wrong speech.
 """
 
 import argparse
@@ -22,7 +23,10 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--mtasr_model_file", type=Path, required=True)
     parser.add_argument("--data_dir", type=Path, required=True, help="Set in dump/")
     parser.add_argument(
-        "--output", type=Path, required=True, help="JSON file; the table lies beside"
+        "--output",
+        type=Path,
+        required=True,
+        help="JSON file; the table is written beside it",
     )
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--ngpu", type=int, default=0)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Stage 13: score all sets in one process and write the results files.
 
-Imports neither torch nor espnet: it starts in a fraction of a second.
+Imports neither torch nor espnet, so it starts in a fraction of a second.
 """
 
 import argparse
@@ -49,7 +49,8 @@ def get_parser() -> argparse.ArgumentParser:
         "sets",
         nargs="+",
         required=True,
-        help="Names of the sets, in the order of the tables; one string may hold many",
+        help="Names of the sets, in the order of the tables; one string may have "
+        "several",
     )
     option(
         "data_dir",
@@ -68,57 +69,57 @@ def get_parser() -> argparse.ArgumentParser:
     option(
         "oracle_decode_dir",
         type=Path,
-        help="Hypotheses with the given (true) talker count: SET/text and, of a "
+        help="Hypotheses with the given (true) talker count: SET/text and, for a "
         "decoder that may write more or fewer talkers, SET/utt2num_spk",
     )
-    option("output_dir", type=Path, required=True, help="Where the results go")
+    option("output_dir", type=Path, required=True, help="Folder for the results")
     option(
         "collect_dir",
         type=Path,
-        help="The training's folder, above OUTPUT_DIR: gets a RESULTS.md of all its "
-        "decodings. Sets that OUTPUT_DIR has results of are then scored again, too, if "
+        help="The training's folder, above OUTPUT_DIR, for a RESULTS.md of all its "
+        "decodings. Sets with results in OUTPUT_DIR are then also scored again, if "
         "the same model decoded them with the same options",
     )
     option(
         "default_decoding",
         default="",
-        help="Name of the folder that comes first in COLLECT_DIR's RESULTS.md",
+        help="Folder that comes first in COLLECT_DIR's RESULTS.md",
     )
     option(
         "talker_counts",
         nargs="+",
         default=["2", "3"],
-        help="The talker counts that the model knows",
+        help="Talker counts that the model knows",
     )
     option(
         "text_normalizer",
         choices=NORMALIZERS,
         default="none",
-        help="What references and hypotheses go through before they are compared",
+        help="Normalizer for references and hypotheses before they are compared",
     )
     option("fs", type=int, default=16000, help="Rate of SET/utt2num_samples in Hz")
-    option("mixtures", required=True, help="Which mixtures these are, in words")
-    option("model", required=True, help="Which model this is, in words")
-    option("decoding", help="Configuration and options of the decoding, in words")
-    option("num_talkers", type=int, help="The count that the decoder was told, if any")
+    option("mixtures", required=True, help="Description of the mixtures")
+    option("model", required=True, help="Description of the model")
+    option("decoding", help="Description of the decoding: configuration and options")
+    option("num_talkers", type=int, help="Talker count given to the decoder, if any")
     option(
         "num_examples",
         type=int,
         default=0,
-        help="Print so many aligned mixtures: the first of each set, the second, ...",
+        help="Print this many aligned mixtures: the first of each set, the second, ...",
     )
     option(
         "command",
-        help="The command line that RESULTS.md quotes; this one if left out",
+        help="Command line that RESULTS.md quotes; default: this one",
     )
-    option("machine", default="", help="What RESULTS.md names as the machine")
+    option("machine", default="", help="Description of the machine for RESULTS.md")
     option(
         "curves",
         type=Path,
         nargs="+",
         default=[],
-        help="learning_curve.json of trainings, for RESULTS.html; what isn't there is "
-        "left out",
+        help="learning_curve.json of trainings, for RESULTS.html; missing files are "
+        "skipped",
     )
     parser.add_argument(
         "--compare",
@@ -133,10 +134,10 @@ def get_parser() -> argparse.ArgumentParser:
 def _split_sets(values: Sequence[str]) -> List[str]:
     names = " ".join(values).split()
     if not names:
-        raise UserError("--sets: is empty; name at least one set")
+        raise UserError("--sets: is empty; give at least one set")
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"--sets: {name} stands twice; name it once")
+            raise UserError(f"--sets: {name} is given twice; give it once")
     return names
 
 
@@ -144,8 +145,8 @@ def _split_counts(values: Sequence[str]) -> List[int]:
     words = " ".join(values).split()
     if not words or not all(w.isascii() and w.isdigit() and int(w) for w in words):
         raise UserError(
-            f"--talker_counts: {' '.join(words)!r} is no list of positive numbers; "
-            f"write, for instance: --talker_counts 2 3"
+            f"--talker_counts: {' '.join(words)!r} is not a list of positive numbers; "
+            "give, for instance: --talker_counts 2 3"
         )
     return sorted({int(word) for word in words})
 
@@ -155,7 +156,7 @@ def _examples(
     number: int,
     color: bool,
 ) -> Iterator[str]:
-    """Yield the lines of `number` aligned mixtures, taking the sets in turn."""
+    """Yield the lines of `number` aligned mixtures, from the sets in turn."""
     from espnet_mtasr.scoring.alignment import format_alignment
 
     in_turn = [
@@ -171,7 +172,7 @@ def _examples(
 
 
 def _read_timing(directory: Path, fs: int) -> "Timing":
-    """Return when things are said, as far as a set's tables know it."""
+    """Return the times that are known from a set's tables."""
     from espnet_mtasr.data.tables import read_table
     from espnet_mtasr.mixture.conditions import talking_times
     from espnet_mtasr.mixture.spec import read_specs
@@ -182,7 +183,7 @@ def _read_timing(directory: Path, fs: int) -> "Timing":
     if path.is_file():
         for utt, number in read_table(path).items():
             if not (number.isascii() and number.isdigit()):
-                raise UserError(f"{path}: {utt} {number}: is no number; run stage 4")
+                raise UserError(f"{path}: {utt} {number}: is not a number; run stage 4")
             lengths[utt] = int(number) / fs
     if (directory / "utt2mixture").is_file():
         for utt, spec in read_specs(directory / "utt2mixture").items():
@@ -277,7 +278,7 @@ def _page(
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Score; raises `UserError` where an option or a file must be fixed."""
+    """Score; raises `UserError` if an option or a file must be fixed."""
     words = list(sys.argv[1:] if cmd is None else cmd)
     if any(word.partition("=")[0] == "--compare" for word in words):
         compare_scores.main(words)
@@ -304,7 +305,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         to_score = decodings.with_sets_of_before(
             names, args.output_dir, args.decode_dir, args.data_dir
         )
-    # Everything is read, and so checked, before the first set is scored.
+    # Read, and so check, everything before the first set is scored.
     sets = {name: _read_set(args, name, talker_counts, normalize) for name in to_score}
     scores = {
         name: report.score_set(*read[:3], talker_counts) for name, read in sets.items()

@@ -1,4 +1,4 @@
-"""Train a multi-talker ASR model; ESPnet's options and `MTASRTask`'s.
+"""Train a multi-talker ASR model, with the options of ESPnet and `MTASRTask`.
 
 python -m espnet_mtasr.bin.mtasr_train --config conf/train.yaml ...
 """
@@ -46,7 +46,7 @@ def main(cmd=None) -> None:
     try:
         with contextlib.ExitStack() as held:
             if get_node_rank(args.dist_rank, args.dist_launcher) in (None, 0):
-                # Beside mtasr.sh's own, which it holds already.
+                # In addition to the lock that mtasr.sh already holds.
                 held.enter_context(alone_in(folder, "training", LOCK))
                 write_inputs(folder, inputs)
             held.enter_context(no_questions())
@@ -59,7 +59,7 @@ def main(cmd=None) -> None:
 
 @contextlib.contextmanager
 def no_questions() -> Iterator[None]:
-    """On a terminal ESPnet asks whether it may run the code in a file of weights."""
+    """Don't let ESPnet ask, on a terminal, whether to run the code in a weight file."""
     stdin = sys.stdin
     with open(os.devnull, encoding="utf-8") as nothing:
         sys.stdin = nothing

@@ -2,7 +2,8 @@
 """Stage 15: upload a packed model to the Hugging Face hub.
 
 Its files are committed unpacked, so that `MTASR.from_pretrained("owner/name")` finds
-them. Called again, after an interruption too, it sends what isn't there yet.
+them. When it runs again, for instance after an interruption, it only sends what is
+missing.
 """
 
 import argparse
@@ -28,40 +29,40 @@ def get_parser() -> argparse.ArgumentParser:
         parser.add_argument(*names, **kwargs)
 
     add("packed_model", type=Path, required=True, help="Archive of stage 14")
-    add("hf_repo", required=True, help="owner/name; made if it isn't there")
-    add("hf_private", default="true", help="false: the model is for everybody to see")
+    add("hf_repo", required=True, help="owner/name; created if it doesn't exist")
+    add("hf_private", default="true", help="false: the model is public")
     add(
         "hf_without_results",
         default="false",
-        help="true: upload a model that was not scored, too",
+        help="true: upload the model even if it was not scored",
     )
     add(
         "dry_run",
         default="false",
-        help="true: write what would be uploaded into a folder, with no network",
+        help="true: write the files to upload into a folder, without network",
     )
     add(
         "output_dir",
         type=Path,
-        help="The folder of --dry_run; beside the archive if left out",
+        help="Folder of --dry_run; default: beside the archive",
     )
     add(
         "check_access",
         default="false",
-        help="true: only find what would stop an upload; the archive need not be there",
+        help="true: only report what would stop an upload; the archive need not exist",
     )
     return parser
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Upload; raises `UserError` where something must be fixed."""
+    """Upload; raises `UserError` if something must be fixed."""
     args = get_parser().parse_args(cmd)
     for name in BOOLEANS:
         if getattr(args, name) not in ("true", "false"):
             value = getattr(args, name)
             raise UserError(f"--{name} takes true or false, not '{value}'")
     if not is_repository_id(args.hf_repo):
-        raise UserError(f"--hf_repo {args.hf_repo}: is not formed as owner/name")
+        raise UserError(f"--hf_repo {args.hf_repo}: must have the form owner/name")
     if args.check_access == "true":
         from espnet_mtasr.publishing.uploading import check_access
 
@@ -85,14 +86,14 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         folder = args.output_dir or args.packed_model.with_suffix("")
         names = prepare_folder(args.packed_model, folder, args.hf_repo, without_results)
         print(
-            f"Dry run, nothing is uploaded. {folder} holds what would go to "
-            f"{args.hf_repo} ({'private' if private else 'public'} if it is new):"
+            f"Dry run, nothing is uploaded. {folder} has the files for {args.hf_repo} "
+            f"({'private' if private else 'public'} if it is new):"
         )
         for name in names:
             print(f"{(folder / name).stat().st_size / 1e6:9.2f} MB  {name}")
         return
     check_access(args.hf_repo)
-    # Beside the archive there is room for its like.
+    # The archive's disk probably has space for a copy.
     beside = args.packed_model.absolute().parent
     with tempfile.TemporaryDirectory(dir=beside, prefix="upload.") as temporary:
         folder = Path(temporary) / "files"

@@ -1,12 +1,12 @@
 """Draw a training's learning curve, `learning_curve.png`, from its last checkpoint.
 
-`learning_curve.json` beside it has what is drawn, for RESULTS.html.
+`learning_curve.json` beside it has the same data, for RESULTS.html.
 
-A panel for each of the losses of METHOD's phases and for the accuracy of the
-talker-count head: training and validation set over epochs, of all mixtures and per
-talker count, with the epoch that the criterion of the configuration calls the best.
-ESPnet's own images (espnet2/train/reporter.py) have one file per number and no counts
-side by side.
+There is a panel for each loss of the two phases and for the accuracy of the
+talker-count head. It shows training and validation set over epochs, for all mixtures
+and per talker count, and marks the best epoch by the configuration's criterion.
+ESPnet's own images (espnet2/train/reporter.py) have one file per number and don't
+compare talker counts.
 """
 
 import argparse
@@ -29,9 +29,9 @@ PANELS = {
     "loss_count": "talker-count head: loss",
     "acc_count": "talker-count head: accuracy",
 }
-# From above 10 to below 0.1: what it gains at its end can't be seen on an even axis.
+# From above 10 to below 0.1: late gains would be invisible on a linear axis.
 LOGARITHMIC = ("loss_ctc",)
-# Of talker counts, in a ring.
+# Of talker counts, used in turn.
 MARKERS = "os^Dv"
 
 
@@ -48,10 +48,10 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def read_stats(exp_dir: Path) -> Stats:
-    """Read the trainer's own record out of `checkpoint.pth`.
+    """Read the trainer's statistics from `checkpoint.pth`.
 
     Raises:
-        UserError: no checkpoint, a broken one, or no finished epoch in it.
+        UserError: there is no checkpoint, it is damaged, or has no finished epoch.
     """
     import torch
 
@@ -59,18 +59,20 @@ def read_stats(exp_dir: Path) -> Stats:
     if not path.is_file():
         raise UserError(f"{path}: no such file; train first")
     try:
-        # Mapped, not read: the weights are of no interest here.
+        # Memory-mapped, because the weights are not needed here.
         states = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         stats = states["reporter"]["stats"]
-    except Exception as e:  # torch raises errors of many kinds on a broken file
-        raise UserError(f"{path}: is no checkpoint of ESPnet ({e}); train anew") from e
+    except Exception as e:  # torch raises many kinds of errors for a damaged file
+        raise UserError(
+            f"{path}: is not a checkpoint of ESPnet ({e}); train again"
+        ) from e
     finished = {
         epoch: sets
         for epoch, sets in sorted(stats.items())
         if "train" in sets and "valid" in sets
     }
     if not finished:
-        raise UserError(f"{path}: has no finished epoch; train on")
+        raise UserError(f"{path}: has no finished epoch; continue the training")
     return finished
 
 
@@ -78,7 +80,7 @@ def read_config(exp_dir: Path) -> Mapping[str, Any]:
     """Read `config.yaml`.
 
     Raises:
-        UserError: no such file, or no YAML mapping.
+        UserError: the file doesn't exist or is not a YAML mapping.
     """
     import yaml
 
@@ -88,9 +90,9 @@ def read_config(exp_dir: Path) -> Mapping[str, Any]:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise UserError(f"{path}: is not YAML; train anew") from e
+        raise UserError(f"{path}: is not YAML; train again") from e
     if not isinstance(config, Mapping):
-        raise UserError(f"{path}: holds no 'key: value' lines; train anew")
+        raise UserError(f"{path}: has no 'key: value' lines; train again")
     return config
 
 
@@ -104,14 +106,14 @@ def criteria_of(config: Mapping[str, Any], exp_dir: Path) -> List[Tuple[str, str
         return [(s, name, mode) for s, name, mode in config["best_model_criterion"]]
     except (TypeError, KeyError, ValueError) as e:
         raise UserError(
-            f"{exp_dir / 'config.yaml'}: has no best_model_criterion; train anew"
+            f"{exp_dir / 'config.yaml'}: has no best_model_criterion; train again"
         ) from e
 
 
 def notes_of(config: Mapping[str, Any]) -> Dict[str, str]:
     """Return, per panel, why training and validation loss can't be compared.
 
-    What the model is shown in training only makes its task harder there.
+    Some settings make the task harder, and only in training.
     """
     hidden = (config.get("teacher_conf") or {}).get("text_mask_prob") or 0.0
     masks = (config.get("encoder_conf") or {}).get("branch_masking") or {}
@@ -128,7 +130,7 @@ def notes_of(config: Mapping[str, Any]) -> Dict[str, str]:
 
 
 def series(stats: Stats, dataset: str, name: str) -> List[float]:
-    """Values of all epochs, NaN where there is none."""
+    """Values of all epochs, NaN if missing."""
     return [float(sets[dataset].get(name, math.nan)) for sets in stats.values()]
 
 
@@ -137,8 +139,8 @@ def find_best(
 ) -> Optional[Tuple[int, str, float]]:
     """Return the best epoch, the criterion's name and its value there.
 
-    The first criterion on the validation set counts; None if its values don't exist.
-    As in ESPnet the earliest of equal epochs is the best.
+    The first criterion on the validation set is used; None if its values don't exist.
+    As in ESPnet, the earliest of equal epochs is the best.
     """
     for dataset, name, mode in criteria:
         if dataset != "valid":
@@ -153,10 +155,10 @@ def find_best(
 
 
 def lines_of(stats: Stats, name: str) -> Dict[str, str]:
-    """Return label to name in the record: all mixtures, and each talker count.
+    """Return label to name in the statistics: all mixtures, and each talker count.
 
-    A single count is all mixtures, and gets no line of its own; what has no finite
-    value at all gets none either.
+    A single count is the same as all mixtures, and gets no line of its own. Neither
+    does a name without any finite value.
     """
     names = {n for sets in stats.values() for n in sets["valid"]}
     counts = {}
@@ -182,7 +184,7 @@ def describe(
     title: str,
     notes: Mapping[str, str],
 ) -> Dict[str, Any]:
-    """Return what is drawn, as learning_curve.json has it.
+    """Return the data to draw, in the form of learning_curve.json.
 
     Returns:
         `title`, `epochs`, `best` (epoch) and `panels`, each with `title`, `log` (its
@@ -217,8 +219,8 @@ def describe(
 
 
 def plot(curve: Mapping[str, Any]) -> bytes:
-    """Draw what `describe` returned; return a PNG."""
-    # Without pyplot there is no window and no global state.
+    """Draw the result of `describe` as a PNG."""
+    # Without pyplot there are no windows and no global state.
     from matplotlib.figure import Figure
 
     panels = curve["panels"]
@@ -253,7 +255,7 @@ def _draw_panel(
             return f"{x:g}" if super().__call__(x, pos) else ""
 
     for label, sets in panel["lines"].items():
-        # The same for a talker count in all panels and pictures.
+        # A talker count looks the same in all panels and pictures.
         count = 0 if label == "all" else int(label.split()[0])
         style: Dict[str, Any] = dict(color="black", marker=".", linewidth=2)
         if count:
@@ -280,14 +282,14 @@ def _draw_panel(
 
 
 def main(cmd=None) -> None:
-    """Draw, and say where it is."""
+    """Draw, and print the path."""
     args = get_parser().parse_args(cmd)
     stats = read_stats(args.exp_dir)
     config = read_config(args.exp_dir)
     best = find_best(stats, criteria_of(config, args.exp_dir))
     path = args.output or args.exp_dir / "learning_curve.png"
     if not path.parent.is_dir():
-        raise UserError(f"--output {path}: no such folder; make it")
+        raise UserError(f"--output {path}: no such folder; create it")
     curve = describe(stats, best, args.exp_dir.resolve().name, notes_of(config))
     write_whole(path, plot(curve))
     write_whole(path.with_suffix(".json"), json.dumps(curve) + "\n")

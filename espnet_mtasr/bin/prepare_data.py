@@ -15,7 +15,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--on_the_fly",
         choices=("true", "false"),
         default="false",
-        help="Mixtures with a spec (utt2mixture) are made while loading",
+        help="Make mixtures with a spec (utt2mixture) while loading",
     )
     stages = parser.add_subparsers(dest="stage", required=True)
 
@@ -25,7 +25,7 @@ def get_parser() -> argparse.ArgumentParser:
     perturb.add_argument("--factors", required=True, help="e.g. '0.9 1.0 1.1'")
 
     formatting = stages.add_parser("format", help="Stage 3: one rate, one format")
-    filtering = stages.add_parser("filter", help="Stage 4: drop by length")
+    filtering = stages.add_parser("filter", help="Stage 4: remove by length")
     for stage in (formatting, filtering):
         stage.add_argument(
             "--source", type=Path, required=True, help="data or dump/org"
@@ -44,7 +44,7 @@ def get_parser() -> argparse.ArgumentParser:
             "--max_unreadable",
             type=float,
             default=0.01,
-            help="Share of training recordings that may be bad, and are skipped",
+            help="Maximum share of bad training recordings, which are skipped",
         )
     filtering.add_argument("--min_seconds", type=float, default=0.1)
     filtering.add_argument("--max_seconds", type=float, default=30.0)

@@ -1,10 +1,10 @@
 """Follow a command's log files: a progress line with the time left, on a terminal only.
 
-mtasr.sh starts it beside the jobs of its long stages. SIGTERM says that the command has
-succeeded: the line gets its final form and stays. SIGHUP or SIGINT take it away, and so
-does the end of the process that started it. The lines it looks for are those of
-espnet2/train/trainer.py, espnet2/tasks/abs_task.py and this package's command lines.
-Nothing but the standard library is imported: it must be there at once and cost nothing.
+mtasr.sh starts it beside the jobs of its long stages. SIGTERM means that the command
+has succeeded: the final line is drawn and stays. SIGHUP or SIGINT erase the line, and
+so does the end of the process that started it. It looks for log lines of
+espnet2/train/trainer.py, espnet2/tasks/abs_task.py and this package's command lines. It
+only imports the standard library, so that it starts at once and costs almost nothing.
 """
 
 import argparse
@@ -32,7 +32,7 @@ RESULTS = re.compile(r"INFO: (\d+)epoch results: ")
 
 
 class LogFile:
-    """A growing file. What an earlier run has left in it is passed over."""
+    """A growing file. Lines of an earlier run are skipped."""
 
     def __init__(self, path: Union[str, Path]):
         self.path = Path(path)
@@ -47,7 +47,7 @@ class LogFile:
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     def read(self) -> Tuple[bool, List[str]]:
-        """Return whether the file has begun anew, and its new whole lines."""
+        """Return whether the file was started again, and its new complete lines."""
         identity = self._identity()
         if identity is None or identity == self.old:
             return False, []
@@ -68,7 +68,7 @@ class LogFile:
 
 
 class Pace:
-    """Time left, by the mean pace since work was first seen.
+    """Time left, by the mean pace since the first progress.
 
     The time before that, for instance to load a model, doesn't count.
     """
@@ -79,7 +79,7 @@ class Pace:
         self.gap = 0.0
 
     def update(self, done: float, now: float) -> None:
-        """Note that `done` units are finished at the time `now` (seconds)."""
+        """Record that `done` units are finished at the time `now` (seconds)."""
         if self.first is None:
             self.first = self.last = (done, now)
         elif done > self.last[0]:
@@ -87,10 +87,10 @@ class Pace:
             self.last = (done, now)
 
     def left(self, total: float, now: float) -> Optional[float]:
-        """Seconds until `total` units are done; None before there is a pace.
+        """Seconds until `total` units are done; None before the pace is known.
 
-        Between two signs of work it counts down, but not for longer than the last one
-        took to come: work that hangs must not seem to end.
+        Between two updates it counts down, but not for longer than the last interval:
+        work that hangs must not seem to finish.
         """
         if self.first is None:
             return None
@@ -102,7 +102,7 @@ class Pace:
 
 
 class Training:
-    """How far ESPnet's trainer is: epochs and their batches."""
+    """Progress of ESPnet's trainer: epochs and their batches."""
 
     def __init__(self, log: Union[str, Path]):
         self.log = LogFile(log)
@@ -144,7 +144,7 @@ class Training:
             self.warnings.append(f"warning: {found[1]}")
 
     def _read_config(self) -> None:
-        # An epoch need not be one pass over the data; the log doesn't say so.
+        # An epoch need not be one pass over the data, and the log doesn't say it.
         try:
             text = self.config.read_text(encoding="utf-8") if self.config else ""
         except OSError:
@@ -153,14 +153,14 @@ class Training:
             self.batches["train"] = int(found[1])
 
     def _set_done(self, epoch: int, batch: int, now: float) -> None:
-        # More batches than were announced: an iterator whose length is not known.
+        # More batches than announced: an iterator of unknown length.
         train = max(self.batches["train"], batch)
         whole = train + VALID_BATCH * self.batches["valid"]
         self.done = epoch - 1 + (batch / whole if self.batches["train"] else 0.0)
         self.pace.update(self.done, now)
 
     def state(self, now: float) -> Tuple[float, str, Optional[float]]:
-        """Return the share that is done, a detail, and the seconds left if known."""
+        """Return the finished share, a detail, and the seconds left if known."""
         if self.max_epoch == 0:
             return 0.0, "starting", None
         detail = f"epoch {self.epoch}/{self.max_epoch}"
@@ -206,7 +206,7 @@ class Count:
             self.pace.update(sum(self.counts), now)
 
     def state(self, now: float) -> Tuple[float, str, Optional[float]]:
-        """Return the share that is done, a detail, and the seconds left if known."""
+        """Return the finished share, a detail, and the seconds left if known."""
         done = min(sum(self.counts), self.total)
         if done == 0:
             return 0.0, "starting", None

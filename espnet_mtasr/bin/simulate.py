@@ -31,12 +31,12 @@ def get_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar=("NAME", "LISTS", "VARIANT"),
-        help="LISTS: CSV or LibriSpeechMix jsonl files between commas; in quotes, a * "
-        "leaves out *_info.csv. VARIANT: clean (LibriMix's mix_clean), noisy "
-        "(mix_both), single (mix_single: first talker and noise), several between "
-        "commas, both for clean,noisy (NAME_clean, ...), or alternate (NAME, every "
-        "other mixture noisy). A NAME that starts with train skips mixtures with bad "
-        "audio, others stop (repeatable)",
+        help="LISTS: CSV or LibriSpeechMix jsonl files, separated by commas; a quoted "
+        "* skips *_info.csv. VARIANT: clean (LibriMix's mix_clean), noisy (mix_both), "
+        "single (mix_single: first talker and noise), several separated by commas, "
+        "both for clean,noisy (NAME_clean, ...), or alternate (NAME, every other "
+        "mixture noisy). If NAME starts with train, mixtures with bad audio are "
+        "skipped; other sets stop the run (repeatable)",
     )
     parser.add_argument(
         "--single",
@@ -45,8 +45,8 @@ def get_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar=("NAME", "SUBSETS"),
-        help="a data folder of single-talker utterances: LibriSpeech subsets between "
-        "commas, recordings where they are (repeatable)",
+        help="data folder of single-talker utterances from LibriSpeech subsets, "
+        "separated by commas; recordings stay where they are (repeatable)",
     )
     parser.add_argument(
         "--combine",
@@ -54,14 +54,14 @@ def get_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="NAME PART PART...: a data folder of several others (repeatable)",
+        help="NAME PART PART...: data folder that combines several others (repeatable)",
     )
     parser.add_argument(
         "--mode",
         choices=("max", "min"),
         default="max",
-        help="max: a mixture ends with its last talker; min: with the first to end, "
-        "which cuts words: such sets have no text",
+        help="max: a mixture ends with its last talker; min: when the first talker "
+        "ends, which cuts words off, so such sets have no text",
     )
     parser.add_argument("--audio_format", choices=("flac", "wav"), default="flac")
     parser.add_argument("--rate", type=int, default=16000, help="Hz, as 8000")
@@ -69,13 +69,13 @@ def get_parser() -> argparse.ArgumentParser:
         "--on_the_fly",
         choices=("true", "false"),
         default="false",
-        help="make no recordings: mixtures are made while their data are loaded",
+        help="don't write recordings: mixtures are made while loading",
     )
     parser.add_argument(
         "--follow_links",
         choices=("true", "false"),
         default="false",
-        help="let links in the corpora lead out of them, where you made them",
+        help="allow links out of the corpora, if you made them yourself",
     )
     parser.add_argument("--nj", type=int, default=2, help="parallel processes")
     return parser
@@ -86,7 +86,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     if not args.sets and not args.singles:
         raise UserError("nothing to make: give --set or --single")
     if args.rate < 1000:
-        raise UserError(f"--rate {args.rate}: give Hz, as 8000 or 16000")
+        raise UserError(f"--rate {args.rate}: give Hz, for example 8000 or 16000")
     for name, *parts in args.combine:
         if not parts:
             raise UserError(f"--combine {name}: name at least one part")

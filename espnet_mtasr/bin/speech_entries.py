@@ -1,6 +1,7 @@
-"""Print what the speech of data directories is: a line FILE,NAME,TYPE for each.
+"""Print how data directories store their speech: a line FILE,NAME,TYPE for each.
 
-ESPnet takes it behind the directory as a data set. mtasr.sh asks once for all sets.
+ESPnet takes it, after the directory, as a data set. mtasr.sh calls this once for all
+sets.
 """
 
 import argparse
@@ -19,7 +20,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Print the lines; raises `UserError` where a list is missing or damaged."""
+    """Print the lines; raises `UserError` if a list is missing or damaged."""
     for directory in get_parser().parse_args(cmd).directories:
         path, name, espnet_type = speech_entry(directory)
         print(f"{Path(path).name},{name},{espnet_type}")

@@ -1,8 +1,8 @@
-"""A name for the statistics of a training's lists: what they depend on, as a hash.
+"""A name for the statistics of a training's lists: a hash of what they depend on.
 
-mtasr.sh keeps statistics (stages 7 and 10) under it, so that trainings that differ in
-model or optimizer alone, and both phases, collect them once. Takes the options of
-mtasr_train with the whole lists.
+mtasr.sh stores statistics (stages 7 and 10) under it, so both phases, and trainings
+that only differ in model or optimizer, collect them once. Takes the options of
+mtasr_train with the complete lists.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import Any, Dict
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import sha256_of
 
-# Of the text; a preprocessor of another class may do anything with its options.
+# Options for the text; other preprocessor classes may use any of their options.
 OPTIONS = (
     *("token_type", "token_list", "bpemodel", "cleaner", "g2p", "use_preprocessor"),
     *("non_linguistic_symbols", "preprocessor", "talker_counts", "sampling_rate"),
@@ -22,11 +22,11 @@ OPTIONS = (
 
 
 def statistics_key(args: argparse.Namespace) -> str:
-    """Return 12 hexadecimal digits, the same for what gives the same statistics.
+    """Return 12 hexadecimal digits, which are the same for the same statistics.
 
-    Speech counts by its list and its lengths, models and token lists by their content.
-    Where the lengths aren't known (`utt2num_samples` of stage 4), the key is empty: the
-    recordings may be others under the same names.
+    They depend on the list and lengths of the speech, and on the content of models and
+    token lists. If the lengths are unknown (`utt2num_samples` of stage 4), the key is
+    empty, because recordings may have changed under the same names.
     """
     from espnet_mtasr.tasks.mtasr import MTASRTask
     from espnet_mtasr.tasks.resuming import content_of
@@ -64,7 +64,7 @@ def main(cmd=None) -> None:
         *args.valid_data_path_and_name_and_type,
     ):
         if not Path(path).is_file():
-            raise UserError(f"{path}: no such file; run the stages before this one")
+            raise UserError(f"{path}: no such file; run the previous stages")
     print(f"statistics_key {statistics_key(args)}")
 
 

@@ -1,7 +1,7 @@
 """`espnet-mtasr transcribe`: write down what each talker of a recording says.
 
-A recording that can't be read or decoded doesn't stop the others: it is named at once
-and again at the end, with exit code 1.
+A recording that can't be read or decoded is reported at once and skipped; failures are
+listed again at the end, with exit code 1.
 """
 
 import argparse
@@ -39,8 +39,8 @@ DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command line."""
     parser = argparse.ArgumentParser(
-        description="Write down what each talker of a recording says: in the order in "
-        "which they begin, with times and confidences where the format has them."
+        description="Write down what each talker of a recording says, in the order in "
+        "which they begin, with times and confidences if the format has them."
     )
     add = parser.add_argument
     add("recordings", nargs="+", metavar="RECORDING", help="audio file, folder, or -")
@@ -48,38 +48,38 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--format",
         default="txt",
-        help=f"one or more of {', '.join(FORMATS)}, with commas between; default: txt",
+        help=f"one or more of {', '.join(FORMATS)}, separated by commas; default: txt",
     )
     add(
         "--output_dir",
         "--output-dir",
         type=Path,
-        help="write a file per recording and format there; default: standard output",
+        help="folder for a file per recording and format; default: standard output",
     )
     add(
         "--plot",
         type=Path,
         metavar="FILE.png",
         help="also draw waveform, words over time and talker counts: a .png, .svg or "
-        ".pdf, or a folder, which gets a .png per recording",
+        ".pdf, or a folder for a .png per recording",
     )
     add(
         "--resume",
         action="store_true",
-        help="leave recordings out whose files are in --output_dir already, and go on "
-        "with a long one where a run was stopped",
+        help="skip recordings whose files are already in --output_dir, and continue a "
+        "long one where a run was stopped",
     )
     add(
         "--num_talkers",
         "--num-talkers",
         type=int,
-        help="talkers in each recording, or with --channel each in each channel; "
-        "default: the model says",
+        help="talkers in each recording, or in each channel with --channel each; "
+        "default: predicted",
     )
     add(
         "--channel",
         default="mix",
-        help="of recordings with several: a number from 0; each, for a call with a "
+        help="which channel of several: a number from 0; each, for a call with a "
         "talker on each; mix, their mean; default: %(default)s",
     )
     add(
@@ -94,7 +94,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--window-seconds",
         type=float,
         default=WINDOW_SECONDS,
-        help="hear longer recordings in windows of at most this length; default: "
+        help="process longer recordings in windows of at most this length; default: "
         "%(default)g",
     )
     add(
@@ -102,13 +102,14 @@ def get_parser() -> argparse.ArgumentParser:
         "--vad-threshold",
         type=float,
         default=THRESHOLD,
-        help="probability from which silero-vad's frames count as speech; without "
-        "speech there are no words; 0: all is taken for speech; default: %(default)s",
+        help="silero-vad's frames count as speech from this probability on; without "
+        "speech there are no words; 0: everything counts as speech; default: "
+        "%(default)s",
     )
     add(
         "--verbose",
         action="store_true",
-        help="let libraries write to standard error, too",
+        help="also show messages of libraries on standard error",
     )
     return parser
 
@@ -160,14 +161,14 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
         there = len(sources)
         sources = [source for source in sources if output.missing(source.name)]
         there -= len(sources)
-        say(f"{there} recordings are transcribed already")
+        say(f"{there} recordings are already transcribed")
         if not sources:
             return
     with busy(f"Loading {args.model}"):
         model = load(args)
     from espnet_mtasr.transcription.many import Many
 
-    # Texts on a terminal would be written over the progress line.
+    # On a terminal, texts would overwrite the progress line.
     keep_line = len(sources) > 1 and (args.output_dir or not sys.stdout.isatty())
     how = model.how(args.batch_seconds, args.window_seconds, args.vad_threshold)
     many = Many(
@@ -201,7 +202,7 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
 def open_journal(
     source: "Source", output: "Output", model: "MTASR", args: argparse.Namespace
 ) -> Optional["Journal"]:
-    """Where to keep what was heard of a long recording; None: nothing can go on."""
+    """Open the journal of a long recording; None if runs can't be resumed."""
     from espnet_mtasr.transcription.sources import STANDARD_INPUT
 
     path = output.journal(source.name)
@@ -231,7 +232,7 @@ def check_options(args: argparse.Namespace) -> List[str]:
     """Return the formats.
 
     Raises:
-        UserError: an option that can't be.
+        UserError: an option has a bad value.
     """
     formats = list(dict.fromkeys(args.format.lower().split(",")))
     for name in formats:
@@ -242,7 +243,7 @@ def check_options(args: argparse.Namespace) -> List[str]:
             )
     check_model_options(args)
     if args.resume and args.output_dir is None:
-        raise UserError("--resume: needs --output_dir, with transcripts of before")
+        raise UserError("--resume: needs --output_dir with the earlier transcripts")
     if args.num_talkers is not None and args.num_talkers < 1:
         raise UserError(f"--num_talkers {args.num_talkers}: give 1 or more")
     check_settings(args.batch_seconds, args.window_seconds, args.vad_threshold)
@@ -250,7 +251,7 @@ def check_options(args: argparse.Namespace) -> List[str]:
 
 
 def check_model_options(args: argparse.Namespace) -> None:
-    """Raise `UserError` for an option of `add_model_options` that can't be."""
+    """Raise `UserError` for a bad option of `add_model_options`."""
     check_dtype("--dtype", args.dtype)
     if not DEVICE.fullmatch(args.device):
         raise UserError(f"--device {args.device}: give auto, cpu, cuda or cuda:N")
@@ -259,7 +260,7 @@ def check_model_options(args: argparse.Namespace) -> None:
 
 
 def load(args: argparse.Namespace) -> "MTASR":
-    """Load the model and see that it knows `--num_talkers`."""
+    """Load the model and check that it knows `--num_talkers`."""
     model = load_model(args)
     model.speech2text.check_count(args.num_talkers)
     if args.num_talkers is None:
@@ -269,7 +270,7 @@ def load(args: argparse.Namespace) -> "MTASR":
 
 def load_model(args: argparse.Namespace) -> "MTASR":
     """Load the model that the options of `add_model_options` name."""
-    # First: whether there is such a model needn't wait for torch.
+    # Find the model before torch is imported, so that a wrong name fails at once.
     files = fetch_model(args.model)
     from espnet_mtasr.transcription.mtasr import MTASR
 

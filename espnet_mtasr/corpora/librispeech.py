@@ -1,7 +1,8 @@
-"""Read LibriSpeech-shaped corpora: SUBSET/TALKER/CHAPTER/ID.{flac,wav}, *.trans.txt.
+"""Read corpora in LibriSpeech's layout: SUBSET/TALKER/CHAPTER/ID.{flac,wav}.
 
-LibriSpeech: Panayotov et al., ICASSP 2015. The folder names tell the talkers;
-SPEAKERS.TXT tells their gender, and may be missing. Any of the folders may be links.
+LibriSpeech: Panayotov et al., ICASSP 2015. Texts are in `*.trans.txt` of each chapter.
+The folder names are the talkers; SPEAKERS.TXT has their gender, and may be missing. Any
+of the folders may be links.
 """
 
 import re
@@ -25,7 +26,7 @@ class Utterance:
         id: The audio file's name without suffix.
         path: Relative to the corpus folder.
         talker: Name of the folder above the chapter.
-        text: As the transcript file has it.
+        text: As in the transcript file.
     """
 
     id: str
@@ -36,7 +37,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a subset holds: usable utterances, and the ids of those left out."""
+    """Contents of a subset: usable utterances, and the ids of skipped ones."""
 
     utterances: List[Utterance]
     empty: List[str]
@@ -68,17 +69,17 @@ def gender_of(path: str, talker: str) -> Optional[str]:
     """Return a talker's gender, M or F, by LibriSpeech's SPEAKERS.TXT.
 
     Args:
-        path: A recording; the file lies in a folder above it.
+        path: A recording; the file is in a folder above it.
         talker: As `talker_of` names them.
 
     Returns:
-        None where there is no such file, or it doesn't say.
+        None if there is no such file, or it doesn't have the talker.
     """
     return _genders_above(Path(path).absolute().parent).get(talker)
 
 
 def find_audio(path: Path) -> Path:
-    """Return `path`, or the file beside it that has the other suffix if only that is.
+    """Return `path`, or the file beside it with the other suffix if only that exists.
 
     LibriSpeechMix's lists, for instance, name WAV files where LibriSpeech has FLAC.
     """
@@ -89,12 +90,12 @@ def find_audio(path: Path) -> Path:
 
 
 def find_noise(path: Path) -> Tuple[Path, float]:
-    """Return the file of a noise and how fast it is to be played.
+    """Return the file of a noise and its playing speed.
 
     LibriMix's training lists name noise at 0.8 and 1.2 of its speed, `Xsp08.wav` and
-    `Xsp12.wav`, which LibriMix's augment_train_noise.py adds to WHAM! by sox. Where
-    such a file is missing and `X.wav` is there, that one is perturbed while it is read,
-    and nothing is written beside it.
+    `Xsp12.wav`, which LibriMix's augment_train_noise.py adds to WHAM! by sox. If such a
+    file is missing but `X.wav` exists, that is perturbed while it is read, and nothing
+    is written beside it.
 
     >>> PERTURBED.fullmatch("01aa_0.3sp12").groups()
     ('01aa_0.3', '1', '2')
@@ -112,12 +113,12 @@ def chapter_texts(chapter: Path) -> Dict[str, str]:
     """Read all `*.trans.txt` of a chapter: utterance id to text, perhaps empty.
 
     Raises:
-        UserError: no transcript file, an unreadable one, or an id that stands twice.
+        UserError: no transcript file, an unreadable one, or a duplicate id.
     """
     texts: Dict[str, str] = {}
     files = sorted(chapter.glob("*.trans.txt"))
     if not files:
-        raise UserError(f"{chapter}: holds no *.trans.txt; restore it")
+        raise UserError(f"{chapter}: has no *.trans.txt; restore it")
     for file in files:
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
@@ -128,22 +129,22 @@ def chapter_texts(chapter: Path) -> Dict[str, str]:
             if not fields:
                 continue
             if fields[0] in texts:
-                raise UserError(f"{file}:{number}: id {fields[0]} stands twice")
+                raise UserError(f"{file}:{number}: duplicate id {fields[0]}; keep one")
             texts[fields[0]] = " ".join(fields[1].split()) if fields[1:] else ""
     return texts
 
 
 def text_of(root: Path, path: str) -> Tuple[str, Optional[str]]:
-    """Return (utterance id, its text) of an audio path; None where there is no line."""
+    """Return (utterance id, its text) of an audio path; None if there is no line."""
     audio = root / path
     return audio.stem, chapter_texts(audio.parent).get(audio.stem)
 
 
 def scan_corpus(root: Path, subsets: str) -> Scan:
-    """List the utterances of one or more subsets (names between blanks), sorted.
+    """List the utterances of subsets (names separated by spaces), sorted.
 
     Raises:
-        UserError: a folder is missing or holds no transcribed audio.
+        UserError: a folder is missing or has no transcribed audio.
     """
     scan = Scan([], [], [])
     for subset in subsets.split():
@@ -156,7 +157,7 @@ def _scan_subset(root: Path, subset: str, scan: Scan) -> None:
     if not folder.is_dir():
         there = sorted(p.name for p in root.glob("*") if p.is_dir())
         raise UserError(
-            f"{folder}: no such folder; {root} holds {', '.join(there) or 'no folder'}"
+            f"{folder}: no such folder; {root} has {', '.join(there) or 'no folder'}"
         )
     before = len(scan.utterances)
     transcripts = (p for p in files_below(folder) if p.name.endswith(".trans.txt"))
@@ -176,7 +177,7 @@ def _scan_subset(root: Path, subset: str, scan: Scan) -> None:
                 scan.utterances.append(Utterance(utt, relative, talker, text))
     if len(scan.utterances) == before:
         raise UserError(
-            f"{folder}: holds no TALKER/CHAPTER/*.trans.txt with FLAC or WAV files"
+            f"{folder}: has no TALKER/CHAPTER/*.trans.txt with FLAC or WAV files"
         )
 
 
@@ -188,5 +189,5 @@ def scan_noise(root: Path, split: str) -> List[str]:
     """
     files = [p for p in (root / split).glob("*") if p.suffix in AUDIO_SUFFIXES]
     if not files:
-        raise UserError(f"{root / split}: holds no WAV or FLAC noise; check the folder")
+        raise UserError(f"{root / split}: has no WAV or FLAC noise; check the folder")
     return sorted(p.relative_to(root).as_posix() for p in files)

@@ -22,8 +22,8 @@ def read_recording(
     Args:
         path: Anything that soundfile reads.
         speed: Times as fast as recorded: see `change_speed`.
-        needed: Rate in Hz to number of samples that are wanted, where not all are. Of
-            a recording of another speed all are read.
+        needed: Rate in Hz to number of samples, if not all are needed. A recording with
+            another speed is read completely.
 
     Returns:
         (N,) float32 and its own rate in Hz.
@@ -34,7 +34,9 @@ def read_recording(
     import soundfile
 
     if not Path(path).is_file():
-        raise UserError(f"{path}: no such audio file; restore it or drop its mixtures")
+        raise UserError(
+            f"{path}: no such audio file; restore it or remove its mixtures"
+        )
     try:
         with soundfile.SoundFile(path) as recording:
             rate = recording.samplerate
@@ -79,10 +81,10 @@ def resample(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
 
 
 def change_speed(samples: np.ndarray, speed: float) -> np.ndarray:
-    """Play (N,) float32 `speed` times as fast, and so higher, as `sox speed` does.
+    """Play (N,) float32 `speed` times as fast, at a higher pitch, like `sox speed`.
 
-    LibriMix stores such noise with 16 bits and reads it again, so 16 bits it has here.
-    The filter is not sox's: the samples are near those of sox, not equal.
+    LibriMix stores such noise with 16 bits and reads it again, so it is rounded to 16
+    bits here. The filter is not sox's: the samples are close to sox's, not equal.
 
     Returns:
         (ceil(N / speed),) float32.
@@ -97,8 +99,8 @@ def change_speed(samples: np.ndarray, speed: float) -> np.ndarray:
 def pcm16(samples: np.ndarray) -> np.ndarray:
     """Convert (N,) float32 to int16 as soundfile does when it writes a WAV file.
 
-    It rounds to 32 bits and cuts these to 16, where for FLAC it rounds to 16: converted
-    here, both formats hold the same samples, which are those of LibriMix's WAV files.
+    soundfile rounds to 32 bits and truncates these to 16 for WAV, but rounds to 16 for
+    FLAC. Converted here, both formats have the same samples as LibriMix's WAV files.
     """
     # Exact in 32-bit floats: the factors are powers of two.
     values = samples * np.float32(2.0**31)
@@ -109,11 +111,11 @@ def pcm16(samples: np.ndarray) -> np.ndarray:
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
-    """Round (N,) floats to the nearest of int16; what is too loud is clipped."""
+    """Round (N,) floats to int16, and clip."""
     return np.clip(np.rint(samples * INT16), -INT16, INT16 - 1).astype(np.int16)
 
 
 def from_int16(samples: np.ndarray) -> np.ndarray:
     """Return (N,) int16 as float32 within [-1, 1)."""
-    # In one pass; exact, for the factor is a power of two.
+    # In one pass; exact, because the factor is a power of two.
     return np.multiply(samples, np.float32(1 / INT16), dtype=np.float32)

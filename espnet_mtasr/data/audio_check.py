@@ -1,4 +1,4 @@
-"""Is a recording fit to be used? Its header, its end, and the samples if need be."""
+"""Check that a recording is usable: its header, its end, and samples if needed."""
 
 from io import BytesIO
 from pathlib import Path
@@ -36,10 +36,11 @@ def check_audio(
     Args:
         path: Audio file.
         whose: Utterance id for the message.
-        held: The file, where `path` only says where it is from (kaldi_entries.py).
+        held: Content of the file, if `path` only says where it is from
+            (kaldi_entries.py).
 
     Raises:
-        UserError: the file is missing, not audio, broken off, empty, or has a NaN or
+        UserError: the file is missing, not audio, truncated, empty, or has a NaN or
             infinite sample.
     """
     import numpy as np
@@ -47,7 +48,7 @@ def check_audio(
 
     name = str(path) if whose is None else f"{path} (utterance {whose})"
     if held is None and not Path(path).is_file():
-        raise UserError(f"{name}: no such file; restore it or drop what needs it")
+        raise UserError(f"{name}: no such file; restore it or remove what needs it")
 
     def file() -> Union[str, BytesIO]:
         return str(path) if held is None else BytesIO(held)
@@ -55,26 +56,26 @@ def check_audio(
     try:
         info = soundfile.info(file())
         if info.frames == 0:
-            raise UserError(f"{name}: has no samples; replace it or drop it")
+            raise UserError(f"{name}: has no samples; replace it or remove it")
         if info.subtype in ("FLOAT", "DOUBLE"):
             samples, _ = soundfile.read(file(), dtype="float32")
             if not np.isfinite(samples).all():
                 raise UserError(
-                    f"{name}: has NaN or infinite samples; replace it or drop it"
+                    f"{name}: has NaN or infinite samples; replace it or remove it"
                 )
         elif info.subtype.startswith("MPEG"):
             found = len(soundfile.read(file())[0])
             if found < info.frames - MPEG_SLACK:
                 seconds = (info.frames - found) / info.samplerate
                 what = in_words(seconds, found / info.samplerate)
-                raise UserError(f"{name}: breaks off, {what}; restore it or drop it")
+                raise UserError(f"{name}: is truncated, {what}; restore it or drop it")
         else:
-            # A FLAC file that was broken off has the header, and no last sample.
+            # A truncated FLAC file has its header but no last sample.
             soundfile.read(file(), start=info.frames - 1)
         missing = missing_seconds(file())
         if missing is not None:
             what = in_words(missing, info.frames / info.samplerate)
-            raise UserError(f"{name}: breaks off, {what}; restore it or drop it")
+            raise UserError(f"{name}: is truncated, {what}; restore it or drop it")
     except soundfile.LibsndfileError as e:
         raise UserError(f"{name}: is not readable audio ({e}); replace it") from e
     return AudioInfo(

@@ -1,8 +1,8 @@
-"""Is the end of a recording there? Its header compared with its file.
+"""Detect truncated recordings by comparing the header with the file.
 
-libsndfile reads what there is of a file that was broken off, and says nothing: for WAV,
-AIFF, W64, CAF and AU it shortens the number of samples, and of Ogg and MP3 it reads to
-the last whole page or frame.
+libsndfile reads truncated files without an error: for WAV, AIFF, W64, CAF and AU it
+reduces the number of samples, and Ogg and MP3 it reads up to the last whole page or
+frame.
 """
 
 import math
@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Iterator, NamedTuple, Optional, Tuple, Union
 
-# Programs that write to a pipe can't know the size, and leave 0 or the largest number.
+# Programs that write to a pipe don't know the size, and write 0 or the largest number.
 LARGEST_SIZE = 0x7FFFF000
 OGG_PAGE = 65307
 END_OF_STREAM = 4
@@ -33,20 +33,20 @@ def in_words(missing: float, there: float) -> str:
 
 
 class DataChunk(NamedTuple):
-    """The samples of a file: where they begin, and bytes that there should be."""
+    """The samples of a file: where they begin, and their declared bytes."""
 
     start: int
     declared: int
 
 
 def missing_seconds(source: Union[str, bytes, Path, BinaryIO]) -> Optional[float]:
-    """Seconds that a recording lacks at its end.
+    """Seconds that are missing at a recording's end.
 
     Args:
-        source: Path, or an open file, which is left where it was.
+        source: Path, or an open file, whose position is restored.
 
     Returns:
-        None: nothing is known to be missing. NaN: something is, and not how much.
+        None: nothing is known to be missing. NaN: an unknown part is missing.
     """
     import soundfile
 
@@ -64,25 +64,25 @@ def missing_seconds(source: Union[str, bytes, Path, BinaryIO]) -> Optional[float
         if chunk is None:
             return None
         there = size - chunk.start
-        # Chunks of odd size are padded, which some programs forget.
+        # Chunks of odd size are padded, but some programs forget it.
         if not 0 < there < chunk.declared - 1:
             return None
         source.seek(place)
         info = soundfile.info(source)
         return info.frames / info.samplerate * (chunk.declared - there) / there
     except (struct.error, soundfile.LibsndfileError):
-        # A header that breaks off: whoever reads the samples says so.
+        # A truncated header is reported when the samples are read.
         return None
     finally:
         source.seek(place)
 
 
 def lacks_bytes(head: bytes, size: int) -> bool:
-    """Say if a file of `size` bytes is shorter than its header declares.
+    """Return whether a file of `size` bytes is shorter than its header declares.
 
     Args:
         head: Its first bytes, beyond the header.
-        size: Of what there is.
+        size: Actual size.
     """
     try:
         chunk = _data_chunk(BytesIO(head), 0, head[:16])
@@ -92,7 +92,7 @@ def lacks_bytes(head: bytes, size: int) -> bool:
 
 
 def _data_chunk(file: BinaryIO, place: int, head: bytes) -> Optional[DataChunk]:
-    """Find the samples; None: another format, or a size that isn't known."""
+    """Find the samples; None: another format, or an unknown size."""
     if head[:4] in (b"RIFF", b"RF64", b"RIFX") and head[8:12] == b"WAVE":
         order = ">" if head[:4] == b"RIFX" else "<"
         chunks = _chunks(file, place + 12, f"{order}4sI", pad=2)
@@ -101,7 +101,7 @@ def _data_chunk(file: BinaryIO, place: int, head: bytes) -> Optional[DataChunk]:
         chunks = _chunks(file, place + 12, ">4sI", pad=2)
         return _known(next((c for name, c in chunks if name == b"SSND"), None))
     if head[:4] == b"riff" and head[4:8] == b"\x2e\x91\xcf\x11":
-        # W64: names of 16 bytes, sizes that hold the header.
+        # W64: names of 16 bytes, sizes that include the header.
         chunks = _chunks(file, place + 40, "<16sQ", pad=8, with_header=True)
         return _known(next((c for name, c in chunks if name[:4] == b"data"), None))
     if head[:4] == b"caff":
@@ -153,7 +153,7 @@ def _known(chunk: Optional[DataChunk]) -> Optional[DataChunk]:
 
 
 def _ogg_ends(file: BinaryIO, place: int, size: int) -> bool:
-    """Say if the last page is whole and marked as the last."""
+    """Return whether the last page is complete and marked as the last."""
     start = max(place, size - OGG_PAGE)
     file.seek(start)
     tail = file.read()

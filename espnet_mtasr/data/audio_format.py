@@ -1,10 +1,9 @@
 """Bring recordings into one form: rate, speed, one channel, 16 bits; cut segments.
 
-What ESPnet's format_wav_scp does, without Kaldi or sox. Several channels are averaged.
-Entries of wav.scp may be commands or places in archives (kaldi_entries.py).
-Archives (`flac.ark`, `wav.ark`) are written by kaldiio: FLAC or WAV in the place of
-Kaldi's matrices, which ESPnet reads as data of type `kaldi_ark`, and lines
-`UTTERANCE ARCHIVE:OFFSET`.
+Like ESPnet's format_wav_scp, but without Kaldi or sox. Several channels are averaged.
+Entries of wav.scp may be commands or places in archives (kaldi_entries.py). kaldiio
+writes archives (`flac.ark`, `wav.ark`): FLAC or WAV instead of Kaldi's matrices, which
+ESPnet reads as data of type `kaldi_ark`, and lines `UTTERANCE ARCHIVE:OFFSET`.
 """
 
 import os
@@ -50,7 +49,7 @@ class Cut(NamedTuple):
 
 
 class Done(NamedTuple):
-    """Where an utterance lies now, its samples, and what is wrong, if anything."""
+    """An utterance's new path, its samples, and its problem, if any."""
 
     utt: str
     path: str
@@ -75,16 +74,16 @@ class AudioForm:
     speed: str = "1"
 
 
-# Segments of one recording, or of its two sides, stand one after the other.
+# Segments of one recording, or of its two sides, are adjacent.
 @lru_cache(maxsize=2)
 def _open(path: str) -> Tuple[AudioInfo, Optional[bytes]]:
-    """Return a recording's header, and its file where `path` names none."""
+    """Return a recording's header, and its content if `path` is not a file."""
     held = held_by(path)
     return check_audio(path, held=held), held
 
 
 def _convert(cut: Cut, form: AudioForm) -> Optional[np.ndarray]:
-    """Return (N,) float32 at `form.fs`, or None if the recording may stay as it is.
+    """Return (N,) float32 at `form.fs`, or None if the recording needs no conversion.
 
     Raises:
         UserError: a bad recording, or a segment that ends after it.
@@ -108,13 +107,13 @@ def _convert(cut: Cut, form: AudioForm) -> Optional[np.ndarray]:
         seconds = info.num_samples / info.rate
         if cut.end > seconds + ROUNDING_SECONDS:
             raise UserError(
-                f"{name}: its segment ends at {cut.end} s, the recording at "
+                f"{name}: its segment ends at {cut.end} s, but the recording ends at "
                 f"{seconds:.2f} s; fix segments"
             )
         first = round(cut.start * info.rate)
         last = min(round(cut.end * info.rate), info.num_samples)
         if first >= last:
-            raise UserError(f"{name}: its segment holds no sample; fix segments")
+            raise UserError(f"{name}: its segment has no samples; fix segments")
     try:
         samples, _ = soundfile.read(
             cut.path if held is None else BytesIO(held),
@@ -124,14 +123,14 @@ def _convert(cut: Cut, form: AudioForm) -> Optional[np.ndarray]:
             stop=last,
         )
     except soundfile.LibsndfileError as e:
-        raise UserError(f"{name}: is broken ({e}); replace it") from e
+        raise UserError(f"{name}: is damaged ({e}); replace it") from e
     # Playing `speed` times faster leaves 1 / speed of the samples.
     ratio = Fraction(form.fs, info.rate) / Fraction(form.speed).limit_denominator(100)
     return resample_poly(samples.mean(1), ratio.numerator, ratio.denominator)
 
 
 def _write_file(cut: Cut, form: AudioForm) -> List[Done]:
-    """Convert to a file of its own."""
+    """Convert to a separate file."""
     import soundfile
 
     try:
@@ -148,7 +147,7 @@ def _write_file(cut: Cut, form: AudioForm) -> List[Done]:
 
 
 def _write_archive(job: Tuple[int, List[Cut]], form: AudioForm) -> List[Done]:
-    """Convert to an archive; it appears whole."""
+    """Convert to an archive, which is written atomically."""
     import kaldiio
 
     number, cuts = job
@@ -163,7 +162,7 @@ def _write_archive(job: Tuple[int, List[Cut]], form: AudioForm) -> List[Done]:
                 done.append(Done(cut.utt, cut.path, 0, str(e)))
                 continue
             assert samples is not None, "an archive takes every recording"
-            # A reader starts behind the key and its blank.
+            # Readers start after the key and its space.
             offset = f.tell() + len(cut.utt.encode()) + 1
             kaldiio.save_ark(
                 f,
@@ -203,11 +202,11 @@ def format_audio(
 ) -> Tuple[Dict[str, Dict[str, str]], List[str]]:
     """Bring the recordings of a data directory into one form.
 
-    A recording that has it already is left where it is, unless archives are wanted.
+    A recording that already has this form stays where it is, unless archives are made.
 
     Args:
-        tables: From `read_data_dir`; utterances are cut out if there is `segments`.
-        form: What is wanted.
+        tables: From `read_data_dir`; if there are `segments`, utterances are cut out.
+        form: The requested form.
         nj: Processes.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Which recordings are computed together."""
+"""Batches of recordings."""
 
 import math
 from typing import List, Sequence
@@ -9,7 +9,7 @@ def batches_of_similar_length(
     max_length: float = math.inf,
     max_items: float = math.inf,
 ) -> List[List[int]]:
-    """Group recordings so that padding is small.
+    """Group recordings so that there is little padding.
 
     Args:
         lengths: Of each recording, in any unit.
@@ -18,7 +18,7 @@ def batches_of_similar_length(
         max_items: Most recordings of a batch.
 
     Returns:
-        Their places, batch by batch, the longest recordings first.
+        Their indices, batch by batch, the longest recordings first.
 
     >>> batches_of_similar_length([2, 9, 3, 1], max_length=6)
     [[1], [2, 0], [3]]

@@ -1,4 +1,4 @@
-"""Resampling of recordings that come in blocks, to what the whole would give."""
+"""Resample recordings block by block, with the same result as for the whole."""
 
 from math import ceil, gcd
 from typing import Iterable, Iterator
@@ -7,7 +7,7 @@ import numpy as np
 
 from espnet_mtasr.data.audio import resample
 
-# `scipy.signal.resample_poly` has a filter of so many samples to each side, at the
+# `scipy.signal.resample_poly` has a filter with this many samples on each side, at the
 # lower of both rates.
 HALF_FILTER = 10
 

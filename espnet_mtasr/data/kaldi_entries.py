@@ -1,8 +1,8 @@
-"""Entries of Kaldi's wav.scp that are no files: commands, and places in archives.
+"""Entries of Kaldi's wav.scp that are not files: commands, and offsets in archives.
 
-`flac -c -d x.flac |` is run by the shell, as Kaldi and ESPnet do, and what it writes is
-the recording. `x.ark:42` is a recording within an archive: WAV as Kaldi's `wav-copy`
-writes it, or any format as kaldiio does (`AUDIO`, then the length).
+The shell runs `flac -c -d x.flac |`, as in Kaldi and ESPnet, and its output is the
+recording. `x.ark:42` is a recording within an archive: WAV as Kaldi's `wav-copy` writes
+it, or any format as kaldiio does (`AUDIO`, then the length).
 """
 
 import re
@@ -16,15 +16,15 @@ IN_ARCHIVE = re.compile(r"(.+):(\d+)")
 
 
 def held_by(entry: str, whose: str = "") -> Optional[bytes]:
-    """Return the recording's file that an entry stands for; None: it names one.
+    """Return the content of an entry's recording; None if the entry names a file.
 
     Args:
         entry: As wav.scp has it.
-        whose: For messages, behind the entry.
+        whose: For messages, after the entry.
 
     Raises:
-        UserError: the command fails or writes nothing, or the archive is missing, cut
-            off, or holds something else there.
+        UserError: the command fails or writes nothing, or the archive is missing,
+            truncated, or has something else there.
     """
     if entry.endswith("|"):
         return _written_by(entry, whose)
@@ -38,7 +38,7 @@ def held_by(entry: str, whose: str = "") -> Optional[bytes]:
             return _within(archive, name)
     except OSError as e:
         raise UserError(
-            f"{name}: the archive can't be read ({e.strerror}); restore it or drop it"
+            f"{name}: the archive can't be read ({e.strerror}); restore it or remove it"
         ) from e
 
 
@@ -52,12 +52,12 @@ def _written_by(entry: str, whose: str) -> bytes:
     why = f"ended with code {done.returncode}" if done.returncode else "wrote nothing"
     raise UserError(
         f"{entry}{whose}: the command {': '.join([why, *said])}; fix it, or install "
-        f"what it calls"
+        "the program that it calls"
     )
 
 
 def _within(archive: BinaryIO, name: str) -> bytes:
-    """Return the file that begins where the archive stands."""
+    """Return the file that begins at the archive's current position."""
     place = archive.tell()
     start = archive.read(8)
     archive.seek(place)
@@ -71,9 +71,9 @@ def _within(archive: BinaryIO, name: str) -> bytes:
         return archive.read()
     if length < 0:
         raise UserError(
-            f"{name}: the archive holds no recording there; give an archive of audio"
+            f"{name}: the archive has no recording there; give an archive of audio"
         )
     content = archive.read(length)
     if len(content) < length:
-        raise UserError(f"{name}: the archive breaks off; restore it or drop it")
+        raise UserError(f"{name}: the archive is truncated; restore it or remove it")
     return content

@@ -1,8 +1,8 @@
 """Names that become files, and paths that stay below their folder.
 
-Lists of mixtures and data directories come from others too. A name in them must not
-write outside of the folder that its file belongs in, nor a path read outside of its
-corpus.
+Lists of mixtures and data directories may come from other people. A name in them must
+not cause a write outside the file's folder, and a path must not cause a read outside
+its corpus.
 """
 
 import os
@@ -32,19 +32,19 @@ def check_name(name: str, where: str) -> None:
 
 
 def check_below(path: str, where: str, root: str) -> None:
-    """Raise `UserError` unless a path leads to a place below its root.
+    """Raise `UserError` unless a path is below its root.
 
     Args:
         path: As a list has it.
         where: File, line and column, for the message.
-        root: What it is below, in words.
+        root: Description of the root.
 
     >>> check_below("dev-clean/84/121123/84-121123-0000.flac", "a.csv:2:", "the corpus")
     """
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts or "\0" in path:
         raise UserError(
-            f"{where} {path!r} leads out of {root}; give a path below it, without '..'"
+            f"{where} {path!r} leaves {root}; give a path below it, without '..'"
         )
 
 
@@ -54,7 +54,7 @@ def _real(folder: Path) -> Path:
 
 
 def check_link(path: Path, root: Path) -> None:
-    """Raise `UserError` where links lead from below `root` to a place outside of it.
+    """Raise `UserError` if links lead from below `root` to a place outside.
 
     Args:
         path: Of a file below `root`, which may be missing.
@@ -65,6 +65,6 @@ def check_link(path: Path, root: Path) -> None:
         real = Path(os.path.realpath(path))
     if not real.is_relative_to(_real(root)):
         raise UserError(
-            f"{path}: links lead to {real}, out of {root}; if they are yours, give "
-            f"--follow_links true"
+            f"{path}: links lead to {real}, outside {root}; if they are yours, give "
+            "--follow_links true"
         )

@@ -1,14 +1,14 @@
 """Kaldi-style data directories: read, write and check their files.
 
-A data directory needs its speech and a SOT `text`; `utt2num_spk` holds the talker
-count. Optional: `onsets` (seconds, one per talker), `utt2overlap` (fraction of the
-speech time in which two or more talk), `utt2spk`. Sets whose recordings cut words
-(mode min) have no `text`. Stage 13 adds `utt2conditions` (scoring/conditions.py).
+A data directory needs its speech and a SOT `text`; `utt2num_spk` has the talker counts.
+Optional: `onsets` (seconds, one per talker), `utt2overlap` (fraction of the speech time
+in which two or more talk), `utt2spk`. Sets whose recordings cut words off (mode min)
+have no `text`. Stage 13 adds `utt2conditions` (scoring/conditions.py).
 
 The speech is `wav.scp`: a recording per utterance or, with `segments` (`UTTERANCE
 RECORDING START END`, seconds), recordings out of which stage 3 cuts the utterances; it
-averages several channels, and reads Kaldi's commands and archives. Mixtures may be
-given by `utt2mixture` (mixture/spec.py) too, or by it alone: then they are made while
+averages several channels, and reads Kaldi's commands and archives. Mixtures may also be
+given by `utt2mixture` (mixture/spec.py). If there is only that, they are made while
 loading.
 """
 
@@ -30,7 +30,7 @@ OPTIONAL = (
     "utt2mixture",
     "segments",
 )
-# What is computed of the others: it goes when they are written, and isn't copied.
+# Computed from the other tables: removed when they are written, and never copied.
 DERIVED = ("utt2conditions",)
 
 
@@ -38,7 +38,7 @@ def read_table(path: PathLike) -> Dict[str, str]:
     """Read `id value...` lines into an ordered dict.
 
     Raises:
-        UserError: the file is missing, empty or not UTF-8, an id stands twice, or the
+        UserError: the file is missing, empty or not UTF-8, an id is duplicated, or the
             ids are not sorted in C order.
     """
     path = Path(path)
@@ -57,7 +57,7 @@ def read_table(path: PathLike) -> Dict[str, str]:
             raise UserError(f"{path}:{number}: empty line; remove it")
         utt = fields[0]
         if utt in table:
-            raise UserError(f"{path}:{number}: id {utt} stands twice; keep one")
+            raise UserError(f"{path}:{number}: duplicate id {utt}; keep one")
         if utt < last:
             raise UserError(
                 f"{path}:{number}: id {utt} after {last} is not sorted; "
@@ -71,21 +71,25 @@ def read_table(path: PathLike) -> Dict[str, str]:
 
 
 def write_table(path: PathLike, table: Mapping[str, object]) -> None:
-    """Write `id value` lines sorted by id (C order); the file appears whole."""
+    """Write `id value` lines sorted by id (C order), atomically."""
     lines = [f"{utt} {table[utt]}".rstrip() + "\n" for utt in sorted(table)]
     write_whole(path, "".join(lines))
 
 
 def check_same_ids(tables: Mapping[str, Mapping[str, object]]) -> None:
-    """Raise `UserError` unless all tables (path -> table) hold the same ids."""
+    """Raise `UserError` unless all tables (path -> table) have the same ids."""
     (first, reference), *others = tables.items()
     for path, table in others:
         for utt in reference:
             if utt not in table:
-                raise UserError(f"{path}: lacks id {utt} of {first}; add it or drop it")
+                raise UserError(
+                    f"{path}: lacks id {utt} of {first}; add it or remove it there"
+                )
         for utt in table:
             if utt not in reference:
-                raise UserError(f"{first}: lacks id {utt} of {path}; add it or drop it")
+                raise UserError(
+                    f"{first}: lacks id {utt} of {path}; add it or remove it there"
+                )
 
 
 def check_sot_text(
@@ -99,7 +103,7 @@ def check_sot_text(
     Args:
         path: Named in the messages.
         texts: Utterance id to SOT transcript.
-        talker_counts: The counts that the recipe knows; None accepts any.
+        talker_counts: The recipe's counts; None accepts any.
         utt2num_spk: Utterance id to talker count, which must agree with the text.
 
     Raises:
@@ -111,18 +115,18 @@ def check_sot_text(
         count = count_talkers(text)
         if utt2num_spk is not None and str(count) != utt2num_spk[utt]:
             raise UserError(
-                f"{path}: {utt} has {count} texts between {SC} but utt2num_spk says "
-                f"{utt2num_spk[utt]}; fix the one that is wrong"
+                f"{path}: {utt} has {count} texts separated by {SC} but utt2num_spk "
+                f"says {utt2num_spk[utt]}; fix the wrong one"
             )
         if known is not None and count not in known:
             raise UserError(
-                f"{path}: {utt} has {count} talkers, --talker_counts knows {known}; "
-                f"drop it or add the count"
+                f"{path}: {utt} has {count} talkers, but --talker_counts is {known}; "
+                "remove it or add the count"
             )
         if not all(split_sot(text)):
             raise UserError(
-                f"{path}: {utt} has a talker without words in {text!r}; "
-                f"write that talker's words or drop the utterance"
+                f"{path}: {utt} has a talker without words in {text!r}; write that "
+                "talker's words or remove the utterance"
             )
 
 
@@ -132,8 +136,8 @@ def check_segments(
     """Check the lines of a table `segments`.
 
     Raises:
-        UserError: a segment of an unknown recording, without start and end in seconds,
-            or that doesn't end after its start.
+        UserError: a segment is of an unknown recording, has no start and end in
+            seconds, or doesn't end after its start.
     """
     for utt, line in segments.items():
         recording, *times = line.split() or [""]
@@ -148,12 +152,12 @@ def check_segments(
         if recording not in recordings:
             raise UserError(
                 f"{path}: {utt} is cut out of {recording}, which is not in wav.scp; "
-                f"add it or drop the utterance"
+                "add it or remove the utterance"
             )
         if start >= end:
             raise UserError(
-                f"{path}: {utt} ends at {end} s, not after its start at {start} s; "
-                f"fix it or drop the utterance"
+                f"{path}: {utt} ends at {end} s, not after its start at {start} s; fix "
+                "it or remove the utterance"
             )
 
 
@@ -167,8 +171,8 @@ def read_data_dir(
     Returns:
         File name to table, for `wav.scp`, `text`, `utt2num_spk` and those of the
         optional files that exist. `utt2num_spk` is derived from `text` if missing.
-        `wav.scp` may be missing where `utt2mixture` is there; with `segments` its ids
-        are those of recordings.
+        `wav.scp` may be missing if there is `utt2mixture`; with `segments` its ids are
+        those of recordings.
 
     Raises:
         UserError: see `read_table`, `check_same_ids`, `check_name`, `check_segments`
@@ -182,7 +186,8 @@ def read_data_dir(
         if not (directory / "text").exists():
             raise UserError(
                 f"{directory}/text: no such file; run the stage that makes it (sets "
-                f"generated with --mode min have none: they cut words, use --mode max)"
+                "made with --mode min have none, because they cut words off; use "
+                "--mode max)"
             )
         tables["text"] = read_table(directory / "text")
     for name in OPTIONAL:
@@ -221,8 +226,8 @@ def write_data_dir(
 ) -> None:
     """Write all tables of a data directory, restricted to the ids in `keep`.
 
-    A table that an earlier run left there and that is not written now goes: its ids
-    are those of other data.
+    Tables of an earlier run that are not written now are removed, because their ids are
+    of other data.
     """
     kept = None if keep is None else set(keep)
     for name in ("wav.scp", "text", *OPTIONAL, *DERIVED):

@@ -1,4 +1,4 @@
-"""Curves over time as SVG without text, which a page may stretch as it likes."""
+"""Curves over time as SVG without text, which a page may stretch."""
 
 from typing import List, NamedTuple, Sequence
 
@@ -32,7 +32,7 @@ def colour_of(talker: int) -> str:
 
 
 def waveform_svg(samples: np.ndarray, colour: str = GREY, full: float = 0.0) -> str:
-    """Draw the lowest and highest sample of each of many short stretches.
+    """Draw the lowest and highest sample of many short stretches.
 
     Args:
         samples: `(N,)`, N > 0.
@@ -60,7 +60,7 @@ def posteriors_svg(posteriors: np.ndarray, colour: str) -> str:
     frames = len(posteriors)
     if frames == 0 or posteriors.shape[1] < 2:
         return ""
-    # A frame's value stands in its middle.
+    # A frame's value is drawn at its middle.
     blank = _points(posteriors[:, 0])
     best = _points(posteriors[:, 1:].max(axis=1))
     return _svg(

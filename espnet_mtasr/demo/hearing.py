@@ -1,4 +1,4 @@
-"""A recording, and all that the page shows of it; nothing here knows gradio."""
+"""A recording, and everything that the page shows of it, without gradio."""
 
 import os
 from pathlib import Path
@@ -21,16 +21,16 @@ from espnet_mtasr.transcription.transcript import Transcript
 
 
 class Heard(NamedTuple):
-    """What a model made of a recording.
+    """A model's result for a recording.
 
     Attributes:
         transcript: Talkers, words, times.
-        samples: `(N,)` float32, what the model heard.
+        samples: `(N,)` float32, the model's input.
         rate: Hz.
         posteriors: Of each talker `(T, V)` probabilities of the CTC's tokens; the T
             frames cover the recording.
         token_list: The V tokens; the first is the blank.
-        reference: What each talker said, if that is known.
+        reference: What each talker said, if known.
     """
 
     transcript: Transcript
@@ -42,15 +42,15 @@ class Heard(NamedTuple):
 
 
 def read_wave(path: str, rate: int, max_seconds: float) -> Recording:
-    """Read a file that was dropped on the page; messages have its name alone.
+    """Read a file that was dropped on the page; messages only show its name.
 
     Args:
         path: Of the file.
         rate: Hz wanted.
-        max_seconds: More is refused.
+        max_seconds: Longer files are refused.
 
     Raises:
-        UserError: it is no audio, broken, silent for lack of samples, or too long.
+        UserError: it is not audio, damaged, empty, or too long.
     """
     shown = printable(Path(path).name)
     check_readable(path)
@@ -59,9 +59,9 @@ def read_wave(path: str, rate: int, max_seconds: float) -> Recording:
     recording = read_head(waves, int(max_seconds * rate))
     if not isinstance(recording, Recording):
         raise UserError(
-            f"{shown}: has more than the {max_seconds:g} s that the page takes; cut "
-            f"it, start the page with a larger --max_seconds, or use espnet-mtasr "
-            f"transcribe"
+            f"{shown}: has more than the {max_seconds:g} s that the page accepts; cut "
+            "it, start the page with a larger --max_seconds, or use espnet-mtasr "
+            "transcribe"
         )
     return recording
 

@@ -1,6 +1,6 @@
 """The page's mixer: talkers at onsets and levels that a user chooses.
 
-render.py alone mixes; here its spec is made of what the page says.
+render.py does the mixing; here its spec is made from the page's settings.
 """
 
 from functools import lru_cache
@@ -40,13 +40,13 @@ class Part(NamedTuple):
 
 
 class Mixed(NamedTuple):
-    """A mixture and what is in it.
+    """A mixture and its parts.
 
     Attributes:
         samples: `(N,)` float32 within [-1, 1].
         rate: Hz.
         parts: First talker to begin first.
-        voices: Of each part `(N_k,)`, as loud as in the mixture.
+        voices: `(N_k,)` for each part, as loud as in the mixture.
     """
 
     samples: np.ndarray
@@ -71,7 +71,7 @@ class Mixed(NamedTuple):
 
     @property
     def reference(self) -> Optional[Tuple[str, ...]]:
-        """What each talker says; None if that isn't known of all."""
+        """What each talker says; None unless known for all."""
         texts = tuple(part.text for part in self.parts if part.text is not None)
         return texts if len(texts) == len(self.parts) else None
 
@@ -93,7 +93,7 @@ def mix_parts(
     noise: Optional[str] = None,
     noise_level: float = 0.0,
 ) -> Mixed:
-    """Mix what the page says.
+    """Mix the page's parts.
 
     A mixture that is too loud is made softer as a whole.
 
@@ -101,14 +101,14 @@ def mix_parts(
         parts: Talkers.
         rate: Hz of the mixture.
         max_seconds: A longer recording is refused.
-        noise: A recording that is cut or repeated to the length; None: no noise.
+        noise: A recording that is cut or repeated to fit; None: no noise.
         noise_level: dB, on the talkers' scale.
 
     Raises:
         UserError: no talkers, a recording can't be read, is too long or silent.
     """
     if not parts:
-        raise UserError("the mixer has no talkers: choose one or more")
+        raise UserError("no talkers in the mixer: choose one or more")
     parts = sorted(parts, key=lambda part: part.onset)
     waves = [_read(part.path, rate, max_seconds) for part in parts]
     gains = [_gain(w, part.level, part.name) for w, part in zip(waves, parts)]

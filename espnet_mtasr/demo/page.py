@@ -18,7 +18,7 @@ ASSETS = Path(__file__).parent / "assets"
 SLOTS = 3
 NOBODY = "nobody"
 PREDICTED = "the model says"
-# dB at which the noise is left out.
+# At this level, in dB, there is no noise.
 NO_NOISE = -40
 # Transcriptions run one after the other: they share the machine.
 ONE_AT_A_TIME: Dict[str, Any] = dict(
@@ -31,7 +31,7 @@ def build_page(model: MTASR, max_seconds: float) -> gr.Blocks:
 
     Args:
         model: Transcribes.
-        max_seconds: Longest recording that the page takes.
+        max_seconds: Longest recording that the page accepts.
     """
     with gr.Blocks(title="espnet-mtasr", analytics_enabled=False) as page:
         gr.Markdown(f"# Who said what\nModel: `{model.name}`")
@@ -43,7 +43,7 @@ def build_page(model: MTASR, max_seconds: float) -> gr.Blocks:
 
 
 def shown(render: Callable[[], str]) -> Tuple[str, bool]:
-    """Return what is to be shown, and whether it was possible to make it."""
+    """Return the HTML to show, and whether rendering succeeded."""
     try:
         return render(), True
     except (UserError, RuntimeError, MemoryError) as e:
@@ -84,7 +84,7 @@ def _add_transcriber(model: MTASR, max_seconds: float) -> None:
         if path is None:
             return "", None, None
         html, readable = transcribe(path, count)
-        # A player of a broken file helps nobody.
+        # Don't show a player for a damaged file.
         return html, (path if readable else None), gr.skip() if readable else None
 
     def again(source: Any, count: Any) -> str:
@@ -205,7 +205,7 @@ def _add_mixer(page: gr.Blocks, model: MTASR, max_seconds: float) -> None:
         )
         own = gr.File(
             file_count="multiple",
-            label="Files of your own",
+            label="Your own files",
             elem_id="own_files",
             min_width=280,
             height=120,

@@ -1,4 +1,4 @@
-"""Mixtures that come with the page, and their talkers: synthetic, never trained on."""
+"""Sample mixtures of the page and their talkers: synthetic, never trained on."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ class Sample(NamedTuple):
     Attributes:
         name: For example `two_talkers_1_clean`.
         spec: What it is made of.
-        texts: What each talker says, first to begin first.
+        texts: What each talker says, in onset order.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Serve the page: nothing on it may be fetched from another machine."""
+"""Serve the page; it may not load anything from another machine."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ from fastapi import FastAPI  # noqa: E402
 from espnet_mtasr.demo.page import ASSETS, build_page  # noqa: E402
 from espnet_mtasr.transcription.mtasr import MTASR  # noqa: E402
 
-# gradio's code is evaluated in the page, and asks for fonts and scripts from elsewhere.
+# gradio evaluates code in the page, and requests fonts and scripts from elsewhere.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 LARGEST_UPLOAD = "500mb"
 
 
 class OwnSourcesOnly:
-    """Lets browsers fetch nothing for the page but from its own server.
+    """Makes browsers load everything for the page from its own server only.
 
     Args:
         app: An ASGI application.
@@ -67,16 +67,16 @@ def serve(model: MTASR, listening: socket.socket, max_seconds: float) -> None:
     Args:
         model: Transcribes.
         listening: Where browsers connect.
-        max_seconds: Longest recording that the page takes.
+        max_seconds: Longest recording that the page accepts.
     """
-    # What people record is gone when the page is, also where a service manager ends it.
+    # Recordings are deleted when the page ends, also if a service manager ends it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with TemporaryDirectory(prefix="espnet_mtasr_demo_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         config = uvicorn.Config(
             build_app(model, max_seconds),
             log_level="warning",
-            # A browser that is still there keeps its connection.
+            # An open browser keeps its connection.
             timeout_graceful_shutdown=1,
         )
         uvicorn.Server(config).run(sockets=[listening])

@@ -1,4 +1,4 @@
-"""What a model heard as HTML: counts, waveform, words on a time line, posteriors.
+"""A model's result as HTML: counts, waveform, words on a time line, posteriors.
 
 `assets/page.css` lays it out and `assets/page.js` plays the words.
 """
@@ -23,14 +23,14 @@ from espnet_mtasr.transcription.formats import FORMATS
 from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
 
 DOWNLOADS = ("srt", "json", "textgrid")
-# CSS pixels: of a letter, of what a word has beside its letters, of a second.
+# CSS pixels of a letter, of a word's padding, and of a second.
 LETTER, MARGIN = 7.0, 8.0
 NARROWEST, WIDEST = 60.0, 220.0
 TICKS = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 def render_error(message: str) -> str:
-    """Say what went wrong."""
+    """Show an error."""
     return f'<p class="mt-error" role="alert">{escape(message)}</p>'
 
 
@@ -65,11 +65,11 @@ def render_heard(heard: Heard) -> str:
 
 
 def render_mixed(mixed: Mixed, slots: Sequence[int]) -> str:
-    """Show a mixture before it is transcribed: a bar per talker, to be dragged.
+    """Show a mixture before it is transcribed, with a bar per talker to drag.
 
     Args:
         mixed: Its parts.
-        slots: Where the page has each part's sliders.
+        slots: Index of each part's sliders on the page.
     """
     full = max((float(np.abs(voice).max()) for voice in mixed.voices), default=0.0)
     bars = []
@@ -103,7 +103,7 @@ def render_mixed(mixed: Mixed, slots: Sequence[int]) -> str:
 
 
 def scale_of(transcript: Transcript) -> float:
-    """Pixels per second at which a word fits between its start and the next one's."""
+    """Pixels per second at which every word fits before the next one starts."""
     widest = NARROWEST
     for talker in transcript.talkers:
         for word, room in _rooms(talker.words, transcript.seconds):
@@ -122,7 +122,7 @@ def _rooms(words: Sequence[Word], seconds: float) -> List[Tuple[Word, float]]:
 
 
 def _find_errors(heard: Heard) -> Tuple[Set[Tuple[int, int]], str]:
-    """Places (talker, word) that are wrong, and what to say of the errors."""
+    """Indices (talker, word) of wrong words, and HTML that describes the errors."""
     if heard.reference is None:
         return set(), ""
     from espnet_mtasr.scoring.error_counts import cp_errors
@@ -180,7 +180,7 @@ def _talker(
 ) -> str:
     buttons = []
     for place, (word, room) in enumerate(_rooms(talker.words, seconds)):
-        # A short word may take of the pause after it what its letters need.
+        # A short word may extend into the pause after it as far as its letters need.
         width = (
             f"max({_share(word.end - word.start, seconds)},"
             f"min({_share(room, seconds)},{_pixels(word):.0f}px))"
@@ -224,7 +224,7 @@ def _texts(transcript: Transcript) -> str:
         f'<li style="color:{colour_of(number)}">{escape(talker.text) or "–"}</li>'
         for number, talker in enumerate(transcript.talkers)
     )
-    return f'<p>What was heard:</p><ol class="mt-texts">{lines}</ol>'
+    return f'<p>Transcript:</p><ol class="mt-texts">{lines}</ol>'
 
 
 def _downloads(transcript: Transcript) -> str:

@@ -1,4 +1,4 @@
-"""Compute what may make a mixture hard, out of its spec: the table `utt2conditions`.
+"""Compute from its spec what may make a mixture hard: the table `utt2conditions`.
 
 Levels are those of the samples that render.py mixes: it mixes once without the noise,
 and once with all talkers at gain 0, which leaves the noise as it is in the mixture.
@@ -22,7 +22,7 @@ from espnet_mtasr.progress import progress
 from espnet_mtasr.scoring.conditions import MIXED, SAME, TABLE, Conditions
 
 DECIMALS = 4
-# More than the recordings of any mixture take: each is read once.
+# More than any mixture's recordings need, so that each is read once.
 CACHE_MEGABYTES = 2000
 
 

@@ -1,6 +1,6 @@
-"""Cut recordings at their pauses, where it is known when their words are said.
+"""Cut recordings at their pauses, if the times of their words are known.
 
-Audiobooks' utterances are long; a training on their parts hears more mixtures an hour.
+Utterances of audiobooks are long; training on their parts gives more mixtures per hour.
 """
 
 from dataclasses import replace

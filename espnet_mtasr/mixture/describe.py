@@ -1,4 +1,4 @@
-"""Say what a mixture of a list holds: its spec, talkers, texts and times.
+"""Describe a mixture of a list: its spec, talkers, texts and times.
 
 Kinds are those of LibriMix: `clean` (mix_clean: all talkers), `noisy` (mix_both: all
 talkers and noise), `single` (mix_single: the first talker and noise, as long as the
@@ -87,25 +87,25 @@ def check_mixture(mixture: Mixture) -> None:
     """
     if len(set(mixture.talkers)) < len(mixture.talkers):
         raise UserError(
-            f"{mixture.utt}: talkers {', '.join(mixture.talkers)} do not differ; drop "
-            f"the mixture from its metadata"
+            f"{mixture.utt}: talkers {', '.join(mixture.talkers)} do not differ; "
+            "remove the mixture from its metadata"
         )
     if any(gap < 0 for gap in mixture.gaps):
         raise UserError(f"{mixture.utt}: onsets are not sorted: {mixture.intervals}")
     if 0 in mixture.gaps and any(start != 0 for start, _ in mixture.intervals):
         onsets = ", ".join(f"{start:g}" for start, _ in mixture.intervals)
         raise UserError(
-            f"{mixture.utt}: two talkers begin at one time (onsets {onsets} s); give "
-            f"them different onsets, or all 0 for stock LibriMix"
+            f"{mixture.utt}: two talkers begin at the same time (onsets {onsets} s); "
+            "give them different onsets, or all 0 for stock LibriMix"
         )
     if any(end <= start for start, end in mixture.intervals):
         raise UserError(
             f"{mixture.utt}: a talker begins after the end of the first to end "
-            f"({mixture.seconds:g} s); drop the mixture or use --mode max"
+            f"({mixture.seconds:g} s); remove the mixture or use --mode max"
         )
     if not all(mixture.texts):
         raise UserError(
-            f"{mixture.utt}: a talker has no words; drop it from its metadata"
+            f"{mixture.utt}: a talker has no words; remove it from its metadata"
         )
 
 
@@ -125,7 +125,7 @@ def probe_seconds(path: Path) -> Union[float, str]:
         seconds = info.frames / info.samplerate
         missing = missing_seconds(path)
         if missing is not None:
-            return f"{path}: breaks off, {in_words(missing, seconds)}; restore it"
+            return f"{path}: is truncated, {in_words(missing, seconds)}; restore it"
         return seconds
     except soundfile.SoundFileError as e:
         try:
@@ -225,7 +225,7 @@ def _noise(row: MixtureRow, corpus: Corpus) -> Noise:
     assert row.noise_path is not None and row.noise_gain is not None
     path, speed = find_noise(corpus.wham_noise / row.noise_path)
     if not path.is_file():
-        raise UserError(f"{path}: no such noise; restore it or drop its mixtures")
+        raise UserError(f"{path}: no such noise; restore it or remove its mixtures")
     return Noise(os.path.abspath(path), row.noise_gain, speed=speed)
 
 

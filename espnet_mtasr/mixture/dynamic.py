@@ -1,11 +1,12 @@
-"""Dynamic mixing: other mixtures in each epoch, made while training loads its data.
+"""Dynamic mixing: new mixtures in each epoch, made while training loads its data.
 
-What the mixtures of a set are made of is exchanged between them: every talker's part
-(with its level) for another talker's of about the same length, the onsets for those of
-another mixture of as many talkers, the noise, or its absence, for another's. So the
-set's lengths, levels, overlaps and talker counts stay what they are, and batches that
-were planned for its recordings still fit. After the idea of dynamic mixing in source
-separation (Zeghidour and Grangier, "Wavesplit", IEEE/ACM TASLP 2021).
+The parts of a set's mixtures are exchanged between them: each talker's part (with its
+level) for one of about the same length by another talker, the onsets for those of
+another mixture with the same number of talkers, the noise, or its absence, for
+another's. So the distributions of lengths, levels, overlaps and talker counts stay the
+same, and batches that were planned for the recordings still fit. After the idea of
+dynamic mixing in source separation (Zeghidour and Grangier, "Wavesplit", IEEE/ACM TASLP
+2021).
 """
 
 from bisect import bisect_left
@@ -27,7 +28,7 @@ from espnet_mtasr.mixture.spec import MixtureSpec, Source, Span, read_specs
 from espnet_mtasr.text.sot import split_sot
 
 MAX_PEAK = 0.9
-# Of all sources, as ranked by length, a source is exchanged for one this near.
+# A source is exchanged for one within this share of all sources, ranked by length.
 NEIGHBOURS = 0.05
 MIN_NEIGHBOURS = 20
 TRIES_PER_REACH = 10
@@ -40,7 +41,7 @@ class DynamicMixer:
     Args:
         specs: Utterance id to spec: the set whose parts are exchanged.
         texts: Utterance id to each talker's text, in the order of the spec.
-        seed: With epoch and id, decides everything.
+        seed: Determines everything, together with epoch and id.
         speeds: One is drawn for every talker's part; speech that is faster is higher
             too, as another talker's.
         cache_megabytes: Memory for recordings, per data loading process. With
@@ -91,8 +92,8 @@ class DynamicMixer:
     def draw(self, utt: str, epoch: int) -> Tuple[MixtureSpec, List[str]]:
         """Return the spec that takes the place of `utt` in an epoch, and its texts.
 
-        It depends on seed, epoch and id alone: not on what else was drawn, by how
-        many processes, or whether the training was resumed.
+        It depends only on seed, epoch and id, not on what else was drawn, on the number
+        of processes, or on whether the training was resumed.
         """
         rng = mixture_rng(self.seed, utt, f"epoch {epoch}")
         original = self.specs[utt]
@@ -117,7 +118,7 @@ class DynamicMixer:
         texts: Sequence[str],
         rng: Random,
     ) -> Tuple[Source, str]:
-        """Draw a part of about the same length, of a talker and text not yet there."""
+        """Draw a part of about the same length, with a new talker and text."""
         rank = bisect_left(self._seconds, source.seconds)
         reach = max(MIN_NEIGHBOURS, int(NEIGHBOURS * len(self._sources)))
         first, last = rank - reach, rank + reach

@@ -1,9 +1,9 @@
 """Make recordings and data directories from lists of mixtures.
 
-The lists may be ours (make_metadata.py), LibriMix's own CSVs or LibriSpeechMix's. A
-mixture whose recording is there is not made again, so a stopped run goes on where it
-was. Training sets skip, count and list mixtures with bad sources; others stop before
-any is made. What a mixture is made of is its spec (describe.py); render.py mixes it.
+The lists may be ours (make_metadata.py), LibriMix's own CSVs or LibriSpeechMix's.
+Existing recordings are not made again, so a stopped run can be resumed. Training sets
+skip, count and list mixtures with bad sources; other sets stop before any is made. What
+a mixture is made of is its spec (describe.py); render.py mixes it.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ from espnet_mtasr.progress import progress
 
 VARIANTS = (*KINDS, "both", "alternate")
 ALIASES = {"mix_clean": "clean", "mix_both": "noisy", "mix_single": "single"}
-# Part of what recordings depend on: a change of arithmetic makes them anew.
+# Recordings also depend on this version of the arithmetic: increase it to remake them.
 ARITHMETIC = 2
 
 
@@ -77,7 +77,7 @@ def data_dir_names(set_name: str, variant: str) -> Dict[str, str]:
     kinds = [ALIASES.get(kind, kind) for kind in named.split(",")]
     if not all(kind in KINDS for kind in kinds):
         raise UserError(
-            f"--set {set_name}: variant {variant!r}: choose of {', '.join(VARIANTS)}"
+            f"--set {set_name}: variant {variant!r}: choose from {', '.join(VARIANTS)}"
         )
     return {f"{set_name}_{kind}": kind for kind in kinds}
 
@@ -208,15 +208,15 @@ class SetBuilder:
         form = f"mode {c.mode}, {c.rate} Hz, {c.audio_format}"
         described = f"{form}\n{self._digest()}\n"
         if self.folder.exists() and not note.exists() and any(self.folder.iterdir()):
-            raise UserError(f"{self.folder}: holds other files; choose another --audio")
+            raise UserError(f"{self.folder}: has other files; choose another --audio")
         if note.exists() and note.read_text() != described:
             there = note.read_text().split("\n")[0]
             if there.startswith("mode ") and there != form:
                 raise UserError(
-                    f"{self.folder}: holds mixtures of {there}, not {form}; choose "
-                    f"another --audio, or remove the folder"
+                    f"{self.folder}: has mixtures of {there}, not {form}; choose "
+                    "another --audio, or remove the folder"
                 )
-            print(f"{self.folder}: made from other metadata, is made anew")
+            print(f"{self.folder}: was made from other metadata, making it again")
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         note.write_text(described)
@@ -227,7 +227,7 @@ class SetBuilder:
         return list(dict.fromkeys(paths))
 
     def pending(self) -> List[Mixture]:
-        """List the mixtures that have no recording yet."""
+        """List the mixtures without a recording."""
         mixtures = (m for kept in self.data.values() for m in kept)
         return [m for m in mixtures if not os.path.exists(m.audio)]
 
@@ -373,7 +373,7 @@ def generate_sets(
     for name, parts in combined.items():
         data[name] = [m for part in parts for m in data[part]]
         if len({m.utt for m in data[name]}) < len(data[name]):
-            raise UserError(f"--combine {name}: the parts share ids; name each once")
+            raise UserError(f"--combine {name}: the parts share ids; give each once")
     reports = {name: summarize(mixtures) for name, mixtures in data.items()}
     for name, mixtures in data.items():
         tables = data_tables(mixtures)

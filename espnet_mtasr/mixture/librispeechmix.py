@@ -27,7 +27,7 @@ def read_librispeechmix(path: Union[str, Path]) -> List[MixtureRow]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such list; fetch it from LibriSpeechMix")
+        raise UserError(f"{path}: no such list; get it from LibriSpeechMix")
     rows = []
     first_line: Dict[str, int] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -42,7 +42,7 @@ def read_librispeechmix(path: Union[str, Path]) -> List[MixtureRow]:
         first_line[row.mixture_id] = number
         rows.append(row)
     if not rows:
-        raise UserError(f"{path}: holds no mixture; fetch it again")
+        raise UserError(f"{path}: has no mixtures; get it again")
     return rows
 
 
@@ -50,16 +50,18 @@ def _parse_line(where: str, line: str) -> MixtureRow:
     try:
         fields = json.loads(line)
     except ValueError as e:
-        raise UserError(f"{where}: no JSON ({e}); fetch the list again") from None
+        raise UserError(f"{where}: is not JSON ({e}); get the list again") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("id"), str):
-        raise UserError(f"{where}: has no text in field id; fetch the list again")
+        raise UserError(f"{where}: has no text in field id; get the list again")
     mixture_id = fields["id"].rsplit("/", 1)[-1]
     if len(mixture_id.split()) != 1:
-        raise UserError(f"{where}: id {fields['id']!r} is empty or holds white space")
+        raise UserError(
+            f"{where}: id {fields['id']!r} is empty or contains white space"
+        )
     check_name(mixture_id, f"{where}: id")
     wavs = _column(where, fields, "wavs", str)
     if not wavs:
-        raise UserError(f"{where}: field wavs is empty; drop the line")
+        raise UserError(f"{where}: field wavs is empty; remove the line")
     for path in wavs:
         check_below(path, f"{where}: wavs", "the corpus")
     n = len(wavs)
@@ -88,7 +90,9 @@ def _column(
 
     if not isinstance(values, list) or not all(map(fits, values)):
         wanted = "numbers" if kind is float else "texts"
-        raise UserError(f"{where}: field {name} is no list of {wanted}; fix the line")
+        raise UserError(
+            f"{where}: field {name} is not a list of {wanted}; fix the line"
+        )
     if n is not None and len(values) != n:
         raise UserError(
             f"{where}: field {name} has {len(values)} values, wavs {n}; fix the line"

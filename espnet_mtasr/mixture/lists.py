@@ -1,4 +1,4 @@
-"""What a set is made of: one or more lists of mixtures, or single utterances."""
+"""Sources of a set: one or more lists of mixtures, or single utterances."""
 
 from glob import glob
 from pathlib import Path
@@ -23,7 +23,7 @@ def expand_lists(names: str) -> List[Path]:
             continue
         found = [p for p in map(Path, sorted(glob(name))) if not is_info_file(p)]
         if not found:
-            raise UserError(f"{name}: no list of mixtures fits; check the pattern")
+            raise UserError(f"{name}: no list of mixtures matches; check the pattern")
         paths += found
     if not paths:
         raise UserError(f"{names!r} names no list of mixtures; give CSV or jsonl files")

@@ -1,4 +1,4 @@
-"""Draw mixtures from a LibriSpeech-shaped corpus, as LibriMix drew its own.
+"""Draw mixtures from a corpus in LibriSpeech's layout, as LibriMix does.
 
 Source: create_librimix_metadata.py of LibriMix (Cosentino et al., arXiv 2005.11262):
 loudness by ITU-R BS.1770 (pyloudnorm), speech at U(-33, -25) LUFS and noise at
@@ -139,8 +139,8 @@ def draw_combinations(
     if len(talkers) < n_talkers:
         raise UserError(
             f"{Path(utterances[0].path).parts[0]}: has {len(talkers)} talkers, but "
-            f"mixtures of {n_talkers} are asked for; lower --talker_counts or add "
-            f"talkers"
+            f"mixtures of {n_talkers} are requested; lower --talker_counts or add "
+            "talkers"
         )
     deck = Deck(len(utterances), rng)
     seen: Set[FrozenSet[str]] = set()
@@ -180,8 +180,8 @@ def _deal_combination(
         aside.append(card)
         if len(aside) + len(drawn) > limit:
             raise UserError(
-                f"{utterance.path}: {n_talkers} talkers with different texts are not "
-                f"found for a mixture; add utterances with other texts"
+                f"{utterance.path}: found no {n_talkers} talkers with different texts "
+                "for a mixture; add utterances with other texts"
             )
     # What did not fit goes first next time, or its talkers would be used less. But a
     # talker of most utterances cannot be used as evenly, and must not fill the deck.
@@ -383,7 +383,7 @@ def _without_bad(
     reasons = list(bad.values())
     if not plan.skips_bad_audio:
         more = f" (and {len(bad) - 1} more files)" if len(bad) > 1 else ""
-        raise UserError(f"{reasons[0]}{more}; {plan.name} is not drawn with bad audio")
+        raise UserError(f"{reasons[0]}{more}; {plan.name} may not have bad audio")
     good = [d for d in drafts if d[2] not in bad and not any(p in bad for p in d[1])]
     lines = [
         f"{name} {next(bad[p] for p in (*sources, noise) if p in bad)}"

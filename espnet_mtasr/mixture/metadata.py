@@ -119,7 +119,7 @@ def read_metadata(path: PathLike) -> List[MixtureRow]:
             first_line[row.mixture_id] = reader.line_num
             rows.append(row)
     if not rows:
-        raise UserError(f"{path}: holds no mixture; make it again")
+        raise UserError(f"{path}: has no mixtures; make it again")
     return rows
 
 
@@ -178,7 +178,7 @@ def _parse_row(
 
     mixture_id = text("mixture_ID")
     if len(mixture_id.split()) > 1:
-        raise UserError(f"{where}: mixture_ID {mixture_id!r} holds white space")
+        raise UserError(f"{where}: mixture_ID {mixture_id!r} contains white space")
     check_name(mixture_id, f"{where}: mixture_ID")
     onsets = [0.0] * n_talkers
     for k, column in enumerate(onset_names, 1):

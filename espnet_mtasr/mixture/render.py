@@ -1,7 +1,7 @@
-"""Render a mixture from its spec: the one place where recordings become a mixture.
+"""Render a mixture from its spec: the only place where recordings are mixed.
 
-The generator writes what this returns, and training that mixes while it loads gets the
-same samples. Order and precision of the steps are LibriMix's (mixing.py).
+The generator writes its result, and training that mixes while loading gets the same
+samples. Order and precision of the steps are LibriMix's (mixing.py).
 """
 
 from math import ceil

@@ -41,6 +41,6 @@ def read_source_times(path: Union[str, Path]) -> Dict[str, List[Span]]:
             times[entry["path"]] = spans
         except (ValueError, KeyError, TypeError) as e:
             raise UserError(
-                f"{path}:{number}: is no line of words' times; run align_sources again"
+                f"{path}:{number}: is not a line of word times; run align_sources again"
             ) from e
     return times

@@ -1,7 +1,7 @@
 """What a mixture is made of, as one line of JSON: the table `utt2mixture`.
 
-With it a recording can be made again while training loads its data (render.py), or
-another one in its place (dynamic.py); speech_list.py says how ESPnet reads the table.
+With it, training can make the recording while loading (render.py), or a new mixture
+instead (dynamic.py); speech_list.py says how ESPnet reads the table.
 Length and speed of a mixture are worked out here too. Lines written before a field
 existed stay readable: the field has its default value.
 """
@@ -134,7 +134,7 @@ def parse_spec(line: str, name: str) -> MixtureSpec:
     try:
         fields = json.loads(line)
     except ValueError as e:
-        raise UserError(f"{name}: no JSON ({e}); make it anew") from None
+        raise UserError(f"{name}: is not JSON ({e}); make it again") from None
     try:
         spec = MixtureSpec(
             tuple(Source(**source) for source in fields["sources"]),
@@ -145,7 +145,9 @@ def parse_spec(line: str, name: str) -> MixtureSpec:
             tuple(map(float, fields.get("left_out", ()))),
         )
     except (KeyError, TypeError, ValueError) as e:
-        raise UserError(f"{name}: no spec of a mixture ({e}); make it anew") from None
+        raise UserError(
+            f"{name}: is not a spec of a mixture ({e}); make it again"
+        ) from None
     if spec.mode not in MODES:
         raise UserError(f"{name}: mode {spec.mode!r}: choose one of {MODES}")
     if not len(spec.sources) == len(spec.onsets) > 0:

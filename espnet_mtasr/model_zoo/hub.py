@@ -1,4 +1,4 @@
-"""What the Hugging Face hub refuses, as one line each.
+"""Turn errors of the Hugging Face hub into one line each.
 
 `huggingface_hub` is imported where it is used: names and ids are checked before that.
 """
@@ -14,7 +14,7 @@ _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def is_repository_id(name: str) -> bool:
-    """Say whether a name is formed as `owner/name`.
+    """Return whether a name has the form `owner/name`.
 
     >>> is_repository_id("espnet/model"), is_repository_id("../model")
     (True, False)
@@ -26,13 +26,13 @@ def is_repository_id(name: str) -> bool:
 def hub_errors(
     about: str, writing: bool = False, hints: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[None]:
-    """Turn what the hub's client raises into `UserError`.
+    """Turn the hub client's errors into `UserError`.
 
     Args:
-        about: What the message begins with, for instance `--hf_repo owner/name`.
-        writing: Whether something is uploaded.
-        hints: Name of the client's error to what the message ends with; the name ""
-            stands for all others.
+        about: Beginning of the message, for instance `--hf_repo owner/name`.
+        writing: Whether it is an upload.
+        hints: Name of the client's error to the end of the message; the name "" is for
+            all others.
     """
     try:
         yield
@@ -47,22 +47,22 @@ def hub_errors(
 
 
 def endpoint() -> str:
-    """Return the hub's address, which HF_ENDPOINT may name."""
+    """Return the hub's address, which HF_ENDPOINT may set."""
     from huggingface_hub import constants
 
     return constants.ENDPOINT
 
 
 def _reason(error: BaseException, writing: bool) -> Optional[str]:
-    """Reason and fix; None for what isn't about the hub."""
+    """Reason and fix; None for errors that aren't about the hub."""
     from huggingface_hub import errors
 
-    # Most special first: they are each other's bases.
+    # Most specific first, because some are base classes of others.
     known = {
-        errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE forbids to ask the hub; unset it",
+        errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE blocks the hub; unset it",
         errors.LocalEntryNotFoundError: f"is not cached, and {endpoint()} can't be "
         "reached; check the network (HF_ENDPOINT, HF_HUB_OFFLINE) and try again",
-        errors.GatedRepoError: "is gated; ask for access on its hub page and run "
+        errors.GatedRepoError: "is gated; request access on its hub page and run "
         "'hf auth login'",
         errors.RevisionNotFoundError: "the hub has no such revision; its page lists "
         "them under 'History'",
@@ -81,12 +81,12 @@ def _reason(error: BaseException, writing: bool) -> Optional[str]:
             f"the network and try again"
         )
     if isinstance(error, OSError):
-        return f"{error}; look at the token, and at the disk's room (HF_HOME)"
+        return f"{error}; check the token, and the free disk space (HF_HOME)"
     if isinstance(error, ValueError):
-        # The client refuses a card that the hub finds wrong, or an unknown answer.
-        return f"{error}; fix what this names and try again"
+        # The client refuses a card that the hub rejects, or an unknown answer.
+        return f"{error}; fix this and try again"
     if isinstance(error, RuntimeError):
-        # So the client tells of a file whose transfer failed.
+        # The client's error for a file whose transfer failed.
         inner = error.__cause__ and _reason(error.__cause__, writing)
         return inner or f"the transfer failed ({error}); try again"
     return None
@@ -106,17 +106,17 @@ def _refusal(error, writing: bool) -> str:
     said = error.server_message or error.response.headers.get("X-Error-Message") or ""
     if status == 401:
         return (
-            f"{endpoint()} refuses the token; run 'hf auth login', or set HF_TOKEN to "
-            f"a valid one"
+            f"{endpoint()} rejects the token; run 'hf auth login', or set HF_TOKEN to "
+            "a valid one"
         )
     if status == 403 and not writing:
         return (
-            f"the token may not read it ({said or 'forbidden'}); ask for access on its "
-            f"hub page, or take a token with read access"
+            f"the token may not read it ({said or 'forbidden'}); request access on its "
+            "hub page, or use a token with read access"
         )
     if status == 403:
         return (
-            f"the token may not write to it ({said or 'forbidden'}); name a "
-            f"repository of your own, or take a token with write access"
+            f"the token may not write to it ({said or 'forbidden'}); give one of your "
+            "own repositories, or use a token with write access"
         )
     return f"{endpoint()} answers {status} ({said or error}); try again later"

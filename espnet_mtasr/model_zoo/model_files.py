@@ -1,7 +1,7 @@
 """Find a model's files: in a folder, in a zip, on the Hugging Face hub, or by its name.
 
-What `espnet_model_zoo.downloader.ModelDownloader` does for ESPnet's models, for all
-that this package's users have at hand: meta.yaml says which file is which, as
+Like `espnet_model_zoo.downloader.ModelDownloader` for ESPnet's models, but for all
+sources of this package's users: meta.yaml names the files, as
 espnet2.main_funcs.pack_funcs writes it.
 """
 
@@ -22,16 +22,16 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import SAFE_SUFFIX
 from espnet_mtasr.model_zoo.hub import hub_errors, is_repository_id
 
-# Models that come with the package, below its folder.
+# Models that ship with the package, below its folder.
 KNOWN_MODELS = {"mini": "models/mtasr_mini.zip"}
 CACHE_VARIABLE = "ESPNET_MTASR_CACHE"
-# What a recipe decodes with, where a folder holds a whole training.
+# The checkpoint that a recipe decodes with, for the folder of a whole training.
 PREFERRED_MODEL = "valid.loss_ctc.ave.pth"
-# What a model's scores and frames mean (transcription/calibration/).
+# Calibration of a model's scores and times (transcription/calibration/).
 CALIBRATION = "calibration.json"
-# How a branch is picked where the talker-count head is unsure (asr/routing.py).
+# How to pick a branch when the talker-count head is unsure (asr/routing.py).
 ROUTING = "routing.json"
-# What stands beside a training's configuration and is packed with the model.
+# Files beside a training's configuration that are packed with the model.
 DECODING_FILES = ("RESULTS.md", "results.json")
 RESULT_FILES = (
     *DECODING_FILES,
@@ -67,7 +67,7 @@ class ModelFiles:
 
 
 def fetch_model(tag_or_zip_or_folder: Union[str, Path]) -> ModelFiles:
-    """Return where a model's files are, after a download or unpacking if need be.
+    """Return the paths of a model's files; download or unpack it if needed.
 
     Args:
         tag_or_zip_or_folder: A name in `KNOWN_MODELS`; a folder: an unpacked model or a
@@ -86,7 +86,7 @@ def fetch_model(tag_or_zip_or_folder: Union[str, Path]) -> ModelFiles:
         if not archive.is_file():
             raise UserError(
                 f"model {tag}: its file {KNOWN_MODELS[tag]} is missing in the "
-                f"installed package; install it from a full clone, or name a zip"
+                "installed package; install it from a full clone, or give a zip"
             )
         return unpack_cached(archive)
     path = Path(tag).expanduser()
@@ -97,13 +97,13 @@ def fetch_model(tag_or_zip_or_folder: Union[str, Path]) -> ModelFiles:
     if path.is_file():
         return unpack_cached(path)
     if path.suffix in (".zip", ".pth", SAFE_SUFFIX):
-        raise UserError(f"model {tag}: no such file; name another")
+        raise UserError(f"model {tag}: no such file; give another")
     repository, _, revision = tag.partition("@")
     if is_repository_id(repository):
         return _from_hub(repository, revision or None)
     raise UserError(
-        f"model {tag}: is no folder, no file, no model on the hub (owner/name) and "
-        f"none of the package ({', '.join(KNOWN_MODELS)}); name one of these"
+        f"model {tag}: is not a folder, a file, a model on the hub (owner/name) or one "
+        f"of the package's ({', '.join(KNOWN_MODELS)}); give one of these"
     )
 
 
@@ -129,23 +129,23 @@ def cache_folder() -> Path:
 
 
 def files_of(folder: Path, name: Optional[str] = None) -> ModelFiles:
-    """Return the files of a model that lies in a folder.
+    """Return the files of a model in a folder.
 
     Args:
         folder: With meta.yaml, as packed; or a training's, with config.yaml and
             checkpoints.
-        name: What an error calls it; None: the folder.
+        name: Its name in messages; None: the folder.
 
     Raises:
-        UserError: files are missing, or it isn't clear which checkpoint is meant.
+        UserError: files are missing, or it isn't clear which checkpoint to use.
     """
     name = name or str(folder)
     if (folder / "meta.yaml").is_file():
         return _checked(folder, _read_meta(folder / "meta.yaml", name), name)
     if not (folder / "config.yaml").is_file():
         raise UserError(
-            f"model {name}: has neither meta.yaml nor config.yaml; name the folder "
-            f"of a packed model or of a training"
+            f"model {name}: has neither meta.yaml nor config.yaml; give the folder of "
+            "a packed model or of a training"
         )
     checkpoints = sorted(path.name for path in folder.glob("*.pth"))
     if PREFERRED_MODEL in checkpoints:
@@ -153,7 +153,7 @@ def files_of(folder: Path, name: Optional[str] = None) -> ModelFiles:
     if len(checkpoints) != 1:
         raise UserError(
             f"model {name}: has {len(checkpoints)} checkpoints (*.pth), and no "
-            f"{PREFERRED_MODEL}; name the .pth file itself"
+            f"{PREFERRED_MODEL}; give the .pth file itself"
         )
     return _checked(folder, {"mtasr_model_file": checkpoints[0]}, name)
 
@@ -162,8 +162,8 @@ def unpack_cached(archive: Path) -> ModelFiles:
     """Unpack a zip into the cache, under the hash of its content, unless it is there.
 
     Raises:
-        UserError: it is damaged, names files outside its folder, holds no model of this
-            package, or the cache can't be written.
+        UserError: it is damaged, has paths outside its folder, doesn't contain a model
+            of this package, or the cache can't be written.
     """
     cache = cache_folder()
     name = str(archive)
@@ -178,7 +178,7 @@ def unpack_cached(archive: Path) -> ModelFiles:
             unpack_zip(archive, part)
             files_of(part, name)
             if target.exists():
-                # Somebody has removed a file from it.
+                # A file was removed from it.
                 os.replace(target, Path(temporary) / "incomplete")
             try:
                 os.replace(part, target)
@@ -188,8 +188,8 @@ def unpack_cached(archive: Path) -> ModelFiles:
                     raise
     except OSError as e:
         raise UserError(
-            f"model {name}: can't be unpacked into {cache} ({e.strerror}); make room "
-            f"there, or name another folder by {CACHE_VARIABLE}"
+            f"model {name}: can't be unpacked into {cache} ({e.strerror}); free some "
+            f"space there, or set {CACHE_VARIABLE} to another folder"
         ) from e
     return files_of(target, name)
 
@@ -198,21 +198,21 @@ def unpack_zip(archive: Path, folder: Path) -> None:
     """Unpack a zip into a folder, and nothing outside of it.
 
     Raises:
-        UserError: it is damaged, or holds a link or a name that leads elsewhere.
+        UserError: it is damaged, or contains a link or a path outside its folder.
     """
     try:
         with zipfile.ZipFile(archive) as packed:
             for info in packed.infolist():
                 if not _stays_inside(info.filename) or _is_link(info):
                     raise UserError(
-                        f"{archive}: refused, for its entry {info.filename!r} leads "
-                        f"out of its folder; get the model from somewhere else"
+                        f"{archive}: refused, because its entry {info.filename!r} is "
+                        "outside its folder; get the model from somewhere else"
                     )
             packed.extractall(folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as e:
         # RuntimeError: it asks for a password.
         raise UserError(
-            f"{archive}: is damaged or no zip ({e}); copy or download it again"
+            f"{archive}: is damaged or not a zip ({e}); copy or download it again"
         ) from e
 
 
@@ -221,14 +221,14 @@ def _from_hub(repository: str, revision: Optional[str]) -> ModelFiles:
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
     name = repository if revision is None else f"{repository}@{revision}"
-    with hub_errors(f"model {name} (no folder of this name is here)"):
+    with hub_errors(f"model {name} (there is no folder of this name)"):
         try:
-            # Nobody wants gigabytes of another package's model first.
+            # Check this before gigabytes of another package's model are downloaded.
             meta = hf_hub_download(repository, "meta.yaml", revision=revision)
         except RemoteEntryNotFoundError as e:
             raise UserError(
-                f"model {name}: has no meta.yaml, so it is no packed model of "
-                f"espnet_mtasr; name another"
+                f"model {name}: has no meta.yaml, so it is not a packed model of "
+                "espnet_mtasr; give another"
             ) from e
         _read_meta(Path(meta), name)
         return files_of(Path(snapshot_download(repository, revision=revision)), name)
@@ -251,7 +251,7 @@ def _read_meta(path: Path, name: str) -> Dict[str, str]:
     if "mtasr_model_file" not in found:
         raise UserError(
             f"model {name}: its meta.yaml names no mtasr_model_file, so it is another "
-            f"kind of model ({', '.join(entries)}); name one of espnet_mtasr's"
+            f"kind of model ({', '.join(entries)}); give one of espnet_mtasr's"
         )
     return found
 
@@ -262,7 +262,8 @@ def _checked(folder: Path, entries: Dict[str, str], name: str) -> ModelFiles:
     for key, file in {"mtasr_train_config": "config.yaml", **entries}.items():
         if not _stays_inside(file) or not (folder / file).is_file():
             raise UserError(f"model {name}: lacks its file {file}; get the model again")
-        # Links of the hub's cache are kept: what they lead to has no name.
+        # Links of the hub's cache are kept, because their targets have no readable
+        # names.
         found[key] = folder.absolute() / file
     return ModelFiles(**found)
 

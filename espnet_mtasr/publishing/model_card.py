@@ -2,8 +2,8 @@
 
 After M. Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019), with the front
 matter that the hub reads. Every figure comes from a file: results.json, and
-`model_card.yaml`, in which packing notes what only it knows. So the card can be written
-anew from an unpacked model, for instance under the name that it gets on the hub.
+`model_card.yaml`, where packing records the rest. So the card can be rewritten from an
+unpacked model, for instance under its name on the hub.
 """
 
 import json
@@ -26,7 +26,7 @@ TAGS = (
     "overlapped-speech",
     "serialized-ctc",
 )
-# What a recipe may tell in its conf/model_card.yaml, and the type of it.
+# Entries of a recipe's conf/model_card.yaml, and their types.
 RECIPE_ENTRIES = {
     "title": str,
     "summary": str,
@@ -67,28 +67,28 @@ CITATIONS = """```bibtex
 
 
 def read_recipe_entries(path: Path) -> Dict[str, Any]:
-    """Read what a recipe tells about its models.
+    """Read a recipe's entries for its model cards.
 
     Raises:
-        UserError: no such file, no YAML mapping, an unknown entry, or one of another
-            type.
+        UserError: no such file, not a YAML mapping, an unknown entry, or one of the
+            wrong type.
     """
     if not path.is_file():
-        raise UserError(f"--model_card {path}: no such file; name another")
+        raise UserError(f"--model_card {path}: no such file; give another")
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         reason = " ".join(str(e).split())
         raise UserError(f"{path}: is not YAML ({reason}); fix it") from e
     if not isinstance(entries, dict):
-        raise UserError(f"{path}: holds no 'key: value' lines; fix it")
+        raise UserError(f"{path}: has no 'key: value' lines; fix it")
     for name, value in entries.items():
         if name not in RECIPE_ENTRIES:
             known = ", ".join(RECIPE_ENTRIES)
             raise UserError(f"{path}: unknown entry {name}; known are {known}")
         if not isinstance(value, RECIPE_ENTRIES[name]):
             raise UserError(
-                f"{path}: {name} is no {RECIPE_ENTRIES[name].__name__}; fix it"
+                f"{path}: {name} is not a {RECIPE_ENTRIES[name].__name__}; fix it"
             )
     for row in entries.get("data", []):
         if not (isinstance(row, dict) and {"name", "licence"} <= set(row)):
@@ -99,7 +99,7 @@ def read_recipe_entries(path: Path) -> Dict[str, Any]:
 def read_pretrained(path: Path) -> Dict[str, Dict[str, Optional[str]]]:
     """Read stage 6's models.json: the pretrained parts' sources and revisions.
 
-    Of a source in a folder the folder's name is kept, not its place.
+    For a source in a folder, only the folder's name is kept, not its path.
 
     Raises:
         UserError: the file is damaged.
@@ -145,7 +145,7 @@ def write_card(folder: Path, model: str) -> Optional[str]:
         reason = why_unscored(facts, results)
     except (KeyError, TypeError, AttributeError, ValueError) as e:
         raise UserError(
-            f"{folder}: no card can be made of its {FACTS_FILE} and results.json "
+            f"{folder}: can't make a card from its {FACTS_FILE} and results.json "
             f"({type(e).__name__}: {e}); score and pack the model again"
         ) from e
     write_whole(folder / CARD_FILE, card)
@@ -165,7 +165,7 @@ def format_card(
     """Return the card, as Markdown.
 
     Args:
-        facts: As `packing.pack_model` notes them; whatever is missing is said to be
+        facts: As `packing.pack_model` records them; the card says that missing ones are
             unknown.
         results: Content of results.json; None: the model was not scored.
         model: What `MTASR.from_pretrained` takes.
@@ -175,7 +175,8 @@ def format_card(
     wanted = recipe.pop("holds_for_mixtures", None)
     foreign = wanted is not None and mixtures is not None and wanted not in mixtures
     if foreign:
-        # The recipe speaks of its own data; who brought others must speak of these.
+        # The recipe describes its own data; whoever used other data must describe
+        # these.
         recipe = {name: recipe.get(name) for name in ("title", "repository")}
     sections = [
         _front_matter(recipe),
@@ -214,10 +215,13 @@ def _what_it_is(facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     parts = [
         recipe.get("summary") or "",
         f"It writes down what each of {talkers} talkers says in a single-channel "
-        f"recording in which they talk over each other, first to begin first. A speech "
-        f"encoder, a separator and a CTC head per talker write all talkers at once; a "
-        f"talker-count head chooses the branch. No language model is in here, and none "
-        f"is needed.",
+        "recording with overlapping speech, in the order in which they begin. A "
+        "speech "
+        "encoder, a separator and a CTC head per talker write all talkers in "
+        "parallel; "
+        "a talker-count head picks the branch. It contains no language model and "
+        "needs "
+        f"none.",
         "The method is that of Shi et al., Interspeech 2026 "
         "([arXiv 2603.10587](https://arxiv.org/abs/2603.10587)); this is an "
         "independent implementation, espnet_mtasr, on ESPnet2.",
@@ -268,18 +272,14 @@ def why_unscored(
         results: See `format_card`.
     """
     if results is None or not results["sets"]:
-        return "packed without having been scored"
+        return "packed without scores"
     measured, packed = Path(results["model"]).name, facts.get("model_file")
     digest = facts.get("model_sha256")
     if packed is not None and measured != packed:
-        return (
-            f"measured with {measured}, which is not the checkpoint {packed} that is "
-            f"packed here"
-        )
+        return f"measured with {measured}, not with the packed checkpoint {packed}"
     if digest is not None and results.get("model_sha256", digest) != digest:
         return (
-            f"measured with another {packed} than is packed here, which was trained "
-            f"anew since"
+            f"measured with an earlier {packed}; the packed one was trained again since"
         )
     return None
 
@@ -308,15 +308,17 @@ def _results(facts: Mapping[str, Any], results: Optional[Mapping[str, Any]]) -> 
 
 def _limits(recipe: Mapping[str, Any], foreign: bool) -> str:
     limits = [
-        "It is made for the talker counts above; other counts get one of these.",
-        "It knows talkers by when they begin to speak: who begins at the same time may "
-        "be swapped.",
+        "It only knows the talker counts above; it uses one of them for other counts.",
+        "It orders talkers by when they begin to speak: those who begin at the same "
+        "time "
+        "may be swapped.",
     ]
     if foreign:
         limits.insert(
             0,
-            "It was trained on other data than the recipe's own; what that limits, and "
-            "its licence, must be told by who trained it.",
+            "It was not trained on the recipe's own data; ask whoever trained it "
+            "about its "
+            "limits and its licence.",
         )
     return _bullets([*recipe.get("limits", []), *limits])
 
@@ -327,7 +329,10 @@ def _licences(facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         for row in recipe.get("data", [])
     ]
     licences = recipe.get("pretrained", {})
-    roles = {"encoder": "pretrained encoder", "llm": "teacher in training, not in here"}
+    roles = {
+        "encoder": "pretrained encoder",
+        "llm": "teacher in training, not included",
+    }
     for role, pin in facts.get("pretrained", {}).items():
         revision = f"revision {pin['revision']}" if pin.get("revision") else ""
         licence = licences.get(pin["source"], f"{UNKNOWN}; see its page")
@@ -350,11 +355,11 @@ def _how(facts: Mapping[str, Any]) -> str:
         listed = "\n".join(command.strip() for command in commands)
         parts.append(f"Trained by\n\n```sh\n{listed}\n```")
     else:
-        parts.append("The command that trained it was not noted.")
+        parts.append("The command that trained it was not recorded.")
     versions = facts.get("versions", {})
     if versions:
         said = ", ".join(f"{name} {version}" for name, version in versions.items())
-        parts.append(f"Packed with {said}. `config.yaml` holds the configuration.")
+        parts.append(f"Packed with {said}. `config.yaml` has the configuration.")
     return "\n\n".join(parts)
 
 

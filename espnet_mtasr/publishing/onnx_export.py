@@ -1,4 +1,4 @@
-"""Export a trained model to ONNX graphs, check them against torch, keep them whole.
+"""Export a trained model to ONNX graphs, and check them against torch.
 
 torch's exporter on torch.export (`dynamo=True`) writes them through onnxscript, and
 onnxruntime's dynamic quantization makes int8 of them.
@@ -27,8 +27,8 @@ from espnet_mtasr.publishing.packing import packed_config
 from espnet_mtasr.text.tokenizer import TYPES_WITH_FILE
 from espnet_mtasr.transcription.mtasr import MTASR
 
-# What float32 may lose in log probabilities: so much, and so much of the frame's
-# largest, for they come from logits of that size.
+# Tolerance for log probabilities in float32: absolute, and relative to the frame's
+# largest, because they come from logits of that size.
 ABSOLUTE, RELATIVE = 1e-3, 1e-4
 # Convolutions stay: onnxruntime has no fast ones of int8 on a CPU, and they are where
 # small numbers matter.
@@ -38,7 +38,7 @@ VERSIONS = ("torch", "onnx", "onnxscript", "onnxruntime", "espnet")
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the exporter tells of itself from the user; errors still come."""
+    """Silence the exporter's messages; errors are still raised."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -51,7 +51,7 @@ def _quiet() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Report:
-    """What an export gave.
+    """Result of an export.
 
     Attributes:
         sizes: Bytes of each graph.
@@ -79,13 +79,13 @@ def export_model(
     Args:
         config_file: config.yaml of the training.
         model_file: Checkpoint with CTC heads (phase 2).
-        output_dir: To be made; it appears whole.
+        output_dir: Is created, atomically.
         quantize: One of `manifest.QUANTIZATIONS`.
         trust_remote_code: See `MTASR.from_pretrained`.
 
     Raises:
         UserError: a file is missing or doesn't fit, the folder isn't empty, the model
-            can't be exported, or onnxruntime's results aren't torch's.
+            can't be exported, or onnxruntime's results differ from torch's.
     """
     output_dir = output_dir.absolute()
     check_free(output_dir)
@@ -132,12 +132,12 @@ def export_model(
 
 
 def check_free(output_dir: Path) -> None:
-    """Raise `UserError` unless `output_dir` is yet to be made, or empty."""
+    """Raise `UserError` unless `output_dir` doesn't exist or is empty."""
     if output_dir.exists() and not (
         output_dir.is_dir() and not any(output_dir.iterdir())
     ):
         raise UserError(
-            f"--output_dir {output_dir}: is there already; remove it or name another"
+            f"--output_dir {output_dir}: already exists; remove it or give another"
         )
 
 

@@ -49,8 +49,8 @@ class OnnxLSTM(torch.nn.Module):
         plain = lstm.batch_first and lstm.bias and not lstm.proj_size
         if not plain or lstm.bidirectional:
             raise UserError(
-                f"torch's {lstm} can't be exported to ONNX; "
-                f"decode with the model itself"
+                f"torch's {lstm} can't be exported to ONNX; decode with the original "
+                "model"
             )
         self.hidden_size = lstm.hidden_size
         self.num_layers = lstm.num_layers
@@ -112,8 +112,8 @@ class TrunkGraph(torch.nn.Module):
         reads_waveforms = isinstance(model.encoder.trunk, (WavLMTrunk, WhisperTrunk))
         if model.frontend is None and not reads_waveforms:
             raise UserError(
-                "frontend: is none, and the encoder reads no waveforms; an exported "
-                "model must"
+                "frontend: there is none, and the encoder doesn't read waveforms, "
+                "which an exported model must"
             )
         self.frontend = exportable_frontend(model.frontend)
         self.normalize = model.normalize
@@ -162,7 +162,7 @@ class BranchGraph(torch.nn.Module):
         if int(branch.output_lengths(torch.ones(1, dtype=torch.long))) != 1:
             raise UserError(
                 "encoder_conf branch_conf: a branch that shortens its input can't be "
-                "exported to ONNX; decode with the model itself"
+                "exported to ONNX; decode with the original model"
             )
         self.reads_context = not isinstance(branch, EspnetBranch)
         self.branch = branch
@@ -268,7 +268,7 @@ class ExportableEncoder(torch.nn.Module):
 
 
 def exportable_frontend(frontend: Optional[AbsFrontend]) -> Optional[torch.nn.Module]:
-    """Return what does what `frontend` does and can be exported.
+    """Return an exportable equivalent of `frontend`.
 
     Raises:
         UserError: there is nothing for this kind of frontend.
@@ -279,8 +279,8 @@ def exportable_frontend(frontend: Optional[AbsFrontend]) -> Optional[torch.nn.Mo
     if type(frontend) is not DefaultFrontend or frontend.stft is None:
         raise UserError(
             f"frontend: a {type(frontend).__name__} with these settings can't be "
-            f"exported to ONNX, only log mel features of one channel can; decode with "
-            f"the model itself"
+            "exported to ONNX, only log mel features of one channel can; decode with "
+            "the original model"
         )
     return ExportableLogMel(frontend)
 
@@ -301,8 +301,8 @@ def exportable_trunk(trunk: AbsTrunk) -> Callable[..., TrunkOutput]:
         return trunk
     if not isinstance(trunk, WavLMTrunk):
         raise UserError(
-            f"encoder: nobody knows how to export a {type(trunk).__name__} to ONNX; "
-            f"decode with the model itself"
+            f"encoder: a {type(trunk).__name__} can't be exported to ONNX; decode with "
+            "the original model"
         )
     trunk = with_exportable_attention(trunk)
     trunk.make_context = position_bias_by_table(trunk)

@@ -94,17 +94,17 @@ def pack_model(
     card: Optional[Mapping[str, Any]] = None,
     trust_remote_code: bool = False,
 ) -> List[str]:
-    """Pack a model, and load it from the archive to be sure that it can be.
+    """Pack a model, and load it from the archive as a check.
 
     Args:
         config_file: config.yaml of the training.
         model_file: Checkpoint with CTC heads (phase 2).
-        outpath: Archive to write, `.zip`; it appears whole.
+        outpath: Archive, `.zip`; written atomically.
         dtype: Floating-point weights are stored as float32 or float16; loading gives
             float32.
-        option: Further files. calibration.json and .md, and the plots (*.png, and
-            images/*.png) that lie beside config.yaml are packed without being named,
-            and RESULTS.md and results.json of the checkpoint's default decoding.
+        option: More files. calibration.json and .md, the plots (*.png, and
+            images/*.png) beside config.yaml, and RESULTS.md and results.json of the
+            checkpoint's default decoding are always packed.
         max_mb: Largest size of the archive, in millions of bytes; None: any.
         card: For the model card README.md, what isn't in the model: `recipe`
             (`model_card.read_recipe_entries`), `pretrained`
@@ -173,7 +173,7 @@ def pack_model(
         if max_mb is not None and megabytes > max_mb:
             raise UserError(
                 f"--outpath {outpath}: would have {megabytes:.2f} MB, more than "
-                f"--max_mb {max_mb:g}; give --dtype float16 or allow more"
+                f"--max_mb {max_mb:g}; give --dtype float16 or a larger --max_mb"
             )
         unpack_zip(archive, Path(temporary) / "unpacked")
         MTASR.from_files(
@@ -189,9 +189,9 @@ def pack_model(
 
 
 def compressed(archive: Path) -> Path:
-    """Write a zip anew beside it with its files compressed; return the new one.
+    """Write a compressed copy of a zip beside it; return its path.
 
-    ESPnet stores them as they are.
+    ESPnet doesn't compress.
     """
     target = archive.with_stem(f"{archive.stem}_compressed")
     with (
@@ -208,7 +208,7 @@ def compressed(archive: Path) -> Path:
 
 
 def packed_config(args: argparse.Namespace, model: MTASRModel) -> Dict[str, Any]:
-    """Return the packed model's configuration: no place of this machine, no teacher.
+    """Return the packed model's configuration, without local paths and teacher.
 
     Args:
         args: As `MTASRTask.build_model_from_file` returns them.
@@ -270,7 +270,7 @@ def stored_weights(
     """Return the weights in the type to store.
 
     Raises:
-        UserError: a weight is too large for it, or is no number.
+        UserError: a weight is too large for it, or is not finite.
     """
     stored = {}
     for name, weight in model.state_dict().items():
@@ -291,7 +291,7 @@ def _is_teachers(prefix: str) -> bool:
 
 
 def _without_places(value: Any) -> Any:
-    """Drop what names a place on this machine from nested options."""
+    """Remove local paths from nested options."""
     if isinstance(value, dict):
         # transformers notes in `_name_or_path` where it read a model.
         return {

@@ -1,4 +1,4 @@
-"""Where others find this package's code: what a model card's install line names."""
+"""Public address of this package's code, for a model card's install line."""
 
 import json
 import re

@@ -26,7 +26,7 @@ NOT_A_MODELS = (".gitattributes", "README.md", "LICENSE")
 def prepare_folder(
     archive: Path, folder: Path, repository: str, without_results: bool = False
 ) -> List[str]:
-    """Unpack an archive as it is to be uploaded, with a card for its new name.
+    """Unpack an archive for upload, with a card for its new name.
 
     Args:
         archive: Packed by stage 14.
@@ -42,7 +42,7 @@ def prepare_folder(
             or something else is in the folder's place.
     """
     if folder.exists() and not _is_replaceable(folder):
-        raise UserError(f"--output_dir {folder}: holds other files; name another")
+        raise UserError(f"--output_dir {folder}: has other files; give another")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="upload.") as temporary:
         part = Path(temporary) / "new"
@@ -61,14 +61,14 @@ def prepare_folder(
 
 
 def check_access(repository: str) -> Dict[str, Any]:
-    """Ask the hub who the token's owner is, and whether the repository is theirs.
+    """Check at the hub that the token's owner may write to the repository.
 
     Returns:
         The hub's answer: `name`, `orgs` and more.
 
     Raises:
-        UserError: no token, one that the hub refuses or that may only read, somebody
-            else's repository, or no network.
+        UserError: there is no token, the hub rejects it, it is read-only, the
+            repository belongs to someone else, or there is no network.
     """
     from huggingface_hub import get_token
 
@@ -90,16 +90,16 @@ def check_access(repository: str) -> Dict[str, Any]:
     owner = repository.split("/")[0]
     if owner not in owners:
         raise UserError(
-            f"{about}: {owner} is somebody else; name a repository of yours, "
+            f"{about}: {owner} is not your account; give one of your repositories, "
             f"{' or '.join(f'{name}/...' for name in owners)}"
         )
     return me
 
 
 def upload_folder(folder: Path, repository: str, private: bool) -> str:
-    """Make the repository if need be, and commit the folder's files to it.
+    """Create the repository if needed, and commit the folder's files to it.
 
-    A file that is there already is not sent again; a repeated call changes nothing.
+    Existing files are not sent again; a repeated call changes nothing.
 
     Args:
         folder: As `prepare_folder` made it.
@@ -119,17 +119,17 @@ def upload_folder(folder: Path, repository: str, private: bool) -> str:
         is_private = bool(api.model_info(repository).private)
         if private and not is_private:
             raise UserError(
-                f"--hf_repo {repository}: is there and public; add --hf_private false "
-                f"if everybody may see the model, or name another"
+                f"--hf_repo {repository}: exists and is public; add --hf_private false "
+                "if the model may be public, or give another"
             )
         if is_private and not private:
-            print(f"{repository} was there and stays private")
+            print(f"{repository} already exists and stays private")
         there = api.list_repo_files(repository)
         ours = _names(folder)
         _refuse_foreign(api, repository, set(there) - set(ours))
         stale = [name for name in there if name not in ours and _is_packed(name)]
         if stale:
-            print(f"{repository}: removes {', '.join(stale)} of an earlier upload")
+            print(f"{repository}: removing {', '.join(stale)} of an earlier upload")
         commit = api.upload_folder(
             repo_id=repository,
             folder_path=folder,
@@ -160,8 +160,8 @@ def _refuse_foreign(api, repository: str, others: set) -> None:
     except RemoteEntryNotFoundError:
         pass
     raise UserError(
-        f"--hf_repo {repository}: holds something else ({sorted(others)[0]}); name "
-        f"another repository"
+        f"--hf_repo {repository}: has other content ({sorted(others)[0]}); give "
+        "another repository"
     )
 
 

@@ -1,7 +1,7 @@
-"""Build a model of a configuration, or of a training's files, without ESPnet's task.
+"""Build a model from a configuration or a training's files, without ESPnet's task.
 
-espnet2.tasks.asr imports all that a training may ask for, which takes seconds; what
-decodes needs the parts of one model.
+espnet2.tasks.asr imports everything that a training may use, which takes seconds;
+decoding only needs the parts of one model.
 """
 
 import argparse
@@ -102,7 +102,7 @@ class ModelBuilder:
     @classmethod
     def _check_token_list(cls, args: argparse.Namespace) -> None:
         if args.token_list is None:
-            raise UserError("--token_list is missing; name the file that stage 5 made")
+            raise UserError("--token_list is missing; give the file that stage 5 made")
         if isinstance(args.token_list, str) and not Path(args.token_list).is_file():
             raise UserError(
                 f"--token_list {args.token_list}: no such file; run stage 5"
@@ -142,15 +142,15 @@ class ModelBuilder:
         size = trunk.features_size()
         if size is None:
             raise UserError(
-                "model_conf: count_input: features, but this encoder's trunk gives "
-                "none; set it to trunk"
+                "model_conf: count_input: features, but this encoder's trunk has none; "
+                "set it to trunk"
             )
         return size
 
     @classmethod
     @typechecked
     def build_model(cls, args: argparse.Namespace) -> MTASRModel:
-        """Build the model; parts that no loss uses are left out.
+        """Build the model, without parts that no loss uses.
 
         What the encoder read from pretrained files is written into `args`, so that the
         config.yaml that ESPnet dumps afterwards rebuilds it without those files.
@@ -230,7 +230,7 @@ class ModelBuilder:
             model_file: Checkpoint; None leaves the weights at random.
             device: `cpu`, `cuda`, `cuda:N`.
             with_teacher: Build the language model too.
-            trust_remote_code: The configuration may name any class, and models to be
+            trust_remote_code: Allow the configuration to name any class, and models to
                 read; see `trust`.
 
         Raises:

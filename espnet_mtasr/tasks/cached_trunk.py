@@ -1,4 +1,4 @@
-"""Training on cached outputs of the trunk: is it allowed? Its lists, made and checked.
+"""Training on cached outputs of the trunk: checks of its settings and its lists.
 
 `lists/train/trunk.scp` has a line `FOLDER AUDIO` per utterance (asr/trunk_cache.py),
 which a training reads as `speech` of data type `text`. `trunk.stat` beside it holds
@@ -54,7 +54,7 @@ def check_cacheable(args: argparse.Namespace) -> None:
             )
     if not args.use_preprocessor:
         raise UserError(
-            f"use_preprocessor: false reads no cached outputs; set true, {without}"
+            f"use_preprocessor: false can't read cached outputs; set true, {without}"
         )
     if args.model_conf.get("count_input", "trunk") != "trunk":
         raise UserError(

@@ -1,4 +1,4 @@
-"""Training on mixtures that are made anew in each epoch: which data, is it allowed?
+"""Training on new mixtures in each epoch: its data, and checks of its settings.
 
 `lists/train/utt2mixture` says what each mixture is made of (mixture/spec.py); a
 training reads it as `speech` of data type `json`.
@@ -35,10 +35,10 @@ def specs_of_recordings(args: argparse.Namespace) -> Optional[str]:
 
 
 def check_needs_of_specs(args: argparse.Namespace) -> None:
-    """Raise `UserError` if a flat start or talker activity is wanted and can't be.
+    """Raise `UserError` if a flat start or talker activity is requested but impossible.
 
-    They need the specs of the training mixtures: a recording doesn't tell when which
-    talker speaks.
+    They need the specs of the training mixtures: a recording doesn't say which talker
+    speaks when.
     """
     epochs = flat_start_epochs_of(args.preprocessor_conf)
     if not isinstance(epochs, int) or epochs < 0:
@@ -48,8 +48,8 @@ def check_needs_of_specs(args: argparse.Namespace) -> None:
     times = args.preprocessor_conf.get("source_times")
     if times is not None and epochs == 0:
         raise UserError(
-            f"preprocessor_conf flat_start_epochs: 0 makes no use of source_times "
-            f"{times}; give 1 or more, or leave one of the two out"
+            f"preprocessor_conf flat_start_epochs: 0 doesn't use source_times {times}; "
+            "give 1 or more, or omit one of the two"
         )
     weight = args.model_conf.get("activity_weight", 0.0)
     if not args.train_data_path_and_name_and_type:
@@ -101,9 +101,9 @@ def _check_epochs_are_told(args: argparse.Namespace, what: str) -> None:
     for option, wanted in (("iterator_type", "sequence"), ("use_preprocessor", True)):
         if getattr(args, option) != wanted:
             raise UserError(
-                f"{option}: {getattr(args, option)} does not go with {what}; set it to "
-                f"{wanted}, or train with --dynamic_mixing false and without "
-                f"flat_start_epochs and activity_weight"
+                f"{option}: {getattr(args, option)} can't be combined with {what}; set "
+                f"it to {wanted}, or train with --dynamic_mixing false and without "
+                "flat_start_epochs and activity_weight"
             )
     # ESPnet would keep the first epoch's examples.
     if args.max_cache_size not in (0, 0.0, "0"):

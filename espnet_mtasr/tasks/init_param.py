@@ -1,7 +1,7 @@
-"""The files that a training starts from: looked at before ESPnet loads them.
+"""Check the files that a training starts from before ESPnet loads them.
 
-ESPnet asks on a terminal whether it may run the code in a file, takes a file in which
-none of the wanted weights are for one that has them, and reads torch's format alone.
+ESPnet asks on a terminal whether it may run the code in a file, accepts a file without
+any of the requested weights, and only reads torch's format.
 """
 
 import contextlib
@@ -26,8 +26,8 @@ def check_init_param(init_param: Sequence[str], folder: Path) -> List[str]:
         folder: Gets what is converted for ESPnet.
 
     Raises:
-        UserError: a file is missing, is no file of weights alone, has weights that are
-            not finite, or none of what is wanted of it.
+        UserError: a file is missing, contains more than weights, has weights that are
+            not finite, or none of the requested ones.
     """
     return [_check(init, folder / f"init_{k}.pth") for k, init in enumerate(init_param)]
 
@@ -43,8 +43,8 @@ def told_misfits(init_param: Sequence[str]) -> Iterator[None]:
             raise
         raise UserError(
             f"--init_param {' '.join(init_param)}: doesn't fit the model "
-            f"({str(e).splitlines()[-1].strip()}); name a part that does (FILE:encoder:"
-            f"encoder), or load what fits with --ignore_init_mismatch true"
+            f"({str(e).splitlines()[-1].strip()}); give a part that does "
+            "(FILE:encoder:encoder), or load what fits with --ignore_init_mismatch true"
         ) from e
 
 
@@ -66,8 +66,8 @@ def _check(init: str, converted: Path) -> str:
     check_weights(wanted.items(), path, "name another")
     if not wanted:
         raise UserError(
-            f"--init_param {init}: the file holds no weights of {source or 'a model'}; "
-            f"name another file, or a part that it has, as "
+            f"--init_param {init}: the file has no weights of {source or 'a model'}; "
+            "give another file, or a part that it has, for example "
             f"{next(iter(weights), 'none').split('.')[0]}"
         )
     if path.suffix != SAFE_SUFFIX:

@@ -1,4 +1,4 @@
-"""ESPnet2 task of multi-talker ASR: which classes there are, how they fit together."""
+"""ESPnet2 task of multi-talker ASR: its classes, and how they fit together."""
 
 import argparse
 from pathlib import Path
@@ -99,15 +99,15 @@ class MTASRTask(ModelBuilder, ASRTask):
             action="extend",
             default=[],
             help="FILE[:SOURCE[:TARGET[:EXCLUDED]]] each: parts of models to start "
-            "from. All that are given add up, the configuration's first; of two that "
-            "have the same weights the later one wins",
+            "from. All of them add up, the configuration's first; if two have the same "
+            "weights, the later one wins",
         )
         group.add_argument(
             "--talker_counts",
             type=int,
             nargs="+",
             default=[2, 3],
-            help="Talker counts that the model knows; each has a branch of its own",
+            help="Talker counts that the model knows; each has its own branch",
         )
         group.add_argument(
             "--count_head_conf",
@@ -120,14 +120,14 @@ class MTASRTask(ModelBuilder, ASRTask):
             action=NestedDictAction,
             default=dict(),
             help="Learning-rate factors by parameter-name prefix, the longest that "
-            "fits wins. e.g. encoder.branches: 0.1",
+            "match wins, e.g. encoder.branches: 0.1",
         )
         add_batch_options(group)
         group.add_argument(
             "--resume_anyway",
             type=str2bool,
             default=False,
-            help="With --resume, go on though settings that change results differ",
+            help="With --resume, continue even if settings that affect results differ",
         )
         group.add_argument(
             "--share_separator",

@@ -38,7 +38,7 @@ def grouped_optimizer(
                 )
     for prefix, factor in lr_scale.items():
         if not isinstance(factor, (int, float)):
-            raise UserError(f"lr_scale: {prefix}: {factor} is no number; give one")
+            raise UserError(f"lr_scale: {prefix}: {factor} is not a number; give one")
     groups: Dict[str, List[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -52,7 +52,7 @@ def grouped_optimizer(
     lr = args.optim_conf.get("lr", default)
     if not isinstance(lr, (int, float)):
         # YAML reads 1e-3 as text.
-        raise UserError(f"optim_conf: lr: {lr!r} is no number; write 1.0e-3")
+        raise UserError(f"optim_conf: lr: {lr!r} is not a number; write 1.0e-3")
     return optim_class(
         [
             dict(params=parameters, lr=lr * lr_scale.get(prefix, 1.0))

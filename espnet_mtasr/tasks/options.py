@@ -1,4 +1,4 @@
-"""Options of a configuration: do they exist, and what do they build?"""
+"""Options of a configuration: check them, and build what they name."""
 
 import argparse
 import inspect

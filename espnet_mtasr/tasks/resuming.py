@@ -1,8 +1,8 @@
-"""May a training go on with these settings? What it depends on is compared key by key.
+"""Check that a training may resume, by comparing its settings key by key.
 
-ESPnet goes on from any checkpoint that fits, with other data, tokens or losses too.
-Beside it lies `.inputs`: the settings that change results, each file as a hash of its
-content, so that a list or a model may move.
+ESPnet resumes from any checkpoint that fits, even with other data, tokens or losses.
+The file `.inputs` beside it has the settings that affect results, with each file as a
+hash of its content, so that a list or a model may move.
 """
 
 import argparse
@@ -130,8 +130,8 @@ def _of_before(
         return old, dict(new)
     config = vars(read_train_config(folder / "config.yaml"))
     logging.getLogger(__name__).warning(
-        f"{folder} was begun by an earlier version, which noted no hashes: what its "
-        f"files held then can't be compared"
+        f"{folder} was begun by an earlier version, which recorded no hashes: the "
+        "content of its files can't be compared"
     )
     old = inputs_of(argparse.Namespace(**config))
     both = [key for key in old if key in new and key not in BUILT]
@@ -141,9 +141,10 @@ def _of_before(
 
 
 def check_same_training(args: argparse.Namespace) -> Dict[str, Any]:
-    """Return what a training depends on, if it may go on in its `--output_dir`.
+    """Return what a training depends on, if it may resume in its `--output_dir`.
 
-    Changes that don't change results are reported, with `--resume_anyway` all are.
+    Changes that don't affect results are only reported; with `--resume_anyway`, all
+    changes are.
 
     Raises:
         UserError: a checkpoint of other settings is there.
@@ -159,15 +160,16 @@ def check_same_training(args: argparse.Namespace) -> Dict[str, Any]:
     if harmful and not args.resume_anyway:
         more = len(harmful) - MOST_NAMED
         raise UserError(
-            f"{folder} holds a training with other settings: "
-            f"{'; '.join(harmful[:MOST_NAMED])}{f'; {more} more' * (more > 0)}. Take "
-            f"them back, train into another folder (mtasr.sh: --expdir, --phase1_tag, "
-            f"--phase2_tag), or go on with --resume_anyway true"
+            f"{folder} contains a training with other settings: "
+            f"{'; '.join(harmful[:MOST_NAMED])}{f'; {more} more' * (more > 0)}. Undo "
+            "these changes, train into another folder (mtasr.sh: --expdir, "
+            "--phase1_tag, "
+            "--phase2_tag), or resume with --resume_anyway true"
         )
     if harmful or harmless:
         # ESPnet sets the root logger up later, and only if nobody has done so.
         logging.getLogger(__name__).warning(
-            f"{folder} goes on with other settings: {'; '.join([*harmful, *harmless])}"
+            f"{folder} resumes with other settings: {'; '.join([*harmful, *harmless])}"
         )
     return new
 

@@ -44,8 +44,8 @@ def add_batch_options(group: argparse._ArgumentGroup) -> None:
         type=float_or_none,
         default=None,
         help="Seconds of audio of a batch, padding included, over all processes. "
-        "They get like shares of it, and each optimizer step (accum_grad batches) has "
-        "all talker counts. Takes the place of batch_type, in validation too",
+        "They get similar shares, and each optimizer step (accum_grad batches) has all "
+        "talker counts. Replaces batch_type, in validation too",
     )
     group.add_argument(
         "--sampling_rate",
@@ -60,7 +60,7 @@ def add_batch_options(group: argparse._ArgumentGroup) -> None:
         help="Stages of the training, each with its first epoch and the shares of "
         "talker counts in an epoch's audio. e.g. "
         "'[{from_epoch: 1, shares: {1: 1.0}}, {from_epoch: 9, shares: {2: 1.0}}]'. "
-        "What comes later starts from the weights of the next lower talker count. "
+        "A count that comes later starts from the weights of the next lower count. "
         "Needs batch_seconds",
     )
 
@@ -79,7 +79,8 @@ def check_batch_options(args: argparse.Namespace) -> None:
         value = getattr(args, option)
         if value not in allowed:
             raise UserError(
-                f"{option}: {value} doesn't go with batch_seconds; remove one of them"
+                f"{option}: {value} can't be combined with batch_seconds; remove one "
+                "of them"
             )
     number = args.num_iters_per_epoch
     if number is not None and number % args.accum_grad and args.curriculum is None:
@@ -191,7 +192,7 @@ def read_samples(path: str) -> Dict[str, int]:
             samples[utt] = int(shape.split(",")[0])
         except ValueError as e:
             raise UserError(
-                f"{path}: {shape!r} of {utt} is no length; collect statistics again"
+                f"{path}: {shape!r} of {utt} is not a length; collect statistics again"
             ) from e
     return samples
 
@@ -207,7 +208,7 @@ def read_talker_counts(
     paths = [path for path, name, kind in data if (name, kind) == ("text", "text")]
     if not paths:
         raise UserError(
-            "batch_seconds: no data of name and type text,text tells the talker "
+            "batch_seconds: needs data of name and type text,text for the talker "
             "counts; add --train_data_path_and_name_and_type PATH,text,text"
         )
     texts = read_table(paths[0])

@@ -1,7 +1,7 @@
-"""Align what mixtures are made of: when is each word of each recording said?
+"""Align the words of the recordings that mixtures are made of.
 
-Mixtures of known recordings are aligned by aligning each recording alone, with a model
-of one talker: so a training on mixtures can begin with the tokens where they are.
+A model of one talker aligns each recording alone. So a training on mixtures can begin
+with the tokens at their times.
 """
 
 import argparse
@@ -73,8 +73,8 @@ class SourceAligner:
 
         if 1 not in model.talker_counts or model.ctc is None:
             raise UserError(
-                f"the model knows {list(model.talker_counts)} talkers, and alignments "
-                f"need one that knows 1; name another model"
+                f"the model knows {list(model.talker_counts)} talkers, but alignments "
+                "need one that knows 1; give another model"
             )
         self.model = model
         self.device = device

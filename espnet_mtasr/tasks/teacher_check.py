@@ -1,9 +1,10 @@
-"""Does a teacher listen? Its perplexity with the right speech and with another's.
+"""Check that a teacher uses the audio, by its perplexity with right and wrong speech.
 
-A teacher can be deaf while every loss falls and every stage ends: it then writes what
-is probable, whatever is said, and has nothing to teach. The control is the same
-transcript after the speech of another mixture, of as many talkers and about as long. A
-teacher that hears nothing has the same perplexity with both.
+A teacher can ignore the audio while every loss falls and every stage succeeds: it then
+writes what is probable, whatever is said, and has nothing to teach. The control is the
+same transcript after the speech of another mixture, with the same number of talkers and
+about the same length. A teacher that ignores the audio has the same perplexity with
+both.
 """
 
 import argparse
@@ -25,7 +26,8 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.speech_list import read_speech_list, speech_entry
 from espnet_mtasr.tasks.mtasr import MTASRTask
 
-# A teacher is deaf if another mixture's speech makes it less than so many times worse.
+# A teacher ignores the audio if the wrong speech makes it less than this many times
+# worse.
 DEAF_BELOW = 1.2
 
 
@@ -198,7 +200,7 @@ def to_json(results: Mapping[int, TeacherCheck]) -> Dict[str, Any]:
 
 
 def format_checks(results: Mapping[int, TeacherCheck]) -> str:
-    """Return a table in Markdown, and a warning if the teacher is deaf."""
+    """Return a table in Markdown, and a warning if the teacher ignores the audio."""
     lines = [
         "| talkers | mixtures | SOT perplexity | tokens right % | words, right speech "
         "| words, another mixture's speech | ratio |",
@@ -221,9 +223,9 @@ def format_checks(results: Mapping[int, TeacherCheck]) -> str:
         counts = " and ".join(map(str, deaf))
         lines += [
             "",
-            f"WARNING: the teacher is deaf (ratio below {DEAF_BELOW} for {counts} "
-            f"talkers): it predicts the words about as well from another mixture's "
-            f"speech, so phase 2 would learn nothing from it. Train phase 1 longer, at "
-            f"a higher learning rate, or with another language model.",
+            f"WARNING: the teacher ignores the audio (ratio below {DEAF_BELOW} for "
+            f"{counts} talkers): it predicts the words about as well from another "
+            f"mixture's speech, so phase 2 would learn nothing from it. Train phase 1 "
+            f"longer, at a higher learning rate, or with another language model.",
         ]
     return "\n".join(lines) + "\n"

@@ -33,14 +33,14 @@ class HuggingFaceTokenizer(AbsTokenizer):
         from tokenizers import Tokenizer
 
         if not Path(file).is_file():
-            raise UserError(f"{file}: no such file; run stage 5, or name another")
+            raise UserError(f"{file}: no such file; run stage 5, or give another")
         try:
             self.tokenizer: Tokenizer = Tokenizer.from_file(str(file))
         # The library raises nothing more precise.
         except Exception as e:
             raise UserError(
-                f"{file}: is damaged or no tokenizer ({e}); copy it again from "
-                f"data/token_list of the recipe that trained the model"
+                f"{file}: is damaged or not a tokenizer ({e}); copy it again from "
+                "data/token_list of the recipe that trained the model"
             ) from None
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
@@ -76,8 +76,8 @@ def export_tokenizer(llm: Union[Path, str], folder: Path) -> HuggingFaceTokenize
         tokenizer = AutoTokenizer.from_pretrained(llm, trust_remote_code=False)
     except (OSError, ValueError) as e:
         raise UserError(
-            f"--llm {llm}: has no tokenizer ({type(e).__name__}); name a folder in "
-            f"Hugging Face format"
+            f"--llm {llm}: has no tokenizer ({type(e).__name__}); give a folder in "
+            "Hugging Face format"
         ) from e
     backend: Optional["Tokenizer"] = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

@@ -78,8 +78,9 @@ def check_units(
     strange = sorted(tokens ^ {piece for piece in pieces if not _is_special(piece)})
     if token_list and strange:
         raise UserError(
-            f"{bpemodel}: is another model's, {len(strange)} tokens differ, "
-            f"{strange[0]!r} for one; put the one there that the model was trained with"
+            f"{bpemodel}: belongs to another model, {len(strange)} tokens differ, for "
+            f"example {strange[0]!r}; replace it by the one that the model was trained "
+            "with"
         )
 
 
@@ -91,15 +92,15 @@ def _pieces(token_type: str, bpemodel: Union[Path, str]) -> Iterable[str]:
     import sentencepiece
 
     if not Path(bpemodel).is_file():
-        raise UserError(f"{bpemodel}: no such file; run stage 5, or name another")
+        raise UserError(f"{bpemodel}: no such file; run stage 5, or give another")
     try:
         processor = sentencepiece.SentencePieceProcessor(model_file=str(bpemodel))
     except (OSError, RuntimeError):
         processor = None
     if processor is None or processor.get_piece_size() == 0:
         raise UserError(
-            f"{bpemodel}: is damaged or no sentencepiece model; copy it again from "
-            f"data/token_list of the recipe that trained the model"
+            f"{bpemodel}: is damaged or not a sentencepiece model; copy it again from "
+            "data/token_list of the recipe that trained the model"
         )
     return {
         processor.id_to_piece(i)

@@ -1,4 +1,4 @@
-"""Batches by the amount of audio: like shares for all ranks, all counts in a step.
+"""Batches by the amount of audio, with similar shares for all ranks.
 
 A share is what one rank has of a batch. Its size is that of its padded array: rows
 times its longest mixture. While a rank works on the largest share of a batch, the
@@ -211,7 +211,7 @@ def cut_for_ranks(
     if len(utts) < ranks:
         raise UserError(
             f"batch_seconds: {len(utts)} mixtures are too few for {ranks} processes, "
-            f"which need one each; use fewer processes, or add mixtures"
+            "which need one each; use fewer processes, or add mixtures"
         )
     limit = max_samples // ranks
     shares = cut(utts, samples, limit, ranks * accum_grad) or cut(

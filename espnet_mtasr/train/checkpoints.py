@@ -1,4 +1,4 @@
-"""Checkpoints that are whole, and a training that goes on from what a kill has left.
+"""Atomic checkpoints, and repair of a training that was killed.
 
 ESPnet writes checkpoint.pth, then Nepoch.pth, both in place, and averages the best
 epochs at the end.
@@ -67,7 +67,7 @@ def repair(
         path = epoch_file(folder, last)
         problem = problem_of_epoch(last)
         if problem is not None:
-            logging.warning(f"{problem}; written again out of checkpoint.pth")
+            logging.warning(f"{problem}; written again from checkpoint.pth")
             torch.save(weights, path)
     for phase, name, mode in criteria:
         while reporter.has(phase, name):
@@ -77,7 +77,7 @@ def repair(
                 break
             for epoch in bad:
                 path = epoch_file(folder, epoch)
-                logging.warning(f"{problem_of_epoch(epoch)}; left out of the average")
+                logging.warning(f"{problem_of_epoch(epoch)}; excluded from the average")
                 reporter.stats.pop(epoch)
                 if writes and path.exists():
                     os.replace(path, path.with_suffix(".broken"))

@@ -1,4 +1,4 @@
-"""A curriculum: which talker counts a training hears, and from which epoch on.
+"""A curriculum: which talker counts are trained, and from which epoch on.
 
 One talker, then two, then three, in one training with one schedule of learning rates. A
 talker count that comes later starts from what was learned for the next lower one: its
@@ -62,8 +62,8 @@ class Curriculum:
         epochs = [stage.from_epoch for stage in self.stages]
         if epochs[0] != 1 or sorted(set(epochs)) != epochs:
             raise UserError(
-                f"curriculum: from_epoch {epochs}: begin with 1, and let each stage "
-                f"begin later than the one before"
+                f"curriculum: from_epoch {epochs}: begin with 1, and begin each stage "
+                "later than the previous one"
             )
         heard = {count for stage in self.stages for count in stage.shares}
         if heard != set(talker_counts):
@@ -116,7 +116,7 @@ def _read_stage(place: int, entry: Any) -> Stage:
     if not isinstance(entry, Mapping) or set(entry) - {"batches", "copy"} != needed:
         raise UserError(
             f"{name}: {entry}: give from_epoch and shares (and batches and copy, if "
-            f"need be), as {EXAMPLE}"
+            f"needed), as {EXAMPLE}"
         )
     epoch, shares, batches = entry["from_epoch"], entry["shares"], entry.get("batches")
     copied = entry.get("copy", PARTS)
@@ -132,8 +132,8 @@ def _read_stage(place: int, entry: Any) -> Stage:
     )
     if not numbers or abs(sum(shares.values()) - 1.0) > 1e-6:
         raise UserError(
-            f"{name}: shares {shares}: give each talker count a share above 0, which "
-            f"give 1 in all, as {{1: 0.2, 2: 0.8}}"
+            f"{name}: shares {shares}: give each talker count a share above 0, with a "
+            f"sum of 1, as {{1: 0.2, 2: 0.8}}"
         )
     return Stage(epoch, dict(shares), batches, tuple(copied))
 
@@ -192,7 +192,7 @@ class CurriculumIterFactory(AbsIterFactory):
             if count not in self.utts:
                 raise UserError(
                     f"curriculum: the training set has no mixtures of {count} talkers; "
-                    f"make some, or leave {count} out of curriculum and talker_counts"
+                    f"make some, or remove {count} from curriculum and talker_counts"
                 )
         self._totals = {
             count: sum(max(1, samples[utt]) for utt in utts)

@@ -1,4 +1,4 @@
-"""Is a training still sound? Losses and gradients that are no numbers are counted.
+"""Detect a diverged training by counting losses and gradients that are not finite.
 
 ESPnet skips a step whose gradient is not finite, says so in the log, and goes on: a
 training that has diverged ends with exit code 0 and its last checkpoints as the best.

@@ -1,4 +1,4 @@
-"""SOT text to what the model wants: CTC targets per talker and the teacher's ids."""
+"""Turn SOT text into the model's inputs: CTC targets per talker, the teacher's ids."""
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
@@ -156,9 +156,9 @@ class MTASRPreprocessor(CommonPreprocessor):
             texts = split_sot(data[self.text_name])
             if spec is None or len(spec.sources) != len(texts):
                 raise UserError(
-                    f"{self.specs}: tells of {uid} not what its {len(texts)} talkers "
-                    f"say; make the data again, or set flat_start_epochs and "
-                    f"activity_weight to 0"
+                    f"{self.specs}: doesn't have the texts of {uid}'s {len(texts)} "
+                    "talkers; make the data again, or set flat_start_epochs and "
+                    "activity_weight to 0"
                 )
             times = self._times(spec, texts)
         return {**super().__call__(uid, data), **times}

@@ -1,4 +1,4 @@
-"""Does every stream write? A warning while a training can still be fixed."""
+"""Warn of streams that write nothing while a training can still be fixed."""
 
 import re
 from collections import Counter

@@ -135,7 +135,7 @@ class MTASRTrainer(Trainer):
         except UnsafeLoadRefusedError as e:
             raise UserError(
                 f"{checkpoint}: may run code, which ESPnet's checkpoints don't; remove "
-                f"it, and start anew with --init_param"
+                "it, and start again with --init_param"
             ) from e
         except RuntimeError as e:
             if "loading state_dict" not in str(e):
@@ -143,7 +143,7 @@ class MTASRTrainer(Trainer):
             raise UserError(
                 f"{checkpoint}: doesn't fit the model "
                 f"({str(e).splitlines()[-1].strip()}); train into another folder, with "
-                f"--init_param for what is to stay"
+                "--init_param for weights to keep"
             ) from e
         best = cls._trainer_options.keep_nbest_models
         repair(

@@ -1,4 +1,4 @@
-"""Which channels of a recording are heard: their mean, one, or each by itself."""
+"""Which channels of a recording are transcribed: their mean, one, or each."""
 
 from typing import List, Union
 
@@ -9,16 +9,16 @@ from espnet_mtasr.errors import UserError
 # A number from 0, or one of these two.
 Channel = Union[int, str]
 MIX, EACH = "mix", "each"
-# The mean of independent channels has 1 / channels of their power. Where it has less
-# than this share of that, one is about the negative of another.
+# The mean of independent channels has 1 / channels of their power. If it has less than
+# this share of that, one channel is about the negative of another.
 CANCELLED = 0.25
 
 
 def check_channel(channel: Union[int, str]) -> Channel:
-    """Return what `--channel` means.
+    """Parse `--channel`.
 
     Raises:
-        UserError: it is no number from 0, nor `mix` or `each`.
+        UserError: it is neither a number from 0 nor `mix` or `each`.
     """
     if channel in (MIX, EACH):
         return channel
@@ -28,7 +28,7 @@ def check_channel(channel: Union[int, str]) -> Channel:
 
 
 class ChannelPicker:
-    """Picks what is heard of a recording that comes in blocks.
+    """Picks the channels to transcribe, block by block.
 
     Args:
         channel: See `check_channel`.
@@ -44,7 +44,7 @@ class ChannelPicker:
         self.energy = self.left = 0.0
 
     def pick(self, block: np.ndarray) -> np.ndarray:
-        """Return what is heard of `(n, channels)` finite floats, `(n, channels')`.
+        """Return the picked channels `(n, channels')` of `(n, channels)` finite floats.
 
         Raises:
             UserError: there is no such channel.
@@ -58,7 +58,7 @@ class ChannelPicker:
                 plural = "" if self.number == 1 else "s"
                 raise UserError(
                     f"{self.name}: has {self.number} channel{plural}, and no channel "
-                    f"{self.channel} (they count from 0); give another --channel"
+                    f"{self.channel} (counted from 0); give another --channel"
                 )
             return block[:, [int(self.channel)]]
         mean = block.mean(1, keepdims=True)
@@ -68,14 +68,14 @@ class ChannelPicker:
         return mean
 
     def warnings(self) -> List[str]:
-        """Warn if little is left of all blocks so far."""
+        """Warn if the mean of all blocks so far has little power."""
         # Both per sample of all channels.
         power, left = self.energy, self.left * self.number
         if not left < CANCELLED * power / max(self.number, 1):
             return []
         return [
-            f"{self.name}: its channels cancel each other out, {left / power:.0%} of "
-            f"their power is left in their mean; give --channel 0, or each"
+            f"{self.name}: its channels cancel each other out, their mean has "
+            f"{left / power:.0%} of their power; give --channel 0, or each"
         ]
 
 

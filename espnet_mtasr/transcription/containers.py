@@ -1,4 +1,4 @@
-"""Sound out of containers that libsndfile doesn't know: mp4, m4a, webm and others.
+"""Read audio from containers that libsndfile doesn't know: mp4, m4a, webm and others.
 
 PyAV (`av`), FFmpeg's libraries as a package, reads them.
 """
@@ -20,7 +20,7 @@ SUFFIXES = (
     *(".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".3gp", ".aac", ".ac3", ".amr"),
     *(".webm", ".mkv", ".mka", ".wma", ".wmv", ".avi", ".flv"),
 )
-# FFmpeg's names. Of other kinds it guesses too much: it takes texts for pictures.
+# FFmpeg's names. With other formats it guesses too much, and takes texts for pictures.
 FORMATS = (
     *("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "avi", "flv"),
     *("aac", "ac3", "eac3", "amr"),
@@ -33,9 +33,9 @@ class Track(NamedTuple):
     Attributes:
         blocks: `(n, channels)` float32 each; closing the generator closes the file.
         rate: Hz.
-        declared: Seconds, as the container says; None: it doesn't.
+        declared: Seconds according to the container; None: unknown.
         tracks: How many sound tracks there are.
-        broken: Gets an entry where the container breaks off in a block.
+        broken: Gets an entry if the container ends within a block.
     """
 
     blocks: Iterator[np.ndarray]
@@ -46,11 +46,11 @@ class Track(NamedTuple):
 
 
 def open_track(file: Any, formats: Sequence[str] = FORMATS) -> Optional[Track]:
-    """Return the sound of a container, or None if it is none, or has no sound.
+    """Return the audio of a container, or None if it isn't one or has no audio.
 
     Args:
-        file: Its path as bytes, or what has `read`; it is searched if it can be.
-        formats: FFmpeg's names of what is taken.
+        file: Its path as bytes, or an object with `read`; `seek` is used if it exists.
+        formats: FFmpeg's names of the accepted formats.
     """
     import av
 
@@ -69,7 +69,7 @@ def open_track(file: Any, formats: Sequence[str] = FORMATS) -> Optional[Track]:
                 declared = container.duration / av.time_base
             number = len(tracks)
             frames = _decode(container, tracks[0])
-            # What it says of its rate may differ from what is decoded.
+            # The declared rate may differ from the decoded one.
             rate, first = next(frames, (0, np.zeros((0, 0))))
         except av.FFmpegError:
             return None

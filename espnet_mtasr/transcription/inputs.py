@@ -1,4 +1,4 @@
-"""What `MTASR.transcribe` takes besides files: what Python has recordings in."""
+"""Inputs of `MTASR.transcribe` besides files: recordings as Python objects."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ Audio = Union[str, Path, bytes, BinaryIO, Mapping[str, Any], np.ndarray, torch.T
 
 
 def is_one(recordings: Any) -> bool:
-    """Say if it is a recording, and not a list of some."""
+    """Return whether it is one recording, not a list of recordings."""
     if isinstance(recordings, (str, Path, bytes, bytearray, memoryview, Mapping)):
         return True
     if isinstance(recordings, (np.ndarray, torch.Tensor)):
@@ -39,17 +39,17 @@ def open_input(
 
     Args:
         source: See `MTASR.transcribe`.
-        place: Names what has no name.
-        fs: Rate in Hz of samples that come without; None: `rate`.
+        place: Index that names a recording without a name.
+        fs: Rate in Hz of samples without one; None: `rate`.
         rate: Hz wanted.
         channel: See `check_channel`.
 
     Raises:
-        UserError: it is none, can't be read, or has no such channel.
+        UserError: it is not a recording, can't be read, or has no such channel.
     """
     name, shown = str(place), f"recording {place}"
     if isinstance(source, Mapping):
-        # An `Audio` of Hugging Face's datasets, or what transformers' pipelines take.
+        # An `Audio` of Hugging Face's datasets, or an input of transformers' pipelines.
         path = source.get("path")
         if path is not None:
             name = Path(path).stem
@@ -60,7 +60,7 @@ def open_input(
         else:
             source = path if source.get("bytes") is None else source["bytes"]
     elif hasattr(source, "get_all_samples"):
-        # torchcodec's AudioDecoder, which datasets gives since its version 4.
+        # torchcodec's AudioDecoder, which datasets returns since version 4.
         decoded = source.get_all_samples()
         source, fs = decoded.data, decoded.sample_rate
     if isinstance(source, (str, Path)):
@@ -87,6 +87,6 @@ def _to_array(source: Any, shown: str) -> np.ndarray:
         with contextlib.suppress(ValueError):
             return np.asarray(source)
     raise UserError(
-        f"{shown}: a {type(source).__name__} is no recording; give a file, its bytes, "
-        f"or samples and their rate (fs)"
+        f"{shown}: a {type(source).__name__} is not a recording; give a file, its "
+        "bytes, or samples and their rate (fs)"
     )

@@ -1,4 +1,4 @@
-"""Transcribe many recordings: one that fails is reported, and the others go on."""
+"""Transcribe many recordings; one that fails is reported and skipped."""
 
 import time
 from typing import Callable, Iterable, Iterator, List, Optional, Sequence, Tuple
@@ -17,9 +17,9 @@ from espnet_mtasr.transcription.settings import Settings
 from espnet_mtasr.transcription.sources import Source
 from espnet_mtasr.transcription.transcript import Part, Transcript
 
-# A transcript, and what was read of its recording: `(N,)` of each channel.
+# A transcript, and its recording's channels `(N,)`.
 Transcribed = Tuple[Transcript, Sequence[np.ndarray]]
-# Batches whose recordings are read before they are sorted by length.
+# Recordings of this many batches are read at a time and sorted by length.
 BATCHES_AHEAD = 8
 
 
@@ -30,12 +30,12 @@ class Many:
         model: Transcribes.
         sources: What is read.
         how: As `MTASR.how` gives it.
-        num_talkers: Of every recording; None: the model says.
+        num_talkers: Of every recording; None: predicted.
         channel: As in `MTASR.transcribe`.
-        keep_line: Leave the progress line, which a terminal gets, there while
-            transcripts are yielded and at the end; for transcripts that go elsewhere.
-        tell: Gets the parts of long recordings as they come.
-        journal: Opens that of a long recording; None: there is none.
+        keep_line: Keep the progress line on the terminal while transcripts are yielded
+            and at the end, for transcripts that are not written there.
+        tell: Gets the parts of long recordings as soon as they are known.
+        journal: Opens the journal of a long recording; None: without.
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class Many:
         self.keep_line = keep_line
         self.tell = tell
         self.journal = journal
-        # A line for each recording that failed, which goes to standard error at once.
+        # A line for each failed recording, also written to standard error at once.
         self.failures: List[str] = []
         self._line = TerminalLine()
         self._done = 0
 
     def transcripts(self) -> Iterator[Transcribed]:
-        """Yield a transcript of each recording that doesn't fail, and its channels.
+        """Yield the transcript and channels of each recording that doesn't fail.
 
-        Of a long recording there are no channels: nobody keeps it.
+        Long recordings are not kept in memory, so they have no channels here.
         """
         self._line.draw("Transcribing", 0.0, f"0/{len(self.sources)}")
         for transcript, waves in self._transcripts():
@@ -114,7 +114,7 @@ class Many:
         except (RuntimeError, MemoryError, UserError) as e:
             if not may_be_a_recordings(e):
                 raise
-        # One of them may be too long for the memory: the others are not lost.
+        # One may be too long for the memory; the others are not lost.
         return self._one_by_one(recordings)
 
     def _one_by_one(self, recordings: Sequence[Recording]) -> Iterator[Transcribed]:
@@ -142,7 +142,7 @@ class Many:
                 if not self.keep_line:
                     self._line.erase()
                 self.tell(source.name, part)
-                # What a journal had, and what was skipped with it, took no time.
+                # Parts from a journal took no time.
                 before = long.seconds if before is None else before
                 self._draw_long(long.seconds, waves.seconds, before, start)
         except (RuntimeError, MemoryError, UserError) as e:
@@ -158,7 +158,7 @@ class Many:
     def _draw_long(
         self, seconds: float, length: Optional[float], before: float, start: float
     ) -> None:
-        """Say how far a recording is, which may not know its `length`."""
+        """Show the progress of a recording, whose `length` may be unknown."""
         place = format_clock(seconds)
         many = len(self.sources)
         which = f"{self._done + 1}/{many}, " if many > 1 else ""
@@ -176,12 +176,12 @@ class Many:
         say(problem)
 
     def fail(self, problem: str) -> None:
-        """Report a failure, and go on."""
+        """Report a failure and continue."""
         self.failures.append(problem)
         self._say(problem)
 
     def _fail_at(self, name: str, place: str, error: Exception) -> None:
-        """Report a failure that is a recording's; raise another's."""
+        """Report a failure that a recording may have caused; raise any other."""
         if not may_be_a_recordings(error):
             raise error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -189,9 +189,9 @@ class Many:
 
 
 def may_be_a_recordings(error: Exception) -> bool:
-    """Say if a recording may be the cause; all else is the model's fault, or ours.
+    """Return whether a recording may be the cause, and not the model or this package.
 
-    torch has no exception of its own for a CPU whose memory is full.
+    torch has no own exception for running out of memory on a CPU.
     """
     if not isinstance(error, RuntimeError):
         return isinstance(error, (MemoryError, UserError))

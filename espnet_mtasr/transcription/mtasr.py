@@ -42,7 +42,7 @@ from espnet_mtasr.transcription.settings import (
 )
 from espnet_mtasr.transcription.transcript import Part, Transcript
 
-# Of models that were packed before they said it.
+# For models that were packed before the revision was stored.
 DEFAULT_RATE = 16000
 
 AUTO = "auto"
@@ -55,9 +55,9 @@ class MTASR:
 
     Args:
         speech2text: The model, loaded with `align=True`.
-        calibration: What its scores and frames mean.
-        name: What transcripts call the model.
-        revision: Of the model; see `ModelFiles`.
+        calibration: Calibration of its scores and times.
+        name: The model's name in transcripts.
+        revision: The model's revision; see `ModelFiles`.
 
     Raises:
         ValueError: `speech2text` doesn't align.
@@ -95,13 +95,13 @@ class MTASR:
                 and the CPU for a model that was exported to ONNX.
             dtype: float32, bfloat16 or float16 to compute in.
             beam_size: 1: greedy search; more: prefix beam search.
-            trust_remote_code: Let the model name any class, and run its code. Only for
-                models that you trust.
+            trust_remote_code: Allow the model to name any class, and run its code. Only
+                for models that you trust.
 
         Raises:
             UserError: there is no such model, files or weights are missing or don't
-                fit, there is no such device or type, the model's output is phase 1's
-                (no CTC), or it names code that isn't trusted.
+                fit, there is no such device or type, the model is from phase 1 (no
+                CTC), or it names code that isn't trusted.
         """
         check_dtype("dtype", dtype)
         files = fetch_model(model)
@@ -119,7 +119,7 @@ class MTASR:
         trust_remote_code: bool = False,
         name: Optional[str] = None,
     ) -> "MTASR":
-        """Load the model that `fetch_model` has found by `name`.
+        """Load the model that `fetch_model` found for `name`.
 
         See `from_pretrained`.
         """
@@ -140,7 +140,7 @@ class MTASR:
 
     @property
     def rate(self) -> int:
-        """Sampling rate in Hz that the model was trained with."""
+        """The model's sampling rate in Hz."""
         return getattr(self.speech2text.train_args, "sampling_rate", DEFAULT_RATE)
 
     @property
@@ -153,7 +153,7 @@ class MTASR:
         """Tokens of the CTC; the first is its blank."""
         return self.speech2text.model.token_list
 
-    # A text is a sequence of texts to Python.
+    # In Python, a string is a sequence of strings.
     @overload
     def transcribe(  # type: ignore[overload-overlap]
         self,
@@ -196,31 +196,32 @@ class MTASR:
         Args:
             recordings: An audio file or its content (bytes, or open in binary mode);
                 samples `(N,)`, `(N, channels)` or `(channels, N)`, as an array or a
-                tensor; an audio of Hugging Face's datasets; or a list of such. What
-                has no name is named by its place, from 0.
-            fs: Sampling rate in Hz of samples that come without; None: the model's.
-            num_talkers: Talker count of all, or of each recording; None predicts it.
-                With `channel="each"`, of each channel. In a window of a long recording
-                there may be fewer.
-            batch_seconds: Recordings, or windows, are decoded together up to so many
-                seconds, padding included.
-            channel: `mix`: the mean of all channels; a number from 0: that one;
-                `each`: one after the other, and a transcript has the talkers of all.
-            progress: Is called with the seconds of audio that are done and those of
-                all that are known so far, as it goes on.
-            window_seconds: Recordings that are longer are heard in windows of at most
-                this length.
-            vad_threshold: Probability, by silero-vad, from which a frame has speech. A
-                recording without speech has no talkers. 0: all is taken for speech.
+                tensor; an audio entry of Hugging Face's datasets; or a list of these.
+                Inputs without a name are named by their index, from 0.
+            fs: Sampling rate in Hz of samples without one; None: the model's.
+            num_talkers: Talker count of all recordings, or a list with one for each;
+                None: predict it. With `channel="each"`, that of each channel. A window
+                of a long recording may have fewer.
+            batch_seconds: Maximum seconds of recordings or windows that are decoded
+                together, padding included.
+            channel: `mix`: the mean of all channels; a number from 0: that one; `each`:
+                each separately, and the transcript has the talkers of all.
+            progress: Is called repeatedly with the seconds of audio done and the total
+                known so far.
+            window_seconds: Longer recordings are processed in windows of at most this
+                length.
+            vad_threshold: silero-vad's frames count as speech from this probability on.
+                A recording without speech has no talkers. 0: everything counts as
+                speech.
 
         Returns:
             A `Transcript`, or for a list a list of them in the same order. Its warnings
-            are Python's warnings, too.
+            are also issued as Python warnings.
 
         Raises:
             UserError: a recording can't be read or has no such channel, a setting is
                 out of its range, or the model doesn't know the talker count.
-            ValueError: not as many talker counts as recordings.
+            ValueError: the numbers of talker counts and recordings differ.
         """
         channel = check_channel(channel)
         how = self.how(batch_seconds, window_seconds, vad_threshold)
@@ -310,7 +311,7 @@ def check_device(device: Optional[str]) -> str:
     except (RuntimeError, AssertionError) as e:
         reason = str(e).splitlines()[0]
         raise UserError(
-            f"--device {device}: torch can't use it ({reason}); give cpu, or cuda "
-            f"where there is a GPU"
+            f"--device {device}: torch can't use it ({reason}); give cpu, or cuda if "
+            "there is a GPU"
         ) from e
     return device

@@ -1,4 +1,4 @@
-"""Where a command's transcripts and their pictures go: files, or standard output."""
+"""Output of a command's transcripts and pictures: files, or standard output."""
 
 import sys
 from pathlib import Path, PurePosixPath
@@ -23,26 +23,26 @@ from espnet_mtasr.transcription.formats.tidy import milliseconds, tidy_part
 from espnet_mtasr.transcription.plot import draw_transcript, is_picture
 from espnet_mtasr.transcription.transcript import Part, Transcript
 
-# Formats in which a recording doesn't wait for the others, nor a part.
+# Formats in which each recording, or part, can be written at once.
 AT_ONCE = ("txt", "json", "jsonl")
 PARTS = ("txt", "jsonl")
-# Seconds behind a part's end in which its last words may end.
+# Seconds by which the last words may end after the part's end.
 LATER = 10.0
 
 
 class Output:
-    """Where transcripts go: files in a folder, or standard output.
+    """Output of transcripts: files in a folder, or standard output.
 
     Args:
         formats: Keys of `FORMATS`.
         folder: None: standard output.
         names: Of all recordings.
-        plot: A picture's file, for one recording, or a folder that gets one of each;
+        plot: File of a picture, for one recording, or a folder for one per recording;
             None: no pictures.
 
     Raises:
-        UserError: standard output can't take all of it, names don't fit as files, or
-            the folder can't be written to.
+        UserError: standard output can't take all of it, a name can't be a file's, or
+            the folder is not writable.
     """
 
     def __init__(
@@ -64,24 +64,25 @@ class Output:
             _check_writable(folder, "--output_dir")
         elif len(formats) > 1:
             raise UserError(
-                f"--format {','.join(formats)}: several need --output_dir FOLDER"
+                f"--format {','.join(formats)}: several formats need --output_dir "
+                "FOLDER"
             )
         elif len(names) > 1 and not FORMATS[formats[0]].holds_several:
             raise UserError(
-                f"--format {formats[0]}: holds one recording, here are {len(names)}; "
-                f"give --output_dir FOLDER"
+                f"--format {formats[0]}: can only contain one recording, not "
+                f"{len(names)}; give --output_dir FOLDER"
             )
         if plot is not None:
             _check_writable(plot.parent if is_picture(plot) else plot, "--plot")
 
     def add_part(self, recording: str, part: Part) -> None:
-        """Write a part of a long recording at once, to standard output if it can be.
+        """Write a part of a long recording to standard output at once, if possible.
 
-        Its transcript is still to be added.
+        Its transcript must still be added.
         """
         if self.folder is not None or self.formats[0] not in PARTS:
             return
-        # Nobody knows how long the recording is.
+        # The recording's length is unknown.
         part = tidy_part(part, milliseconds(part.end + LATER))
         first = self.told != recording
         if self.formats[0] == "txt":
@@ -93,7 +94,7 @@ class Output:
         self.told, self.begun = recording, True
 
     def add(self, transcript: Transcript) -> None:
-        """Write at once what can be; txt on a terminal has times and colors."""
+        """Write at once if possible; txt on a terminal has times and colors."""
         if self.told == transcript.recording:
             return
         if self.folder is not None:
@@ -119,7 +120,7 @@ class Output:
             write_whole(path, draw_transcript(transcript, waves, path.suffix))
 
     def missing(self, name: str) -> bool:
-        """Say if a recording's files are not all there."""
+        """Return whether any of a recording's files is missing."""
         if self.folder is None:
             return True
         paths = [*output_paths([name], self.folder, self.formats).values()]
@@ -128,7 +129,7 @@ class Output:
         return not all(path.is_file() for path in paths)
 
     def journal(self, name: str) -> Optional[Path]:
-        """Where a long recording's windows are kept until its files are written."""
+        """Path for a long recording's windows until its files are written."""
         if self.folder is None:
             return None
         path = next(iter(output_paths([name], self.folder, self.formats).values()))
@@ -151,8 +152,8 @@ def picture_paths(plot: Path, names: Sequence[str]) -> Dict[str, Path]:
         return {name: path for (name, _), path in paths.items()}
     if len(names) != 1:
         raise UserError(
-            f"--plot {plot}: holds one recording, here are {len(names)}; name a "
-            f"folder, which gets a picture of each"
+            f"--plot {plot}: can only show one recording, not {len(names)}; give a "
+            "folder for a picture of each"
         )
     return {names[0]: plot}
 

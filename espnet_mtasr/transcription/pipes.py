@@ -1,4 +1,4 @@
-"""A recording out of a pipe, as it comes: what can't be searched, FFmpeg reads."""
+"""Read a recording from a pipe as it arrives, by FFmpeg, which needs no seeking."""
 
 from io import BytesIO
 from typing import BinaryIO, Iterator, Optional
@@ -8,9 +8,9 @@ import numpy as np
 from espnet_mtasr.data.audio_end import lacks_bytes
 from espnet_mtasr.transcription.containers import FORMATS, Track, open_track
 
-# libsndfile must search its files, and FFmpeg needn't search these.
+# libsndfile must seek; FFmpeg needn't for these.
 PIPED = (*FORMATS, "wav", "w64", "aiff", "au", "caf", "flac", "ogg", "mp3")
-# Bytes that hold the header of a file.
+# Bytes that contain the header of a file.
 HEAD = 1 << 16
 
 
@@ -28,7 +28,7 @@ class Pipe:
         self._size = 0
 
     def read(self, size: int) -> bytes:
-        """Read up to `size` bytes, fewer if no more have come."""
+        """Read up to `size` bytes; fewer if no more have arrived."""
         some: bytes = getattr(self._pipe, "read1", self._pipe.read)(size)
         self._head += some[: HEAD - len(self._head)]
         self._size += len(some)
@@ -37,7 +37,7 @@ class Pipe:
         return some
 
     def forget(self) -> None:
-        """Don't keep what is read any more."""
+        """Stop keeping what is read."""
         self._kept = None
 
     def whole(self) -> BytesIO:
@@ -48,12 +48,12 @@ class Pipe:
         return self._kept
 
     def breaks_off(self) -> bool:
-        """Say if less was read than the header declares."""
+        """Return whether less was read than the header declares."""
         return lacks_bytes(self._head, self._size)
 
 
 def open_piped_track(pipe: Pipe) -> Optional[Track]:
-    """Return the sound in a pipe, or None if it must be searched, or is none."""
+    """Return the audio in a pipe, or None if it needs seeking or isn't audio."""
     track = open_track(pipe, PIPED)
     if track is None:
         return None

@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from espnet_mtasr.transcription.transcript import Talker, Transcript
 
 PICTURES = (".png", ".svg", ".pdf")
-# Inches: of a second of time, and of the whole time line at least and at most.
+# Inches of a second, and minimum and maximum of the whole time line.
 INCHES_PER_SECOND, LEAST, MOST = 1.3, 7.0, 150.0
 FONT_SIZE = 9
-# Inches that a character takes at that size, about.
+# Approximate inches of a character at that size.
 CHARACTER = 0.62 * FONT_SIZE / 72
-# Lines on which a talker's words stand, so that short words don't cover each other.
+# Lines for a talker's words, so that short words don't cover each other.
 LINES = 3
-# Seconds by which a text may stand after its word.
+# Seconds by which a text may be shifted after its word.
 LATE = 0.5
-# Columns in which a waveform is drawn: more can't be seen.
+# Columns of a drawn waveform; more would be invisible.
 COLUMNS = 4000
 # Hz at which a waveform is read to be drawn.
 RATE = 16000
 
 
 class Place(NamedTuple):
-    """Where a word's text stands.
+    """Position of a word's text.
 
     Attributes:
         start: Seconds.
@@ -48,18 +48,18 @@ class Place(NamedTuple):
 
 
 def is_picture(path: Path) -> bool:
-    """Say if a name is that of a picture, not of a folder.
+    """Return whether a name is that of a picture, not of a folder.
 
     Raises:
-        UserError: it is that of a file of another kind.
+        UserError: it is the name of another kind of file.
     """
     if path.is_dir() or path.suffix == "":
         return False
     if path.suffix.lower() in PICTURES:
         return True
     raise UserError(
-        f"--plot {path}: name a file that ends in {', '.join(PICTURES)}, or a folder "
-        f"(make it first if its name has a dot)"
+        f"--plot {path}: give a file that ends in {', '.join(PICTURES)}, or a folder "
+        "(create it first if its name has a dot)"
     )
 
 
@@ -83,7 +83,7 @@ def plot_transcript(
         seconds = len(waves[0]) / RATE
         if abs(seconds - transcript.seconds) > 0.1:
             raise UserError(
-                f"{recording.name}: has {seconds:.3f} s, but what was transcribed has "
+                f"{recording.name}: has {seconds:.3f} s, but the transcript is of "
                 f"{transcript.seconds:.3f} s; give the same recording (and fs)"
             )
     write_whole(path, draw_transcript(transcript, waves, path.suffix))
@@ -105,7 +105,7 @@ def draw_transcript(
     Returns:
         The file's content.
     """
-    # Without pyplot there is no window and no global state.
+    # Without pyplot there are no windows and no global state.
     from matplotlib.figure import Figure
 
     transcript = tidy(transcript)
@@ -141,7 +141,7 @@ def draw_transcript(
 
 
 def _draw_wave(axes: Axes, wave: np.ndarray, seconds: float) -> None:
-    """Draw the least and the largest sample of each column."""
+    """Draw the smallest and the largest sample of each column."""
     columns = np.array_split(wave, min(len(wave), COLUMNS))
     times = np.linspace(0.0, seconds, len(columns))
     low, high = [[f(c) for c in columns] for f in (np.min, np.max)]
@@ -184,8 +184,8 @@ def _draw_talker(
 def place_words(talker: Talker, inches_per_second: float) -> List[Optional[Place]]:
     """Place each word's text where it begins, on the first line with room for it.
 
-    Where all lines are full, it is moved to the right on the one that ends first; None
-    where it would be more than `LATE`.
+    If all lines are full, it is shifted to the right on the line that ends first; None
+    if the shift would be more than `LATE`.
     """
     ends = [0.0] * LINES
     places: List[Optional[Place]] = []

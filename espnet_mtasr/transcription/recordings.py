@@ -1,7 +1,6 @@
-"""Read what is to be transcribed: files and standard input; its channels, one rate.
+"""Read recordings to transcribe, from files and standard input, at one rate.
 
-Whatever libsndfile reads, and the containers that FFmpeg knows. Other rates are
-resampled.
+Reads every format of libsndfile, and containers of FFmpeg. Other rates are resampled.
 """
 
 import math
@@ -32,26 +31,26 @@ from espnet_mtasr.transcription.sources import STANDARD_INPUT, Source, printable
 if TYPE_CHECKING:
     import soundfile
 
-# Samples of an array that are taken at once.
+# Samples of an array per block.
 BLOCK = 1 << 20
-# Samples in headers of files whose writer couldn't know.
+# Number of samples in headers whose writer didn't know it.
 UNKNOWN_LENGTH = 1 << 62
-# Seconds by which a length in a container may differ from what is decoded.
+# Seconds by which a container's declared length may differ from the decoded one.
 SLACK = 0.5
 # Hz that a recording may have.
 RATES = range(1000, 1_000_001)
 
 
 class Waves(NamedTuple):
-    """A recording as a model wants it, as it comes.
+    """A recording in the form that a model needs, read block by block.
 
     Attributes:
         name: Of the recording.
         blocks: What is transcribed, `(n, channels)` float32 each at the model's rate.
-        warnings: What isn't as it should be, but no obstacle; complete behind the last
+        warnings: Problems that don't prevent transcription; complete after the last
             block.
-        channel: What was asked for; see `check_channel`.
-        seconds: Its length, as far as it says; None: it doesn't.
+        channel: The requested channel; see `check_channel`.
+        seconds: Its declared length; None: unknown.
     """
 
     name: str
@@ -74,8 +73,8 @@ class Recording(NamedTuple):
         name: Of the recording.
         channels: What is transcribed, each by itself: `(N,)` float32 at the model's
             rate.
-        warnings: What isn't as it should be, but no obstacle.
-        channel: What was asked for; see `check_channel`.
+        warnings: Problems that don't prevent transcription.
+        channel: The requested channel; see `check_channel`.
     """
 
     name: str
@@ -90,16 +89,16 @@ class Recording(NamedTuple):
 
 
 def open_recording(source: Source, rate: int, channel: Channel = MIX) -> Waves:
-    """Begin to read an audio file, or standard input.
+    """Open an audio file, or standard input.
 
     Args:
         source: What to read.
-        rate: Hz wanted.
+        rate: Requested Hz.
         channel: See `check_channel`.
 
     Raises:
-        UserError: it is missing or no audio. Its blocks raise it where it is empty,
-            has samples that are no numbers, or not this channel.
+        UserError: it is missing or not audio. Its blocks raise it if it is empty, has
+            samples that are not finite, or lacks the channel.
     """
     if source.path == STANDARD_INPUT:
         shown = "standard input"
@@ -107,7 +106,7 @@ def open_recording(source: Source, rate: int, channel: Channel = MIX) -> Waves:
     else:
         shown = printable(source.path)
         check_readable(source.path)
-        # soundfile takes text only if it is UTF-8.
+        # soundfile accepts strings only if they are UTF-8.
         sound = open_sound(os.fsencode(source.path), shown)
     return to_waves(source.name, sound, rate, channel, shown)
 
@@ -117,18 +116,18 @@ def to_waves(name: str, sound: Sound, rate: int, channel: Channel, shown: str) -
 
     Args:
         name: Of the recording.
-        sound: Its blocks are read as those of what is returned are.
-        rate: Hz wanted.
+        sound: Its blocks are read while those of the result are.
+        rate: Requested Hz.
         channel: See `check_channel`.
-        shown: What a message calls it.
+        shown: Its name in messages.
 
     Raises:
-        UserError: no recording has such a rate; its blocks raise what those of
-            `open_recording` do.
+        UserError: an impossible rate; its blocks raise the same as those of
+            `open_recording`.
     """
     if sound.rate not in RATES:
         raise UserError(
-            f"{shown}: has {sound.rate} Hz, as no recording has; replace it"
+            f"{shown}: has an impossible rate of {sound.rate} Hz; replace it"
         )
     picked = _picked(sound, channel, shown)
     blocks = resample_blocks(in_blocks_of(picked, sound.rate), sound.rate, rate)
@@ -136,7 +135,7 @@ def to_waves(name: str, sound: Sound, rate: int, channel: Channel, shown: str) -
 
 
 def _picked(sound: Sound, channel: Channel, shown: str) -> Iterator[np.ndarray]:
-    """What is heard, `(n, channels)` float32 each; a warning may come at the end."""
+    """The picked channels, `(n, channels)` float32 each; may warn at the end."""
     picker = ChannelPicker(channel, shown)
     for block in sound.blocks:
         if not np.isfinite(block).all():
@@ -149,14 +148,14 @@ def _picked(sound: Sound, channel: Channel, shown: str) -> Iterator[np.ndarray]:
 
 
 def open_sound(file: Union[bytes, BinaryIO], shown: str) -> Sound:
-    """Begin to read an audio file.
+    """Open an audio file.
 
     Args:
-        file: Its path, or open and at its beginning.
-        shown: What a message calls it.
+        file: Its path, or an open file at its beginning.
+        shown: Its name in messages.
 
     Raises:
-        UserError: it is no audio, or broken.
+        UserError: it is not audio, or damaged.
     """
     import soundfile
 
@@ -179,7 +178,7 @@ def open_sound(file: Union[bytes, BinaryIO], shown: str) -> Sound:
 
 
 def open_pipe(pipe: BinaryIO, shown: str) -> Sound:
-    """Begin to read a pipe: as it comes, or where it must be searched, whole.
+    """Open a pipe; it is read as it arrives, or completely if seeking is needed.
 
     Raises:
         UserError: see `open_sound`.
@@ -193,7 +192,7 @@ def open_pipe(pipe: BinaryIO, shown: str) -> Sound:
 
 def _unreadable(shown: str, error: Exception) -> UserError:
     reason = getattr(error, "error_string", error)
-    return UserError(f"{shown}: is no readable audio ({reason}); replace it")
+    return UserError(f"{shown}: is not readable audio ({reason}); replace it")
 
 
 def _read_to_the_end(
@@ -202,7 +201,7 @@ def _read_to_the_end(
     warnings: List[str],
     shown: str,
 ) -> Iterator[np.ndarray]:
-    """Yield all samples there are, whatever the header says, `(n, channels)` each."""
+    """Yield all samples `(n, channels)` of the file, whatever the header says."""
     import soundfile
 
     there = 0
@@ -222,11 +221,11 @@ def _read_to_the_end(
 
 
 def sound_of_track(track: Track, shown: str) -> Sound:
-    """The first track's sound; warns where there are others or its end is missing."""
+    """The first track's audio; warns if there are others or its end is missing."""
     sound = Sound((), track.rate, track.declared)
     if track.tracks > 1:
         sound.warnings.append(
-            f"{shown}: has {track.tracks} sound tracks; the first is taken"
+            f"{shown}: has {track.tracks} audio tracks; the first is used"
         )
 
     def blocks() -> Iterator[np.ndarray]:
@@ -248,7 +247,7 @@ def _breaks_off(missing: Optional[float], there: float, shown: str) -> List[str]
     if missing is None:
         return []
     what = in_words(missing, there)
-    return [f"{shown}: breaks off, {what}; what is there is transcribed"]
+    return [f"{shown}: is truncated, {what}; the rest is transcribed"]
 
 
 def check_readable(path: str) -> None:
@@ -271,7 +270,7 @@ def check_readable(path: str) -> None:
 
 
 def to_model(samples: np.ndarray, found: int, rate: int, name: str) -> np.ndarray:
-    """Return `(N',)` float32 at `rate` Hz of what `sound_of_samples` takes.
+    """Convert an input of `sound_of_samples` to `(N',)` float32 at `rate` Hz.
 
     Raises:
         UserError: see `sound_of_samples`.
@@ -281,16 +280,16 @@ def to_model(samples: np.ndarray, found: int, rate: int, name: str) -> np.ndarra
 
 
 def sound_of_samples(samples: np.ndarray, rate: int, name: str) -> Sound:
-    """Take samples that are in memory already, in any usual form.
+    """Wrap samples in memory, in any usual form.
 
     Args:
         samples: `(N,)`, `(N, channels)` or `(channels, N)`; the shorter dimension is
-            that of the channels. Integers are what a sound card gives: full scale is 1.
+            that of the channels. Integers are scaled so that full scale is 1.
         rate: Hz.
-        name: What a message calls them.
+        name: Name in messages.
 
     Raises:
-        UserError: too many dimensions, or samples that are no numbers.
+        UserError: too many dimensions, or samples that are not numbers.
     """
     samples = np.asarray(samples)
     if samples.ndim not in (1, 2):

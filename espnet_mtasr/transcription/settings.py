@@ -1,12 +1,12 @@
-"""How recordings are heard: as a whole, or in windows; and what speech is."""
+"""Settings for long recordings: length of windows, threshold of speech."""
 
 from typing import NamedTuple
 
 from espnet_mtasr.errors import UserError
 
-# Seconds that a window must be allowed to have.
+# Smallest allowed --window_seconds.
 SHORTEST_WINDOW = 2.0
-# Seconds that it has by default: about those that models are trained on.
+# Default --window_seconds: about the length that models are trained on.
 WINDOW_SECONDS = 20.0
 # Seconds that are decoded together by default.
 BATCH_SECONDS = 60.0
@@ -19,9 +19,9 @@ class Settings(NamedTuple):
 
     Attributes:
         rate: Of the samples, in Hz.
-        longest: Seconds that a window may have.
-        threshold: Probability from which a frame is speech; 0: everything is.
-        batch_seconds: Windows are decoded together up to so many seconds.
+        longest: Maximum seconds of a window.
+        threshold: Probability from which a frame is speech; 0: all frames are.
+        batch_seconds: Seconds of windows that are decoded together.
     """
 
     rate: int
@@ -31,12 +31,12 @@ class Settings(NamedTuple):
 
     @property
     def longest_samples(self) -> int:
-        """Samples that a window may have."""
+        """Maximum samples of a window."""
         return int(self.longest * self.rate)
 
 
 def check_settings(batch: float, window: float, threshold: float) -> None:
-    """Raise `UserError` for options that can't be.
+    """Raise `UserError` for bad options.
 
     Args:
         batch: --batch_seconds.
@@ -49,6 +49,6 @@ def check_settings(batch: float, window: float, threshold: float) -> None:
         raise UserError(f"--window_seconds {window}: give {SHORTEST_WINDOW:g} or more")
     if not 0 <= threshold < 1:
         raise UserError(
-            f"--vad_threshold {threshold}: give a probability below 1, or 0 to take "
-            f"all for speech"
+            f"--vad_threshold {threshold}: give a probability below 1, or 0 to treat "
+            "everything as speech"
         )

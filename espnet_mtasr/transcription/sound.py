@@ -1,4 +1,4 @@
-"""The sound of a recording as it comes: samples block by block, never all at once."""
+"""A recording's samples, read block by block, never all at once."""
 
 from dataclasses import dataclass, field
 from typing import Iterable, Iterator, List, Optional
@@ -8,13 +8,13 @@ import numpy as np
 
 @dataclass
 class Sound:
-    """What is in a recording, to be read once.
+    """The samples of a recording, which can be read once.
 
     Attributes:
-        blocks: `(n, channels)` each, float32 unless they came as something else.
+        blocks: `(n, channels)` each, float32 unless given in another type.
         rate: Hz.
-        seconds: Its length, as far as it says; None: it doesn't.
-        warnings: What isn't as it should be; complete behind the last block.
+        seconds: Its declared length; None: unknown.
+        warnings: Problems; complete after the last block.
     """
 
     blocks: Iterable[np.ndarray]
@@ -24,7 +24,7 @@ class Sound:
 
 
 def in_blocks_of(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
-    """Join blocks `(n, ...)` to such of at least `length` samples, but for the last.
+    """Join blocks `(n, ...)` into blocks of at least `length` samples, except the last.
 
     >>> [len(b) for b in in_blocks_of([np.zeros(3)] * 4, 5)]
     [6, 6]

@@ -1,4 +1,4 @@
-"""What is to be transcribed: the recordings that files, folders and `-` name."""
+"""Find the recordings that files, folders and `-` name."""
 
 import os
 from collections import Counter
@@ -25,7 +25,7 @@ class Source(NamedTuple):
 
 
 def printable(name: str) -> str:
-    """A file's name as text, where it isn't UTF-8 with a replacement character."""
+    """A file's name as text, with replacement characters if it isn't UTF-8."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
@@ -34,22 +34,22 @@ def find_recordings(
 ) -> List[Source]:
     """Return the recordings that files, folders and `-` name, each once.
 
-    Files are taken whatever they are. Of what is in folders and below, only files
-    count whose suffix is that of audio or video, in the order of their names. A folder
-    below that can't be read stands among them: reading it fails.
+    Named files are always taken. In folders and below, only files with a suffix of
+    audio or video are taken, sorted by name. A subfolder that can't be read is listed
+    too, so that reading it fails.
 
-    A recording's name is that of its file without suffix, or its path below the folder
-    that was named; where two would be the same, all get paths from the folder that is
-    above all, and if need be suffixes.
+    A recording's name is its file's without suffix, or its path below the named folder.
+    If two would be equal, all get paths from their common parent folder, and suffixes
+    if needed.
 
     Args:
         arguments: Files, folders, and `-` for standard input.
-        tell: Gets a line for each folder of which files are passed over.
+        tell: Gets a line for each folder in which files are skipped.
 
     Raises:
-        UserError: a file that doesn't exist, or a folder without audio files.
+        UserError: a file doesn't exist, or a folder has no audio files.
     """
-    # By the place, which may be named in two ways.
+    # By the real path, since a file may be named in two ways.
     found: Dict[str, Source] = {}
     for argument in arguments:
         path = Path(argument)
@@ -58,7 +58,7 @@ def find_recordings(
         elif path.is_dir():
             audio, others = _audio_files(path)
             if others:
-                tell(f"{printable(argument)}: passes over {others}")
+                tell(f"{printable(argument)}: skips {others}")
             named = [
                 Source(p.relative_to(path).with_suffix("").as_posix(), str(p))
                 for p in audio
@@ -83,10 +83,10 @@ def find_recordings(
 
 
 def _audio_files(folder: Path) -> Tuple[List[Path], str]:
-    """Audio files in a folder and below, folders there that can't be read; the rest.
+    """Audio files in a folder and below, and unreadable subfolders; then the rest.
 
     Raises:
-        UserError: there is neither.
+        UserError: there are none.
     """
     known = _suffixes()
     found: List[Path] = []
@@ -117,5 +117,5 @@ def _suffixes() -> List[str]:
     import soundfile
 
     known = {f".{name.lower()}" for name in soundfile.available_formats()}
-    # Raw samples have no header that would say their rate.
+    # Raw samples have no header with their rate.
     return [*(known - {".raw"}), ".aif", ".oga", ".opus", *SUFFIXES]

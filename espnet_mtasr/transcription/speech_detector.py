@@ -1,4 +1,4 @@
-"""Where there is speech: silero-vad, whose weights its package carries.
+"""Voice activity detection by silero-vad, whose package contains the weights.
 
 Source: Silero Team, Silero VAD, https://github.com/snakers4/silero-vad (MIT).
 """
@@ -14,15 +14,15 @@ from espnet_mtasr.data.audio import resample
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.transcription.settings import THRESHOLD
 
-# Seconds and samples of a frame, at the rate that silero-vad was trained with.
+# Seconds and samples of a frame, at silero-vad's sampling rate.
 FRAME = 0.032
 SAMPLES, RATE = 512, 16000
-# Seconds of speech in a row below which there is none: a click, a cough.
+# Shorter speech, in seconds, is ignored: a click, a cough.
 SHORTEST_SPEECH = 0.1
 
 
 class SpeechDetector:
-    """Tells the probability of speech, frame by frame, in a recording as it comes.
+    """Computes the probability of speech, frame by frame, while a recording is read.
 
     Args:
         rate: Of its samples, in Hz.
@@ -30,7 +30,7 @@ class SpeechDetector:
 
     def __init__(self, rate: int):
         self.rate = rate
-        # So many frames have a whole number of samples.
+        # This many frames have a whole number of samples.
         self._frames = 125 // gcd(4 * rate, 125)
         self._samples = self._frames * 4 * rate // 125
         self._model = _load()
@@ -42,7 +42,7 @@ class SpeechDetector:
         self._kept = np.zeros(0, np.float32)
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
-        """Return probabilities of the frames that the samples so far have completed.
+        """Return probabilities of the frames that are complete so far.
 
         Args:
             samples: `(n,)` float32, which follow those of the last call.
@@ -59,7 +59,7 @@ class SpeechDetector:
         return self._probabilities(kept[:whole])
 
     def end(self) -> np.ndarray:
-        """Return those of the rest, which is padded with silence."""
+        """Return those of the rest, padded with silence."""
         rest, self._kept = self._kept, self._kept[:0]
         padded = np.pad(rest, (0, -len(rest) % self._samples))
         frames = -(-len(rest) * 125 // (4 * self.rate))
@@ -78,7 +78,7 @@ class SpeechDetector:
         return np.array(found, np.float32)
 
     def hears_speech(self, samples: np.ndarray, threshold: float = THRESHOLD) -> bool:
-        """Say if a recording has speech; reads no further than it must.
+        """Return whether a recording has speech; stops at the first speech.
 
         Args:
             samples: `(N,)` float32, all of it.

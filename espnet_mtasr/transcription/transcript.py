@@ -1,4 +1,4 @@
-"""What a transcription tells of a recording: talkers, words, times, confidences."""
+"""Transcripts: talkers, words, times, confidences."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,11 +32,11 @@ class Word:
 
 @dataclass(frozen=True)
 class Talker:
-    """What one talker said; nothing was understood of a talker without words.
+    """What one talker said; a talker without words was not understood.
 
     Attributes:
         words: In their order.
-        channel: Of the recording, where each was transcribed by itself; else None.
+        channel: Channel of the recording if each was transcribed separately; else None.
     """
 
     words: Tuple[Word, ...]
@@ -44,7 +44,7 @@ class Talker:
 
     @property
     def text(self) -> str:
-        """The words, with blanks between them."""
+        """The words, separated by spaces."""
         return " ".join(word.text for word in self.words)
 
     def later(self, seconds: float) -> "Talker":
@@ -71,8 +71,8 @@ class Part:
         talkers: What each said, in times of the recording. The first is talker 1 of the
             transcript; one who says nothing here may say something in another part.
         count_probabilities: As in `Transcript`, of this part.
-        continues: Whether speech goes on from the part before, and with it numbers of
-            talkers mean the same.
+        continues: Whether speech goes on from the previous part, so that talkers keep
+            their numbers.
         channel: Of the recording, where each was transcribed by itself; else None.
     """
 
@@ -102,7 +102,7 @@ class Origin:
 
     Attributes:
         version: Of this package.
-        model: As it was named.
+        model: The model's name as given.
         revision: The model's commit on the hub, or the SHA-256 of its zip; None: a
             folder's.
         settings: Options that may change the words, by name.
@@ -121,12 +121,12 @@ class Transcript:
     Attributes:
         recording: Its name.
         seconds: Its length.
-        talkers: First to begin first.
+        talkers: In onset order.
         count_probabilities: Probability of each talker count that the model knows; None
             if it can't tell.
-        warnings: What isn't as it should be with the recording.
+        warnings: Problems of the recording.
         origin: What it was made with.
-        parts: Of a recording that was too long to be heard as a whole.
+        parts: Of a recording that was too long to be processed as a whole.
     """
 
     recording: str
@@ -146,12 +146,12 @@ class Transcript:
         return "recording" if joined else "part"
 
     def as_part(self) -> Part:
-        """The recording as one part, where it has none."""
+        """The recording as one part, if it has no parts."""
         return Part(0.0, self.seconds, self.talkers, self.count_probabilities)
 
     @property
     def num_talkers(self) -> int:
-        """Talkers that were written."""
+        """Number of talkers in the transcript."""
         return len(self.talkers)
 
     @property
@@ -232,11 +232,11 @@ class Transcript:
             path: Ends in .png, .svg or .pdf.
             audio: The recording, in any form that `MTASR.transcribe` takes; None: no
                 waveform is drawn.
-            fs: Rate in Hz of samples that come without; None: 16000.
+            fs: Rate in Hz of samples without one; None: 16000.
 
         Raises:
-            UserError: another ending; or `audio` can't be read, or is of another length
-                than what was transcribed.
+            UserError: another suffix; or `audio` can't be read, or has another length
+                than the transcribed recording.
         """
         from espnet_mtasr.transcription.plot import plot_transcript
 
@@ -244,7 +244,7 @@ class Transcript:
 
 
 def join_channels(transcripts: Sequence[Transcript]) -> Transcript:
-    """Join what was heard in each channel of a recording.
+    """Join the transcripts of a recording's channels.
 
     Talkers are in the order in which they begin, whatever their channel; those without
     words come last. The count's probabilities are those of a sum of independent counts,

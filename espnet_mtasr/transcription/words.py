@@ -1,4 +1,4 @@
-"""Words out of a CTC's tokens: their texts, frames and probabilities."""
+"""Words from a CTC's tokens: their texts, frames and probabilities."""
 
 import math
 from typing import Callable, List, NamedTuple, Sequence, Tuple
@@ -14,7 +14,7 @@ class WordSpan(NamedTuple):
         text: The word.
         start: First frame of its first token.
         end: Frame after its last token.
-        probability: That all of its tokens are right, by the CTC: their product.
+        probability: The product of its tokens' CTC probabilities.
     """
 
     text: str
@@ -26,7 +26,7 @@ class WordSpan(NamedTuple):
 def group_by_word(
     tokens: Sequence[str], tokens2text: Callable[[Sequence[str]], str]
 ) -> List[List[int]]:
-    """Return for each word of the tokens' text the places of its tokens.
+    """Return the indices of the tokens of each word in the tokens' text.
 
     Args:
         tokens: Of any kind: pieces, characters, words.
@@ -38,13 +38,13 @@ def group_by_word(
     """
     words: List[List[int]] = []
     for place, token in enumerate(tokens):
-        # What separates words belongs to none.
+        # Separators belong to no word.
         if not tokens2text([token]).strip():
             continue
         found = len(tokens2text(tokens[: place + 1]).split())
         begun: List[List[int]] = [[] for _ in range(found - len(words))]
         words += begun
-        # A token may hold more words than one.
+        # A token may contain several words.
         for word in begun or words[-1:]:
             word.append(place)
     return words
@@ -55,10 +55,10 @@ def words_of(
     spans: Sequence[TokenSpan],
     tokens2text: Callable[[Sequence[str]], str],
 ) -> List[WordSpan]:
-    """Return the words of a talker's tokens, which were heard at `spans`.
+    """Return the words of a talker's tokens, given their `spans`.
 
     Raises:
-        ValueError: not as many spans as tokens.
+        ValueError: the numbers of spans and tokens differ.
     """
     if len(tokens) != len(spans):
         raise ValueError(f"{len(tokens)} tokens, {len(spans)} spans")
@@ -79,14 +79,14 @@ def word_times(
 ) -> List[Tuple[float, float]]:
     """Return start and end of a talker's words, in seconds.
 
-    They lie within the recording and don't overlap; a word lasts a frame at least, but
-    where the recording has no room for it.
+    They are within the recording and don't overlap. A word lasts at least a frame,
+    unless the recording is too short for that.
 
     Args:
         spans: Words in their order.
         frame_seconds: Seconds per frame.
         seconds: Length of the recording.
-        calibration: Moves starts and ends.
+        calibration: Shifts starts and ends.
 
     >>> spans = [WordSpan("good", 0, 1, 0.9), WordSpan("day", 4, 5, 0.9)]
     >>> word_times(spans, 0.1, 2.0, Calibration(start_seconds=-0.2, end_seconds=0.5))

@@ -1,4 +1,4 @@
-"""What a model found in a recording, in words, seconds and confidences."""
+"""Turn a model's output into words, seconds and confidences."""
 
 from typing import Callable, NamedTuple, Sequence, Tuple
 
@@ -9,7 +9,7 @@ from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
 from espnet_mtasr.transcription.words import word_times, words_of
 
-# Seconds below which nothing can be understood.
+# Shorter recordings, in seconds, can't be transcribed.
 SHORTEST = 0.1
 
 
@@ -18,7 +18,7 @@ class Writer(NamedTuple):
 
     Attributes:
         tokens2text: A model's tokens as text.
-        calibration: What its scores and frames mean.
+        calibration: Calibration of its scores and times.
     """
 
     tokens2text: Callable[[Sequence[str]], str]
@@ -31,7 +31,7 @@ class Writer(NamedTuple):
         hypothesis: MixtureHypothesis,
         problems: Tuple[str, ...] = (),
     ) -> Transcript:
-        """Say in words and seconds what a model found.
+        """Return the transcript of a hypothesis.
 
         A recording that is too short for any word has no talkers.
 
@@ -42,7 +42,7 @@ class Writer(NamedTuple):
             problems: Warnings so far.
         """
         if seconds < SHORTEST or hypothesis.num_frames == 0:
-            short = f"{name}: {seconds:.3f} s are too short to understand a word"
+            short = f"{name}: {seconds:.3f} s is too short to contain a word"
             return Transcript(name, round(seconds, 3), (), None, (*problems, short))
         talkers = tuple(
             self._talker(talker, seconds, hypothesis.num_frames or 0)
@@ -59,8 +59,8 @@ class Writer(NamedTuple):
         self, talker: TalkerHypothesis, seconds: float, num_frames: int
     ) -> Talker:
         spans = words_of(talker.tokens, talker.spans or [], self.tokens2text)
-        # The frames cover the recording; what convolutions lose at its end is less
-        # than a frame.
+        # The frames cover the recording; convolutions lose less than a frame at its
+        # end.
         frame_seconds = seconds / max(num_frames, 1)
         times = word_times(spans, frame_seconds, seconds, self.calibration)
         return Talker(

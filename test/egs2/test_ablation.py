@@ -215,10 +215,10 @@ def test_a_training_that_fails_ends_it(recipe, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--stage", "7"], "error: --stage: is set here; leave it out"),
-        (["--phase2-tag=x"], "error: --phase2-tag: is set here; leave it out"),
-        (["--skip_phase1", "true"], "error: --skip_phase1: is set here; leave it out"),
-        (["--inference_args", "--beam_size 2"], "--inference_args: is set here; leave"),
+        (["--stage", "7"], "error: --stage: is set here; omit it"),
+        (["--phase2-tag=x"], "error: --phase2-tag: is set here; omit it"),
+        (["--skip_phase1", "true"], "error: --skip_phase1: is set here; omit it"),
+        (["--inference_args", "--beam_size 2"], "--inference_args: is set here; omit"),
         (["--phase1_args"], "error: --phase1_args needs a value"),
         (["--expdir", ""], "error: --expdir is empty; name a folder"),
     ],

@@ -287,7 +287,7 @@ CLEAN += "test_libri3mix_clean"
 
 def test_the_clean_recipe_needs_no_noise(recipe, tmp_path):
     done = call(recipe, "--noise", "clean")
-    assert done.returncode == 0 and "No noise is here, so the noisy dev" in done.stdout
+    assert done.returncode == 0 and "There is no noise, so the noisy dev" in done.stdout
     given = calls(recipe, "mtasr.sh")[-1]
     assert given[given.index("--test_sets") + 1] == CLEAN
     data = given[given.index("--local_data_opts") + 1].split()
@@ -331,7 +331,7 @@ def test_on_a_cpu_nothing_is_decoded_on_a_gpu(recipe):
         (["--onsets", "late"], "--onsets late: choose auto, librimix, none or"),
         (["--ngpu", "all"], "--ngpu all: give a number"),
         (["--num_nodes", "0"], "--num_nodes 0: give a number from 1"),
-        (["--preset", "week"], "--preset week: choose day, or leave it out"),
+        (["--preset", "week"], "--preset week: choose day, or omit it"),
         (["--train_parts", "dev-clean"], "--train_parts dev-clean: LibriMix has train"),
         (["--librispeechmix", "none"], "--librispeechmix none: no such folder"),
         (["--nj"], "--nj needs a value"),
@@ -441,7 +441,7 @@ def test_stage_1_of_downloaded_corpora(recipe):
         (
             [f"{k}mix_{part}" for k in (2, 3) for part in PARTS],
             [],
-            "onsets as the metadata have them",
+            "onsets from the metadata",
         ),
         (["2mix_test-clean"], ["--onsets", "librimix"], None),
     ],
@@ -541,7 +541,7 @@ def test_stage_1_with_everything(recipe, tmp_path):
         (["--audio_format", "mp3"], "--audio_format mp3: choose flac or wav"),
         (["--nj", "0"], "--nj 0: give a number from 1"),
         (["--seed", "x"], "--seed x: give a number"),
-        (["more"], "more is no option"),
+        (["more"], "unknown option more"),
     ],
 )
 def test_wrong_options_of_stage_1(recipe, options, message):

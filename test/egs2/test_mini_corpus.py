@@ -163,7 +163,7 @@ def test_word_times_of_mixtures(placed, tmp_path):
     "options, message",
     [
         (["--exp", "no/exp"], "no/exp/valid.loss_ctc.ave.pth: no such file; run stage"),
-        (["extra"], "extra is no option"),
+        (["extra"], "unknown option extra"),
     ],
 )
 def test_calibrate_says_what_it_lacks(options, message):

@@ -193,14 +193,14 @@ def test_packing_and_what_would_be_uploaded(run):
     assert done.returncode == 0, done.stderr
     folder = run.phase2 / "mtasr_phase2_valid.loss_ctc.ave"
     assert folder.with_name(f"{folder.name}.zip").is_file()
-    assert f"{folder.relative_to(run.recipe)} holds what would go" in done.stdout
+    assert f"{folder.relative_to(run.recipe)} has the files for" in done.stdout
     names = {path.name for path in folder.iterdir()}
     assert {"bpe.model", "results.json", "RESULTS.md", "learning_curve.png"} <= names
     card = (folder / "README.md").read_text()
     table = (run.phase2 / "RESULTS.md").read_text().split("\n\n")
     assert next(part for part in table if part.startswith("| set |")) in card
     # The recipe's own words are about its own corpus.
-    assert "trained on other data than the recipe's own" in card
+    assert "not trained on the recipe's own data" in card
     assert "./run.sh --wham-noise" in card and "pretrained/encoder" in card
 
 
@@ -256,11 +256,11 @@ def test_a_training_goes_on_with_its_own_data_and_options_only(run):
     """Else the old weights would be scored as if they were trained on the new data."""
     done = run.again(*("--stage", 8, "--stop_stage", 8), "--bpemode", "bpe")
     assert done.returncode == 2
-    assert "tokens.txt: no such file; run the stages before" in done.stderr
+    assert "tokens.txt: no such file; run the previous stages" in done.stderr
     options = ["--phase1_args", ONE_EPOCH + " --optim_conf lr=0.5"]
     done = run.again("--stage", 8, "--stop_stage", 8, *options)
     assert done.returncode == 2
-    assert "mtasr_phase1 holds a training with other settings: optim_conf.lr: " in (
+    assert "mtasr_phase1 contains a training with other settings: optim_conf.lr: " in (
         done.stderr
     )
     assert "-> 0.5" in done.stderr and "log: exp" not in done.stderr

@@ -52,7 +52,7 @@ def call(recipe, *options, script="./mtasr.sh", cwd=None, environment=None):
     [
         (["--beams", "3"], "error: unknown option --beams (see mtasr.sh --help)"),
         ([*SETS, "--phase-3-args", "x"], "error: unknown option --phase-3-args"),
-        ([*SETS, "more"], "error: more is no option"),
+        ([*SETS, "more"], "error: unknown option more"),
         ([*SETS, "--stage"], "error: --stage needs a value"),
         ([], "error: --train_set is missing"),
         (SETS[:2], "error: --valid_set is missing"),
@@ -81,7 +81,7 @@ def call(recipe, *options, script="./mtasr.sh", cwd=None, environment=None):
         ([*SETS, "--token_type", "phone"], "error: --token_type phone: choose bpe"),
         (
             [*SETS, "--token_type", "hugging_face"],
-            "error: --token_type hugging_face: takes the teacher's units; name it by",
+            "error: --token_type hugging_face: uses the teacher's units; give",
         ),
         (
             [*SETS, "--phase1_config", "conf/none.yaml"],
@@ -191,7 +191,11 @@ def test_gpus_are_asked_for_before_stage_1(recipe, tmp_path, options, asked):
 @pytest.mark.parametrize(
     "backend, options, message",
     [
-        ("local", ["--num_nodes", 2], "--num_nodes 2: cmd.sh starts jobs on this mach"),
+        (
+            "local",
+            ["--num_nodes", 2],
+            "--num_nodes 2: cmd.sh starts jobs only on this mach",
+        ),
         ("slurm", [], "cmd.sh: there is no sbatch on this machine; set cmd_backend=lo"),
     ],
 )
@@ -398,7 +402,7 @@ def test_names_of_decodings_that_cannot_be(llm_recipe):
     assert "--inference_tag decode: is the name of the decoding without" in done.stderr
     done, _ = call(llm_recipe, *options[:-1], "--beam_size " + "1" * 200)
     assert done.returncode == 2
-    assert "makes too long a name of a folder; name one by" in done.stderr
+    assert "give too long a folder name; choose one with" in done.stderr
 
 
 def test_scoring_measures_conditions_and_normalizes(llm_recipe):
@@ -445,7 +449,7 @@ def test_decoding_that_cannot_be(llm_recipe):
     [
         (["--librispeech"], "error: --librispeech needs a value"),
         (["--wham-noise", "nowhere"], "error: --wham_noise nowhere: no such folder"),
-        (["--librispeech", "a b"], "a b: has a blank in it; give a link"),
+        (["--librispeech", "a b"], "a b: contains a space; use a symlink"),
         (["--librispeech=nowhere"], "error: --librispeech nowhere: no such folder"),
         (["--n_train"], "error: --n_train needs a value"),
         (["--n_trian", "3"], "error: unknown option --n_trian"),

@@ -132,7 +132,7 @@ def test_recorded_mixtures_as_a_new_recipe(root, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ([], "--corpus is missing; give the folder of your talkers' folders"),
+        ([], "--corpus is missing; give the folder with a folder per talker"),
         (["--corpus", "/no/such"], "--corpus /no/such: no such folder; check"),
         (["--corpus", ".", "--split", "x"], "--split x: no such file; check the path"),
         (["--corpus"], "--corpus needs a value"),

@@ -239,7 +239,7 @@ def test_a_model_that_is_not_to_be_trusted(plan, tmp_path):
     settings = yaml.safe_load(config.read_text())
     settings["separator"] = "somewhere:Separator"
     config.write_text(yaml.safe_dump(settings))
-    with pytest.raises(UserError, match="neither ESPnet's nor espnet_mtasr's code"):
+    with pytest.raises(UserError, match="is not part of ESPnet or espnet_mtasr"):
         plan("--pretrained_model", model)
 
 
@@ -254,10 +254,10 @@ def root(tmp_path_factory):
     "options, message",
     [
         ("--pretrained_model mini --llm x", "--pretrained_model mini: has an encoder"),
-        ("--pretrained_model mini --encoder x", "leave --encoder and --llm out"),
+        ("--pretrained_model mini --encoder x", "omit --encoder and --llm"),
         ("--pretrained_model a.pth:b:c", "a.pth: no such file"),
         ("--quick yes", "--quick takes true or false, not 'yes'"),
-        ("--token_dir none", "--token_dir none: has no tokens.txt; name a folder"),
+        ("--token_dir none", "--token_dir none: has no tokens.txt; give a folder"),
         ("--talker_counts 2,x", "--talker_counts 2 x: give counts from 1"),
         ("--phase2_config none", "--phase2_config none: no such file"),
     ],
@@ -285,7 +285,7 @@ def test_quick_from_a_pretrained_model_up_to_its_units(root, archive, tmp_path):
     assert said.count("3 talkers, 30 recordings") == 3
     assert "dump/raw/train: 80 mixtures" in said
     assert said.index("It takes about") < said.index("Stage 1:")
-    assert "data/token_list/from_mine: the units that are there fit" in said
+    assert "data/token_list/from_mine: the existing units fit" in said
     # Without --quick all of it is made.
     done = call(
         [recipe / "run.sh", "--corpus", "c", "--nj", 1, "--stop_stage", 3]

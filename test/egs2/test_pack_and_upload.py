@@ -168,7 +168,10 @@ def test_what_was_not_scored_is_not_packed_for_upload(recipe):
         ("--stage 15", "--hf_repo is missing"),
         ("--skip_upload_hf false", "--hf_repo is missing"),
         ("--dry_run true", "--hf_repo is missing"),
-        ("--hf_repo model --dry_run true", "--hf_repo model: is not formed as owner/"),
+        (
+            "--hf_repo model --dry_run true",
+            "--hf_repo model: must have the form owner/",
+        ),
         ("--skip_packing yes", "--skip_packing takes true or false, not 'yes'"),
         ("--skip_upload_hf 1", "--skip_upload_hf takes true or false, not '1'"),
         ("--hf_private no", "--hf_private takes true or false, not 'no'"),
@@ -196,7 +199,7 @@ def test_a_downloaded_model_decodes(recipe):
     assert done.returncode == 0, done.stdout + done.stderr
     stages = [n for n in range(1, 16) if f"Stage {n} took" in done.stdout]
     assert stages == [1, 2, 3, 4, 12, 13]
-    said = "Training is skipped: theirs/some.pth decodes t1 into exp/model"
+    said = "Skipping training: decoding t1 with theirs/some.pth into exp/model"
     assert said in done.stdout
     first, second = calls(recipe, "mtasr_download") + calls(recipe, "mtasr_inference")
     assert value(first, "--model") == "owner/model@v1"
@@ -224,7 +227,7 @@ def test_a_downloaded_model_spares_trainings(recipe):
     (recipe / "exp" / "model" / "config.yaml").touch()
     done = call(recipe, "--download_model", "owner/model", "--stage", 12)
     assert done.returncode == 2
-    assert "exp/model holds a training, its results would be lost" in done.stderr
+    assert "exp/model contains a training, whose results would be lost" in done.stderr
 
 
 def test_packed_uploaded_downloaded_decoded(tmp_path):

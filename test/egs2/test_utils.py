@@ -225,7 +225,7 @@ class TestRecipeFunctions:
             ("-d", "list.txt", "--corpus list.txt: no such folder"),
             ("-f", "link", "--corpus link: no such file"),
             ("-d", "", "--corpus : no such folder"),
-            ("-d", "a b", "/user/a b: has a blank in it; give a link without"),
+            ("-d", "a b", "/user/a b: contains a space; use a symlink without"),
         ],
     )
     def test_paths_that_cannot_be_used(self, from_user, test, path, words):
@@ -550,8 +550,11 @@ option gpu=* -p gpu --gres=gpu:$0 -c 7  # cores
     @pytest.mark.parametrize(
         "options, words",
         [
-            (["--mem_per_gpu", "much"], "--mem_per_gpu takes a size as 8G, not 'much'"),
-            (["--mem", "8 G"], "--mem takes a size as 8G, not '8 G'"),
+            (
+                ["--mem_per_gpu", "much"],
+                "--mem_per_gpu takes a size such as 8G, not 'much'",
+            ),
+            (["--mem", "8 G"], "--mem takes a size such as 8G, not '8 G'"),
             (["--cpus_per_gpu", "all"], "--cpus_per_gpu takes a number, not 'all'"),
             (["--name"], "--name needs a value"),
         ],
@@ -651,7 +654,7 @@ option gpu=* -p gpu --gres=gpu:$0 -c 7  # cores
         assert not (tmp_path / "cancelled").exists()
         assert stderr.endswith(
             "slurm.pl: hang-up; slurm job 4711 goes on, log: log/a.log. Once it has "
-            "ended, the same command as before goes on; scancel 4711 ends it\n"
+            "ended, run the same command to resume; scancel 4711 cancels it\n"
         )
         assert (tmp_path / "log/q/a.id").read_text() == "4711\n"
         # Nothing waits on this machine.
@@ -788,7 +791,7 @@ class TestRecipeFolder:
         (tmp_path / "r" / "path.sh").write_text("mine\n")
         done = call(TEMPLATE / "setup.sh", "r", cwd=tmp_path)
         assert done.returncode == 2
-        assert "path.sh is there and is no link" in done.stderr
+        assert "path.sh exists and is not a link" in done.stderr
         assert (tmp_path / "r" / "path.sh").read_text() == "mine\n"
 
     @pytest.fixture

@@ -88,7 +88,7 @@ def test_a_torch_for_cpus(machine, monkeypatch):
     machine(2)
     monkeypatch.setattr(torch.version, "cuda", None)
     monkeypatch.setattr(torch.version, "hip", None)
-    with pytest.raises(UserError, match="--ngpu 1: torch .* is built for CPUs alone"):
+    with pytest.raises(UserError, match="--ngpu 1: torch .* is built for CPUs only"):
         check_gpus(1)
 
 
@@ -96,7 +96,9 @@ def test_a_gpu_that_torch_has_no_code_for(machine):
     machine(3, broken=1)
     check_gpus(3)
     check_gpus(1, compute=True)
-    with pytest.raises(UserError, match=f"can't compute on GPU 1: {NO_CODE}; leave it"):
+    with pytest.raises(
+        UserError, match=f"can't compute on GPU 1: {NO_CODE}; fix that, or exclude"
+    ):
         check_gpus(3, compute=True)
 
 

@@ -245,5 +245,7 @@ def test_models_that_cannot(place, tmp_path):
     config = model_file.with_name("config.yaml")
     text = config.read_text().replace(str(tmp_path / "llm"), "owner/name")
     config.write_text(text)
-    with pytest.raises(UserError, match="teacher_conf: llm: owner/name: another model"):
+    with pytest.raises(
+        UserError, match="teacher_conf: llm: owner/name: would read another model"
+    ):
         Speech2TextLLM(None, model_file)

@@ -84,8 +84,8 @@ class BadStart:
     part: str = "encoder"
 
 
-DAMAGED = "is damaged or no sentencepiece model; copy it again"
-NO_CHECKPOINT = "is damaged or no checkpoint of weights alone .*; name another"
+DAMAGED = "is damaged or not a sentencepiece model; copy it again"
+NO_CHECKPOINT = "is damaged or not a checkpoint with only weights .*; give another"
 DIVERGED = "its training diverged; name another"
 NO_CONFIG = "is no configuration of a trained model"
 
@@ -95,7 +95,12 @@ MODEL_FAULTS: List[Case] = [
     Case("units cut to 5 %", "bpe.model", damage.cut(0.05), DAMAGED),
     Case("units empty", "bpe.model", damage.replaced(b""), DAMAGED),
     Case("units are text", "bpe.model", damage.replaced(b"hello\n"), DAMAGED),
-    Case("units of another model", "bpe.model", damage.other_units, "is another model"),
+    Case(
+        "units of another model",
+        "bpe.model",
+        damage.other_units,
+        "belongs to another model",
+    ),
     Case("units missing", "bpe.model", damage.missing, "bpe.model: no such file"),
     Case("checkpoint cut", "model.pth", damage.cut(0.5), NO_CHECKPOINT),
     Case("checkpoint empty", "model.pth", damage.replaced(b""), NO_CHECKPOINT),
@@ -123,7 +128,7 @@ MODEL_FAULTS: List[Case] = [
         "checkpoint holds no model",
         "model.pth",
         damage.weights(lambda state: [1]),
-        "model.pth: holds no model; name a checkpoint",
+        "model.pth: has no model; give a checkpoint",
     ),
     Case("configuration empty", "config.yaml", damage.replaced(b""), NO_CONFIG),
     Case("configuration no YAML", "config.yaml", damage.replaced(b"a: ["), NO_CONFIG),
@@ -160,9 +165,9 @@ MODEL_FAULTS: List[Case] = [
     ),
 ]
 
-UNREADABLE = "is no readable audio .*; replace it"
+UNREADABLE = "is not readable audio .*; replace it"
 NO_NUMBERS = "has NaN or infinite samples; replace it"
-NO_RATE = "Hz, as no recording has; replace it"
+NO_RATE = "Hz; replace it"
 
 BAD_RECORDINGS: List[BadRecording] = [
     BadRecording("empty", b"bad.wav", damage.replaced(b""), UNREADABLE),
@@ -185,7 +190,7 @@ BAD_RECORDINGS: List[BadRecording] = [
 ]
 
 NO_NAME = "can't name a file; use letters, digits, '-', '_' and '.'"
-LEADS_OUT = "leads out of .*; give a path below it, without '..'"
+LEADS_OUT = "leaves .*; give a path below it, without '..'"
 
 
 def bad_cell(column: str, value: str, says: str) -> BadList:
@@ -219,8 +224,8 @@ LIST_FAULTS: List[BadList] = [
     ),
 ]
 
-AGAIN = "written again out of checkpoint.pth"
-LEFT_OUT = "left out of the average"
+AGAIN = "written again from checkpoint.pth"
+LEFT_OUT = "excluded from the average"
 
 LEFT_BY_A_KILL: List[LeftByAKill] = [
     LeftByAKill("last missing", "2epoch.pth", damage.missing, "the same", AGAIN),
@@ -306,7 +311,7 @@ def espnet_encoder(**conf: Any) -> Dict[str, Any]:
     )
 
 
-NEITHER = "is neither ESPnet's nor espnet_mtasr's code; look at it"
+NEITHER = "is not part of ESPnet or espnet_mtasr; check it"
 READS = "is a class that may read other models' files"
 S3PRL = "espnet2.asr.frontend.s3prl:S3prlFrontend"
 
@@ -344,7 +349,7 @@ UNTRUSTED: List[Untrusted] = [
     Untrusted(
         "another WavLM",
         dict(encoder_conf=dict(model="owner/name", num_trunk_layers=1)),
-        "another model is to be read",
+        "would read another model",
     ),
     Untrusted(
         "attention kernels",
@@ -355,7 +360,7 @@ UNTRUSTED: List[Untrusted] = [
                 wavlm_conf=dict(attn_implementation="owner/name"),
             )
         ),
-        "is code to be fetched",
+        "would download code",
     ),
 ]
 
@@ -397,7 +402,7 @@ INIT_FAULTS: List[BadStart] = [
     BadStart(
         "lacks the part",
         lambda path: None,
-        "the file holds no weights of separator; name another file, or a part that it",
+        "the file has no weights of separator; give another file, or a part that it",
         part="separator",
     ),
 ]

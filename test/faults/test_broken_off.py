@@ -36,10 +36,10 @@ def write(path, form):
 
 def told(text, whole):
     """Seconds that a message says are missing; None: it says from where on."""
-    found = re.search(r"breaks off, ([0-9.]+) of ([0-9.]+) s are missing", text)
+    found = re.search(r"is truncated, ([0-9.]+) of ([0-9.]+) s are missing", text)
     if found is None:
         assert re.search(
-            r"breaks off, what comes after [0-9.]+ s is missing", text
+            r"is truncated, what comes after [0-9.]+ s is missing", text
         ), text
         return None
     assert float(found[2]) == pytest.approx(whole, abs=0.1)
@@ -54,7 +54,7 @@ def test_a_recording_that_was_cut(tmp_path, form, share):
     cut(share)(path)
     if form.format == "CAF":
         # libsndfile refuses it by itself.
-        with pytest.raises(UserError, match="is no readable audio"):
+        with pytest.raises(UserError, match="is not readable audio"):
             open_recording(Source("cut", str(path)), RATE).read()
         with pytest.raises(UserError, match="is not readable audio"):
             check_audio(path)
@@ -63,11 +63,11 @@ def test_a_recording_that_was_cut(tmp_path, form, share):
     missing = told(*recording.warnings, whole)
     if form.format not in COARSE:
         assert missing == pytest.approx((1 - share) * whole, abs=0.05)
-    with pytest.raises(UserError, match="breaks off, .* missing; restore it or"):
+    with pytest.raises(UserError, match="is truncated, .* missing; restore it or"):
         check_audio(path, "u1")
     if form.format != "MP3":
         # Headers alone don't tell.
-        assert "breaks off" in probe_seconds(path)
+        assert "is truncated" in probe_seconds(path)
 
 
 @pytest.mark.parametrize("form", formats(), ids=str)
@@ -110,7 +110,9 @@ def test_transcribe_warns_and_goes_on(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr()
     assert said.out.startswith("a: ")
     (line,) = said.err.splitlines()
-    assert line.startswith("warning: a.wav: breaks off, 1.50 of 3.00 s are missing; wh")
+    assert line.startswith(
+        "warning: a.wav: is truncated, 1.50 of 3.00 s are missing; the"
+    )
 
 
 @pytest.mark.parametrize("kind", ["training", "test"])
@@ -138,5 +140,5 @@ def test_stage_3(tmp_path, capsys, kind):
     with pytest.raises(SystemExit) as stop:
         run_command_line(prepare_data.main, words)
     assert stop.value.code == 2
-    assert "breaks off" in capsys.readouterr().err
+    assert "is truncated" in capsys.readouterr().err
     assert not (tmp_path / "dump" / "a_set" / "text").exists()

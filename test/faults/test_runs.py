@@ -170,7 +170,7 @@ def test_a_job_that_outlived_its_run_is_named(tmp_path):
     process.kill()
     process.wait(timeout=20)
     line = errors(holding(tmp_path, "hold exclusive exp"))
-    assert f"these are still at work there: {orphan}; wait for them, or end" in line
+    assert f"these are still running there: {orphan}; wait for them, or end" in line
     assert line.endswith(f"by: kill {orphan}")
     os.kill(orphan, signal.SIGKILL)
     wait_for(lambda: not lives(orphan))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The stages of a multi-talker ASR recipe, under the numbers of ESPnet's asr.sh. A
-# recipe's run.sh calls it with its settings, from the recipe's folder.
+# The stages of a multi-talker ASR recipe, numbered as in ESPnet's asr.sh. A recipe's
+# run.sh calls it with its settings, from the recipe's folder.
 set -euo pipefail
 
 log() {
@@ -14,13 +14,13 @@ die() {
 # General
 stage=1              # First stage to run.
 stop_stage=15        # Last stage to run.
-skip_stages=         # Further stages to skip, quoted.
+skip_stages=         # Other stages to skip, quoted.
 skip_data_prep=false # Skip stages 1 to 6.
 skip_train=false     # Skip stages 7 to 11.
-skip_phase1=false    # Skip stages 7 to 9: phase 2 has no teacher, and starts from the encoder.
+skip_phase1=false    # Skip stages 7 to 9: phase 2 has no teacher and starts from the encoder.
 skip_eval=false      # Skip stages 12 and 13.
-skip_packing=        # Skip stage 14 (default: true, unless --stage 14 or --hf_repo asks for it).
-skip_upload_hf=      # Skip stage 15 (default: true, unless there is --hf_repo).
+skip_packing=        # Skip stage 14 (default: true, unless --stage 14 or --hf_repo is given).
+skip_upload_hf=      # Skip stage 15 (default: true, unless --hf_repo is given).
 ngpu=0               # GPUs per machine; 0: train on the CPU.
 num_nodes=1          # Machines.
 num_processes=1      # Processes of a training on the CPU (torchrun).
@@ -30,7 +30,7 @@ gpu_inference=false  # Decode on GPUs.
 dumpdir=dump         # Formatted data.
 expdir=exp           # Experiments.
 python=python        # Python interpreter.
-check_options=false  # Check the options, and stop.
+check_options=false  # Only check the options.
 
 # Data
 train_set=           # Name of the training set, in data/.
@@ -38,12 +38,12 @@ valid_set=           # Name of the set that chooses the best checkpoint.
 test_sets=           # Names of the sets to decode, quoted.
 local_data_opts=     # Options of local/data.sh.
 talker_counts="2 3"  # Talker counts that the model knows.
-mixtures=            # For RESULTS.md: measured on what? (default: data/mixtures.txt)
+mixtures=            # Description of the test data for RESULTS.md (default: data/mixtures.txt)
 speed_perturb_factors= # For instance "0.9 1.0 1.1"; empty: none.
 audio_format=flac    # flac, wav, or flac.ark or wav.ark (Kaldi archives).
-on_the_fly=false     # Write no mixtures: they are made while loading, of utt2mixture.
+on_the_fly=false     # Write no mixtures; make them while loading, from utt2mixture.
 fs=16000             # Sampling rate in Hz.
-max_unreadable=0.01  # Share of training recordings that may be damaged or missing.
+max_unreadable=0.01  # Maximum share of damaged or missing training recordings.
 min_wav_duration=0.1 # Shortest training mixture in seconds.
 max_wav_duration=30  # Longest training mixture in seconds.
 
@@ -51,13 +51,13 @@ max_wav_duration=30  # Longest training mixture in seconds.
 token_type=bpe       # bpe, char, word or hugging_face: the units of the teacher's tokenizer.
 nbpe=1000            # Sentencepiece units.
 bpemode=unigram      # unigram or bpe.
-token_dir=           # Folder of units that are there, of a pretrained model: tokens.txt, bpe.model.
+token_dir=           # Folder of existing units, of a pretrained model: tokens.txt, bpe.model.
 bpe_train_text=      # Text to learn the units from (default: the training set's).
 
 # Models
 encoder=             # WavLM or Whisper: a folder in Hugging Face format, a hub id, whisper_tiny_en or whisper_base.
 encoder_revision=    # Its commit on the hub.
-llm=                 # Teacher: a folder, a hub id or smollm2; encoder: the decoder of the Whisper that the encoder is of.
+llm=                 # Teacher: a folder, a hub id or smollm2; encoder: the decoder of the encoder's Whisper.
 llm_revision=        # Its commit on the hub.
 
 # Training
@@ -65,19 +65,19 @@ phase1_config=conf/train_phase1.yaml # Adapts the teacher.
 phase1_args=         # Further options of phase 1.
 phase2_config=conf/train_phase2.yaml # Trains separator, CTC and talker-count head.
 phase2_args=         # Further options of phase 2.
-pretrained_model=    # FILE[:SOURCE:TARGET:EXCLUDED], several quoted: what phase 1 starts from (with --skip_phase1 phase 2).
-ignore_init_mismatch=false # Of pretrained models, load the weights that fit.
+pretrained_model=    # FILE[:SOURCE:TARGET:EXCLUDED], several quoted: phase 1 (with --skip_phase1, phase 2) starts from it.
+ignore_init_mismatch=false # Load only those weights of pretrained models that fit.
 phase1_tag=          # Name of phase 1's folder (default: from the config's name).
 phase2_tag=          # Name of phase 2's folder (default: from the config's name).
 asr_exp=             # Phase 2's folder (default: in expdir, by its name).
 asr_stats_dir=       # Phase 2's statistics (default: in expdir, by its name).
-resume_anyway=false  # Go on with a training though its data or settings have changed.
-dynamic_mixing=false # Mix the training mixtures anew in each epoch.
+resume_anyway=false  # Resume a training even if its data or settings have changed.
+dynamic_mixing=false # Make new training mixtures in each epoch.
 cache_trunk=false    # Compute the frozen trunk's outputs once, in stage 10, for phase 2.
-cache_dtype=float16  # How they are stored: float16 or float32.
-aligned_start=       # Phase 2 starts with words where a model of 1 talker hears them: its zip, folder, checkpoint or hub id, or curriculum: the training's own first stage.
-max_unalignable=0.01 # Share of training mixtures that may lack frames for their text.
-num_threads=         # Threads of a training process (default: on the CPU the cores there are).
+cache_dtype=float16  # Type of the stored outputs: float16 or float32.
+aligned_start=       # Phase 2 starts with words aligned by a 1-talker model: its zip, folder, checkpoint or hub id, or curriculum: the training's own first stage.
+max_unalignable=0.01 # Maximum share of training mixtures with too few frames for their text.
+num_threads=         # Threads of a training process (default: 1 per GPU process; on the CPU, all cores).
 
 # Decoding
 eval_valid_set=false # Decode the validation set too.
@@ -86,24 +86,24 @@ inference_args=      # Further options.
 inference_tag=       # Name of the decoding folder (default: from the config's name and inference_args).
 phase1_model=valid.loss_sot.ave.pth         # Checkpoint that phase 2 starts from, and decoder llm's.
 inference_mtasr_model=valid.loss_ctc.ave.pth # Checkpoint to decode with.
-rescore_routing=true # Where the talker-count head is unsure, the branches have a say; fitted on the valid set.
+rescore_routing=true # Let the branches help to choose when the talker-count head is unsure; fitted on the valid set.
 
 # Scoring
-text_normalizer=none # What texts go through first: none, whisper_basic or whisper_english.
+text_normalizer=none # Normalizer for texts before scoring: none, whisper_basic or whisper_english.
 
-# Packing, upload, and models of others
+# Packing, upload, and other people's models
 packed_model=        # Archive of stage 14 (default: in phase 2's folder, named by folder and checkpoint).
-packed_dtype=float32 # Its weights are stored as float32 or float16.
-model_card=          # What the recipe tells about its models, for the model card (YAML).
-hf_repo=             # Upload it to this repository of the Hugging Face hub: owner/name.
-hf_private=true      # The repository is private; false: a new one is for everybody to see.
-hf_without_results=false # Upload a model that was not scored, too.
-dry_run=false        # Stage 15 only writes a folder with what would be uploaded.
-download_model=      # Decode with this model, train none: hub id, zip, folder, mini.
-trust_remote_code=false # Let download_model name any class, whose code is then run.
+packed_dtype=float32 # Type of its weights: float32 or float16.
+model_card=          # YAML file with the recipe's text for the model card.
+hf_repo=             # Upload to this repository of the Hugging Face hub: owner/name.
+hf_private=true      # The repository is private; false: a new one is public.
+hf_without_results=false # Upload the model even if it was not scored.
+dry_run=false        # Stage 15 only writes the files to upload into a folder.
+download_model=      # Decode with this model instead of training one: hub id, zip, folder, mini.
+trust_remote_code=false # Allow download_model to name any class and run its code.
 
 help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAMES\" [options]
-ESPnet's --asr_config, --asr_args, --asr_tag and --inference_asr_model are phase 2's.
+ESPnet's --asr_config, --asr_args, --asr_tag and --inference_asr_model set phase 2's.
 
 $(sed -n '/^# General$/,/^help_message=/p' "${BASH_SOURCE[0]}" |
     sed -e '/^help_message=/d' -e 's/^\([a-z_0-9]*\)=/    --\1 /')"
@@ -113,7 +113,7 @@ command_line=${MTASR_COMMAND:-$(printf '%q ' "$0" "$@")}
 . utils/espnet_options.sh
 . utils/parse_options.sh
 
-[ $# -eq 0 ] || die "$1 is no option (see $0 --help)"
+[ $# -eq 0 ] || die "unknown option $1 (see $0 --help)"
 [ -n "${train_set}" ] || die "--train_set is missing"
 [ -n "${valid_set}" ] || die "--valid_set is missing"
 [ -n "${test_sets}" ] || die "--test_sets is missing"
@@ -132,25 +132,25 @@ for n in skip_packing skip_upload_hf; do
     [[ ${!n} =~ ^(true|false)?$ ]] || die "--${n} takes true or false, not '${!n}'"
 done
 if [ -n "${hf_repo}" ]; then
-    [[ ${hf_repo} =~ ^[^/]+/[^/]+$ ]] || die "--hf_repo ${hf_repo}: is not formed as owner/name"
+    [[ ${hf_repo} =~ ^[^/]+/[^/]+$ ]] || die "--hf_repo ${hf_repo}: must have the form owner/name"
     skip_upload_hf=${skip_upload_hf:-false}
 elif [ "${skip_upload_hf}" = false ] || [ "${stage}" -eq 15 ] ||
     [ "${dry_run}" = true ]; then
-    die "--hf_repo is missing: where to upload to (owner/name)"
+    die "--hf_repo is missing: give the repository to upload to (owner/name)"
 fi
 if [ "${stage}" -eq 14 ] || [ "${stop_stage}" -eq 14 ] || [ "${skip_upload_hf}" = false ]; then
     skip_packing=${skip_packing:-false}
 fi
 skip_packing=${skip_packing:-true}
 skip_upload_hf=${skip_upload_hf:-true}
-# What isn't wished for is not the end of a run either.
+# Don't stop at a stage that is skipped.
 if [ "${stop_stage}" -eq 15 ] && [ "${skip_upload_hf}" = true ]; then stop_stage=14; fi
 if [ "${stop_stage}" -eq 14 ] && [ "${skip_packing}" = true ]; then stop_stage=13; fi
 [ "${stage}" -le "${stop_stage}" ] ||
     die "--stage ${stage} comes after --stop_stage ${stop_stage}: nothing to do"
 [ "${num_processes}" -eq 1 ] || [ "${ngpu}" -eq 0 ] ||
-    die "--num_processes ${num_processes}: is for the CPU; with --ngpu ${ngpu} each GPU" \
-        "has a process, leave it out"
+    die "--num_processes ${num_processes}: only for the CPU; omit it, with --ngpu ${ngpu}" \
+        "each GPU has a process"
 for f in phase1_config phase2_config inference_config; do
     [ -f "${!f}" ] || die "--${f} ${!f}: no such file"
 done
@@ -158,12 +158,12 @@ done
 if [ "${dynamic_mixing}" = true ]; then
     if [ "${cache_trunk}" = true ]; then
         die "--cache_trunk true: mixtures that change in each epoch can't be cached; add" \
-            "--dynamic_mixing false, or leave --cache_trunk out"
+            "--dynamic_mixing false, or omit --cache_trunk"
     fi
     if [ -n "${speed_perturb_factors}" ]; then
         die "--speed_perturb_factors ${speed_perturb_factors}: dynamic mixing changes" \
             "speeds by itself (dynamic_mixing_conf: speeds); add --dynamic_mixing false," \
-            "or leave the factors out"
+            "or omit the factors"
     fi
 fi
 case ${audio_format} in
@@ -181,7 +181,7 @@ if [ -n "${model_card}" ] && [ ! -f "${model_card}" ]; then
     die "--model_card ${model_card}: no such file"
 fi
 if [ -n "${download_model}" ] && [ "${stop_stage}" -gt 13 ]; then
-    die "--download_model ${download_model}: is packed already; leave out --hf_repo," \
+    die "--download_model ${download_model}: is already packed; omit --hf_repo," \
         "--skip_packing and --stage 14"
 fi
 
@@ -209,7 +209,7 @@ phase1_stats=${expdir}/mtasr_stats_${phase1_tag}
 phase2_stats=${asr_stats_dir:-${expdir}/mtasr_stats_${phase2_tag}}
 models_dir=${expdir}/models
 packed_model=${packed_model:-${phase2_exp}/mtasr_${phase2_tag}_${inference_mtasr_model%.*}.zip}
-# Classes that a training of one's own names are one's own.
+# The user's own training may name any class.
 trust_options=(--trust_remote_code)
 if [ -n "${download_model}" ]; then
     skip_train=true
@@ -222,7 +222,7 @@ case ${token_type} in
     char | word) token_dir=${token_dir:-data/token_list/${token_type}} ;;
     hugging_face)
         [ -n "${llm}${token_dir}" ] ||
-            die "--token_type hugging_face: takes the teacher's units; name it by --llm"
+            die "--token_type hugging_face: uses the teacher's units; give --llm"
         token_dir=${token_dir:-data/token_list/hugging_face_${llm//[^A-Za-z0-9.-]/_}}
         llm_dir=${models_dir}/llm
         if [ "${llm}" = encoder ]; then llm_dir=${models_dir}/encoder; fi
@@ -258,9 +258,9 @@ read -ra inference_options <<<"${inference_args}"
 read -ra train_cmd_words <<<"${train_cmd}"
 read -ra cuda_cmd_words <<<"${cuda_cmd}"
 read -ra decode_cmd_words <<<"${decode_cmd}"
-# What would stop a later stage stops the run now.
+# Stop now for anything that would stop a later stage.
 if [ "${num_nodes}" -gt 1 ] && [ "${cuda_cmd_words[0]}" = utils/run.sh ]; then
-    die "--num_nodes ${num_nodes}: cmd.sh starts jobs on this machine alone; set" \
+    die "--num_nodes ${num_nodes}: cmd.sh starts jobs only on this machine; set" \
         "cmd_backend=slurm there"
 fi
 for n in "${train_cmd_words[0]}" "${cuda_cmd_words[0]}" "${decode_cmd_words[0]}"; do
@@ -303,7 +303,7 @@ if [ "${skip_phase1}" = false ]; then
     phase2_init=(--init_param "${phase1_exp}/${phase1_model}:encoder:encoder")
 fi
 
-runs() { # runs STAGE: is it asked for?
+runs() { # runs STAGE: is it requested?
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] || return 1
     [[ " ${skip_stages} " != *" $1 "* ]] || return 1
     case $1 in
@@ -328,7 +328,8 @@ begin() { # begin STAGE WHAT
 finish() { # finish STAGE
     log "Stage $1 took $((SECONDS - stage_start)) s"
 }
-# What the sets' speech is, as FILE,NAME,TYPE for ESPnet: find_speech SET... asks once.
+# How the sets store their speech, as FILE,NAME,TYPE for ESPnet; find_speech SET...
+# finds it in one call.
 declare -A speech_of_set=()
 find_speech() {
     local name found folders=() entries
@@ -351,7 +352,7 @@ at_most() { # at_most N FILE...: jobs for the shortest list
     local n=$1 lines file
     shift
     for file in "$@"; do
-        [ -f "${file}" ] || die "${file}: no such file; run the stages before this one"
+        [ -f "${file}" ] || die "${file}: no such file; run the previous stages"
         lines=$(wc -l <"${file}")
         if [ "${lines}" -lt "${n}" ]; then n=${lines}; fi
     done
@@ -385,7 +386,7 @@ with_progress() {
 . utils/training.sh
 . utils/decoding.sh
 
-# All that the stages will be given, in one call: Python takes seconds to start.
+# Check everything that the stages will get in one call: Python takes seconds to start.
 decoder=ctc
 phase2_has_teacher=false
 single_talker_epochs=0
@@ -401,7 +402,7 @@ fi
 if runs 12 || runs 13; then
     checks+=(--inference_config "${inference_config}" --inference_args="${inference_args}")
 fi
-# The GPUs of a cluster's nodes are not here; the jobs themselves look for them.
+# A cluster's GPUs are on its nodes, so the jobs check them.
 gpus_here=0
 if [ "${decode_cmd_words[0]}" = utils/run.sh ] && [ "${gpu_inference}" = true ] && runs 12; then
     gpus_here=1
@@ -417,7 +418,7 @@ if [ ${#checks[@]} -gt 0 ]; then
     log "Checking the configurations"
     found=$("${python}" -m espnet_mtasr.bin.check_config "${checks[@]}" \
         --task_options "${task_options[@]}")
-    # A user's own module may print lines of its own.
+    # A user's module may also print lines.
     decoder=$(sed -n 's/^decoder //p' <<<"${found}")
     phase2_has_teacher=$(sed -n 's/^phase2_has_teacher //p' <<<"${found}")
     [[ ${decoder} =~ ^(ctc|llm)$ && ${phase2_has_teacher} =~ ^(true|false)$ ]] ||
@@ -426,16 +427,16 @@ if [ ${#checks[@]} -gt 0 ]; then
     told_talkers=$(sed -n 's/^num_talkers //p' <<<"${found}")
 fi
 if [ "${aligned_start}" = curriculum ] && runs 11 && [ "${single_talker_epochs}" -eq 0 ]; then
-    die "--aligned_start curriculum: ${phase2_config} has no curriculum that begins with 1" \
-        "talker alone; name a model of 1 talker, or leave it out"
+    die "--aligned_start curriculum: ${phase2_config} has no curriculum that begins with" \
+        "only 1 talker; give a model of 1 talker, or omit it"
 fi
 if [ "${decoder}" = llm ] && [ "${skip_phase1}" = true ]; then
     die "--inference_config ${inference_config}: its decoder is phase 1's language" \
-        "model; leave --skip_phase1 out, or choose another configuration"
+        "model; omit --skip_phase1, or choose another configuration"
 fi
 if [ "${decoder}" = llm ] && [ -n "${download_model}" ]; then
     die "--inference_config ${inference_config}: its decoder is a language model," \
-        "which a packed model doesn't hold; choose another configuration"
+        "which a packed model doesn't contain; choose another configuration"
 fi
 if [ "${skip_phase1}" = true ] && [ "${phase2_has_teacher}" = true ]; then
     die "--skip_phase1 true: phase 2 has a teacher, which phase 1 must adapt first; add" \
@@ -459,7 +460,7 @@ model_options=(
     --llm "${llm}" --llm_revision "${llm_revision}"
 )
 if runs 6 && { is_hub_id "${encoder}" || is_hub_id "${llm}"; }; then
-    log "Checking that the pretrained models can be had"
+    log "Checking that the pretrained models are available"
     "${python}" -m espnet_mtasr.bin.get_models "${model_options[@]}" --check_access true
 fi
 
@@ -487,12 +488,12 @@ if [ -n "${download_model}" ] && { runs 12 || runs 13; }; then
     test_exp=${expdir}/${name}
     model_in_words="${download_model} (${test_model##*/})"
     [ ! -e "${test_exp}/config.yaml" ] ||
-        die "--download_model ${download_model}: ${test_exp} holds a training, its" \
-            "results would be lost; name another --expdir"
-    log "Training is skipped: ${test_model} decodes ${test_sets} into ${test_exp}"
+        die "--download_model ${download_model}: ${test_exp} contains a training, whose" \
+            "results would be lost; give another --expdir"
+    log "Skipping training: decoding ${test_sets} with ${test_model} into ${test_exp}"
 fi
-# Each decoding has its own folder, with its own results. The default's are those of
-# the training, and go with the model into stage 14's archive.
+# Each decoding has its own folder and results. The default decoding's results are the
+# training's, and stage 14 packs them with the model.
 decoding="${inference_config}${inference_args:+ ${inference_args}}"
 options_tag=$(sed -E 's/ *--/_/g; s/[ =]+//g; s/[^A-Za-z0-9._-]/_/g' <<<"${inference_args}")
 if [ "${decoder}" = ctc ] && [ "${rescore_routing}" = false ]; then
@@ -502,15 +503,15 @@ fi
 default_tag=decode
 if [ "${decoder}" = llm ]; then default_tag=decode_llm; fi
 if [ "${inference_tag}" = "${default_tag}" ] && [ -n "${options_tag}" ]; then
-    die "--inference_tag ${inference_tag}: is the name of the decoding without further" \
-        "options; name another, or leave it out"
+    die "--inference_tag ${inference_tag}: is the name of the decoding without" \
+        "options; give another, or omit it"
 fi
 inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)${options_tag}}
 decode_dir=$(stem_of "${test_model}")
 decode_dir=${test_exp}/${inference_tag}_${decode_dir}
 [ ${#inference_tag} -le 150 ] ||
-    die "--inference_args ${inference_args}: makes too long a name of a folder; name one" \
-        "by --inference_tag"
+    die "--inference_args ${inference_args}: give too long a folder name; choose one" \
+        "with --inference_tag"
 default_model=${test_model}
 if [ -z "${download_model}" ]; then
     default_model=valid.loss_ctc.ave
@@ -518,7 +519,7 @@ if [ -z "${download_model}" ]; then
 fi
 default_decoding=${default_tag}_$(stem_of "${default_model}")
 
-# Before any work: no other run may write where this one does, or change what it reads.
+# Before any work: no other run may write to this one's output or change its input.
 data_mode=shared
 folders=()
 for n in 1 2 3 4 5 6; do
@@ -532,7 +533,7 @@ if runs 12 || runs 13; then folders+=("${decode_dir}"); fi
 hold "${data_mode}" data "${dumpdir}"
 if [ "${data_mode}" = exclusive ]; then no_jobs_left "${expdir}" data/local/log; fi
 hold exclusive "${folders[@]}"
-# What this script itself calls ends with it.
+# Commands that this script calls end with it.
 export MTASR_CALLER=$$
 end_with_me=()
 if setpriv --pdeathsig TERM true 2>/dev/null; then end_with_me=(setpriv --pdeathsig TERM); fi
@@ -569,7 +570,7 @@ if runs 3; then
 fi
 
 if runs 4; then
-    begin 4 "drop training mixtures outside ${min_wav_duration} - ${max_wav_duration} s"
+    begin 4 "remove training mixtures outside ${min_wav_duration} - ${max_wav_duration} s"
     utils/data_job.sh 1 data/local/log/filter.log \
         "${python}" -m espnet_mtasr.bin.prepare_data --fs "${fs}" filter \
         --source "${data_feats}/org" --target "${data_feats}" \
@@ -622,7 +623,7 @@ if runs 8; then
 fi
 
 if runs 9; then
-    begin 9 "does the teacher listen? SOT perplexity on ${valid_set}"
+    begin 9 "does the teacher use the audio? SOT perplexity on ${valid_set}"
     with_progress "Perplexity" count --pattern ': ([0-9]+) mixtures$' \
         --total "$(wc -l <"${data_feats}/${valid_set}/text")" \
         "${phase1_exp}/perplexity.log" -- \
@@ -660,7 +661,7 @@ if runs 11; then
     init=("${phase2_init[@]}")
     [ "${skip_phase1}" = true ] || [ -f "${phase1_exp}/${phase1_model}" ] ||
         die "${phase1_exp}/${phase1_model}: no such file; run stage 8 first"
-    # ctc_weight 1 has no teacher to start from.
+    # With ctc_weight 1 there is no teacher to start from.
     if [ "${skip_phase1}" = false ] && [ "${phase2_has_teacher}" = true ]; then
         init+=("${phase1_exp}/${phase1_model}:teacher:teacher")
     fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the folder of a new recipe: links to the template's scripts and a cmd.sh of its
-# own, as ESPnet's TEMPLATE/*/setup.sh does.
+# Makes the folder of a new recipe, with links to the template's scripts and its own
+# cmd.sh, like ESPnet's TEMPLATE/*/setup.sh.
 set -euo pipefail
 
 die() {
@@ -19,10 +19,10 @@ to_template=$(realpath --relative-to "${recipe}" "${template}")
 
 for name in mtasr.sh path.sh db.sh utils; do
     if [ -e "${recipe}/${name}" ] && [ ! -L "${recipe}/${name}" ]; then
-        die "${recipe}/${name} is there and is no link: remove it first"
+        die "${recipe}/${name} exists and is not a link: remove it first"
     fi
     ln -sfn "${to_template}/${name}" "${recipe}/${name}"
 done
 if [ ! -e "${recipe}/cmd.sh" ]; then cp "${template}/cmd.sh" "${recipe}/cmd.sh"; fi
 mkdir -p "${recipe}/conf" "${recipe}/local"
-echo "${recipe} is made; write local/data.sh (stage 1), conf/*.yaml and run.sh next"
+echo "Created ${recipe}; next, write local/data.sh (stage 1), conf/*.yaml and run.sh"

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # LibriMix with two and three talkers, WavLM-Large taught by Llama-3.2-1B: stages 1 to
-# 13, from the downloads to RESULTS.md. README.md says what it needs.
+# 13, from the downloads to RESULTS.md. README.md lists the requirements.
 set -euo pipefail
 
 help_message="Usage: run.sh [options]
-Options of this recipe (lists between commas):
+Options of this recipe (lists are separated by commas):
     --preset day           one GPU of 24 GB for a day: wavlm_base_plus_smollm2_360m on
                            train-clean-100, with fewer passes, --on_the_fly true; other
-                           options of this list count all the same
+                           options of this list still apply
     --variant NAME         models and configurations; one of:
-        wavlm_large_llama1b (as the paper, the default), wavlm_large_llama3b;
+        wavlm_large_llama1b (as in the paper, the default), wavlm_large_llama3b;
         without access rights: wavlm_large_smollm2_360m, wavlm_large_smollm2_1.7b,
         wavlm_large_qwen2.5_0.5b, wavlm_base_plus_smollm2_360m (one small GPU),
         whisper_small_smollm2_360m, whisper_large_v3_turbo_smollm2_1.7b (Whisper's
@@ -17,23 +17,23 @@ Options of this recipe (lists between commas):
         ablations: wavlm_large_no_teacher, and wavlm_large_llama1b with _alpha0.3,
         _alpha0.5, _alpha0.9, _shared_separator, _count_features or _flat_start
     --noise KIND           training mixtures: clean, noisy or both (both); with clean, no
-                           noise is downloaded, and noisy sets are made if there is some
-    --on_the_fly BOOL      true: no recordings of mixtures, they are made while loading
+                           noise is downloaded, and noisy sets are made if noise exists
+    --on_the_fly BOOL      true: don't write mixtures, make them while loading
     --train_parts NAMES    train-clean-100,train-clean-360
-    --single_talker BOOL   true: 1 talker is a talker count too, LibriSpeech as it is
-    --librispeechmix DIR   LibriSpeechMix's lists, decoded and scored as further sets
-    --onsets KIND          auto (those of metadata that have some, else librimix's),
-                           librimix (talker 2 at 1.0 to 1.5 s, 3 at 2.5 to 3.0 s), none
-                           (all at 0, stock LibriMix) or given (by the metadata)
-    --seed N               of the onsets: 1
-    --follow_links BOOL    true: links in the corpora may lead out of them
+    --single_talker BOOL   true: add the talker count 1, with LibriSpeech's utterances
+    --librispeechmix DIR   LibriSpeechMix's lists, decoded and scored as extra sets
+    --onsets KIND          auto (the metadata's, or else librimix), librimix (talker 2 at
+                           1.0 to 1.5 s, 3 at 2.5 to 3.0 s), none (all at 0, stock
+                           LibriMix) or given (by the metadata)
+    --seed N               seed of the onsets: 1
+    --follow_links BOOL    true: allow links out of the corpora
     --ngpu N               GPUs per machine: 1
-    --num_nodes N          machines: 1; batches, learning rate, warm-up and epochs follow
+    --num_nodes N          machines: 1; batches, learning rate, warm-up and epochs depend on
                            the GPUs and the data (estimates); --phase1_args and
                            --phase2_args change them, for instance \"--max_epoch 20\"
-A trained model is packed by --stage 14, and uploaded by --hf_repo OWNER/NAME;
---download_model OWNER/NAME (or a zip) decodes and scores with one that others trained.
-And for all stages: --nj N (16), and those of mtasr.sh:
+--stage 14 packs the trained model, --hf_repo OWNER/NAME uploads it, and
+--download_model OWNER/NAME (or a zip) decodes and scores with another one.
+Options of all stages: --nj N (16), and those of mtasr.sh:
 "
 
 MTASR_COMMAND=${MTASR_COMMAND:-$(printf '%q ' ./run.sh "$@")}
@@ -90,11 +90,11 @@ case ${preset} in
         phase1_passes=4
         phase2_passes=8
         ;;
-    *) die "--preset ${preset}: choose day, or leave it out" ;;
+    *) die "--preset ${preset}: choose day, or omit it" ;;
 esac
 
-# Commits of the hub that these models are known by; another one is given by
-# --encoder_revision or --llm_revision (on the hub: "Files and versions", "History").
+# Known hub commits of these models; --encoder_revision and --llm_revision choose others
+# (on the hub: "Files and versions", "History").
 revision_of() {
     case $1 in
         microsoft/wavlm-large) echo c1423ed94bb01d80a3f5ce5bc39f6026a0f4828c ;;
@@ -124,7 +124,7 @@ case ${variant} in
     *)
         its_phase1_config=conf/tuning/train_phase1_${variant}.yaml
         its_phase2_config=conf/tuning/train_phase2_${variant}.yaml
-        # Stage 6 leaves one encoder and one LLM in a folder of experiments.
+        # Stage 6 can only put one encoder and one LLM into a folder of experiments.
         expdir=exp/${variant}
         ;;
 esac
@@ -162,7 +162,7 @@ esac
 [[ ${num_nodes} =~ ^[1-9][0-9]*$ ]] || die "--num_nodes ${num_nodes}: give a number from 1"
 train_parts=${train_parts// /,}
 
-# Clean training needs no WHAM!, 53 GB; where it is, the noisy sets are made as well.
+# Clean training doesn't need WHAM! (53 GB); if it exists, the noisy sets are made too.
 test_noise=both
 if [ "${noise}" = clean ]; then
     wham_noise=$(. ./db.sh && echo "${WHAM_NOISE}")
@@ -170,8 +170,8 @@ if [ "${noise}" = clean ]; then
         '' | downloads)
             if [ ! -d downloads/wham_noise ]; then
                 test_noise=clean
-                log "No noise is here, so the noisy dev and test sets are left out; to" \
-                    "have them, name WHAM!'s noise in WHAM_NOISE (db.sh)"
+                log "There is no noise, so the noisy dev and test sets are skipped; to" \
+                    "make them, set WHAM_NOISE (db.sh) to WHAM!'s noise"
             fi
             ;;
     esac
@@ -218,7 +218,7 @@ if [ -n "${librispeechmix}" ]; then
     done
 fi
 
-# A configuration of the user's own stays as it is.
+# The user's own configuration is not changed.
 gpus=$((ngpu > 0 ? ngpu * num_nodes : 1))
 hours=$(training_hours "${train_parts}" "${noise}" "${single_talker}")
 read -ra factors <<<"${speed_perturb_factors:-1}"
@@ -235,7 +235,7 @@ if [ -z "${phase2_config}" ]; then
 fi
 log "GPUs: ${gpus}, about ${hours} h of audio; phase 1: ${phase1_args}; phase 2: ${phase2_args}"
 
-# config's name without train_, and what it is trained on: RESULTS.md's model says it.
+# The config's name without train_, and the training data: RESULTS.md shows it as model.
 tag_of() {
     local name
     name=$(basename "$1" .yaml)
@@ -268,7 +268,7 @@ options=(
     --model_card conf/model_card.yaml
     --download_model "$(user_model "${download_model}")"
 )
-# A job per GPU: RTF is that of one process alone on its GPU.
+# One job per GPU, so that RTF is measured with one process on each GPU.
 if [ "${ngpu}" -gt 0 ]; then options+=(--gpu_inference true --inference_nj "${ngpu}"); fi
 if [ "${on_the_fly}" = true ]; then options+=(--on_the_fly true); fi
 run_mtasr "${options[@]}" "${passed_options[@]}"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Two and three synthetic talkers at once, written down by a model that this run trains:
-# stages 1 to 13 on a CPU, with nothing to download but packages.
+# Trains a model for two and three overlapping synthetic talkers: stages 1 to 13 on a
+# CPU, with nothing to download but packages.
 set -euo pipefail
 
 help_message="Usage: run.sh [options]
-Options of this recipe's stage 1 (lists between commas):
-    --librispeech DIR      LibriSpeech-shaped corpus instead of the synthetic one
-    --wham_noise DIR       WHAM!-shaped noise (tr, cv, tt) instead of the synthetic one
+Options of this recipe's stage 1 (lists are separated by commas):
+    --librispeech DIR      corpus in LibriSpeech's layout instead of the synthetic one
+    --wham_noise DIR       noise in WHAM!'s layout (tr, cv, tt) instead of the synthetic one
     --train_subset NAMES   its folders: train-clean-100
     --dev_subset NAMES     dev-clean
     --test_subset NAMES    test-clean
@@ -16,13 +16,13 @@ Options of this recipe's stage 1 (lists between commas):
     --noise KIND           training mixtures: clean, noisy or both
     --onset_gap LO,HI      seconds from one onset to the next: 0.5,1.0
     --seed N               seed of corpus and mixtures: 1
-    --follow_links BOOL    true: links in the corpora may lead out of them
-A trained model is packed by --stage 14, and uploaded by --hf_repo OWNER/NAME;
---download_model OWNER/NAME (or a zip) decodes and scores with one that others trained.
-And for all stages: --talker_counts COUNTS (2,3), --nj N (2), and those of mtasr.sh:
+    --follow_links BOOL    true: allow links out of the corpora
+--stage 14 packs the trained model, --hf_repo OWNER/NAME uploads it, and
+--download_model OWNER/NAME (or a zip) decodes and scores with another one.
+Options of all stages: --talker_counts COUNTS (2,3), --nj N (2), and those of mtasr.sh:
 "
 
-# A script that calls this one may have named its own command line.
+# A script that calls this one may have set its own command line.
 MTASR_COMMAND=${MTASR_COMMAND:-$(printf '%q ' ./run.sh "$@")}
 export MTASR_COMMAND
 called_from=${PWD}
@@ -41,7 +41,7 @@ passed_to=./mtasr.sh
 . utils/parse_options.sh
 
 talker_counts=${talker_counts// /,}
-# For local/data.sh, which splits them at blanks.
+# For local/data.sh, which splits them at spaces.
 data_options=()
 for option in "${given_options[@]}"; do
     value=${!option}

@@ -1,34 +1,35 @@
 #!/usr/bin/env bash
-# Real people, one, two and three at once: Mini LibriSpeech and speechocean762 mixed, from
-# Whisper's encoder. Stages 1 to 13 on a CPU in hours, or on one GPU.
+# One to three overlapping real talkers: Mini LibriSpeech and speechocean762 mixed,
+# starting from Whisper's encoder. Stages 1 to 13 on a CPU in hours, or on one GPU.
 set -euo pipefail
 
 help_message="Usage: run.sh [options]
-Options of this recipe (lists between commas):
+Options of this recipe (lists are separated by commas):
     --preset NAME          cpu (hours on 2 cores) or gpu (one GPU, train-clean-100 too): cpu
-    --librispeech DIR      has train-clean-5 and perhaps dev-clean-2 (downloaded: SLR31)
-    --speechocean762 DIR   has train, test and WAVE (downloaded: SLR101); where one of the
-                           two is given, the other is left out unless it is given too
+    --librispeech DIR      folder with train-clean-5 and, optionally, dev-clean-2
+                           (downloaded: SLR31)
+    --speechocean762 DIR   folder with train, test and WAVE (downloaded: SLR101); if only
+                           one of the two is given, the other is not used
     --noise KIND           made (default), none, or a folder: WHAM!'s (tr, cv, tt), or
                            noise recordings
-    --train_subsets NAMES  LibriSpeech's, for training: train-clean-5
-    --ml_dev_talkers IDS   of LibriSpeech: 19,32,7312
+    --train_subsets NAMES  LibriSpeech's training subsets: train-clean-5
+    --ml_dev_talkers IDS   LibriSpeech's dev talkers: 19,32,7312
     --ml_test_talkers IDS  163,1970,2136,3664,4640,7859
     --n_train N            training mixtures per talker count of LibriSpeech: 1200
     --n_train_so N         of speechocean762's shorter sentences: twice as many
     --n_dev N              per corpus and talker count: 40
     --n_test N             200
     --onset_gap LO,HI      seconds from one onset to the next: 0.5,1.5
-    --level_gap LO,HI      dB of each further talker against the first: -5,5
+    --level_gap LO,HI      dB of each further talker relative to the first: -5,5
     --seed N               of mixtures and onsets: 1
-    --follow_links BOOL    true: links in the corpora may lead out of them
-    --encoder NAME         a Whisper: hub id, folder, or whisper_tiny_en or whisper_base of
-                           PyPI's wheels: openai/whisper-base
+    --follow_links BOOL    true: allow links out of the corpora
+    --encoder NAME         a Whisper: hub id, folder, or whisper_tiny_en or whisper_base
+                           from PyPI's wheels: openai/whisper-base
     --llm NAME             train with a teacher, in both phases (none): encoder, Whisper's
                            own decoder; or smollm2, a folder or a hub id: a language model
-A trained model is packed by --stage 14, and uploaded by --hf_repo OWNER/NAME;
---download_model OWNER/NAME (or a zip) decodes and scores with one that others trained.
-And for all stages: --talker_counts COUNTS (1,2,3), --nj N (2), and those of mtasr.sh:
+--stage 14 packs the trained model, --hf_repo OWNER/NAME uploads it, and
+--download_model OWNER/NAME (or a zip) decodes and scores with another one.
+Options of all stages: --talker_counts COUNTS (1,2,3), --nj N (2), and those of mtasr.sh:
 "
 
 MTASR_COMMAND=${MTASR_COMMAND:-$(printf '%q ' ./run.sh "$@")}
@@ -75,7 +76,7 @@ case ${preset} in
         data_options=()
         ;;
     gpu)
-        [ -z "${llm}" ] || die "--llm ${llm}: there is no configuration of it for --preset gpu"
+        [ -z "${llm}" ] || die "--llm ${llm}: has no configuration for --preset gpu; omit one of the two"
         preset_options=(--ngpu 1 --gpu_inference true)
         data_options=(--train_subsets "train-clean-5,train-clean-100" --n_train 30000
             --n_train_so 5000)
@@ -83,7 +84,7 @@ case ${preset} in
     *) die "--preset ${preset}: choose cpu or gpu" ;;
 esac
 talker_counts=${talker_counts// /,}
-# For local/data.sh, which splits them at blanks.
+# For local/data.sh, which splits them at spaces.
 for option in "${given_options[@]}"; do
     value=${!option}
     case ${option} in
@@ -111,7 +112,7 @@ for name in "${corpora[@]}"; do
     done
 done
 
-# The commit of the hub that this model is known by.
+# The known hub commit of this model.
 if [ "${encoder}" = openai/whisper-base ]; then
     encoder_revision=${encoder_revision:-e37978b90ca9030d5170a5c07aadb050351a65bb}
 fi

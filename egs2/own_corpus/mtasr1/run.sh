@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Your own recordings of single talkers, mixed by two and three; a Conformer from
-# scratch, characters: stages 1 to 13 on a CPU or GPUs, with nothing to download but
-# packages. README.md explains it.
+# Mixes your own single-talker recordings, two and three at a time, and trains a
+# Conformer from scratch on characters: stages 1 to 13 on a CPU or GPUs, with nothing to
+# download but packages. README.md explains it.
 set -euo pipefail
 
 help_message="Usage: run.sh --corpus DIR [options]
-Options of this recipe (lists between commas):
-    --corpus DIR           recordings TALKER/NAME.wav, of any rate and of any format that
+Options of this recipe (lists are separated by commas):
+    --corpus DIR           recordings TALKER/NAME.wav, of any rate and any format that
                            libsndfile reads, with TALKER/NAME.txt
     --transcripts DIR      where TALKER/NAME.txt are, if not beside the recordings
-    --audio_ending ENDING  of the recordings to take, as _mic1.flac (all audio)
+    --audio_ending ENDING  of the recordings to use, for example _mic1.flac (all audio)
     --split FILE           lines TALKER train|dev|test (drawn with --seed)
     --dev_talkers N        if drawn: a tenth of the talkers
     --test_talkers N       if drawn: a tenth of the talkers
@@ -18,16 +18,15 @@ Options of this recipe (lists between commas):
     --n_dev N              200
     --n_test N             200
     --onset_gap LO,HI      seconds from one onset to the next: 0.5,1.5
-    --seed N               of talkers, mixtures and onsets: 1
+    --seed N               seed of talkers, mixtures and onsets: 1
     --llm NAME             train with this teacher, in both phases (none): a folder, a
                            hub id or smollm2
     --pretrained_model NAME  start from this trained model: a zip, a folder, a checkpoint,
-                           OWNER/NAME on the hub, or mini; its parts, units and talker
-                           counts are taken over (none)
-    --pretrained_units BOOL  false: units of your own, the model's CTC heads are left out
-    --trust_remote_code BOOL  true: the model's configuration may name any class (false)
-    --quick BOOL           true: all stages on a few mixtures, in minutes on a CPU, to see
-                           that they work (false)
+                           OWNER/NAME on the hub, or mini; its parts, units and talker counts are used (none)
+    --pretrained_units BOOL  false: make new units, and don't use the model's CTC heads
+    --trust_remote_code BOOL  true: allow the model's configuration to name any class (false)
+    --quick BOOL           true: run all stages on a few mixtures, in minutes on a CPU, to
+                           check that they work (false)
 and for all stages: --talker_counts COUNTS (2,3), --nj N (2), and those of mtasr.sh:
 "
 
@@ -86,22 +85,22 @@ for option in "${given_options[@]}"; do
     esac
 done
 if [ -z "${corpus}" ] && [ "${stage}" = 1 ] && [ "${skip_data_prep}" = false ]; then
-    die "--corpus is missing; give the folder of your talkers' folders (see run.sh --help)"
+    die "--corpus is missing; give the folder with a folder per talker (see run.sh --help)"
 fi
 
-# A checkpoint's parts, FILE:SOURCE:TARGET, are for mtasr.sh.
+# mtasr.sh handles parts of a checkpoint, FILE:SOURCE:TARGET.
 pretrained_parts=
 if [[ ${pretrained_model} == *:* ]]; then
     pretrained_parts=${pretrained_model}
     pretrained_model=
 fi
 if [ -n "${pretrained_model}" ] && [ -n "${llm}${encoder}" ]; then
-    die "--pretrained_model ${pretrained_model}: has an encoder, and learns without a" \
-        "teacher; leave --encoder and --llm out"
+    die "--pretrained_model ${pretrained_model}: has an encoder, and trains without a" \
+        "teacher; omit --encoder and --llm"
 fi
 if [ "${stage}" != 1 ] || [ "${skip_data_prep}" = true ]; then corpus=; fi
 
-# A mistake must not cost the installation of gigabytes first.
+# A mistake must show before gigabytes are installed.
 ./mtasr.sh --train_set train --valid_set dev --test_sets test --stage "${stage}" \
     --talker_counts "${talker_counts//,/ }" --nj "${nj}" \
     ${phase1_config:+--phase1_config "${phase1_config}"} \
@@ -109,7 +108,7 @@ if [ "${stage}" != 1 ] || [ "${skip_data_prep}" = true ]; then corpus=; fi
     --pretrained_model "${pretrained_parts}" "${passed_options[@]}" --check_options true
 utils/prepare_environment.sh
 
-# What a training starts from, how it goes, and before stage 1 what it costs.
+# Plan the training: its initial weights, its settings and, before stage 1, its time.
 planned=()
 if [ -n "${corpus}${pretrained_model}" ] || [ "${quick}" = true ]; then
     plan_options=(--out data/local/plan)
@@ -149,7 +148,7 @@ if [ -n "${llm}" ]; then
     default_config=conf/train_phase2_teacher.yaml
 fi
 max_unalignable=0.01
-# One of a few mixtures is more than a hundredth of them.
+# With a few mixtures, a single one is more than 1 % of them.
 if [ "${quick}" = true ]; then max_unalignable=0.5; fi
 exec ./mtasr.sh \
     --train_set train \

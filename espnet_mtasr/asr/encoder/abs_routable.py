@@ -9,7 +9,7 @@ from espnet_mtasr.errors import UserError
 
 
 class TrunkOutput(NamedTuple):
-    """What a trunk hands to the branches and to the talker-count head.
+    """Output of a trunk, for the branches and the talker-count head.
 
     Attributes:
         hidden: `(B, T, D)`.
@@ -36,8 +36,8 @@ def check_length(samples: int, most: Optional[int]) -> None:
     if most is not None and samples > most:
         seconds = most / 16000
         raise UserError(
-            f"{samples / 16000:.1f} s of audio: the encoder hears {seconds:g} s at "
-            f"most; cut the recording, or train with more (encoder_conf max_seconds)"
+            f"{samples / 16000:.1f} s of audio: the encoder reads at most {seconds:g} "
+            "s; cut the recording, or train with more (encoder_conf max_seconds)"
         )
 
 

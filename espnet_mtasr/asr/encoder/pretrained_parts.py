@@ -40,7 +40,7 @@ def read_config(
         return kind.from_dict(dict(changes or {}))
     name = kinds[0].__name__.removesuffix("Config")
     if model is None:
-        raise UserError("encoder_conf model: is missing; name a folder or a hub id")
+        raise UserError("encoder_conf model: is missing; give a folder or a hub id")
     try:
         stored, _ = kinds[0].get_config_dict(model)
     except (OSError, ValueError) as e:

@@ -41,8 +41,8 @@ class LLMTeacher(AbsTeacher):
         lora: Options of `peft.LoraConfig`; None takes `DEFAULT_LORA`.
         llm_dtype: Type of the LM's own weights: float32, bfloat16 or float16.
         text_mask_prob: Share of the transcript's tokens that are hidden from the LM
-            while it trains. What it can't guess from the words before it, it must
-            learn to hear.
+            while it trains. What it can't guess from the previous words, it must learn
+            from the audio.
         gradient_checkpointing: Compute the LM's layers once more in the backward pass
             and keep less in memory; loss and gradients stay the same.
 

@@ -1,4 +1,4 @@
-"""What is published where: speech corpora, WHAM!'s noise, LibriMix's metadata.
+"""Published archives: speech corpora, WHAM!'s noise, LibriMix's metadata.
 
 LibriSpeech: Panayotov et al., ICASSP 2015, https://www.openslr.org/12; a part of it is
 Mini LibriSpeech, https://www.openslr.org/31.
@@ -20,14 +20,14 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class Corpus:
-    """What one variable of db.sh stands for.
+    """A corpus, which is one variable of db.sh.
 
     Attributes:
         variable: In db.sh.
         url_variable: That of its mirrors.
         folder: Relative to the download folder.
         urls: Known sources of all its archives, tried in turn; see `locate`.
-        page: Where a person finds the archives.
+        page: Web page with the archives.
     """
 
     variable: str
@@ -39,17 +39,18 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Archive:
-    """One archive and what it becomes.
+    """One archive and the folder that it becomes.
 
     Attributes:
         part: Its name for `--parts`.
         corpus: Key of `CORPORA`.
         file: Its file name.
-        inside: The folder in it that is wanted; may begin with `*/`.
+        inside: The folder to unpack; may begin with `*/`.
         target: What that folder becomes, relative to the download folder.
-        md5: As published; None where nothing is published.
-        size: Bytes, as published; None where nothing is published.
-        expected_size: Bytes, for the free-disk check where no server tells.
+        md5: As published; None if not published.
+        size: Bytes, as published; None if not published.
+        expected_size: Bytes, for the check of free disk space if no server gives the
+            size.
         expansion: Unpacked size over the archive's.
         wanted: Regular expression of the members to unpack; None: all.
         beside: Files beside `inside` that are kept too (a glob pattern).
@@ -196,9 +197,9 @@ LIBRIMIX_PARTS: Tuple[str, ...] = tuple(
 
 
 def locate(source: str, archive: Archive) -> str:
-    """Return where a source has an archive: a URL, or a path as it is.
+    """Return an archive's location at a source: a URL, or a path.
 
-    A source that ends as the archive does is the archive itself, any other a folder.
+    A source with the archive's suffix is the archive itself, any other is a folder.
 
     >>> dev = ARCHIVES[0]
     >>> locate("https://www.openslr.org/resources/12/", dev)
@@ -209,7 +210,7 @@ def locate(source: str, archive: Archive) -> str:
     'mirror/other.tar.gz'
 
     Raises:
-        UserError: neither http, https, file nor a path.
+        UserError: it is neither an http, https or file URL nor a path.
     """
     scheme = urlsplit(source).scheme if "://" in source else ""
     if scheme == "file":
@@ -231,7 +232,7 @@ def read_md5sums(path: Path) -> Dict[str, str]:
     """Read a file in md5sum's format: file name to md5.
 
     Raises:
-        UserError: it can't be read, or a line is of another form.
+        UserError: it can't be read, or a line has another form.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -250,7 +251,7 @@ def read_md5sums(path: Path) -> Dict[str, str]:
 def with_md5sums(
     archives: Sequence[Archive], md5sums: Dict[str, str]
 ) -> Tuple[Archive, ...]:
-    """Replace what is published, for a mirror that has archives of its own."""
+    """Replace the published checksums, for a mirror with its own archives."""
     return tuple(
         replace(a, md5=md5sums[a.file], size=None) if a.file in md5sums else a
         for a in archives
@@ -258,7 +259,7 @@ def with_md5sums(
 
 
 def sources_of(archive: Archive, mirrors: Dict[str, str]) -> List[str]:
-    """List where an archive may be had; `mirrors`: corpus to sources between blanks."""
+    """List an archive's sources; `mirrors`: corpus to sources separated by spaces."""
     given = mirrors.get(archive.corpus, "").split()
     chosen = given or CORPORA[archive.corpus].urls
     return [locate(source, archive) for source in chosen]

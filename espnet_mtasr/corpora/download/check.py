@@ -1,6 +1,6 @@
-"""Look into ready folders: are they what the recipe reads, and what is missing?
+"""Check that existing folders have what the recipe reads.
 
-Folders and a few files are looked at, not every recording: this runs each time.
+It only checks folders and a few files, not every recording, because it runs each time.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ NOISE_SPLITS = ("tr", "cv", "tt")
 
 
 def lacking_in_librispeech(folder: Path) -> Optional[str]:
-    """Say what a subset's folder (TALKER/CHAPTER/*.trans.txt and audio) lacks."""
+    """Return what a subset's folder (TALKER/CHAPTER/*.trans.txt and audio) lacks."""
     transcripts = next(folder.glob("*/*/*.trans.txt"), None)
     if transcripts is None:
         return f"{folder.name}/TALKER/CHAPTER/*.trans.txt"
@@ -29,7 +29,7 @@ def lacking_in_librispeech(folder: Path) -> Optional[str]:
 
 
 def lacking_in_speechocean762(folder: Path) -> Optional[str]:
-    """Say what speechocean762's folder (tables in train and test, WAVE) lacks."""
+    """Return what speechocean762's folder (tables in train and test, WAVE) lacks."""
     tables = ("wav.scp", "text", "utt2spk", "spk2gender")
     wanted = [f"{part}/{table}" for part in ("train", "test") for table in tables]
     missing = [name for name in wanted if not (folder / name).is_file()]
@@ -39,7 +39,7 @@ def lacking_in_speechocean762(folder: Path) -> Optional[str]:
 
 
 def lacking_in_wham_noise(folder: Path) -> Optional[str]:
-    """Say what a folder of WHAM!'s noise lacks."""
+    """Return what a folder of WHAM!'s noise lacks."""
     missing = [split for split in NOISE_SPLITS if not _has_audio(folder / split)]
     return "recordings in " + ", ".join(missing) if missing else None
 
@@ -47,7 +47,7 @@ def lacking_in_wham_noise(folder: Path) -> Optional[str]:
 def lacking_in_metadata(
     folder: Path, subsets: Sequence[str], talker_counts: Sequence[int]
 ) -> Optional[str]:
-    """Say which CSV files of LibriMix's metadata are missing."""
+    """Return which CSV files of LibriMix's metadata are missing."""
     missing = [
         name
         for count in talker_counts

@@ -1,8 +1,8 @@
-"""Get the corpora in order: check what is there, check the disk, download, unpack.
+"""Get the corpora in order: check existing folders and the disk, download, unpack.
 
-Every mistake that can be seen beforehand (a missing folder, a dead address, too small a
-disk) stops the run before the first long download. A part that is complete has a marker
-in its folder and costs nothing the next time.
+Mistakes that can be detected early (a missing folder, a dead URL, too small a disk)
+stop the run before the first long download. A complete part has a marker in its folder
+and is skipped the next time.
 """
 
 import shutil
@@ -27,16 +27,16 @@ from espnet_mtasr.locks import alone_in
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted, and from where.
+    """What to download, and from where.
 
     Attributes:
         folder: Where it is downloaded to and unpacked.
         parts: Names of archives.
-        given: Corpus to a folder that is ready and only checked.
-        mirrors: Corpus to sources (between blanks) instead of the known ones.
+        given: Corpus to an existing folder, which is only checked.
+        mirrors: Corpus to sources (separated by spaces) instead of the known ones.
         archives: What is published.
-        talker_counts: Whose metadata are needed.
-        keep_archives: Whether archives stay once they are unpacked.
+        talker_counts: Talker counts whose metadata are needed.
+        keep_archives: Whether to keep archives after unpacking.
     """
 
     folder: Path
@@ -54,13 +54,13 @@ class Request:
 
     @property
     def subsets(self) -> List[str]:
-        """Subsets of LibriSpeech: those asked for, or all if none is."""
+        """Requested subsets of LibriSpeech, or all if none is requested."""
         every = [a for a in self.archives if a.corpus == "librispeech"]
         asked = [a.part for a in every if a.part in self.parts]
         return asked or [a.part for a in every]
 
     def lacks(self, corpus: str, folder: Path) -> Optional[str]:
-        """Say what the folder of one archive lacks."""
+        """Return what the folder of one archive lacks."""
         if corpus in ("librispeech", "mini_librispeech"):
             return check.lacking_in_librispeech(folder)
         if corpus == "speechocean762":
@@ -72,13 +72,13 @@ class Request:
 
 @dataclass
 class Step:
-    """One archive that is to be unpacked.
+    """One archive to unpack.
 
     Attributes:
         path: The archive, or where it will be.
-        sources: URLs that may have it; none: it is at `path`.
-        size: Of the archive, in bytes, as far as is known.
-        unpacked: Size of what comes out, in bytes; an estimate.
+        sources: URLs that may have it; none: it is already at `path`.
+        size: Of the archive, in bytes, if known.
+        unpacked: Estimated size after unpacking, in bytes.
     """
 
     archive: Archive
@@ -89,10 +89,10 @@ class Step:
 
 
 def get_corpora(request: Request) -> Dict[str, Path]:
-    """Make all that is wanted ready; return corpus to its folder.
+    """Get all requested corpora; return corpus to its folder.
 
     Raises:
-        UserError: a given folder lacks something, a file is not to be had, an archive
+        UserError: a given folder lacks something, a file is not available, an archive
             is damaged, or the disk is too small.
     """
     roots = _check_given(request)
@@ -103,7 +103,7 @@ def get_corpora(request: Request) -> Dict[str, Path]:
     if missing:
         with alone_in(request.folder, "downloading"):
             steps = [_plan(archive, request) for archive in missing]
-            # The largest first: its archive is gone before the others need room.
+            # The largest first: its archive is removed before the others need space.
             steps.sort(key=lambda step: step.size, reverse=True)
             _check_disk(steps, request)
             for step in steps:
@@ -116,7 +116,7 @@ def get_corpora(request: Request) -> Dict[str, Path]:
 
 
 def _check_given(request: Request) -> Dict[str, Path]:
-    """Check the folders that db.sh points at; all troubles in one message."""
+    """Check the folders that db.sh names; all problems go into one message."""
     roots, troubles = {}, []
     for name in dict.fromkeys(a.corpus for a in request.wanted):
         if name in request.given:
@@ -127,7 +127,7 @@ def _check_given(request: Request) -> Dict[str, Path]:
     if troubles:
         raise UserError(
             f"{'; '.join(troubles)}; fix db.sh, or set the variable to 'downloads' "
-            f"there to have it downloaded"
+            "there to download it"
         )
     if "librispeech" in roots:
         _note_incomplete(roots["librispeech"], request.subsets)
@@ -135,7 +135,7 @@ def _check_given(request: Request) -> Dict[str, Path]:
 
 
 def _trouble_with(name: str, root: Path, request: Request) -> Optional[str]:
-    """Say what is wrong with a given folder; None: nothing."""
+    """Return the problem of a given folder; None if there is none."""
     if not root.is_dir():
         return "is no folder"
     folder = CORPORA[name].folder
@@ -158,7 +158,7 @@ def _note_incomplete(root: Path, subsets: Sequence[str]) -> None:
 
 
 def _is_ready(archive: Archive, request: Request) -> bool:
-    """Whether a part is there already, by this program or another's work.
+    """Whether a part already exists, made by this program or otherwise.
 
     Raises:
         UserError: something else is in its place.
@@ -171,24 +171,24 @@ def _is_ready(archive: Archive, request: Request) -> bool:
     if lacks and ours:
         raise UserError(
             f"{target}: was complete, but lacks {lacks}; remove the folder and run "
-            f"again to get it anew"
+            "again to download it again"
         )
     if lacks:
         raise UserError(
-            f"{target}: is in the way and lacks {lacks}; move it away, or complete it"
+            f"{target}: exists but lacks {lacks}; move it away, or complete it"
         )
     if not ours:
-        print(f"{target}: was not unpacked by this program; taken as it is", flush=True)
+        print(f"{target}: was not unpacked by this program; used as it is", flush=True)
         if archive.corpus == "librispeech":
             _note_incomplete(target.parent, [archive.part])
     return True
 
 
 def _plan(archive: Archive, request: Request) -> Step:
-    """Find out where an archive is to be had, and how large it is.
+    """Find a source for an archive, and its size.
 
     Raises:
-        UserError: nowhere.
+        UserError: there is none.
     """
     # What a break in the middle has left there would count as used.
     shutil.rmtree(
@@ -224,10 +224,10 @@ def _local_step(archive: Archive, path: Path) -> Step:
 def _not_to_be_had(
     archive: Archive, request: Request, failed: Dict[str, str]
 ) -> UserError:
-    """Say why no source (key of `failed`) gave an archive, and what to do."""
+    """Explain why no source (key of `failed`) has an archive, and what to do."""
     corpus = CORPORA[archive.corpus]
     return UserError(
-        f"{archive.file}: is not to be had ({_say(failed)}); fetch it by hand from "
+        f"{archive.file}: is not available ({_say(failed)}); download it by hand from "
         f"{corpus.page}, put it at {request.folder / archive.file} and run again, or "
         f"set {corpus.url_variable} in db.sh to a mirror"
     )
@@ -241,7 +241,7 @@ def _say(failed: Dict[str, str]) -> str:
 
 
 def space_needed(steps: Sequence[Step], request: Request) -> float:
-    """Return the most bytes that are used at a time beyond what is there now."""
+    """Return the peak number of additional bytes on the disk."""
     most = used = 0.0
     for step in steps:
         if step.sources:
@@ -258,7 +258,7 @@ def _is_removed(step: Step, request: Request) -> bool:
 
 
 def _is_ours(step: Step, request: Request) -> bool:
-    """Whether an archive lies in the download folder, and not in a mirror."""
+    """Whether an archive is in the download folder, not in a mirror."""
     return step.path == request.folder / step.archive.file
 
 
@@ -267,12 +267,12 @@ def _check_disk(steps: Sequence[Step], request: Request) -> None:
     free = shutil.disk_usage(request.folder).free
     names = ", ".join(step.archive.part for step in steps)
     line = (
-        f"{request.folder}: {names} need about {format_bytes(needed)} more there, "
+        f"{request.folder}: {names} need about {format_bytes(needed)} more, but "
         f"{format_bytes(free)} are free"
     )
     if needed > free:
         raise UserError(
-            f"{line}; make room, or make {request.folder} a link to a larger disk"
+            f"{line}; free some space, or make {request.folder} a link to a larger disk"
         )
     print(line, flush=True)
 
@@ -295,11 +295,11 @@ def _carry_out(step: Step, request: Request) -> None:
         )
     except unpack.Damaged as e:
         if not _is_ours(step, request):
-            raise UserError(f"{path}: {e}; put a sound copy there") from e
+            raise UserError(f"{path}: {e}; put an intact copy there") from e
         _remove(path)
         raise UserError(
-            f"{path}: {e}; it was removed: run again to download it anew, or get it by "
-            f"hand from {CORPORA[archive.corpus].page}"
+            f"{path}: {e}; it was removed: run again to download it again, or get it "
+            f"by hand from {CORPORA[archive.corpus].page}"
         ) from e
     if _is_removed(step, request):
         _remove(path)
@@ -311,12 +311,12 @@ def _remove(path: Path) -> None:
 
 
 def _download(step: Step, request: Request) -> str:
-    """Download an archive from the first source that gives all of it; return which."""
+    """Download an archive from the first source that has all of it; return which."""
     archive, path = step.archive, step.path
     failed = {}
     for source in step.sources:
         there = fetch.bytes_there(path)
-        so_far = f", {format_bytes(there)} are there" if there else ""
+        so_far = f", {format_bytes(there)} already there" if there else ""
         print(
             f"{archive.part}: {source} ({format_bytes(step.size)}{so_far})", flush=True
         )
@@ -330,7 +330,7 @@ def _download(step: Step, request: Request) -> str:
         return source
     if there := fetch.bytes_there(path):
         raise UserError(
-            f"{archive.file}: the download broke off ({_say(failed)}); "
-            f"{format_bytes(there)} are kept: run again to go on"
+            f"{archive.file}: the download was interrupted ({_say(failed)}); "
+            f"{format_bytes(there)} are kept: run again to resume"
         )
     raise _not_to_be_had(archive, request, failed)

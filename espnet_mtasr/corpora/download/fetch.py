@@ -1,8 +1,8 @@
-"""Download one file over HTTP so that a break costs nothing.
+"""Download one file over HTTP; an interrupted download can be resumed.
 
-What has come stays in NAME.part and goes on with a Range request (RFC 9110, section
-14); NAME.part.json notes which version of the file it belongs to. The standard library
-does the rest: none of the package's dependencies offers resumed downloads.
+The data so far are kept in NAME.part and continued with a Range request (RFC 9110,
+section 14); NAME.part.json says which version of the file they belong to. The standard
+library does the rest: none of the package's dependencies offers resumed downloads.
 """
 
 import http.client
@@ -32,12 +32,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Patience:
-    """How breaks are met.
+    """How interruptions are handled.
 
     Attributes:
-        retries: Attempts in a row that bring nothing before a source is given up.
+        retries: Failed attempts in a row before a source is given up.
         wait: Seconds before the first of them; doubled each time, up to 60.
-        timeout: Seconds without a byte that count as a break.
+        timeout: Seconds without data after which a download counts as interrupted.
     """
 
     retries: int = 5
@@ -56,7 +56,7 @@ class Remote:
 
 
 class SourceError(Exception):
-    """A source does not give the file; the message says why."""
+    """A source does not have the file; the message says why."""
 
 
 class _Break(Exception):
@@ -68,7 +68,7 @@ class _NoConnection(_Break):
 
 
 def part_of(path: Path) -> Path:
-    """Return where an unfinished download lies."""
+    """Return the path of an unfinished download."""
     return path.with_name(path.name + ".part")
 
 
@@ -78,7 +78,7 @@ def note_of(path: Path) -> Path:
 
 
 def bytes_there(path: Path) -> int:
-    """Return how much of a download has come."""
+    """Return how many bytes of a download are there."""
     part = part_of(path)
     return part.stat().st_size if part.is_file() else 0
 
@@ -90,10 +90,10 @@ def discard(path: Path) -> None:
 
 
 def probe(url: str, patience: Patience) -> Remote:
-    """Ask a server for one byte of a file: whether it is there, and its size.
+    """Ask a server for one byte of a file, to check that it exists and get its size.
 
     Raises:
-        SourceError: the file is not to be had there.
+        SourceError: the file is not available there.
     """
 
     def ask() -> Remote:
@@ -107,16 +107,16 @@ def probe(url: str, patience: Patience) -> Remote:
 
 
 def fetch(url: str, path: Path, has_checksum: bool, patience: Patience) -> Remote:
-    """Download `url` until `path`.part is complete; go on with what is there.
+    """Download `url` until `path`.part is complete; resume an existing part.
 
-    A file that has changed since (ETag, date or size) is begun anew.
+    A file that has changed since (ETag, date or size) is downloaded from the beginning.
 
     Args:
         has_checksum: The whole will be compared with a checksum, so that one mirror's
             beginning may be continued from another.
 
     Raises:
-        SourceError: the source does not give the file; what has come stays.
+        SourceError: the source does not have the file; the data so far are kept.
         UserError: it can't be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ def fetch(url: str, path: Path, has_checksum: bool, patience: Patience) -> Remot
 def _insist(
     attempt: Callable[[], T], bytes_so_far: Callable[[], int], patience: Patience
 ) -> T:
-    """Call `attempt` until it succeeds or too many in a row have brought nothing."""
+    """Call `attempt` until it succeeds or too many in a row have failed."""
     at_first = bytes_so_far()
     failures = 0
     while True:
@@ -142,7 +142,7 @@ def _insist(
             failures = 0 if now > before else failures + 1
             allowed = patience.retries
             if isinstance(e, _NoConnection) and now <= at_first:
-                # A machine without a network shall not wait for minutes.
+                # A machine without a network must not wait for minutes.
                 allowed = min(allowed, 1)
             if failures > allowed:
                 raise SourceError(str(e)) from e
@@ -181,7 +181,7 @@ def _explain(reason) -> Exception:
 def _describe(url: str, response) -> Remote:
     headers = response.headers
     if headers.get_content_type() == "text/html":
-        # A log-in page must not pass for the file, nor wipe out its beginning.
+        # A log-in page must not be taken for the file, or overwrite its beginning.
         raise SourceError("answers with a web page")
     if response.status == 206:
         size = _parse_range(headers.get("Content-Range"))[1]
@@ -192,7 +192,7 @@ def _describe(url: str, response) -> Remote:
 
 
 def _parse_range(content_range: Optional[str]):
-    """Return (first byte, total) of a Content-Range; None where it does not say.
+    """Return (first byte, total) of a Content-Range; None if missing.
 
     >>> _parse_range("bytes 7-9/10"), _parse_range("bytes */10"), _parse_range("odd")
     ((7, 10), (None, 10), (None, None))
@@ -217,19 +217,19 @@ def _read_note(path: Path) -> Optional[Remote]:
 
 
 def _same_version(old: Optional[Remote], new: Remote, has_checksum: bool) -> bool:
-    """Whether bytes of `old` may be continued with those of `new`."""
+    """Whether bytes of `old` can be continued with those of `new`."""
     if old is None or old.size != new.size:
         return False
     if old.url != new.url:
         return has_checksum
     stamps = [(old.etag, new.etag), (old.last_modified, new.last_modified)]
     agree = [a == b for a, b in stamps if a and b]
-    # Behind one address there may be several machines, each with ETags of its own.
+    # One address may be served by several machines, each with its own ETags.
     return not agree or (any(agree) if has_checksum else all(agree))
 
 
 def _transfer(url: str, path: Path, has_checksum: bool, timeout: float) -> Remote:
-    """One attempt: ask for what is missing, and append it to the part."""
+    """One attempt: request the missing bytes, and append them to the part."""
     start, old = bytes_there(path), _read_note(path)
     if start and (old is None or (old.url != url and not has_checksum)):
         start = 0
@@ -243,11 +243,11 @@ def _transfer(url: str, path: Path, has_checksum: bool, timeout: float) -> Remot
                     discard(path)
                     raise _Break("the file has changed")
             elif start:
-                print(f"{path.name}: {url} begins anew", flush=True)
+                print(f"{path.name}: {url} starts again", flush=True)
                 start = 0
             with _writing(path, remote.size):
                 if not start:
-                    # First, for the note must never stand beside another file's bytes.
+                    # First, so that the note is never beside another file's bytes.
                     discard(path)
                 write_whole(note_of(path), json.dumps(asdict(remote)) + "\n")
             _append(response, path, start, remote.size)
@@ -263,7 +263,7 @@ def _append(response, path: Path, start: int, total: Optional[int]) -> None:
     meter = Meter(path.name, total, start)
     done = start
     try:
-        # Unbuffered: what a full disk still took is in the file.
+        # Unbuffered, so that the bytes that a full disk accepted are in the file.
         with _writing(path, total):
             f = part_of(path).open("ab" if start else "wb", buffering=0)
         with f:
@@ -298,13 +298,13 @@ def _write_all(f, block: bytes) -> None:
 
 @contextmanager
 def _writing(path: Path, total: Optional[int]) -> Iterator[None]:
-    """Turn what can go wrong while writing into one line."""
+    """Turn errors of writing into one line."""
     try:
         yield
     except OSError as e:
         of = f" of {format_bytes(total)}" if total else ""
         raise UserError(
             f"{part_of(path)}: can't be written ({e.strerror}); "
-            f"{format_bytes(bytes_there(path))}{of} are kept: make room in "
+            f"{format_bytes(bytes_there(path))}{of} are kept: free some space in "
             f"{path.parent} or link it to a larger disk, and run again"
         ) from e

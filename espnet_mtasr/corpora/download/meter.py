@@ -1,4 +1,4 @@
-"""Bytes for people: sizes, and a progress line of a download."""
+"""Readable sizes, and a progress line for downloads."""
 
 import time
 from typing import Optional
@@ -7,7 +7,7 @@ from espnet_mtasr.progress import TerminalLine
 
 
 def format_bytes(n: float) -> str:
-    """Say a number of bytes, in powers of 1000 as disks are sold.
+    """Format a number of bytes in powers of 1000, like disk sizes.
 
     >>> [format_bytes(n) for n in (0, 999, 340_000, 337_926_286, 23_049_477_885)]
     ['0 B', '999 B', '340.0 kB', '337.9 MB', '23.0 GB']
@@ -31,7 +31,7 @@ class Meter:
         self.drawn = 0.0
 
     def show(self, done: int) -> None:
-        """Draw the line anew, at most twice a second."""
+        """Redraw the line, at most twice a second."""
         now = time.monotonic()
         if now - self.drawn < 0.5:
             return

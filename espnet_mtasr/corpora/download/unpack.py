@@ -1,4 +1,4 @@
-"""Check one archive and unpack it: the folder appears whole, with a marker in it."""
+"""Check and unpack one archive; the folder appears atomically, with a marker."""
 
 import gzip
 import hashlib
@@ -20,7 +20,7 @@ from espnet_mtasr.files import write_whole
 
 MARKER = ".complete"
 BLOCK = 1 << 20
-# What Python's readers raise for bytes that are not those that were packed.
+# Exceptions of Python's readers for damaged archives.
 DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -39,7 +39,7 @@ def verify(archive: Archive, path: Path, remember: bool) -> None:
     """Compare an archive with its checksum.
 
     Args:
-        remember: Note in NAME.checked that it was right, and trust such a note.
+        remember: Record in NAME.checked that it was right, and trust such a record.
 
     Raises:
         Damaged: it has another checksum.
@@ -59,12 +59,12 @@ def verify(archive: Archive, path: Path, remember: bool) -> None:
     if found != archive.md5:
         raise Damaged(f"its md5 is {found}, not {archive.md5}")
     if remember:
-        with suppress(OSError):  # Without a note it is compared again, no more.
+        with suppress(OSError):  # Without a record it is only compared again.
             write_whole(note, seen)
 
 
 def checked_of(path: Path) -> Path:
-    """Return the note that an archive's checksum was right."""
+    """Return the path of the record that an archive's checksum was right."""
     return path.with_name(path.name + ".checked")
 
 
@@ -78,16 +78,16 @@ def _md5(path: Path, size: int) -> str:
 
 
 def unpacked_size(archive: Archive, path: Path) -> float:
-    """Estimate what an archive unpacks to, in bytes."""
+    """Estimate the unpacked size of an archive, in bytes."""
     if path.suffix == ".zip":
-        # A damaged one is met when it is unpacked.
+        # A damaged archive is reported when it is unpacked.
         with suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as z:
             return sum(i.file_size for i in z.infolist() if _is_wanted(archive, i))
     return path.stat().st_size * archive.expansion
 
 
 def temporary_of(target: Path) -> Path:
-    """Return where a folder is unpacked: on the same disk, to be renamed."""
+    """Return where a folder is unpacked before renaming: on the same disk."""
     target = target.resolve()
     return target.parent / f".unpacking-{target.name}"
 
@@ -102,11 +102,11 @@ def unpack(
     """Unpack `archive.inside` of the archive at `path` to `target`.
 
     Args:
-        source: Where the archive is from; noted in the marker.
-        lacks: Says what the unpacked folder lacks, if anything.
+        source: Origin of the archive, for the marker.
+        lacks: Returns what the unpacked folder lacks, if anything.
 
     Raises:
-        Damaged: the archive is broken, leads outside, or holds something else.
+        Damaged: the archive is damaged, has paths outside its folder, or other content.
         UserError: it can't be written.
     """
     target = target.resolve()
@@ -126,14 +126,14 @@ def unpack(
             os.replace(file, target.parent / file.name)
         marker = {"archive": archive.file, "source": source, "md5": archive.md5}
         write_whole(folder / MARKER, json.dumps(marker, indent=2) + "\n")
-        # The marker comes with the folder: neither is ever there without the other.
+        # The marker appears with the folder, never without it.
         os.rename(folder, target)
     except DAMAGE as e:
         raise Damaged(f"it can't be unpacked ({e or type(e).__name__})") from e
     except OSError as e:
         raise UserError(
-            f"{target}: can't be unpacked ({e.strerror or e}); {path} is kept: make "
-            f"room in {target.parent} or link it to a larger disk, and run again"
+            f"{target}: can't be unpacked ({e.strerror or e}); {path} is kept: free "
+            f"some space in {target.parent} or link it to a larger disk, and run again"
         ) from e
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -150,7 +150,8 @@ def _extract_tar(archive: Archive, path: Path, folder: Path) -> None:
         tarfile.open(fileobj=f, mode="r:gz") as tar,
     ):
         for member in tar:
-            # Refuses links and paths that lead outside, devices and odd rights.
+            # Refuses links and paths that lead outside, devices and unusual
+            # permissions.
             tar.extract(member, folder, filter="data")
             meter.show(f.tell())
         # gzip compares its checksum at the very end, which tarfile need not reach.
@@ -164,7 +165,7 @@ def _extract_zip(archive: Archive, path: Path, folder: Path) -> None:
         for member in members:
             inside = PurePosixPath(member.filename.replace("\\", "/"))
             if inside.is_absolute() or ".." in inside.parts:
-                raise Damaged(f"{member.filename} leads outside its folder")
+                raise Damaged(f"{member.filename} is outside its folder")
         total = sum(m.file_size for m in members)
         with closing(Meter(f"{path.name}: unpacking", total)) as meter:
             for done in _extract_members(z, members, folder):

@@ -1,1 +1,1 @@
-"""What a model's confidences and word times are worth, and how they are fixed."""
+"""Calibration of a model's confidences and word times."""

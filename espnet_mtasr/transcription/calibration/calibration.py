@@ -1,8 +1,8 @@
-"""What a model's scores and frames mean, measured on a development set.
+"""Calibrate a model's scores and word times on a development set.
 
 Confidences follow Platt scaling (Platt, 1999): a logistic function of the log odds that
-the CTC gives. CTC need not emit a word while it is spoken, so its frames are moved by
-what was found between them and known word times.
+the CTC gives. CTC need not emit a word while it is spoken, so its frames are shifted by
+their measured offset from known word times.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Union
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
 
-# Log odds are taken of probabilities that are this far from 0 and 1.
+# Log odds use probabilities at least this far from 0 and 1.
 MARGIN = 1e-6
 
 
@@ -65,7 +65,7 @@ class Calibration:
         """Read what `write` wrote.
 
         Raises:
-            UserError: the file holds something else.
+            UserError: the file has other content.
         """
         names = [field.name for field in fields(cls)]
         try:
@@ -76,8 +76,8 @@ class Calibration:
             fits = False
         if not fits:
             raise UserError(
-                f"{path}: holds not the numbers {', '.join(names)}; write it anew by "
-                f"espnet_mtasr.bin.calibrate, or remove it"
+                f"{path}: lacks one of the numbers {', '.join(names)}, or one is bad; "
+                "run espnet_mtasr.bin.calibrate again, or remove it"
             )
         return found
 

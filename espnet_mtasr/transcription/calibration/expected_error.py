@@ -1,4 +1,4 @@
-"""How far confidences are from what they promise.
+"""How far confidences are from the measured accuracy.
 
 Source: expected calibration error, Guo et al., "On Calibration of Modern Neural
 Networks", ICML 2017: bins of equal width.
@@ -23,7 +23,8 @@ def expected_calibration_error(
         A number in [0, 1].
 
     Raises:
-        ValueError: no words, or not as many answers as confidences.
+        ValueError: there are no words, or the numbers of answers and confidences
+            differ.
 
     >>> expected_calibration_error([0.75] * 4, [True, True, True, False])
     0.0

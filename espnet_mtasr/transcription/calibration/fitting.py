@@ -1,4 +1,4 @@
-"""Measure on data with known words what a model's scores and frames mean."""
+"""Fit a model's confidences and word times on data with known words."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,8 +30,8 @@ from espnet_mtasr.transcription.transcript import Word
 if TYPE_CHECKING:
     from espnet_mtasr.transcription.mtasr import MTASR
 
-# Beside wav.scp, where it is known when each word was said: UTTERANCE TALKER START
-# DURATION WORD, talkers from 1 in onset order, in seconds.
+# Beside wav.scp, if word times are known: UTTERANCE TALKER START DURATION WORD, talkers
+# from 1 in onset order, times in seconds.
 WORD_TIMES = "words.ctm"
 
 # Start and end in seconds.
@@ -45,7 +45,7 @@ class Decoded(NamedTuple):
         seconds: Its length.
         hypothesis: With spans.
         reference: What was said, a text per talker.
-        times: Starts and ends in seconds of the talkers' words, where they are known.
+        times: Starts and ends in seconds of the talkers' words, if known.
     """
 
     seconds: float
@@ -60,7 +60,7 @@ class Heard(NamedTuple):
     Attributes:
         word: With its confidence and times.
         correct: Whether it was said.
-        said: Start and end in seconds of the word that was said; None: not known.
+        said: Start and end in seconds of the spoken word; None: not known.
     """
 
     word: Word
@@ -70,7 +70,7 @@ class Heard(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What calibration is worth on a set.
+    """Effect of calibration on a set.
 
     Attributes:
         set: Its name.
@@ -108,8 +108,8 @@ def decode(model: "MTASR", data_dir: Path) -> List[Decoded]:
         rate = speech[utt].check(utt).rate
         if rate != model.rate:
             raise UserError(
-                f"{data_dir}: {utt} has {rate} Hz, the model wants {model.rate}; run "
-                f"stage 3"
+                f"{data_dir}: {utt} has {rate} Hz, but the model needs {model.rate}; "
+                "run stage 3"
             )
     decoded = []
     for utt in progress(references, len(references), f"{data_dir.name}: decoded"):
@@ -123,7 +123,7 @@ def decode(model: "MTASR", data_dir: Path) -> List[Decoded]:
 
 
 def judge(model: "MTASR", decoded: Sequence[Decoded]) -> List[Heard]:
-    """Return the words that a model makes of what it decoded, right or wrong."""
+    """Return the words of decoded mixtures, right or wrong."""
     heard = []
     for mixture in decoded:
         transcript = model.decoder.writer.transcript(
@@ -192,8 +192,8 @@ def fit_confidence(heard: Sequence[Heard], calibration: Calibration) -> Calibrat
     if len(set(answers)) < 2:
         kind = "right" if any(answers) else "wrong"
         raise UserError(
-            f"--data_dir: all {len(answers)} written words are {kind}: nothing can be "
-            f"learnt of confidences; give more data"
+            f"--data_dir: all {len(answers)} written words are {kind}, so confidences "
+            "can't be calibrated; give more data"
         )
     from sklearn.linear_model import LogisticRegression
 
@@ -203,9 +203,9 @@ def fit_confidence(heard: Sequence[Heard], calibration: Calibration) -> Calibrat
     slope, intercept = float(fit.coef_[0, 0]), float(fit.intercept_[0])
     if not slope > 0:
         raise UserError(
-            f"--data_dir: right words have no higher probabilities than wrong ones (of "
-            f"{len(answers)} words, slope {slope:.3g}): nothing can be learnt of "
-            f"confidences; give more data, or train the model further"
+            "--data_dir: right words have no higher probabilities than wrong ones "
+            f"({len(answers)} words, slope {slope:.3g}), so confidences can't be "
+            "calibrated; give more data, or train the model further"
         )
     return replace(calibration, slope=slope, intercept=intercept)
 
@@ -218,7 +218,7 @@ def fit_times(heard: Sequence[Heard], calibration: Calibration) -> Calibration:
         calibration: Its other numbers stay.
 
     Raises:
-        UserError: of no right word the times are known.
+        UserError: no right word has known times.
     """
     timed = [(h.word, h.said) for h in heard if h.said is not None]
     if not timed:
@@ -233,13 +233,13 @@ def fit_times(heard: Sequence[Heard], calibration: Calibration) -> Calibration:
 
 
 def report(name: str, raw: Sequence[Heard], calibrated: Sequence[Heard]) -> Report:
-    """Summarize the words of a set, judged without and with calibration.
+    """Summarize the words of a set, without and with calibration.
 
     Raises:
         UserError: there are none.
     """
     if not raw:
-        raise UserError(f"{name}: the model writes no words of it")
+        raise UserError(f"{name}: the model writes no words for it")
     correct = [h.correct for h in raw]
     raw_error, error = (
         100 * expected_calibration_error([h.word.confidence for h in heard], correct)

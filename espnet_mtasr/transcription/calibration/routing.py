@@ -1,8 +1,8 @@
-"""Fit how a branch is picked (asr/routing.py) to a development set.
+"""Fit on a development set how to pick a branch (asr/routing.py).
 
-A softmax over the talker counts has few weights, fitted by maximum likelihood. Whether
-it is used, and below which probability of the head, is decided by dev's cpWER, each
-mixture scored by weights that were fitted without it.
+A softmax over the talker counts has few weights, which are fitted by maximum
+likelihood. dev's cpWER decides whether it is used, and below which probability of the
+head; each mixture is scored by weights that were fitted without it.
 """
 
 from pathlib import Path
@@ -22,8 +22,8 @@ from espnet_mtasr.scoring.inputs import read_references
 
 Mixtures = List[Tuple[np.ndarray, List[str]]]
 FOLDS = 5
-# Fewer mixtures are mixed anew, where it is known what they are made of: a set has only
-# so many talkers and noises to give.
+# Smaller sets are mixed again several times, if their parts are known. A set only has
+# so many talkers and noises.
 ENOUGH = 1000
 MOST_EPOCHS = 6
 BOUNDS = (0.8, 0.95)
@@ -31,12 +31,12 @@ REGULARIZATION = 1e-4
 
 
 class Judged(NamedTuple):
-    """What is known of N mixtures, for C talker counts.
+    """Results of N mixtures for C talker counts.
 
     Attributes:
         log_probs: `(N, C)` of the talker-count head.
         entropies: `(N, C)` of each count's branch.
-        errors: `(N, C)` words that are wrong if that branch writes.
+        errors: `(N, C)` word errors if that branch is used.
         labels: `(N,)` place of the true count.
         words: `(N,)` reference words.
     """
@@ -63,7 +63,7 @@ class Rates(NamedTuple):
 def read_mixtures(
     data_dir: Path, talker_counts: Sequence[int], enough: int = ENOUGH
 ) -> Mixtures:
-    """Samples `(N,)` and texts of a set; a small one is mixed anew, some times.
+    """Samples `(N,)` and texts of a set; a small one is mixed again several times.
 
     Raises:
         UserError: the directory is not in order.
@@ -129,7 +129,7 @@ def judge(speech2text: Speech2Text, mixtures: Mixtures, batch_size: int = 16) ->
 
 
 def fit_weights(judged: Judged, model: str, talker_counts: Sequence[int]) -> Routing:
-    """Weights by maximum likelihood; all branches run always."""
+    """Weights by maximum likelihood; all branches always run."""
     weights = torch.zeros(2 + len(talker_counts), requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=200)
 
@@ -160,7 +160,7 @@ def cross_fitted(judged: Judged, talker_counts: Sequence[int]) -> torch.Tensor:
 
 
 def rates(judged: Judged, scores: torch.Tensor, unsure_below: float) -> Rates:
-    """What routing is worth where `scores` `(N, C)` decide below a probability."""
+    """Rates when `scores` `(N, C)` decide below a probability of the head."""
     unsure = judged.log_probs.exp().max(1).values < unsure_below
     picked = torch.where(unsure, scores.argmax(1), judged.log_probs.argmax(1))
     errors = judged.errors.gather(1, picked[:, None]).sum()
@@ -175,7 +175,7 @@ def rates(judged: Judged, scores: torch.Tensor, unsure_below: float) -> Rates:
 def fit(
     judged: Judged, model: str, talker_counts: Sequence[int]
 ) -> Tuple[Routing, Dict[float, Rates]]:
-    """Fit, and decide by dev's cpWER where the scores are used.
+    """Fit, and decide by dev's cpWER when the scores are used.
 
     Args:
         judged: Of the development set.

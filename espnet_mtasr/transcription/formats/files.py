@@ -1,4 +1,4 @@
-"""A file per recording and format: where it lies, and how it gets there."""
+"""Paths and writing of transcripts: a file per recording and format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def output_paths(
     recordings: Sequence[str], folder: Union[str, Path], formats: Sequence[str]
 ) -> Dict[Tuple[str, str], Path]:
-    """Say where `write_transcripts` would write, before there is anything to write.
+    """Return the paths that `write_transcripts` would write to.
 
     Args:
         recordings: Names; `a/mix` lies in a subfolder.
@@ -39,8 +39,8 @@ def paths_in(
     """Return `<folder>/<recording><suffix>` by recording and the suffix's key.
 
     Raises:
-        UserError: `folder` is a file, a name that would leave it, or two recordings
-            that would share a file.
+        UserError: `folder` is a file, a name would leave it, or two recordings would
+            share a file.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -55,8 +55,8 @@ def paths_in(
             path = folder / name.with_name(name.name + suffix)
             if path in owners:
                 raise UserError(
-                    f"{path}: two recordings, {owners[path]!r} and {recording!r}, would"
-                    " be written there: rename one, or give each a folder of its own"
+                    f"{path}: two recordings, {owners[path]!r} and {recording!r}, "
+                    "would be written there: rename one, or use separate folders"
                 )
             owners[path] = recording
             paths[recording, key] = path
@@ -70,20 +70,20 @@ def write_transcripts(
 ) -> List[Path]:
     """Write `<folder>/<recording><suffix>` for each recording and format.
 
-    Every file appears whole or not at all, and none before all texts were made. A file
-    of that name from an earlier run is replaced.
+    Files are written atomically, after all texts were made. Files of an earlier run are
+    replaced.
 
     Args:
         transcripts: Of recordings with different names.
-        folder: Is made if need be.
+        folder: Is created if needed.
         formats: Keys of `FORMATS`.
 
     Returns:
         The files, recording by recording.
 
     Raises:
-        UserError: see `output_paths`; nothing was written then.
-        ValueError: a transcript with words that can't be (see `tidy.tidy`).
+        UserError: see `output_paths`; nothing is written then.
+        ValueError: a transcript has invalid words (see `tidy.tidy`).
     """
     names = [transcript.recording for transcript in transcripts]
     paths = output_paths(names, folder, formats)

@@ -14,16 +14,18 @@ if TYPE_CHECKING:
 def render_txt(transcripts: Sequence[Transcript]) -> str:
     """Name and talker count, then a line per talker; an empty line between recordings.
 
-    The count's probability is left out where the model can't tell it, and a channel
-    where not each was transcribed by itself. Of a recording in parts, a line has the
-    time at which a talker begins in a part.
+    The count's probability is omitted if the model has none, and the channel unless
+    each was transcribed separately. For a recording in parts, a line has the time at
+    which a talker begins in the part.
     """
     return "\n".join(_txt(transcript) for transcript in transcripts)
 
 
 def txt_of_part(recording: str, part: Part, first: bool) -> str:
-    """What `render_txt` has of a part, with the name before the `first`."""
-    lines = [f"{recording}: in parts, a talker's number holds within one"] * first
+    """The lines of `render_txt` for a part, after the name for the `first`."""
+    lines = [
+        f"{recording}: in parts; a talker's number is valid within one part"
+    ] * first
     said = [
         (talker.words[0].start, number, talker)
         for number, talker in enumerate(part.talkers, 1)
@@ -37,7 +39,7 @@ def txt_of_part(recording: str, part: Part, first: bool) -> str:
 
 
 def heading(transcript: Transcript) -> str:
-    """Name, talker count and, where the model can tell it, its probability."""
+    """Name, talker count and, if the model has it, its probability."""
     count = transcript.num_talkers
     line = f"{transcript.recording}: {count} talker{'' if count == 1 else 's'}"
     if transcript.num_talkers_probability is not None:
@@ -59,7 +61,7 @@ def _txt(transcript: Transcript) -> str:
 
 
 def talker_name(number: int, talker: Talker) -> str:
-    """Number, from 1, and channel, where each was transcribed by itself."""
+    """Number, from 1, and channel if each was transcribed separately."""
     channel = "" if talker.channel is None else f" (channel {talker.channel})"
     return f"talker {number}{channel}"
 
@@ -74,7 +76,7 @@ def render_jsonl(transcripts: Sequence[Transcript]) -> str:
 
 
 def jsonl_of_part(recording: str, part: Part) -> str:
-    """What `render_jsonl` has of a part."""
+    """The line of `render_jsonl` for a part."""
     entry = dict(recording=recording, **part.as_dict())
     return json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -82,8 +84,8 @@ def jsonl_of_part(recording: str, part: Part) -> str:
 def render_json(transcripts: Sequence[Transcript]) -> str:
     """One JSON object per recording (`Transcript.as_dict`), each on a line of its own.
 
-    So a file holds one object, several recordings are JSON Lines, and a recording looks
-    the same whether it comes alone or not.
+    So one recording is a JSON object, several are JSON Lines, and a recording looks the
+    same in both.
     """
     return "".join(
         json.dumps(transcript.as_dict(), ensure_ascii=False, allow_nan=False) + "\n"

@@ -19,14 +19,14 @@ def render_textgrid(transcripts: Sequence[Transcript]) -> str:
     from praatio.textgrid import IntervalTier, Textgrid
 
     (transcript,) = transcripts
-    # Praat opens nothing without length.
+    # Praat doesn't open files of length 0.
     length = max(transcript.seconds, 0.001)
     grid = Textgrid(minTimestamp=0, maxTimestamp=length)
     for number, talker in enumerate(transcript.talkers, 1):
         entries = [(word.start, word.end, word.text) for word in talker.words]
         tier = IntervalTier(f"talker {number}", entries, minT=0, maxT=length)
         grid.addTier(tier, reportingMode="error")
-    # praatio has no other way out than a file.
+    # praatio can only write to a file.
     with TemporaryDirectory() as folder:
         path = Path(folder, "transcript.TextGrid")
         grid.save(

@@ -39,10 +39,10 @@ def render_seglst(transcripts: Sequence[Transcript]) -> str:
 def render_stm(transcripts: Sequence[Transcript]) -> str:
     """STM: a line per segment, by recording, talker and start.
 
-    The channel is the talker's number, for it is so in the CTM file: SCTK matches both
-    files by it. Blanks in a recording's name become `_`. Words are written as they are:
-    SCTK takes `(word)`, `{ a / b }` and a first word in angle brackets for marks of its
-    own.
+    The channel is the talker's number, as in the CTM file: SCTK matches the two files
+    by it. Spaces in a recording's name become `_`. Words are written unchanged: SCTK
+    interprets `(word)`, `{ a / b }` and a first word in angle brackets as its own
+    markup.
 
     Raises:
         UserError: two recordings' names become the same.
@@ -69,10 +69,8 @@ def render_ctm(transcripts: Sequence[Transcript]) -> str:
     """CTM: a line per word with its confidence, by recording, talker and start.
 
     CTM has no column for talkers: the channel is the talker's number. (meeteval ignores
-    it, and reads a CTM file as one talker's: seglst and stm are for meeteval.) Blanks
-    in a recording's name become `_`.
-
-    Raises:
+    it, and reads a CTM file as one talker's: seglst and stm are for meeteval.) Spaces
+    in a recording's name become `_`.  Raises:
         UserError: two recordings' names become the same.
     """
     from meeteval.io import CTM, CTMLine
@@ -99,12 +97,12 @@ def _talker_name(number: int) -> str:
 
 
 def _decimal(seconds: float) -> Decimal:
-    """Seconds with three decimals, for meeteval writes a number as str() gives it."""
+    """Seconds with three decimals, because meeteval writes numbers with str()."""
     return Decimal(milliseconds(seconds)).scaleb(-3)
 
 
 def _column_names(transcripts: Sequence[Transcript]) -> Dict[str, str]:
-    """What stands for each recording in a file whose columns end at blanks."""
+    """Names of recordings for files with columns separated by spaces."""
     names: Dict[str, str] = {}
     taken = set()
     for transcript in transcripts:
@@ -113,7 +111,7 @@ def _column_names(transcripts: Sequence[Transcript]) -> Dict[str, str]:
         if column in taken:
             raise UserError(
                 f"two recordings are called {column!r} in stm and ctm, where names "
-                "have no blanks: rename one"
+                "have no spaces: rename one"
             )
         taken.add(column)
         names[transcript.recording] = column

@@ -38,7 +38,7 @@ class Segment:
 
     @property
     def text(self) -> str:
-        """The words, with blanks between them."""
+        """The words, separated by spaces."""
         return " ".join(word.text for word in self.words)
 
 
@@ -46,8 +46,8 @@ def cut_at_pauses(transcript: Transcript, pause: float = PAUSE) -> List[Segment]
     """Cut a tidy transcript where a talker is silent for `pause` seconds or longer.
 
     Returns:
-        The first talker's segments, then the second's, each in order of time; none of a
-        talker without words.
+        The first talker's segments, then the second's, each in order of time; none for
+        a talker without words.
     """
     segments = []
     for number, talker in enumerate(transcript.talkers, 1):
@@ -62,7 +62,7 @@ def cut_at_pauses(transcript: Transcript, pause: float = PAUSE) -> List[Segment]
 
 
 def _silence(word: Word, next_word: Word) -> int:
-    """Milliseconds between two words; seconds would not do, for 2.3 - 1.3 < 1.0."""
+    """Milliseconds between two words; not seconds, because 2.3 - 1.3 < 1.0."""
     return milliseconds(next_word.start - word.end)
 
 

@@ -21,7 +21,7 @@ from espnet_mtasr.transcription.formats.tidy import milliseconds
 if TYPE_CHECKING:
     from espnet_mtasr.transcription.transcript import Transcript
 
-# Has no width and no meaning, but stands between two characters.
+# Invisible; only separates two characters.
 WORD_JOINER = "\u2060"
 
 
@@ -38,7 +38,7 @@ def render_srt(transcripts: Sequence[Transcript]) -> str:
 def render_vtt(transcripts: Sequence[Transcript]) -> str:
     """WebVTT: `<v talker 1>words`.
 
-    The voice tag is WebVTT's place for who speaks; players can style it, and programs
+    WebVTT uses the voice tag for the speaker; players can style it, and programs can
     read it.
     """
     return _render(transcripts, "vtt", _vtt_text)
@@ -50,7 +50,7 @@ def _srt_text(segment: Segment) -> str:
 
 
 def _vtt_text(segment: Segment) -> str:
-    # pysubs2 would take a backslash before h, n and N for a blank or a new line.
+    # pysubs2 would replace a backslash before h, n and N by a space or a new line.
     text = html.escape(segment.text, quote=False).replace("\\", "&#92;")
     return f"<v talker {segment.talker}>{text}"
 

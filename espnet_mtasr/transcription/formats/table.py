@@ -30,7 +30,7 @@ class Format:
 
     Attributes:
         suffix: Ends the file's name.
-        holds_several: Whether one text can hold several recordings.
+        holds_several: Whether one text can contain several recordings.
         render_tidy: Makes the text, of transcripts from `tidy`; of exactly one where it
             can't hold several.
     """
@@ -68,12 +68,12 @@ def render(transcripts: Sequence[Transcript], format: str) -> str:
     """Turn transcripts into text.
 
     Times are in whole milliseconds, inside the recording, and a talker's words don't
-    overlap (see `tidy.tidy`). A talker without words is kept by txt, json and textgrid;
-    the others, made of segments or words, have no place for one. Words are cut into
-    segments at a talker's pauses of a second or more in seglst, stm, srt and vtt.
+    overlap (see `tidy.tidy`). txt, json and textgrid keep talkers without words; the
+    others, made of segments or words, can't. In seglst, stm, srt and vtt, a talker's
+    words are split into segments at pauses of a second or more.
 
     Args:
-        transcripts: In the order in which they shall come.
+        transcripts: In the order of the output.
         format: A key of `FORMATS`.
 
     Returns:
@@ -82,13 +82,13 @@ def render(transcripts: Sequence[Transcript], format: str) -> str:
     Raises:
         UserError: no such format, two recordings of one name, or several recordings in
             a format that holds one.
-        ValueError: a transcript with words that can't be (see `tidy.tidy`).
+        ValueError: a transcript has invalid words (see `tidy.tidy`).
     """
     chosen = get_format(format)
     if not chosen.holds_several and len(transcripts) != 1:
         raise UserError(
-            f"{format} holds one recording, not {len(transcripts)}: write files into a "
-            "folder instead"
+            f"{format} can only contain one recording, not {len(transcripts)}: write "
+            "files into a folder instead"
         )
     transcripts = [tidy(transcript) for transcript in transcripts]
     seen = set()
@@ -96,7 +96,7 @@ def render(transcripts: Sequence[Transcript], format: str) -> str:
         if transcript.recording in seen:
             raise UserError(
                 f"two recordings are called {transcript.recording!r}: rename one, or "
-                "transcribe them one after the other"
+                "transcribe them separately"
             )
         seen.add(transcript.recording)
     return chosen.render_tidy(transcripts)

@@ -1,4 +1,4 @@
-"""What a terminal shows of a transcript: who says what when, a color per talker."""
+"""Transcripts on a terminal: who says what when, with a color per talker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from espnet_mtasr.transcription.formats.tidy import tidy
 if TYPE_CHECKING:
     from espnet_mtasr.transcription.transcript import Transcript
 
-# Cyan, yellow, magenta, green, blue: they can be read on black and on white.
+# Cyan, yellow, magenta, green, blue: readable on black and on white.
 COLORS = (36, 33, 35, 32, 34)
 
 

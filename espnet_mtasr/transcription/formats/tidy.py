@@ -1,6 +1,6 @@
-"""Times that every format can hold: whole milliseconds, in order, in the recording.
+"""Times for every format: whole milliseconds, in order, inside the recording.
 
-Subtitles know no finer time, and Praat refuses a tier whose intervals overlap or have
+Subtitles have no finer times, and Praat refuses a tier whose intervals overlap or have
 no length. All formats get the same times, so that they can be compared.
 """
 
@@ -22,9 +22,9 @@ def milliseconds(seconds: float) -> int:
 def tidy(transcript: Transcript) -> Transcript:
     """Round times to milliseconds; give every word a time of its own.
 
-    A talker says one word after the other: where two of a talker's words overlap, the
-    first ends when the second begins. A word of no length gets a millisecond. Numbers
-    become Python's floats, and bytes of a file name that are no UTF-8 become U+FFFD.
+    A talker says one word after the other: if two of a talker's words overlap, the
+    first ends when the second begins. A word of length 0 gets a millisecond. Numbers
+    become Python floats, and bytes of a file name that aren't UTF-8 become U+FFFD.
 
     Args:
         transcript: Its words in the order in which they were said.
@@ -34,7 +34,7 @@ def tidy(transcript: Transcript) -> Transcript:
         recording.
 
     Raises:
-        ValueError: a word is empty or has blanks in it, or a talker has more words than
+        ValueError: a word is empty or contains spaces, or a talker has more words than
             the recording has milliseconds.
     """
     seconds = float(transcript.seconds)
@@ -74,7 +74,7 @@ def _tidy_talker(talker: Talker, length: int) -> Talker:
 
 
 def _tidy_times(words: Tuple[Word, ...], length: int) -> List[Tuple[int, int]]:
-    """Start and end of each word in milliseconds, of a recording with `length` ones."""
+    """Start and end of each word in milliseconds; `length` is the recording's."""
     if len(words) > length:
         raise ValueError(f"{len(words)} words do not fit into {length} ms")
     starts: List[int] = []

@@ -1,4 +1,4 @@
-"""What was heard of a long recording so far, on disk, so that a run can go on."""
+"""Finished windows of a long recording, on disk, so that a run can be resumed."""
 
 import json
 from pathlib import Path
@@ -11,12 +11,12 @@ from espnet_mtasr.transcription.transcript import Word
 
 
 class Journal:
-    """Windows that were heard, a line each, behind a line with what they depend on.
+    """A line per finished window, after a line with what they depend on.
 
     Args:
-        path: File; its folder is made.
-        depends: On what the windows depend, as JSON has it.
-        resume: Take over what is there, if it depends on the same.
+        path: File; its folder is created.
+        depends: What the windows depend on, as JSON values.
+        resume: Keep existing windows, if they depend on the same.
     """
 
     def __init__(self, path: Path, depends: Mapping[str, Any], resume: bool):
@@ -24,12 +24,12 @@ class Journal:
         self.heard = _read(path, depends) if resume else []
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(dict(depends)), *(_line(*entry) for entry in self.heard)]
-        # A line that a kill has broken off would hide those behind it.
+        # A line that was cut off by a kill would hide those after it.
         write_whole(path, "".join(line + "\n" for line in lines))
         self._file: Optional[TextIO] = None
 
     def keep(self, channel: int, heard: Heard) -> None:
-        """Write what a window gave."""
+        """Write the result of a window."""
         if self._file is None:
             self._file = self.path.open("a", encoding="utf-8")
         print(_line(channel, heard), file=self._file, flush=True)

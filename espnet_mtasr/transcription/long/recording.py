@@ -1,4 +1,4 @@
-"""A recording that is too long for a model: heard window by window, as it comes."""
+"""Recordings that are too long for a model, processed window by window."""
 
 from dataclasses import replace
 from itertools import chain
@@ -21,9 +21,9 @@ from espnet_mtasr.transcription.settings import Settings
 from espnet_mtasr.transcription.speech_detector import FRAME, SpeechDetector
 from espnet_mtasr.transcription.transcript import Origin, Part, Talker, Transcript, Word
 
-# Seconds that the detector hears before a place where it goes on.
+# Seconds that the detector gets before a place where it resumes.
 RUN_UP = 5.0
-# What was heard in each of some waveforms `(N,)`.
+# Maps waveforms `(N,)` to their results.
 Decode = Callable[[Sequence[np.ndarray]], List[Transcript]]
 
 
@@ -59,15 +59,15 @@ class Channel:
 
 
 class LongRecording:
-    """Hears a recording window by window.
+    """Transcribes a recording window by window.
 
     Args:
         waves: The recording.
         decode: The model.
         settings: How it is cut.
         origin: What its transcript was made with.
-        heard: What was heard before, by channel; it goes on behind that.
-        keep: Is called with what each window gave, and its channel.
+        heard: Results of an earlier run, by channel; continue after them.
+        keep: Is called with the result of each window, and its channel.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class LongRecording:
         self._found: List[Part] = []
 
     def parts(self) -> Iterator[Part]:
-        """Yield what was said as soon as it is known, each channel's in its order.
+        """Yield parts as soon as they are known, in order for each channel.
 
         Raises:
             UserError: see `open_recording`.
@@ -100,7 +100,7 @@ class LongRecording:
             yield part
 
     def transcript(self) -> Transcript:
-        """Return what all parts so far have, joined."""
+        """Return all parts so far, joined."""
         said: Dict[Tuple[int, int], List[Word]] = {}
         for part in self._found:
             for number, talker in enumerate(part.talkers):
@@ -138,7 +138,7 @@ class LongRecording:
             yield from self._numbered(number, channel.stitcher.end())
 
     def _begin(self, channels: int) -> Iterator[Part]:
-        """Give all channels their state, of a recording that may go on."""
+        """Set the state of all channels, possibly of a resumed recording."""
         before: List[List[Heard]] = [[] for _ in range(channels)]
         for number, heard in self.heard:
             before[number].append(heard)
@@ -167,7 +167,7 @@ class LongRecording:
             )
 
     def _numbered(self, number: int, parts: Sequence[Part]) -> Iterator[Part]:
-        """Say of which channel parts are, where there are several."""
+        """Add the channel's number to parts, if there are several channels."""
         if len(self._channels) == 1:
             yield from parts
             return
@@ -177,7 +177,7 @@ class LongRecording:
 
 
 def read_head(waves: Waves, samples: int) -> Union[Recording, Waves]:
-    """Read a recording whole, or if it has more than `samples`, return it unread."""
+    """Read a whole recording; if it has more than `samples`, return it unread."""
     head: List[np.ndarray] = []
     length = 0
     for block in waves.blocks:

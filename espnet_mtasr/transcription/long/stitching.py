@@ -1,4 +1,4 @@
-"""What windows heard, joined: no word of a seam is lost or doubled."""
+"""Join the words of windows; no word at a seam is lost or doubled."""
 
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -10,13 +10,13 @@ from espnet_mtasr.transcription.long.windows import Place
 from espnet_mtasr.transcription.transcript import Part, Talker, Word
 
 Words = Tuple[Word, ...]
-# Seconds by which two windows may tell the time of a word differently.
+# Seconds by which two windows' times of a word may differ.
 SLACK = 0.5
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What a model heard in a window.
+    """A model's result for a window.
 
     Attributes:
         place: Where the window begins.
@@ -74,10 +74,10 @@ class Stitcher:
 def match_streams(
     before: Sequence[Words], after: Sequence[Words], seam: float
 ) -> List[int]:
-    """Return for each talker of a window the number that it has in the one before.
+    """Return, for each talker of a window, its number in the previous window.
 
-    Those that say the same words at the same times near the seam are the same; others
-    get the numbers that are left, in their order.
+    Talkers that say the same words at the same times near the seam are the same; the
+    others get the remaining numbers, in order.
 
     Args:
         before: Words of the earlier window's talkers.
@@ -91,7 +91,7 @@ def match_streams(
     for row, new in enumerate(after):
         for column, old in enumerate(before):
             alike[row, column] = len(common_words(old, new))
-    # Of equal ones, the first takes the first.
+    # Among equals, the first gets the first.
     alike -= 1e-3 * np.abs(np.arange(number) - np.arange(len(after))[:, None])
     rows, columns = linear_sum_assignment(alike, maximize=True)
     return [int(column) for _, column in sorted(zip(rows, columns))]
@@ -120,8 +120,8 @@ def common_words(old: Words, new: Words) -> List[Tuple[int, int]]:
 def join_at_seam(old: Words, new: Words, seam: float) -> Tuple[Words, Words]:
     """Return a talker's words up to a place near the seam, and those from there on.
 
-    Windows are worst at their ends. If both have heard a word, that which is nearest to
-    the seam is where one takes over from the other; else the seam is.
+    Windows are least reliable at their ends. If both have a word, the switch is at the
+    word that is nearest to the seam; otherwise it is at the seam.
     """
     common = common_words(old, new)
     if not common:

@@ -1,4 +1,4 @@
-"""Windows of a long recording: cut at pauses, or where it is quietest, overlapping."""
+"""Windows of a long recording: cut at pauses, or overlapping at the quietest place."""
 
 import math
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ import numpy as np
 from espnet_mtasr.transcription.settings import THRESHOLD
 from espnet_mtasr.transcription.speech_detector import FRAME, SHORTEST_SPEECH
 
-# Frames beside speech count as speech down to this share of the threshold.
+# Frames next to speech count as speech down to this share of the threshold.
 LOWER = 0.2
-# Seconds without speech that end a window; and that do where it must end.
+# Seconds without speech that end a window; and those that suffice when it must end.
 PAUSE, SHORT_PAUSE = 0.6, 0.15
-# Seconds before and behind speech that its window has, where they aren't silent: of a
-# frame with less than this share of the loudest one's power.
+# Seconds of margin before and after speech in its window, unless they are silent: a
+# frame with less than this share of the loudest frame's power is silent.
 MARGIN = 0.4
 SILENT = 1e-5
-# Seconds that windows share where speech goes on, and at most of a window.
+# Overlap in seconds of windows if speech goes on, and its maximum share of a window.
 OVERLAP, LARGEST_OVERLAP = 2.0, 0.25
-# Frames that are heard behind a window that has no pause.
+# Frames that are read after a window without a pause.
 LOOK_AHEAD = 31
-# Frames over which the quietest place is sought.
+# Frames in which the quietest place is searched.
 SMOOTHING = 7
 
 
@@ -56,11 +56,11 @@ class Window:
 
 
 class WindowCutter:
-    """Cuts one channel of a recording, as it comes, into windows that have speech.
+    """Cuts one channel of a recording, block by block, into windows with speech.
 
     Args:
         rate: Hz.
-        longest: Seconds that a window may have.
+        longest: Maximum seconds of a window.
         threshold: Probability from which a frame is speech.
         begin: Where the first can begin.
         first: The frame with which the samples begin.
@@ -108,7 +108,7 @@ class WindowCutter:
         self._forget()
 
     def _next(self, last: bool) -> Optional[Window]:
-        """The next window; None: not yet, or there is no other."""
+        """The next window; None if there is none, or it is not complete."""
         while True:
             if self.begin.seam is None and not self._skip_silence():
                 return None
@@ -145,7 +145,7 @@ class WindowCutter:
         return max(round(self.begin.start / FRAME) - self.first, 0)
 
     def _low(self, probabilities: np.ndarray) -> int:
-        """Frames up to the last that is no speech, whatever follows."""
+        """Frames up to the last one that is not speech, whatever follows."""
         low = probabilities < LOWER * self.threshold
         return int(np.flatnonzero([True, *low])[-1])
 
@@ -173,7 +173,7 @@ class WindowCutter:
         return Window(place, place.start + len(samples) / self.rate, samples, following)
 
     def _forget(self) -> None:
-        """Drop what no window can have any more."""
+        """Drop samples that no window needs any more."""
         passed = round(self.begin.start / FRAME) - self.first
         passed = min(passed, len(self.probabilities))
         if passed > 0:
@@ -200,8 +200,8 @@ def _frames(seconds: float) -> int:
 def speech_frames(probabilities: np.ndarray, threshold: float) -> np.ndarray:
     """Say of each frame if it is speech.
 
-    Speech goes on before and behind frames of at least `threshold`, of which there must
-    be enough in a row, down to `LOWER` of it.
+    Speech needs enough frames in a row with at least `threshold`, and extends before
+    and after them down to `LOWER` of it.
 
     >>> speech_frames(np.array([0.3, 0.6, 0.6, 0.6, 0.7, 0.0, 0.9, 0.0]), 0.5).tolist()
     [True, True, True, True, True, False, False, False]
@@ -228,7 +228,7 @@ def runs_of(frames: np.ndarray) -> List[Tuple[int, int]]:
 
 
 def loud_samples(samples: np.ndarray, frame: int) -> Tuple[int, int]:
-    """Begin and end of the frames that aren't silent beside the loudest.
+    """Begin and end of the frames that aren't silent relative to the loudest.
 
     >>> loud_samples(np.array([0, 0, 0, 0, 1, 1, 0, 1, 0, 0, 0]), 2)
     (4, 8)

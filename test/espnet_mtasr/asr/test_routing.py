@@ -42,7 +42,7 @@ def test_another_file_is_refused(tmp_path, change):
     path = tmp_path / "routing.json"
     ROUTING.write(path)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(UserError, match="routing.json: is no routing that"):
+    with pytest.raises(UserError, match="routing.json: was not written by"):
         Routing.read(path)
 
 

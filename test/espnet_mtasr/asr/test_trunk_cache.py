@@ -259,9 +259,9 @@ class TestStore:
             cache.read(audio(9))
 
     def test_wrong_names(self, tmp_path):
-        with pytest.raises(UserError, match="is no cache"):
+        with pytest.raises(UserError, match="is not a cache"):
             TrunkCache(tmp_path / "abc_float16")
-        with pytest.raises(UserError, match="names no cached output"):
+        with pytest.raises(UserError, match="is not a cached output"):
             read_line("utterance.wav")
 
     def test_left_overs(self, tmp_path):

@@ -105,7 +105,7 @@ def test_what_is_there_is_kept_and_what_is_not_is_drawn(tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("100 mixtures of 3 talkers, onsets drawn")
     assert said[1].endswith("2 mixtures of 2 talkers, onsets kept")
-    with pytest.raises(UserError, match="--keep and --redraw: exclude each other"):
+    with pytest.raises(UserError, match="--keep and --redraw: can't be combined"):
         main([str(stock), "--out", str(out), "--keep", "--redraw"])
 
 
@@ -116,7 +116,7 @@ def test_errors(tmp_path):
         main([str(stock), "--out", str(tmp_path)])
     assert stock.read_bytes() == content
     (tmp_path / "other").mkdir()
-    with pytest.raises(UserError, match="other: holds no CSV"):
+    with pytest.raises(UserError, match="other: has no CSV"):
         main([str(tmp_path / "other"), "--out", str(tmp_path / "out")])
     (tmp_path / "other" / "m_info.csv").write_text("mixture_ID\n")
     with pytest.raises(UserError, match=r"only \*_info.csv files"):

@@ -91,7 +91,7 @@ def test_unalignable_mixtures_leave_all_lists(stage, tmp_path, capsys):
     # Validation keeps all: the model leaves them out of its own accord.
     for name in names:
         assert list(read_table(stats / "lists" / "valid" / name)) == list(VALID)
-    assert "3 of 9 training mixtures (33.33 %) left out" in capsys.readouterr().out
+    assert "3 of 9 training mixtures (33.33 %) removed" in capsys.readouterr().out
 
 
 def test_too_large_a_share_is_an_error(stage, tmp_path):
@@ -137,7 +137,7 @@ def test_talkers_that_a_cleaner_empties_are_reported(stage, tmp_path, capsys, cl
     stage("0.34", *cleaner)
     stats = tmp_path / "stats"
     emptied = ["f_no_frame", "h_three", "i_long"]
-    why = "talker 2: the cleaner tacotron leaves nothing of 'b'"
+    why = "talker 2: the cleaner tacotron removes all of 'b'"
     listed = read_table(stats / "unalignable.txt")
     assert listed == {utt: why for utt in [*emptied, "w_fits"]}
     left = [utt for utt in TRAIN if utt not in emptied]
@@ -145,14 +145,14 @@ def test_talkers_that_a_cleaner_empties_are_reported(stage, tmp_path, capsys, cl
     # A validation loss of the wrong branch would choose the best checkpoint.
     assert list(read_table(stats / "lists" / "valid" / "utt2category")) == ["v_lacks"]
     said = capsys.readouterr().out
-    assert "nothing of a talker's text in 3 training and 1 validation mixtures" in said
+    assert "all of a talker's text in 3 training and 1 validation mixtures" in said
 
 
 def test_a_cleaner_that_leaves_no_validation_set(stage, tmp_path, cleaner):
     write_table(
         tmp_path / "dump" / "valid" / "text", {utt: "a <sc> b" for utt in VALID}
     )
-    with pytest.raises(UserError, match="valid/text: the cleaner tacotron leaves noth"):
+    with pytest.raises(UserError, match="valid/text: the cleaner tacotron removes all"):
         stage("1.0", *cleaner)
 
 

@@ -41,14 +41,14 @@ def test_others_cannot_reach_it_unless_asked():
 def test_a_port_that_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"--port {port}: can't be listened on"):
+        with pytest.raises(UserError, match=f"--port {port}: can't listen there"):
             listen("127.0.0.1", port)
     with listen("127.0.0.1", 0) as free:
         assert free.getsockname()[1] > 0
 
 
 def test_an_address_of_another_machine():
-    with pytest.raises(UserError, match="--host 192.0.2.1 --port 0: can't be"):
+    with pytest.raises(UserError, match="--host 192.0.2.1 --port 0: can't listen"):
         listen("192.0.2.1", 0)
     with pytest.raises(UserError, match="--host no.such.host.invalid"):
         listen("no.such.host.invalid", 0)

@@ -136,7 +136,7 @@ def test_break_and_resume(download, server, tmp_path):
     code, _, err = download("--parts", "wham_noise", source=server.url)
     assert code == 2
     assert err.count("\n") == 1
-    assert "broke off" in err and "100 B are kept: run again to go on" in err
+    assert "was interrupted" in err and "100 B are kept: run again to resume" in err
     assert (tmp_path / "downloads" / "wham_noise.zip.part").stat().st_size == 100
     code, out, _ = download("--parts", "wham_noise", source=server.url)
     assert code == 0
@@ -184,7 +184,7 @@ def test_killed_while_unpacking(download, mirror, tmp_path, monkeypatch):
 
     monkeypatch.setattr(unpack.os, "rename", stop)
     code, _, err = download("--parts", "dev-clean", source=mirror)
-    assert (code, err) == (130, "\nstopped; run again to go on\n")
+    assert (code, err) == (130, "\nstopped; run again to resume\n")
     assert not (tmp_path / "downloads" / DEV).exists()
     monkeypatch.undo()
     assert download("--parts", "dev-clean", source=mirror)[0] == 0
@@ -219,7 +219,7 @@ def test_damaged_archive_of_a_local_mirror_stays(download, mirror):
     code, _, err = download("--parts", "wham_noise", source=mirror)
     assert code == 2
     assert f"{mirror}/wham_noise.zip: it can't be unpacked" in err
-    assert "put a sound copy there" in err
+    assert "put an intact copy there" in err
     assert (mirror / "wham_noise.zip").exists()
 
 
@@ -338,10 +338,10 @@ def test_unpacked_by_someone_else(download, mirror, tmp_path):
     (folder / ".complete").unlink()
     code, out, _ = download("--parts", "dev-clean", source="nowhere")
     assert code == 0
-    assert f"{folder}: was not unpacked by this program; taken as it is" in out
+    assert f"{folder}: was not unpacked by this program; used as it is" in out
     (folder / "11" / "7" / "11-7.trans.txt").unlink()
     code, _, err = download("--parts", "dev-clean", source=mirror)
-    assert code == 2 and "is in the way and lacks" in err
+    assert code == 2 and "exists but lacks" in err
 
 
 def test_complete_folder_that_lost_files(download, mirror, tmp_path):

@@ -126,7 +126,7 @@ def test_the_same_text_gives_the_same_pieces(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("u1 <sc>\nu2\n", "text: holds no words"),
+        ("u1 <sc>\nu2\n", "text: has no words"),
         ("", "text: is empty"),
         ("b a\na b\n", "text:2: id a after b is not sorted"),
     ],
@@ -140,7 +140,7 @@ def test_units_that_are_there(tmp_path, capsys):
     options = ["--token_type", "char"]
     tokens = make(tmp_path, *options)
     assert make(tmp_path, *options, "--check", "true", text="u1 hat\n") == tokens
-    assert "tokens: the units that are there fit" in capsys.readouterr().out
+    assert "tokens: the existing units fit" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"no units for 50.0 % of the texts \(x, q\)"):
         make(tmp_path, *options, "--check", "true", text="u1 xxqhat\n")
 

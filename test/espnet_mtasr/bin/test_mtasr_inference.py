@@ -212,12 +212,16 @@ BAD = {
         "utterance b.* has NaN or infinite samples",
     ),
     "rate": (write_wav("b.wav", np.ones(99), 8000), [], "8000 Hz .* wants 16000 Hz"),
-    "stereo": (write_wav("b.wav", np.ones((99, 2))), [], "2 channels, the model wants"),
+    "stereo": (
+        write_wav("b.wav", np.ones((99, 2))),
+        [],
+        "2 channels, but the model needs",
+    ),
     "no scp": (lambda d: (d / "wav.scp").unlink(), [], "wav.scp: no such file"),
     "twice": (
         write_text("wav.scp", "a DATA/a.wav\nb DATA/b.wav\nb DATA/b.wav\n"),
         [],
-        "wav.scp:3: id b stands twice",
+        "wav.scp:3: duplicate id b",
     ),
     "unsorted": (
         write_text("wav.scp", "b DATA/b.wav\na DATA/a.wav\n"),
@@ -256,7 +260,7 @@ BAD = {
     "no mapping": (
         write_text("x.yaml", "beam_size\n"),
         ["--config", "DATA/x.yaml"],
-        "x.yaml: holds no 'key: value' lines",
+        "x.yaml: has no 'key: value' lines",
     ),
     "no YAML": (
         write_text("x.yaml", "a: [1\nb: 2\n"),
@@ -282,7 +286,7 @@ BAD = {
     "another decoder's": (
         write_text("x.yaml", "maxlen_ratio: 20\n"),
         ["--config", "DATA/x.yaml"],
-        "--maxlen_ratio 20: is for decoder llm; leave it out",
+        "--maxlen_ratio 20: only for decoder llm; omit it",
     ),
     "ratio": (
         None,

@@ -246,7 +246,7 @@ def spoilt(tmp_path, recipe, spoil):
         (lambda s: {k: v[..., :1] for k, v in s.items()}, "doesn't fit the model"),
         (lambda s: {k: v * 3e4 for k, v in s.items()}, "can't be stored as float16"),
         (lambda s: {k: v * 1e9 for k, v in s.items()}, "its training diverged; name"),
-        (lambda s: [1], "model.pth: holds no model"),
+        (lambda s: [1], "model.pth: has no model"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit(recipe, tmp_path, spoil, message):
@@ -335,7 +335,7 @@ def test_refused_in_one_line_before_anything_is_loaded(recipe, tmp_path):
     model = recipe / "exp" / "model.pth"
     cases = {
         ("none.pth", "x.zip"): "--mtasr_model_file none.pth: no such file",
-        (model, "x.tar"): "--outpath x.tar: is no .zip",
+        (model, "x.tar"): "--outpath x.tar: must end in .zip",
         (model, "x.zip", "--dtype", "int8"): "--dtype int8: choose one of float32",
         (model, "x.zip", "--max_mb", "0"): "--max_mb 0.0: give a number above 0",
         (model, "x.zip", "--option", "no.md"): "--option no.md: no such file",

@@ -232,10 +232,10 @@ def test_hypothesis_without_reference(root):
 @pytest.mark.parametrize(
     "extra, message",
     [
-        (["--talker_counts", "2 x"], "--talker_counts: '2 x' is no list"),
+        (["--talker_counts", "2 x"], "--talker_counts: '2 x' is not a list"),
         (["--talker_counts", "2"], "has 3 talkers, --talker_counts knows"),
         (["--sets", ""], "--sets: is empty"),
-        (["--sets", DEV, DEV], "--sets: .* stands twice"),
+        (["--sets", DEV, DEV], "--sets: .* is given twice"),
     ],
 )
 def test_bad_options(root, extra, message):

@@ -153,8 +153,8 @@ def test_breakdowns_by_conditions(tmp_path):
     [
         ("utt2conditions", "u {}\nv {}\n", "utt2conditions: lacks id w|lacks id v"),
         ("utt2conditions", 'u {"snr": "x"}\n', "utt2conditions: u: no conditions"),
-        ("utt2num_samples", "u many\n", "utt2num_samples: u many: is no number"),
-        ("utt2mixture", "u {\n", "utt2mixture: u: no JSON"),
+        ("utt2num_samples", "u many\n", "utt2num_samples: u many: is not a number"),
+        ("utt2mixture", "u {\n", "utt2mixture: u: is not JSON"),
     ],
 )
 def test_bad_tables(tmp_path, name, content, message):

@@ -227,7 +227,9 @@ def test_results_of_another_checkpoint(tmp_path, hub, archive):
                 content = content.replace(b"model.pth", b"last.pth")
             new.writestr(name, content)
     done = upload(tmp_path, hub.endpoint, other)
-    refused(done, "was measured with last.pth, which is not the checkpoint model.pth")
+    refused(
+        done, "was measured with last.pth, not with the packed checkpoint model.pth"
+    )
     assert hub.commits == {}
 
 
@@ -240,10 +242,10 @@ def test_what_the_hub_refuses(tmp_path, hub, archive):
             refused(done, message)
 
     refuses(f"no token for {hub.endpoint}; run 'hf auth login'", HF_TOKEN="")
-    refuses(f"{hub.endpoint} refuses the token; run 'hf", HF_TOKEN="hf_wrong")
+    refuses(f"{hub.endpoint} rejects the token; run 'hf", HF_TOKEN="hf_wrong")
     refuses("you/model: you is somebody else; name a repository of yours", "you/model")
     refuses(f"{NOWHERE} can't be reached (ConnectError", endpoint=NOWHERE)
-    refuses("HF_HUB_OFFLINE forbids to ask the hub; unset it", HF_HUB_OFFLINE="1")
+    refuses("HF_HUB_OFFLINE blocks the hub; unset it", HF_HUB_OFFLINE="1")
     hub.me["auth"]["accessToken"]["role"] = "read"
     refuses("the token test may only read; make one with write access")
     assert hub.commits == {}
@@ -275,14 +277,14 @@ def test_dry_run(tmp_path, archive):
     assert 'from_pretrained("me/model")' in (out / "README.md").read_text()
     (out / "meta.yaml").unlink()
     done = upload(tmp_path, NOWHERE, archive, *options)
-    refused(done, "would_go: holds other files; name another")
+    refused(done, "would_go: has other files; give another")
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["model"], "--hf_repo model: is not formed as owner/name"),
-        (["a/b/c"], "--hf_repo a/b/c: is not formed as owner/name"),
+        (["model"], "--hf_repo model: must have the form owner/name"),
+        (["a/b/c"], "--hf_repo a/b/c: must have the form owner/name"),
         (
             ["me/x", "--hf_private", "yes"],
             "--hf_private takes true or false, not 'yes'",
@@ -298,7 +300,9 @@ def test_wrong_options(tmp_path, options, message):
 def test_a_damaged_archive(tmp_path, hub):
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"PK not really")
-    refused(upload(tmp_path, hub.endpoint, broken), "broken.zip: is damaged or no zip")
+    refused(
+        upload(tmp_path, hub.endpoint, broken), "broken.zip: is damaged or not a zip"
+    )
     assert hub.commits == {}
 
 
@@ -311,5 +315,5 @@ def test_a_dry_run_replaces_no_other_model(tmp_path, archive):
     done = upload(
         tmp_path, NOWHERE, archive, "me/model", "--dry_run", "true", "--output_dir", out
     )
-    refused(done, "exported: holds other files; name another")
+    refused(done, "exported: has other files; give another")
     assert (out / "trunk.onnx").exists()

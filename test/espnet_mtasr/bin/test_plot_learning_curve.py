@@ -214,10 +214,14 @@ def test_what_a_user_can_mend(exp, tmp_path):
     with pytest.raises(UserError, match="checkpoint.pth: no such file; train first"):
         read_stats(tmp_path)
     (tmp_path / "checkpoint.pth").write_bytes(b"PK half a file")
-    with pytest.raises(UserError, match="checkpoint.pth: is no checkpoint of ESPnet"):
+    with pytest.raises(
+        UserError, match="checkpoint.pth: is not a checkpoint of ESPnet"
+    ):
         read_stats(tmp_path)
     torch.save({"model": {}}, tmp_path / "checkpoint.pth")
-    with pytest.raises(UserError, match="checkpoint.pth: is no checkpoint of ESPnet"):
+    with pytest.raises(
+        UserError, match="checkpoint.pth: is not a checkpoint of ESPnet"
+    ):
         read_stats(tmp_path)
     with pytest.raises(UserError, match="config.yaml: no such file; train first"):
         read_config(tmp_path)
@@ -225,15 +229,15 @@ def test_what_a_user_can_mend(exp, tmp_path):
     with pytest.raises(UserError, match="config.yaml: is not YAML"):
         read_config(tmp_path)
     (tmp_path / "config.yaml").write_text("seed\n")
-    with pytest.raises(UserError, match="config.yaml: holds no 'key: value' lines"):
+    with pytest.raises(UserError, match="config.yaml: has no 'key: value' lines"):
         read_config(tmp_path)
     with pytest.raises(UserError, match="config.yaml: has no best_model_criterion"):
         criteria_of({"seed": 0}, tmp_path)
-    with pytest.raises(UserError, match="has no finished epoch; train on"):
+    with pytest.raises(UserError, match="has no finished epoch; continue"):
         main(["--exp_dir", str(exp({}))])
     with pytest.raises(UserError, match="its record has none of loss_sot, loss_ctc"):
         main(["--exp_dir", str(exp(record({"loss_lid": (3, 2, 1)})))])
-    with pytest.raises(UserError, match="no/x.png: no such folder; make it"):
+    with pytest.raises(UserError, match="no/x.png: no such folder; create it"):
         main(["--exp_dir", str(exp(record())), "--output", str(tmp_path / "no/x.png")])
     assert not list(tmp_path.glob("*.p*ng*"))
 

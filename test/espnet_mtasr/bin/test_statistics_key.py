@@ -80,5 +80,5 @@ def test_a_missing_list(lab):
     words = [
         word.replace("text,text,text", "no,text,text") for word in lab.options(2, "exp")
     ]
-    with pytest.raises(UserError, match="/no: no such file; run the stages before"):
+    with pytest.raises(UserError, match="/no: no such file; run the previous stages"):
         main(words)

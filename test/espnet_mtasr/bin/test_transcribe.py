@@ -102,7 +102,7 @@ def test_a_failure_does_not_stop_the_others(folder, expected, capsys):
     assert stop.value.code == 1
     said = capsys.readouterr()
     assert f"talker 1: {expected['two'][0]}" in said.out
-    assert "broken.wav: is no readable audio" in said.err
+    assert "broken.wav: is not readable audio" in said.err
     assert "1 of 3 recordings failed:" in said.err
 
 
@@ -137,7 +137,7 @@ def test_a_call_with_a_talker_on_each_channel(folder, recordings, capsys):
     with pytest.raises(SystemExit):
         call(folder, "call.wav", "--channel", "2")
     error = capsys.readouterr().err
-    assert "call.wav: has 2 channels, and no channel 2 (they count from 0)" in error
+    assert "call.wav: has 2 channels, and no channel 2 (counted from 0)" in error
 
 
 def test_warnings(folder, recordings, capsys):
@@ -152,9 +152,9 @@ def test_warnings(folder, recordings, capsys):
     assert sorted(by_name) == sorted([*NAMES, "out", "short"])
     assert by_name["short"]["num_talkers"] == 0
     first, *others = said.err.splitlines()
-    assert first == ".: passes over 1 file not named as audio (1 .txt)"
+    assert first == ".: skips 1 file not named as audio (1 .txt)"
     (cancel,), (short,) = (by_name[name]["warnings"] for name in ("out", "short"))
-    assert "out.wav: its channels cancel each other out, 0% of their power" in cancel
+    assert "out.wav: its channels cancel each other out, their mean has 0% of" in cancel
     assert "short: 0.006 s are too short to understand a word" == short
     assert sorted(others) == sorted(f"warning: {w}" for w in (cancel, short))
 
@@ -226,8 +226,8 @@ def test_silence(folder, recordings, capsys):
     [
         (["none.wav"], "none.wav: no such file"),
         (["one.wav", "--format", "txt,doc"], "there is no 'doc'; choose from txt"),
-        (["one.wav", "--format", "txt,json"], "several need --output_dir"),
-        (["one.wav", "two.wav", "--format", "srt"], "holds one recording, here are 2"),
+        (["one.wav", "--format", "txt,json"], "several formats need --output_dir"),
+        (["one.wav", "two.wav", "--format", "srt"], "can only .* one recording, not 2"),
         (["one.wav", "--dtype", "int8"], "--dtype int8: choose one of"),
         (["one.wav", "--device", "tpu"], "--device tpu: give auto, cpu"),
         (["one.wav", "--num_talkers", "0"], "--num_talkers 0: give 1 or more"),
@@ -241,8 +241,8 @@ def test_silence(folder, recordings, capsys):
             ["one.wav", "--vad_threshold", "1"],
             "--vad_threshold 1.0: give a probability",
         ),
-        (["one.wav", "two.wav", "--plot", "x.png"], "holds one recording, here are 2"),
-        (["one.wav", "--plot", "x.jpg"], "--plot x.jpg: name a file that ends in"),
+        (["one.wav", "two.wav", "--plot", "x.png"], "can only .* one recording, not 2"),
+        (["one.wav", "--plot", "x.jpg"], "--plot x.jpg: give a file that ends in"),
     ],
 )
 def test_bad_options(folder, recordings, words, message):

@@ -81,7 +81,7 @@ def test_txt_and_a_folder(long, capsys):
     call("long.wav")
     said = capsys.readouterr()
     first, *others = said.out.splitlines()
-    assert first == "long: in parts, a talker's number holds within one"
+    assert first == "long: in parts; a talker's number is valid within one part"
     assert others[0].startswith("0:00 talker 1: ")
     assert said.err == ""
     call("long.wav", SAMPLES[0], "--output_dir", "out", "--format", "txt,srt,jsonl")

@@ -219,7 +219,8 @@ def test_bad_segments_stop_training_too(tmp_path, line, message):
 def test_a_segment_that_ends_after_its_recording(tmp_path):
     data = segmented(tmp_path, u2="rec 1.0 2.02")
     message = (
-        r"rec.flac \(utterance u2\): its segment ends at 2.02 s, the recording at 2.0"
+        r"rec.flac \(utterance u2\): its segment ends at 2.02 s, "
+        r"but the recording ends at 2.0"
     )
     with pytest.raises(UserError, match=message):
         form(data, tmp_path / "org", kind="--eval_sets")

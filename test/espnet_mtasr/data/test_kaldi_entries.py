@@ -153,13 +153,13 @@ def bad_entries(root):
         "echo why >&2; exit 3 |": "the command ended with code 3: why; fix it, or",
         "true |": "the command wrote nothing; fix it",
         "echo hello |": "is not readable audio",
-        f"cat {root}/cut.wav |": "breaks off",
+        f"cat {root}/cut.wav |": "is truncated",
         f"{root}/none.ark:3": r"the archive can't be read \(No such file",
-        f"{root}/cut.ark:0": "the archive breaks off",
-        f"{root}/cut2.ark:3": "the archive breaks off",
-        f"{root}/cut.ark:99999": "the archive holds no recording there",
-        f"{root}/features.ark:3": "the archive holds no recording there",
-        f"{root}/code.ark:0": "the archive holds no recording there",
+        f"{root}/cut.ark:0": "the archive is truncated",
+        f"{root}/cut2.ark:3": "the archive is truncated",
+        f"{root}/cut.ark:99999": "the archive has no recording there",
+        f"{root}/features.ark:3": "the archive has no recording there",
+        f"{root}/code.ark:0": "the archive has no recording there",
     }
 
 

@@ -27,5 +27,5 @@ def test_paths_below(path):
 
 @pytest.mark.parametrize("path", ["../a", "x/../../a", "/etc/passwd", "a\0b"])
 def test_paths_that_lead_out(path):
-    with pytest.raises(UserError, match="list:1: .* leads out of the corpus; give a"):
+    with pytest.raises(UserError, match="list:1: .* leaves the corpus; give a"):
         check_below(path, "list:1:", "the corpus")

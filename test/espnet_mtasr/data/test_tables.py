@@ -26,7 +26,7 @@ def test_tables_survive_writing_and_reading(tmp_path):
     [
         (None, "table: no such file; run the stage"),
         (b"", "table: is empty"),
-        (b"a 1\na 2\n", "table:2: id a stands twice"),
+        (b"a 1\na 2\n", "table:2: duplicate id a"),
         (b"b 1\na 2\n", "table:2: id a after b is not sorted"),
         (b"a 1\n\nb 2\n", "table:2: empty line"),
         (b"a \xe9\n", "table: is not UTF-8"),
@@ -43,10 +43,14 @@ def test_bad_tables(tmp_path, content, message):
 @pytest.mark.parametrize(
     "text, num_spk, message",
     [
-        ("a <sc> b <sc> c", "2", "u1 has 3 texts between <sc> but utt2num_spk says 2"),
-        ("a b", "2", "u1 has 1 texts between <sc> but utt2num_spk says 2"),
-        ("a", "1", r"u1 has 1 talkers, --talker_counts knows \[2, 3\]"),
-        ("a <sc> b <sc> c <sc> d", "4", r"u1 has 4 talkers, --talker_counts knows"),
+        (
+            "a <sc> b <sc> c",
+            "2",
+            "u1 has 3 texts separated by <sc> but utt2num_spk says 2",
+        ),
+        ("a b", "2", "u1 has 1 texts separated by <sc> but utt2num_spk says 2"),
+        ("a", "1", r"u1 has 1 talkers, but --talker_counts is \[2, 3\]"),
+        ("a <sc> b <sc> c <sc> d", "4", r"u1 has 4 talkers, but --talker_counts is"),
         ("a <sc>", "2", "u1 has a talker without words in 'a <sc>'"),
         ("<sc> a", "2", "u1 has a talker without words"),
         ("a <sc> <sc> b", "3", "u1 has a talker without words"),

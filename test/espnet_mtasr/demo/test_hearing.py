@@ -51,8 +51,8 @@ def test_files(tmp_path):
     soundfile.write(path, np.zeros((16000, 2)), 8000)
     recording = read_wave(str(path), 16000, 2.0)
     assert recording.name == "some mix" and len(recording.channels[0]) == 32000
-    with pytest.raises(UserError, match=r"^some mix.wav: has more than the 1.9 s"):
+    with pytest.raises(UserError, match=r"^some mix.wav: has more than the 1.9 s that"):
         read_wave(str(path), 16000, 1.9)
     path.write_text("no audio")
-    with pytest.raises(UserError, match=r"^some mix.wav: is no readable audio"):
+    with pytest.raises(UserError, match=r"^some mix.wav: is not readable audio"):
         read_wave(str(path), 16000, 2.0)

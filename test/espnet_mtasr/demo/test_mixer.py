@@ -73,7 +73,7 @@ def test_too_loud_is_softer_as_a_whole(paths):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda folder: [], "the mixer has no talkers"),
+        (lambda folder: [], "no talkers in the mixer"),
         (lambda folder: [Part("quiet", silence(folder))], "quiet: is silent"),
         (lambda folder: [Part("gone", str(folder / "c.wav"))], "no such file"),
         (

@@ -160,10 +160,10 @@ def test_broken_files(page):
     drop(page, "broken.wav", b"this is no audio")
     error = page.locator("#result .mt-error")
     expect(error).to_have_text(
-        "broken.wav: is no readable audio (Format not recognised.); replace it"
+        "broken.wav: is not readable audio (Format not recognised.); replace it"
     )
     drop(page, "empty.wav", b"")
-    expect(error).to_contain_text("empty.wav: is no readable audio")
+    expect(error).to_contain_text("empty.wav: is not readable audio")
     page.click("#sample_1")
     assert len(heard(page)) == 2
 
@@ -172,7 +172,7 @@ def test_a_file_that_is_too_long(page, tmp_path):
     soundfile.write(tmp_path / "long.wav", [0.0] * 21 * 8000, 8000)
     drop(page, "long.wav", (tmp_path / "long.wav").read_bytes())
     expect(page.locator("#result .mt-error")).to_contain_text(
-        "long.wav: has more than the 20 s that the page takes"
+        "long.wav: has more than the 20 s that the page accepts"
     )
 
 

@@ -24,7 +24,7 @@ TRANSCRIPT = Transcript(
         Talker(()),
     ),
     {2: 0.75, 3: 0.25},
-    ("a mix: breaks off",),
+    ("a mix: is truncated",),
 )
 POSTERIORS = [np.full((10, 3), 1 / 3), np.full((10, 3), 1 / 3)]
 SAMPLES = np.linspace(-0.5, 0.5, 200, dtype=np.float32)
@@ -81,7 +81,7 @@ def test_words_stand_at_their_times():
     assert [lane[1]["style"] for lane in lanes] == [f"--c:{c}" for c in COLOURS[:2]]
     assert lanes[1][2] == "no words"
     assert len(page.find("div", "mt-ctc")) == 2
-    assert [note[2] for note in page.find("p", "mt-note")] == ["a mix: breaks off"]
+    assert [note[2] for note in page.find("p", "mt-note")] == ["a mix: is truncated"]
 
 
 def test_count_probabilities():

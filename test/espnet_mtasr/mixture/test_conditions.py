@@ -218,7 +218,7 @@ def test_bad_options(directory, words, message):
 
 def test_a_damaged_line(directory):
     (directory / "utt2mixture").write_text("u0 {\n")
-    with pytest.raises(UserError, match="utt2mixture: u0: no JSON"):
+    with pytest.raises(UserError, match="utt2mixture: u0: is not JSON"):
         main([str(directory)])
 
 

@@ -214,7 +214,7 @@ def test_damaged_mixture_is_named(root):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--set", "test_x", "{csv}", "loud"], "choose of"),
+        (["--set", "test_x", "{csv}", "loud"], "choose from"),
         (["--set", "test_x", "nowhere.csv", "clean"], "no such metadata file"),
         (["--set", "test_x", "{csv}", "clean", "--combine", "a", "b"], "no set b"),
         (["--set", "test_x", "{csv}", "clean", "--combine", "a"], "at least one"),

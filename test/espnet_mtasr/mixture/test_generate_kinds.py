@@ -92,7 +92,7 @@ def test_ids_of_a_set_differ(root):
     "lists, message",
     [
         ("{root}/m_info.csv", r"m_info.csv: is LibriMix's list of talkers.*m.csv"),
-        ("{root}/q*.csv", "no list of mixtures fits"),
+        ("{root}/q*.csv", "no list of mixtures matches"),
         (",", "names no list"),
     ],
 )
@@ -165,8 +165,11 @@ def test_single_is_the_first_talker_with_noise(root):
 @pytest.mark.parametrize(
     "onsets, message",
     [
-        ((0.0, 0.3, 0.3), r"two talkers begin at one time \(onsets 0, 0.3, 0.3 s\)"),
-        ((0.0, 0.0, 0.3), "two talkers begin at one time"),
+        (
+            (0.0, 0.3, 0.3),
+            r"two talkers begin at the same time \(onsets 0, 0.3, 0.3 s\)",
+        ),
+        ((0.0, 0.0, 0.3), "two talkers begin at the same time"),
     ],
 )
 def test_onsets_must_differ(root, onsets, message):

@@ -87,11 +87,11 @@ def test_one_to_three_talkers(root):
     [
         (dict(texts=["ALPHA", "BRAVO CHARLIE"]), "'ALPHA CHARLIE', .*says 'ALPHA'"),
         (dict(durations=[0.6, 1.0]), "lasts 0.9 s, .*jsonl:1 says 1 s"),
-        (dict(delays=[0.5, 0.5]), "two talkers begin at one time"),
+        (dict(delays=[0.5, 0.5]), "two talkers begin at the same time"),
         (dict(delays=[0.0]), "jsonl:1: field delays has 1 values, wavs 2"),
-        (dict(delays=[0.0, "x"]), "jsonl:1: field delays is no list of numbers"),
+        (dict(delays=[0.0, "x"]), "jsonl:1: field delays is not a list of numbers"),
         (dict(delays=[0.0, -1.0]), "jsonl:1: field delays has .*start at 0"),
-        (dict(texts=None), "jsonl:1: field texts is no list of texts"),
+        (dict(texts=None), "jsonl:1: field texts is not a list of texts"),
         (dict(wavs=[]), "jsonl:1: field wavs is empty"),
         (dict(id=" "), "jsonl:1: id ' ' is empty or"),
         (dict(id=7), "jsonl:1: has no text in field id"),
@@ -105,10 +105,10 @@ def test_bad_lines(root, change, message):
 def test_bad_lists(tmp_path):
     with pytest.raises(UserError, match="nowhere.jsonl: no such list"):
         read_librispeechmix(tmp_path / "nowhere.jsonl")
-    with pytest.raises(UserError, match="holds no mixture"):
+    with pytest.raises(UserError, match="has no mixture"):
         read_librispeechmix(write_list(tmp_path))
     with pytest.raises(UserError, match="jsonl:2: .*stands in line 1 too"):
         read_librispeechmix(write_list(tmp_path, entry(2), entry(2)))
     (tmp_path / "a.jsonl").write_text("{\n")
-    with pytest.raises(UserError, match="a.jsonl:1: no JSON"):
+    with pytest.raises(UserError, match="a.jsonl:1: is not JSON"):
         read_librispeechmix(tmp_path / "a.jsonl")

@@ -70,7 +70,7 @@ def test_onset_columns_of_two_and_three_talkers(tmp_path):
         ("1.25", "loud", r"m.csv:2: column source_2_gain has 'loud', not a number"),
         ("1.25", "nan", r"m.csv:2: column source_2_gain has 'nan'"),
         ("a/3/4/y.flac", "", r"m.csv:2: column source_2_path is empty"),
-        ("m1,", "m 1,", r"m.csv:2: mixture_ID 'm 1' holds white space"),
+        ("m1,", "m 1,", r"m.csv:2: mixture_ID 'm 1' contains white space"),
         ("noise_gain\n", "noise_gain,offset2\n", r"m.csv:1: column offset2 does not"),
         ("m1,a/1/2/x.flac,0.5,a/3/4/y.flac,1.25,tt/n.wav,0.75\n", "", "no mixture"),
     ],

@@ -215,7 +215,7 @@ def test_what_does_not_fit(tmp_path):
     table = root / "data" / "test_x_clean" / "utt2mixture"
     table.write_text(table.read_text().replace("}", "", 1))
     with pytest.raises(
-        UserError, match="test_x_clean/utt2mixture: x_clean_m0: no JSON"
+        UserError, match="test_x_clean/utt2mixture: x_clean_m0: is not JSON"
     ):
         form(root, "data", "org", *sets, fs=8000)
 

@@ -203,7 +203,7 @@ def test_a_bad_recording_stops_dev_and_test(tmp_path, name):
 @pytest.mark.parametrize(
     "texts, message",
     [
-        ({"a": "x <sc> y", "b": "x"}, "text: b has 1 talkers, --talker_counts knows"),
+        ({"a": "x <sc> y", "b": "x"}, "text: b has 1 talkers, but --talker_counts is"),
         ({"a": "x <sc> y", "b": "x <sc>"}, "text: b has a talker without words"),
         ({"a": "x <sc> y"}, "text: lacks id b of .*wav.scp"),
         ({"b": "x <sc> y", "a": "x <sc> y"}, "text:2: id a after b is not sorted"),

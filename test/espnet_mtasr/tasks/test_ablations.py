@@ -97,7 +97,7 @@ def test_wrong_settings(args_of):
         ),
         input_size=20,
     )
-    with pytest.raises(UserError, match="this encoder's trunk gives none"):
+    with pytest.raises(UserError, match="this encoder's trunk has none"):
         MTASRTask.build_model(args)
 
 

@@ -121,11 +121,11 @@ def test_validation_keeps_its_recordings(data):
         (["--max_cache_size", "100MB"], "max_cache_size: 100000000 would repeat"),
         (
             ["--iterator_type", "category"],
-            "iterator_type: category does not go with dynamic mixing",
+            "iterator_type: category can't be combined with dynamic mixing",
         ),
         (
             ["--use_preprocessor", "false"],
-            "use_preprocessor: False does not go with dynamic mixing",
+            "use_preprocessor: False can't be combined with dynamic mixing",
         ),
     ],
 )
@@ -207,7 +207,7 @@ def test_aligned_start(data):
     shares = [float(flat_starts(factory, e)["u0"]["flat_start"][0]) for e in (1, 2)]
     assert shares == [1.0, 0.5] and not flat_starts(factory, 3)["u0"]
     args.preprocessor_conf["flat_start_epochs"] = 0
-    with pytest.raises(UserError, match="0 makes no use of source_times"):
+    with pytest.raises(UserError, match="0 doesn't use source_times"):
         MTASRTask.check_args(args)
     args.preprocessor_conf["flat_start_epochs"] = 1
     args.preprocessor_conf["source_times"] = str(data / "nothing.jsonl")

@@ -244,7 +244,7 @@ REFUSED = [
         dict(preprocessor_conf=dict(min_sample_size=9)),
         "min_sample_size: changes the recordings",
     ),
-    (dict(use_preprocessor=False), "use_preprocessor: false reads no"),
+    (dict(use_preprocessor=False), "use_preprocessor: false can't read"),
     (dict(train_dtype="float64"), "train_dtype: float64, but"),
 ]
 

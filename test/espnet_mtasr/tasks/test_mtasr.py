@@ -158,7 +158,7 @@ def test_learning_rate_of_the_optimizer_itself(args_of):
         # ESPnet would freeze nothing at all here.
         (dict(freeze_param=["encoder.trun"]), "freeze_param: .*encoder.trun"),
         (dict(lr_scale={"encoder.brunches": 0.1}), "lr_scale: .*encoder.brunches"),
-        (dict(lr_scale={"encoder": "half"}), "lr_scale: encoder: half is no number"),
+        (dict(lr_scale={"encoder": "half"}), "lr_scale: encoder: half is not a number"),
         (dict(freeze_param=["encoder", "teacher"]), "nothing is left to train"),
     ],
 )

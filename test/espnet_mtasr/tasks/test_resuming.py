@@ -67,7 +67,7 @@ def test_the_same_again_goes_on_and_says_nothing(lab, exp, caplog):
 def test_what_does_not_change_results_is_reported(lab, exp, caplog, given, said):
     check(lab, *given)
     [record] = caplog.records
-    assert re.search(f"goes on with other settings: {said}", record.getMessage())
+    assert re.search(f"resumes with other settings: {said}", record.getMessage())
 
 
 @pytest.mark.parametrize("given, said", HARMFUL)
@@ -75,11 +75,11 @@ def test_what_changes_results_is_refused(lab, exp, caplog, given, said):
     with pytest.raises(UserError, match=said) as refused:
         check(lab, *given, "--num_workers", "3")
     message = str(refused.value)
-    assert "exp holds a training with other settings: " in message
-    assert "go on with --resume_anyway true" in message
+    assert "exp contains a training with other settings: " in message
+    assert "resume with --resume_anyway true" in message
     assert "num_workers" not in message and "\n" not in message
     check(lab, *given, "--resume_anyway", "true")
-    assert re.search(f"goes on with other settings: {said}", caplog.text)
+    assert re.search(f"resumes with other settings: {said}", caplog.text)
 
 
 def test_a_comment_and_another_order_are_no_change(lab, exp, caplog):
@@ -165,7 +165,7 @@ def test_a_training_of_an_earlier_version(lab, exp, caplog):
     (exp / ".inputs").write_text("18b7419cb39984397f9c877c0c13486c  -\n")
     check(lab, "--num_workers", "3")
     assert "begun by an earlier version" in caplog.text
-    assert "goes on with other settings: num_workers: 0 -> 3" in caplog.text
+    assert "resumes with other settings: num_workers: 0 -> 3" in caplog.text
     for given, said in HARMFUL:
         with pytest.raises(UserError, match=said):
             check(lab, *given)

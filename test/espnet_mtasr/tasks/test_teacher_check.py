@@ -144,7 +144,10 @@ def check(ratio):
 
 def test_a_deaf_teacher_is_called_deaf():
     said = format_checks({2: check(1.19), 3: check(1.1)})
-    assert "WARNING: the teacher is deaf (ratio below 1.2 for 2 and 3 talkers)" in said
+    assert (
+        "WARNING: the teacher ignores the audio (ratio below 1.2 for 2 and 3 talkers)"
+        in said
+    )
     assert "ratio below 1.2 for 3 talkers" in format_checks({2: check(4), 3: check(1)})
     assert "WARNING" not in format_checks({2: check(1.2), 3: check(9.0)})
     # Of a single mixture nothing can be told.

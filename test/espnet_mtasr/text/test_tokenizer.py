@@ -80,9 +80,14 @@ def test_a_tokenizer_that_is_not_the_models(llm, tmp_path):
     pieces = export_tokenizer(llm, tmp_path).pieces()
     file = str(tmp_path / "tokenizer.json")
     assert build_tokenizer("hugging_face", file, ["<blank>", *pieces, "<sos/eos>"])
-    with pytest.raises(UserError, match="tokenizer.json: is another model's, 1 tokens"):
+    with pytest.raises(
+        UserError, match="tokenizer.json: belongs to another model, 1 tokens"
+    ):
         build_tokenizer("hugging_face", file, pieces[:-1])
-    for content, says in (("{}", "is damaged or no tokenizer"), (None, "no such file")):
+    for content, says in (
+        ("{}", "is damaged or not a tokenizer"),
+        (None, "no such file"),
+    ):
         (tmp_path / "tokenizer.json").unlink()
         if content:
             (tmp_path / "tokenizer.json").write_text(content)

@@ -63,7 +63,7 @@ def test_counts_that_begin_together_have_no_source_in_each_other():
         ({"from_epoch": 1}, "give a list of stages"),
         ([dict(from_epoch=1)], "stage 1: .*give from_epoch and shares"),
         ([stage(1, _1=1.0), dict(from_epoch="2", shares={})], "stage 2: from_epoch 2"),
-        ([stage(1, _1=0.5, _2=0.4, _3=0.2)], "stage 1: shares .* give 1 in all"),
+        ([stage(1, _1=0.5, _2=0.4, _3=0.2)], "stage 1: shares .* with a sum of 1"),
         ([stage(1, _1=1.5, _2=-0.5)], "a share above 0"),
         ([stage(1, _1=True and "1")], "a share above 0"),
         ([dict(stage(1, _1=1.0), batches=0)], "stage 1: batches 0: give a number"),
@@ -71,7 +71,10 @@ def test_counts_that_begin_together_have_no_source_in_each_other():
         ([dict(stage(1, _1=1.0), copy=["head"])], "stage 1: copy .'head'.: give"),
         ([dict(stage(1, _1=1.0), epochs=2)], "stage 1: .*give from_epoch and shares"),
         ([stage(2, _1=1.0)], r"from_epoch \[2\]: begin with 1"),
-        ([stage(1, _1=1.0), stage(1, _2=1.0)], "begin later than the one before"),
+        (
+            [stage(1, _1=1.0), stage(1, _2=1.0)],
+            "begin each stage later than the previous one",
+        ),
         ([stage(1, _1=1.0), stage(2, _2=1.0)], r"counts \[1, 2\], the model \[1, 2, 3"),
     ],
 )
@@ -295,5 +298,5 @@ def test_only_what_is_to_be_copied(lab, tmp_path):
 def test_it_needs_batches_by_seconds(lab, tmp_path):
     with pytest.raises(UserError, match="curriculum: needs batches by seconds"):
         train(lab, tmp_path, "--batch_seconds", "none")
-    with pytest.raises(UserError, match="shares .* give 1 in all"):
+    with pytest.raises(UserError, match="shares .* with a sum of 1"):
         train(lab, tmp_path, "--curriculum", "[{from_epoch: 1, shares: {2: 0.5}}]")

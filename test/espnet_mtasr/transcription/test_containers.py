@@ -1,4 +1,4 @@
-"""Sound out of mp4, m4a, webm: read, and told where it breaks off."""
+"""Sound out of mp4, m4a, webm: read, and told where it is truncated."""
 
 import io
 
@@ -66,13 +66,13 @@ def test_broken_off(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     (warning,) = open_recording(Source("call", str(path)), RATE).read().warnings
-    assert "call.mkv: breaks off, " in warning and "what is there is" in warning
+    assert "call.mkv: is truncated, " in warning and "the rest is" in warning
 
 
 def test_several_tracks(tmp_path):
     path = write(tmp_path / "film.mp4", tracks=2)
     (warning,) = open_recording(Source("film", str(path)), RATE).read().warnings
-    assert warning.endswith("film.mp4: has 2 sound tracks; the first is taken")
+    assert warning.endswith("film.mp4: has 2 audio tracks; the first is used")
 
 
 def test_no_sound(tmp_path):
@@ -89,5 +89,5 @@ def test_no_sound(tmp_path):
     text = tmp_path / "text.mp4"
     text.write_text("words\n" * 999)
     for bad in (path, text):
-        with pytest.raises(UserError, match=f"{bad.name}: is no readable audio"):
+        with pytest.raises(UserError, match=f"{bad.name}: is not readable audio"):
             open_recording(Source("film", str(bad)), RATE).read()

@@ -73,11 +73,11 @@ def test_integers_have_full_scale_1():
 @pytest.mark.parametrize(
     "source, problem",
     [
-        (b"no audio", "recording 3: is no readable audio"),
-        (7, "recording 3: a int is no recording; give a file"),
-        ({"sampling_rate": 8000}, "recording 3: a NoneType is no recording"),
-        ([[0.1], [0.1, 0.2]], "recording 3: a list is no recording"),
-        ((STEREO, RATE), "recording 3: a tuple is no recording"),
+        (b"no audio", "recording 3: is not readable audio"),
+        (7, "recording 3: a int is not a recording; give a file"),
+        ({"sampling_rate": 8000}, "recording 3: a NoneType is not a recording"),
+        ([[0.1], [0.1, 0.2]], "recording 3: a list is not a recording"),
+        ((STEREO, RATE), "recording 3: a tuple is not a recording"),
     ],
 )
 def test_what_is_none(source, problem):

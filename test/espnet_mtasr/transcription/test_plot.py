@@ -106,9 +106,9 @@ def test_an_hour_can_be_drawn():
 
 def test_the_recording_must_be_the_same(tmp_path):
     soundfile.write(tmp_path / "other.wav", WAVE[:16000], 16000)
-    with pytest.raises(UserError, match="other: has 1.000 s, but what was trans.* 4.0"):
+    with pytest.raises(UserError, match="other: has 1.000 s, but the trans.* 4.0"):
         make_transcript().plot(tmp_path / "x.png", tmp_path / "other.wav")
-    with pytest.raises(UserError, match="--plot .*x.jpg: name a file that ends"):
+    with pytest.raises(UserError, match="--plot .*x.jpg: give a file that ends"):
         make_transcript().plot(tmp_path / "x.jpg")
     with pytest.raises(UserError, match="x: end its name in .png"):
         make_transcript().plot(tmp_path / "x")
@@ -133,7 +133,9 @@ def test_a_picture_per_recording(tmp_path):
 
 
 def test_what_output_refuses(tmp_path):
-    with pytest.raises(UserError, match="x.png: holds one recording, here are 2; name"):
+    with pytest.raises(
+        UserError, match="x.png: can only show one recording, not 2; give"
+    ):
         Output(["txt"], None, ["a", "b"], tmp_path / "x.png")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file is a file: give a folder"):

@@ -164,12 +164,12 @@ def test_a_pipe_that_breaks_off(form):
     sound = open_pipe(io.BufferedReader(Trickle(content)), "x")
     assert len(np.concatenate(list(sound.blocks))) > 0.7 * RATE
     (warning,) = sound.warnings
-    assert warning.startswith("x: breaks off, ")
+    assert warning.startswith("x: is truncated, ")
 
 
 @pytest.mark.parametrize("content", [b"", b"no sound", bytes(9999)])
 def test_a_pipe_without_sound(content):
-    with pytest.raises(UserError, match="a pipe: is no readable audio"):
+    with pytest.raises(UserError, match="a pipe: is not readable audio"):
         open_pipe(io.BufferedReader(Trickle(content)), "a pipe")
 
 
@@ -200,11 +200,11 @@ def test_bad_files(tmp_path):
     headless = tmp_path / "samples.raw"
     headless.write_bytes(bytes(100))
     for path, problem in (
-        (broken, "is no readable audio"),
+        (broken, "is not readable audio"),
         (empty, "has no samples"),
         (endless, "has NaN or infinite samples"),
         (tmp_path / "none.wav", "no such file"),
-        (headless, "is no readable audio"),
+        (headless, "is not readable audio"),
     ):
         with pytest.raises(UserError, match=f"{path.name}: {problem}"):
             open_recording(Source("x", str(path)), RATE).read()
@@ -287,7 +287,7 @@ def test_what_is_passed_over_is_counted(tree):
     found = find_recordings(["a", "b"], lines.append)
     assert "a/film.MP4" in [source.path for source in found]
     kinds = "2 .txt, 1 without suffix"
-    assert lines == [f"a: passes over 3 files not named as audio ({kinds})"]
+    assert lines == [f"a: skips 3 files not named as audio ({kinds})"]
     (tree / "empty" / "list.csv").touch()
     with pytest.raises(UserError, match=r"audio files, only 1 file .*\(1 .csv\); name"):
         find_recordings(["empty"])

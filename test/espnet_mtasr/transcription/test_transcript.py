@@ -123,6 +123,6 @@ def test_parts():
     (talker,) = json.loads(lines[1])["talkers"]
     assert (talker["talker"], talker["text"]) == (2, "two")
     assert transcript.to_txt() == (
-        "long: in parts, a talker's number holds within one\n"
+        "long: in parts; a talker's number is valid within one part\n"
         "0:01 talker 1: one\n0:31 talker 2: two\n"
     )

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Options of mtasr.sh whose mistakes would else be found hours later, by the stage that
-# uses them. mtasr.sh sources it once it has them.
+# Checks options of mtasr.sh whose mistakes would otherwise only show hours later, in
+# the stage that uses them. mtasr.sh sources it.
 # shellcheck disable=SC2154 # they are mtasr.sh's
 
 is_number() { # is_number VALUE [CONDITION]: a decimal number x for which CONDITION holds?
@@ -33,18 +33,18 @@ case ${bpemode} in
     *) die "--bpemode ${bpemode}: choose unigram or bpe" ;;
 esac
 for n in train_set valid_set phase1_tag phase2_tag inference_tag; do
-    [[ ${!n} != *[[:space:]/]* ]] || die "--${n} ${!n}: give a name, without blanks or slashes"
+    [[ ${!n} != *[[:space:]/]* ]] || die "--${n} ${!n}: give a name, without spaces or slashes"
 done
 for n in ${test_sets}; do
     [[ ${n} != */* ]] || die "--test_sets ${n}: give names, without slashes"
 done
 if [ -n "${packed_model}" ] && [[ ${packed_model} != *.zip ]]; then
-    die "--packed_model ${packed_model}: is no .zip"
+    die "--packed_model ${packed_model}: must end in .zip"
 fi
 if [ -n "${token_dir}" ] && [ ! -f "${token_dir}/tokens.txt" ]; then
-    die "--token_dir ${token_dir}: has no tokens.txt; name a folder of units, or leave it out"
+    die "--token_dir ${token_dir}: has no tokens.txt; give a folder of units, or omit it"
 fi
-# What stage 1 makes can't be there yet.
+# Files that stage 1 makes don't exist yet.
 if [ -n "${bpe_train_text}" ] && [ ! -f "${bpe_train_text}" ] &&
     [[ ${bpe_train_text} != data/* && ${bpe_train_text} != "${dumpdir}"/* ]]; then
     die "--bpe_train_text ${bpe_train_text}: no such file"

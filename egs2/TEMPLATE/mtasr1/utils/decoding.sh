@@ -10,17 +10,17 @@ decode() {
     if [ "${gpu_inference}" = true ]; then gpus=1; fi
     if [ "${rescore_routing}" = true ] && [ "${decoder}" = ctc ] &&
         [ -z "${download_model}" ] && [ ! "${test_exp}/routing.json" -nt "${test_model}" ]; then
-        log "Fitting on ${valid_set} which branch is picked: ${test_exp}/routing.log"
+        log "Fitting on ${valid_set} how to pick a branch: ${test_exp}/routing.log"
         "${decode_cmd_words[@]}" --gpu "${gpus}" "${test_exp}/routing.log" \
             "${python}" -m espnet_mtasr.bin.fit_routing --ngpu "${gpus}" \
             --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
             --data_dir "${data_feats}/${valid_set}" "${trust_options[@]}"
     fi
-    # A run that is cut short leaves no text of before, which stage 13 would score.
+    # Remove old texts, or stage 13 would score them after an interrupted run.
     for dset in "${tests[@]}"; do
         rm -f "${decode_dir}"{,_oracle}/"${dset}"/{text,utt2num_spk,rtf.json,decoded_by.json}
     done
-    # Two decodings with the same hashes can stand in one table.
+    # Decodings with the same hashes may share a table.
     mark=$(printf '{"model_sha256": "%s", "options_sha256": "%s"}' \
         "$(cat "${test_model}" 2>/dev/null | sha256sum | cut -d' ' -f1)" \
         "$({ sed 's/ *#.*//; /^$/d' "${inference_config}" &&
@@ -29,7 +29,7 @@ decode() {
         logdir=${decode_dir}/${dset}/logdir
         oracle_dir=${decode_dir}_oracle/${dset}
         mkdir -p "${logdir}" "${oracle_dir}"
-        # Left-overs of a run with more jobs would be taken for this run's.
+        # Files left by a run with more jobs would be mistaken for this run's.
         rm -rf "${logdir}"/output.* "${logdir}"/oracle.* "${logdir}"/keys.*
         speech=${speech_of_set[${dset}]}
         list=$(speech_list "${dset}")
@@ -60,7 +60,7 @@ decode() {
         sort "${logdir}"/oracle.*/1best_recog/text >"${oracle_dir}/text"
         rm -f "${oracle_dir}/utt2num_spk"
         if [ "${decoder}" = llm ]; then
-            # It may write other than the given number of talkers.
+            # It may write a different number of talkers than given.
             sort "${logdir}"/oracle.*/1best_recog/utt2num_spk >"${oracle_dir}/utt2num_spk"
         fi
         awk '{decoding += $1; audio += $2; if ($3 > batch) batch = $3}
@@ -75,8 +75,8 @@ mixtures_in_words() {
     echo "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}"
 }
 
-# Writes RESULTS.md, RESULTS.html and their like into the folder of the decoding, and
-# those of all decodings into that of the training.
+# Writes RESULTS.md, RESULTS.html and so on into the decoding's folder, and those of all
+# decodings into the training's folder.
 score() {
     local model=${model_in_words} name folders=() told=() curves=()
     if [ -n "${told_talkers}" ]; then told=(--num_talkers "${told_talkers}"); fi

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Options that ESPnet's asr.sh has and mtasr.sh hasn't: taken for what they are here,
-# accepted where their value asks for nothing, and else refused by a line that names our
-# option. mtasr.sh sources it before parse_options.sh; it rewrites "$@".
+# Options of ESPnet's asr.sh that mtasr.sh doesn't have. They are translated to ours,
+# accepted if their value changes nothing, and otherwise refused by a message that names
+# our option. mtasr.sh sources it before parse_options.sh; it rewrites "$@".
 
-# espnet_option NAME VALUE: sets `espnet_words` to what mtasr.sh is to get instead, or
-# dies; returns 1 for what isn't among ESPnet's.
+# espnet_option NAME VALUE: sets `espnet_words` to the replacement for mtasr.sh, or
+# dies; returns 1 if it isn't one of ESPnet's.
 espnet_option() {
     local name=$1 value=$2
     local ours='' accepted='' instead=''
@@ -23,7 +23,7 @@ espnet_option() {
         lang | word_vocab_size | ngram_num | bpe_input_sentence_size) accepted=any ;;
         feats_type)
             accepted=raw
-            instead="recordings are read as they are; set frontend in the configurations"
+            instead="recordings are read unchanged; set frontend in the configurations"
             ;;
         feats_normalize | asr_speech_fold_length | asr_text_fold_length)
             instead="set normalize or fold_length in the configurations"
@@ -31,19 +31,19 @@ espnet_option() {
             ;;
         num_splits_asr | num_splits_lm)
             accepted=1
-            instead="lists are not split; leave it out"
+            instead="lists are not split; omit it"
             ;;
         use_lm | use_ngram | use_word_lm)
             accepted=false
-            instead="CTC is decoded alone; --inference_config conf/decode_llm.yaml"
+            instead="CTC decodes alone; --inference_config conf/decode_llm.yaml"
             instead+=" decodes by the teacher (--llm)"
             ;;
         lm_* | inference_lm | inference_ngram | ngram_exp)
-            instead="no language model decodes; the teacher is named by --llm"
+            instead="no language model is used in decoding; --llm names the teacher"
             ;;
         use_streaming | use_k2 | debug)
             accepted=false
-            instead="is not built; leave it out"
+            instead="is not supported; omit it"
             ;;
         batch_size)
             accepted=1
@@ -61,11 +61,11 @@ espnet_option() {
             ;;
         nlsyms_txt | bpe_nlsyms)
             accepted=none
-            instead="texts hold words alone; remove such symbols in local/data.sh"
+            instead="texts may only contain words; remove such symbols in local/data.sh"
             ;;
         bpe_char_cover)
             accepted=1.0
-            instead="all characters are covered; leave it out"
+            instead="all characters are covered; omit it"
             ;;
         oov | blank | sos_eos)
             case ${name} in
@@ -73,7 +73,7 @@ espnet_option() {
                 blank) accepted="<blank>" ;;
                 sos_eos) accepted="<sos/eos>" ;;
             esac
-            instead="it is ${accepted} here; leave it out"
+            instead="it is always ${accepted} here; omit it"
             ;;
         score_opts | local_score_opts)
             instead="meeteval scores, not sclite; see --text_normalizer, and"
@@ -116,7 +116,7 @@ while [ $# -gt 0 ]; do
         espnet_translated+=("${espnet_words[@]}")
         shift ${#espnet_given[@]}
     elif [ -n "${!espnet_name+set}" ]; then
-        # The value of an option of ours may look like an option of ESPnet's.
+        # The value of one of our options may look like one of ESPnet's options.
         espnet_translated+=("${espnet_given[@]}")
         shift ${#espnet_given[@]}
     else

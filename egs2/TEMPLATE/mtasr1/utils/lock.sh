@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Keeps two runs out of one folder. Source it; it needs die, and ${command_line}.
-#
-# A lock is held by an open file, which all that this script starts inherits: it is free
-# when the last of them has ended, and a job that outlives its run still holds it.
+# Prevents two runs in one folder. Source it; it needs die and ${command_line}. A lock
+# is held by an open file, which all processes that this script starts inherit. It is
+# free when the last of them has ended, so a job that outlives its run still holds it.
 
 declare -A locks_held=()
 
-# find_holders FILE: sets pids to the processes that have it open, but for this one.
+# find_holders FILE: sets pids to the other processes that have it open.
 find_holders() {
     local link pid
     pids=()
@@ -27,25 +26,26 @@ in_use() {
     read -r owner since <"${lock}" || true
     find_holders "${lock}"
     if [ ${#pids[@]} -eq 0 ]; then
-        advice="wait for it, or end it there"
+        advice="wait for it, or stop it there"
     elif [ -n "${owner}" ] && [ -d "/proc/${owner}" ]; then
         advice="wait for it, or end it by: kill ${owner}"
     else
-        advice="it has ended, and these are still at work there: ${pids[*]}; wait for them,"
+        advice="it has ended, but these are still running there: ${pids[*]}; wait for them,"
         advice+=" or end them by: kill ${pids[*]}"
     fi
     die "$1 is in use by process ${owner:-?}, ${since:-of unknown origin}: ${advice}"
 }
 
-# open_lock FOLDER: opens its lock's file as ${descriptor}; fails where that can't be read.
+# open_lock FOLDER: opens its lock file as ${descriptor}; fails if it can't be read.
 open_lock() {
-    # Locks that are shared need it open for reading, on NFS.
+    # On NFS, shared locks need it open for reading.
     if { exec {descriptor}<>"$1/.lock"; } 2>/dev/null; then return 0; fi
     { exec {descriptor}<"$1/.lock"; } 2>/dev/null
 }
 
-# no_jobs_left FOLDER...: ends this script where slurm still runs jobs of a run that has
-# ended, as those whose terminal was closed. They read what this run would write anew.
+# no_jobs_left FOLDER...: ends this script if slurm still runs jobs of a run that has
+# ended, for example because its terminal was closed. They read data that this run would
+# overwrite.
 no_jobs_left() {
     local files=() ids running
     if ! command -v squeue >/dev/null; then return 0; fi
@@ -55,14 +55,14 @@ no_jobs_left() {
     running=$(squeue --noheader --format %F --jobs "${ids}" 2>/dev/null | sort -u | paste -sd' ' || true)
     if [ -n "${running}" ]; then
         die "slurm still runs jobs of an earlier run, on the data that this one would" \
-            "write: ${running}; wait for them and then go on by the same command, or end" \
+            "write: ${running}; wait for them and run the same command again, or cancel" \
             "them by: scancel ${running}"
     fi
 }
 
-# hold exclusive|shared FOLDER...: until this script and its jobs have ended, or until it
-# holds them otherwise. Where there can be no lock, on a file system or in a folder that
-# only others may write, it goes on without.
+# hold exclusive|shared FOLDER...: locks folders until this script and its jobs have
+# ended, or until it calls hold again. It goes on without a lock if the file system has
+# none or the folder is not writable.
 hold() {
     local mode=$1 folder lock code descriptor
     shift

@@ -10,8 +10,8 @@ die() {
     exit 2
 }
 
-# user_path TEST OPTION PATH: prints the user's path as an absolute one without blanks,
-# which --local_data_opts can hold. TEST is -d or -f.
+# user_path TEST OPTION PATH: prints the user's path as an absolute path without spaces,
+# for --local_data_opts. TEST is -d or -f.
 user_path() {
     local path=$3 kind=folder
     if [ "$1" = -f ]; then kind="file"; fi
@@ -20,15 +20,16 @@ user_path() {
     if [ -z "$3" ] || ! test "$1" "${path}"; then
         die "--$2 $3: no such ${kind}; check the path"
     fi
-    # Links stay links: one without a blank may lead to a folder with one.
+    # Keep links: one without spaces may lead to a folder with spaces.
     path=$(realpath --no-symlinks -- "${path}")
     case ${path} in
-        *[[:space:]]*) die "--$2 ${path}: has a blank in it; give a link without" ;;
+        *[[:space:]]*) die "--$2 ${path}: contains a space; use a symlink without spaces" ;;
     esac
     echo "${path}"
 }
 
-# user_model NAME: prints the user's zip or folder as an absolute path, and a hub id as it is.
+# user_model NAME: prints the user's zip or folder as an absolute path, and a hub id
+# unchanged.
 user_model() {
     if [ -n "$1" ] && [ -e "${called_from}/$1" ]; then
         echo "${called_from}/$1"
@@ -37,16 +38,16 @@ user_model() {
     fi
 }
 
-# run_mtasr OPTION...: checks the options, makes the environment, and becomes mtasr.sh. A
-# mistake must not cost the installation of gigabytes first.
+# run_mtasr OPTION...: checks the options, creates the environment, and becomes
+# mtasr.sh. The check comes first, so a mistake shows before gigabytes are installed.
 run_mtasr() {
     ./mtasr.sh "$@" --check_options true
     utils/prepare_environment.sh
     exec ./mtasr.sh "$@"
 }
 
-# call_run OPTION...: calls run.sh from where the user is, for options may name folders
-# from there.
+# call_run OPTION...: calls run.sh from the user's folder, because options may have
+# paths relative to it.
 call_run() {
     local recipe=${PWD}
     (cd "${called_from}" && "${recipe}/run.sh" "$@")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs a command on this machine with its output in a log: the interface of Kaldi's
-# run.pl, which espnet2.bin.launch uses as well. The command is run as the words that
-# were given; for a pipe, give `bash -c '... | ...'`.
+# Runs a command on this machine with its output in a log, with the interface of Kaldi's
+# run.pl, which espnet2.bin.launch also uses. The command is not parsed by a shell; for
+# a pipe, give `bash -c '... | ...'`.
 set -euo pipefail
 
 usage="run.sh [--gpu N] [--num_threads N] [--mem X] [--max_jobs_run N] [--num_nodes 1]
@@ -41,7 +41,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 if [ "${num_nodes}" -gt 1 ]; then
-    die "--num_nodes ${num_nodes}: run.sh knows this machine only; use slurm.pl (cmd.sh)"
+    die "--num_nodes ${num_nodes}: run.sh only uses this machine; use slurm.pl (cmd.sh)"
 fi
 
 name=''
@@ -51,7 +51,7 @@ if [[ ${1:-} =~ ^([A-Za-z_]+)=([0-9]+)(:([0-9]+))?$ ]]; then
     name=${BASH_REMATCH[1]}
     first=${BASH_REMATCH[2]}
     last=${BASH_REMATCH[4]:-${first}}
-    if [ "${last}" -lt "${first}" ]; then die "$1: the second number is the smaller"; fi
+    if [ "${last}" -lt "${first}" ]; then die "$1: the second number is smaller than the first"; fi
     shift
 fi
 if [ $# -lt 2 ]; then die "a log and a command are needed (see run.sh --help)"; fi
@@ -65,7 +65,7 @@ if [ -n "${num_threads}" ] && [ "${num_threads}" -gt 0 ]; then
     export OMP_NUM_THREADS=${num_threads}
 fi
 
-# Several jobs with GPUs share what this machine has; a single one finds its own.
+# Several jobs with GPUs share this machine's GPUs; a single one finds its own.
 gpus=()
 if [ "${gpu}" -gt 0 ] && [ "${jobs}" -gt 1 ]; then
     if [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then
@@ -80,7 +80,7 @@ if [ "${workers}" -eq 0 ]; then
         workers=${#gpus[@]}
         workers=$((workers / gpu))
     else
-        # nproc obeys OMP_NUM_THREADS, which is about the threads of one job.
+        # nproc obeys OMP_NUM_THREADS, which is for the threads of one job.
         workers=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
         workers=$((workers / ${num_threads:-1}))
     fi
@@ -108,7 +108,7 @@ run_job() {
     echo "${code}" >"${claims}/${job}/code"
 }
 
-# A worker takes the next job that nobody has claimed, until one has failed.
+# A worker takes the next unclaimed job, until one has failed.
 work() {
     local slot=$1 job
     shift
@@ -127,16 +127,16 @@ work() {
     done
 }
 
-# mtasr.sh's progress line may stand where a message is to begin.
+# mtasr.sh's progress line may be on the current line.
 erase_line() {
     if [ -t 2 ]; then printf '\r\033[K' >&2; fi
 }
 
-# alive PID [START]: is it there, and the one that began then?
+# alive PID [START]: is the process running, and is it the one that began then?
 alive() {
     local fields=()
     read -r -a fields 2>/dev/null <"/proc/$1/stat" || return 1
-    # A process that nobody has waited for yet is a zombie.
+    # A process that has not been waited for is a zombie.
     [ "${fields[2]}" != Z ] && [ "${2:-${fields[21]}}" = "${fields[21]}" ]
 }
 

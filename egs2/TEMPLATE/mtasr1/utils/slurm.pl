@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs a command as a slurm job and waits for it: the interface of Kaldi's slurm.pl.
-# It is bash. The name stays because espnet2.bin.launch goes by it: to a command called
-# slurm.pl it gives several nodes by srun, to any other by mpirun.
+# Runs a command as a slurm job and waits for it: the interface of Kaldi's slurm.pl. It
+# is bash. It keeps the name because espnet2.bin.launch checks it: for a command called
+# slurm.pl it uses srun for several nodes, for any other mpirun.
 set -euo pipefail
 
 usage="slurm.pl [--config FILE] [--gpu N] [--cpus_per_gpu N] [--mem_per_gpu X] [--num_threads N]
@@ -85,7 +85,7 @@ while [ $# -gt 0 ]; do
             ;;
         --mem | --mem[_-]per[_-]gpu)
             if [ $# -lt 2 ]; then die "$1 needs a value"; fi
-            [[ $2 =~ ^[0-9]+[KMGTkmgt]?$ ]] || die "$1 takes a size as 8G, not '$2'"
+            [[ $2 =~ ^[0-9]+[KMGTkmgt]?$ ]] || die "$1 takes a size such as 8G, not '$2'"
             printf -v "${option}" '%s' "$2"
             shift 2
             ;;
@@ -127,7 +127,7 @@ if [[ ${1:-} =~ ^([A-Za-z_]+)=([0-9]+)(:([0-9]+))?$ ]]; then
     name=${BASH_REMATCH[1]}
     first=${BASH_REMATCH[2]}
     last=${BASH_REMATCH[4]:-${first}}
-    if [ "${last}" -lt "${first}" ]; then die "$1: the second number is the smaller"; fi
+    if [ "${last}" -lt "${first}" ]; then die "$1: the second number is smaller than the first"; fi
     shift
 fi
 if [ $# -lt 2 ]; then die "a log and a command are needed (see slurm.pl --help)"; fi
@@ -161,18 +161,18 @@ fi
 if [ "${gpu}" -gt 1 ] || [ "${num_nodes}" -gt 1 ]; then threads=${OMP_NUM_THREADS:-1}; fi
 if [ -n "${mem}" ] && ! has_words mem "${mem}"; then sbatch_options+=("--mem=${mem}"); fi
 id_file=${queue_dir}/${base}.id
-# A slurm.pl that was killed has left its job to slurm.
+# A killed slurm.pl leaves its job running.
 if [ -s "${id_file}" ] && command -v squeue >/dev/null; then
     left=$(cut -d';' -f1 "${id_file}")
     if [ -n "$(squeue --noheader --jobs "${left}" 2>/dev/null || true)" ]; then
         die "slurm job ${left} of an earlier run is writing $(log_of "${first}"): wait for" \
-            "it and then go on by the same command, or end it by: scancel ${left}"
+            "it and run the same command again, or cancel it by: scancel ${left}"
     fi
 fi
 for ((job = first; job <= last; job++)); do
     log_file=$(log_of "${job}")
     mkdir -p "$(dirname "${log_file}")"
-    # The last run's log must not speak for this one.
+    # The last run's log must not be mistaken for this one's.
     rm -f "${log_file}"
 done
 mkdir -p "${queue_dir}"
@@ -212,7 +212,7 @@ sbatch_options+=(--job-name="${job_name}" --nodes="${num_nodes}" --ntasks-per-no
 if [ "${gpu}" -gt 0 ] && ! has_words gpu "${gpu}"; then
     sbatch_options+=(--gres="gpu:${gpu}")
 fi
-# Its words come last, so that they win.
+# Its words come last, so they take precedence.
 config_words=()
 given[name]=${job_name}
 given[num_threads]=${cores}
@@ -232,19 +232,19 @@ if [ -n "${name}" ]; then
     sbatch_options+=(--array="${array}")
 fi
 
-# mtasr.sh's progress line may stand where a message is to begin.
+# mtasr.sh's progress line may be on the current line.
 erase_line() {
     if [ -t 2 ]; then printf '\r\033[K' >&2; fi
 }
 
-# No signal of the terminal must end it before it has told the number of the job.
+# No signal from the terminal may end it before it has printed the job's number.
 (
     trap '' HUP INT QUIT
     exec sbatch --parsable --wait "${sbatch_options[@]}" "${script}" >"${id_file}" </dev/null
 ) &
 waiter=$!
 # shellcheck disable=SC2317,SC2329 # the traps call them
-find_job() { # sets job_id, which sbatch may be about to tell
+find_job() { # sets job_id, which sbatch may not have printed yet
     local n
     for ((n = 0; n < 100; n++)); do
         job_id=$(cut -d';' -f1 "${id_file}" 2>/dev/null || true)
@@ -269,7 +269,7 @@ leave() {
     kill -KILL "${waiter}" 2>/dev/null || true
     # The terminal may be gone.
     echo "slurm.pl: hang-up; slurm job ${job_id:-none} goes on, log: ${log}. Once it has" \
-        "ended, the same command as before goes on; scancel ${job_id:-none} ends it" >&2 || true
+        "ended, run the same command to resume; scancel ${job_id:-none} cancels it" >&2 || true
     exit 129
 }
 trap stop INT TERM

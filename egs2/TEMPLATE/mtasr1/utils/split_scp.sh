@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Splits a list into contiguous parts of as equal a length as can be, in order: what
-# Kaldi's split_scp.pl does with FILE OUT1 OUT2 ...
+# Splits a list into contiguous parts of nearly equal length, in order, like Kaldi's
+# split_scp.pl with FILE OUT1 OUT2 ...
 set -euo pipefail
 
 die() {

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Statistics, alignments, caches and trainings: what stages 7, 8, 10 and 11 of mtasr.sh do.
+# Statistics, alignments, caches and trainings, for stages 7, 8, 10 and 11 of mtasr.sh.
 # mtasr.sh sources it; its options and lists are read here.
 # shellcheck disable=SC2154 # they are mtasr.sh's
 
 # Lengths of audio and text of the training and validation set, and the lists to train
-# with: collect_stats CONFIG STATS_DIR [OPTION...]
-# Lengths are kept in EXPDIR under the tokens' name and a hash of what they depend on.
+# with: collect_stats CONFIG STATS_DIR [OPTION...] Lengths are stored in EXPDIR under
+# the tokens' name and a hash of what they depend on.
 collect_stats() {
     local config=$1 stats=$2 key kept n
     local train_dir=${data_feats}/${train_set} valid_dir=${data_feats}/${valid_set}
@@ -22,7 +22,7 @@ collect_stats() {
         "${task_options[@]}" "$@" | sed -n 's/^statistics_key //p')
     kept=${expdir}/mtasr_stats_${token_dir##*/}_${key}
     if [ -n "${key}" ] && [ -d "${kept}" ]; then
-        log "Lengths of the same speech, texts and tokens are there: ${kept}"
+        log "Using existing lengths of the same speech, texts and tokens: ${kept}"
         for n in train valid; do
             rm -rf "${stats:?}/${n}"
             cp -r "${kept}/${n}" "${stats}"
@@ -93,15 +93,15 @@ cache_outputs() {
     "${command[@]}" --join true
 }
 
-# When the words of the training's recordings are said: align_sources MODEL STATS_DIR FILE
-# LOG [OPTION...]
+# Aligns the words of the training's recordings: align_sources MODEL STATS_DIR FILE LOG
+# [OPTION...]
 align_sources() {
     local model=$1 stats=$2 file=$3 log=$4 gpus=0
     shift 4
     if [ "${ngpu}" -gt 0 ]; then gpus=1; fi
     [ -f "${stats}/lists/train/utt2mixture" ] ||
         die "data/${train_set} has no utt2mixture (what its mixtures are made of), which" \
-            "--aligned_start needs; leave it out"
+            "--aligned_start needs; omit it"
     log "Aligning the recordings of ${train_set}; progress: tail -f ${log}"
     "${cuda_cmd_words[@]}" --gpu "${gpus}" --num_threads "${num_threads}" "${log}" \
         "${python}" -m espnet_mtasr.bin.align_sources --model "${model}" \
@@ -109,7 +109,7 @@ align_sources() {
     log "$(grep ' recordings aligned' "${log}" | tail -n 1)"
 }
 
-# rotate NAME.log: what an earlier run left becomes NAME.1.log, that NAME.2.log, and so on,
+# rotate NAME.log: an earlier run's log becomes NAME.1.log, that NAME.2.log, and so on,
 # as espnet2.bin.launch does for several GPUs.
 rotate() {
     local stem=${1%.log} n=0
@@ -119,7 +119,7 @@ rotate() {
     mv "$1" "${stem}.1.log"
 }
 
-# train CONFIG STATS_DIR EXP_DIR [OPTION...]: goes on where it was stopped.
+# train CONFIG STATS_DIR EXP_DIR [OPTION...]: resumes where it was stopped.
 train() {
     local config=$1 stats=$2 exp=$3 file
     local speech valid_speech
@@ -127,7 +127,7 @@ train() {
     for file in "${token_dir}/tokens.txt" "${stats}/lists/train/text" \
         "$(speech_list "${train_set}" "${stats}/lists/train")" \
         "$(speech_list "${valid_set}" "${stats}/lists/valid")"; do
-        [ -f "${file}" ] || die "${file}: no such file; run the stages before this one"
+        [ -f "${file}" ] || die "${file}: no such file; run the previous stages"
     done
     speech=${speech_of_set[${train_set}]}
     valid_speech=${speech_of_set[${valid_set}]}
@@ -171,10 +171,10 @@ train() {
     grep -qxF -e "${command_line}" "${exp}/.commands" 2>/dev/null ||
         echo "${command_line}" >>"${exp}/.commands"
     log "Training; progress: tail -f ${exp}/train.log"
-    # Tensors in huge pages, where glibc (from 2.35) and the kernel can: steps on a CPU
-    # are 7 % shorter.
+    # Put tensors in huge pages, if glibc (from 2.35) and the kernel support it: steps
+    # on a CPU are 7 % shorter.
     local -x GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
-    # With several processes espnet2.bin.launch doesn't hand --num_threads on.
+    # With several processes espnet2.bin.launch doesn't pass --num_threads on.
     local -x OMP_NUM_THREADS=${num_threads}
     # After some epochs of TensorBoard's events protobuf's C extension calls malloc_trim,
     # which splits those pages: from then on steps would be 15 % longer.
@@ -193,7 +193,7 @@ train() {
     fi
     grep -h -e 'were not finite' -e 'writes nothing' -e 'out of checkpoint.pth' -e 'out of the average' \
         "${exp}/train.log" | sed 's/^.*WARNING: /warning: /' | tail -n 5 >&2 || true
-    # The training itself is good, whatever happens to its picture.
+    # A missing picture must not fail the training.
     "${python}" -m espnet_mtasr.bin.plot_learning_curve --exp_dir "${exp}" ||
         log "warning: no ${exp}/learning_curve.png, see the error above"
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Stage 1: corpora, onsets, mixtures, data directories. Runs in the recipe folder; rerun,
-# it goes on where it was. LibriMix: Cosentino et al., arXiv 2005.11262.
+# Stage 1: corpora, onsets, mixtures, data directories. Runs in the recipe folder; run
+# it again to resume. LibriMix: Cosentino et al., arXiv 2005.11262.
 set -euo pipefail
 
-# What this script calls ends with it.
+# Commands that this script calls end with it.
 export MTASR_CALLER=$$
 
 log() {
@@ -28,26 +28,26 @@ follow_links=false
 nj=16
 seed=1
 # shellcheck disable=SC2034 # parse_options.sh prints it
-help_message="Usage: local/data.sh [options], in the recipe folder; db.sh says where corpora lie
+help_message="Usage: local/data.sh [options], in the recipe folder; db.sh has the paths of corpora
   --train_set NAME        data directory of all training mixtures (${train_set})
-  --valid_set NAME        of the mixtures that choose the best checkpoint (${valid_set})
-  --noise KIND            of these two: clean, noisy or both, each mixture twice (${noise})
+  --valid_set NAME        data directory for choosing the best checkpoint (${valid_set})
+  --noise KIND            mixtures of these two: clean, noisy or both, each twice (${noise})
   --test_noise KIND       dev and test sets: both, or clean, without noise (${test_noise})
-  --on_the_fly BOOL       true: no recordings of mixtures are written (${on_the_fly})
+  --on_the_fly BOOL       true: write no recordings of mixtures (${on_the_fly})
   --train_parts \"NAMES\"   (${train_parts})
-  --single_talker BOOL    true: LibriSpeech's utterances as mixtures of one (${single_talker})
-  --librispeechmix DIR    folder of LibriSpeechMix's lists, further test sets
+  --single_talker BOOL    true: add LibriSpeech's utterances as single talkers (${single_talker})
+  --librispeechmix DIR    folder of LibriSpeechMix's lists, for extra test sets
   --onsets KIND           auto, librimix, none or given (${onsets})
   --audio_format FORMAT   flac or wav (${audio_format})
-  --follow_links BOOL     true: links in the corpora may lead out of them (${follow_links})
+  --follow_links BOOL     true: allow links out of the corpora (${follow_links})
   --nj N                  parallel processes (${nj})
   --seed N                of the onsets (${seed})"
 
 # shellcheck source=/dev/null # links into TEMPLATE, checked there
 . utils/parse_options.sh
 
-[ $# -eq 0 ] || die "$1 is no option (see local/data.sh --help)"
-# A list may come with commas too, where blanks would not survive.
+[ $# -eq 0 ] || die "unknown option $1 (see local/data.sh --help)"
+# Lists may use commas, because spaces would be split.
 read -ra parts <<<"${train_parts//,/ }"
 [ "${#parts[@]}" -gt 0 ] || die "--train_parts is empty; give train-clean-100"
 for part in "${parts[@]}"; do
@@ -71,7 +71,7 @@ case ${onsets} in
         begins="talker 2 begins at 1.0 to 1.5 s, talker 3 at 2.5 to 3.0 s, seed ${seed}"
         ;;
     none) begins="all begin at 0" ;;
-    given) begins="onsets as the metadata have them" ;;
+    given) begins="onsets from the metadata" ;;
     *) die "--onsets ${onsets}: choose auto, librimix, none or given" ;;
 esac
 case ${audio_format} in
@@ -136,7 +136,7 @@ if [ "${onsets}" != given ]; then
     done
     begins+=${kept}
     if [ -n "${kept}" ] && [ "${drawn}" = false ]; then
-        begins="onsets as the metadata have them"
+        begins="onsets from the metadata"
     fi
     metadata=${with_onsets}
 fi
@@ -186,7 +186,7 @@ utils/data_job.sh "${nj}" data/local/log/simulate.log \
     --follow_links "${follow_links}" --nj "${nj}" "${sets[@]}" \
     --combine "${train_set}" "${train_sources[@]}" \
     --combine "${valid_set}" "${valid_sources[@]}"
-# What RESULTS.md says that it was measured on.
+# Description of the data for RESULTS.md.
 measured_on="LibriMix (16 kHz, max), ${begins}"
 if [ -n "${lists}" ]; then measured_on+="; LibriSpeechMix as its lists have it"; fi
 printf '%s\n' "${measured_on}" >data/mixtures.txt

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Gets what db.sh does not point at. It leaves, in the folder downloads:
-#   LibriSpeech        where LIBRISPEECH is `downloads`
-#   wham_noise         where WHAM_NOISE is
-#   librimix_metadata  where LIBRIMIX_METADATA is
-# Elsewhere these variables name the folders, and they are only checked. Runs in the
-# recipe folder; rerun, it goes on where it was, or says that all is there.
+# Downloads corpora for which db.sh has no folder. It makes, in the folder downloads:
+#   LibriSpeech        if LIBRISPEECH is `downloads`
+#   wham_noise         if WHAM_NOISE is
+#   librimix_metadata  if LIBRIMIX_METADATA is
+# Otherwise these variables name folders, which are only checked. Runs in the recipe
+# folder; run it again to resume.
 set -euo pipefail
 
 if [ "${1:-}" = --help ]; then
-    echo "Usage: local/download.sh [options], in the recipe folder; db.sh says what is there
+    echo "Usage: local/download.sh [options], in the recipe folder; db.sh has the paths of existing corpora
 All options go to espnet_mtasr.bin.download_corpora:"
 fi
 # shellcheck source=/dev/null # links into TEMPLATE, checked there

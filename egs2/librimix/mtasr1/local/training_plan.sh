@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How a training fits the GPUs and the data. Source it.
+# Adapts a training to the GPUs and the data. Source it.
 
 # training_hours PARTS NOISE SINGLE_TALKER: hours of audio of the training set, as
 # LibriMix and LibriSpeech report them.
@@ -22,12 +22,12 @@ training_hours() {
     echo $((mixed + single))
 }
 
-# training_plan CONFIG GPUS HOURS [PASSES]: the options of a training on so many GPUs, from
-# what its configuration has for 912 h of audio. Estimates, none of them tried:
-#   - a GPU has 60 s of audio at a time, which 24 GB hold; a step has as much audio as in
-#     the configuration, but two batches at least
-#   - where a step has more audio, the learning rate grows with its square root, and the
-#     warm-up has fewer steps: the same audio, and a tenth of the training at most
+# training_plan CONFIG GPUS HOURS [PASSES]: the options of a training on GPUS GPUs, from
+# its configuration, which is for 912 h of audio. Estimates, never tried:
+#   - a GPU has 60 s of audio at a time, which fits in 24 GB; a step has as much audio as in
+#     the configuration, but at least two batches
+#   - if a step has more audio, the learning rate grows with the square root of it, and the
+#     warm-up has fewer steps: the same audio, and at most a tenth of the training
 #   - an epoch has about as much audio as in the configuration; a small training set is
 #     one epoch
 #   - passes over the data are as many as in the configuration, or PASSES

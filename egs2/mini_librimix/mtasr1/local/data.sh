@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Stage 1 of the mini recipe: corpus, noise, metadata, mixtures, data directories.
-# Runs in the recipe folder; rerun, it goes on where it was.
+# Runs in the recipe folder; run it again to resume.
 set -euo pipefail
 
-# What this script calls ends with it.
+# Commands that this script calls end with it.
 export MTASR_CALLER=$$
 
 log() {
@@ -46,8 +46,8 @@ help_message="Usage: local/data.sh [options], in the recipe folder
   --onset_gap \"LO HI\"    seconds from one onset to the next (${onset_gap})
   --corpus_options OPTS  for local/corpus/make_mini_librispeech.py
   --noise_options OPTS   for local/corpus/make_mini_noise.py
-  --on_the_fly BOOL      write no mixtures, they are made while loading (${on_the_fly})
-  --follow_links BOOL    true: links in the corpora may lead out of them (${follow_links})
+  --on_the_fly BOOL      write no mixtures, make them while loading (${on_the_fly})
+  --follow_links BOOL    true: allow links out of the corpora (${follow_links})
   --nj N                 parallel processes (${nj})
   --seed N               (${seed})"
 
@@ -56,8 +56,8 @@ help_message="Usage: local/data.sh [options], in the recipe folder
 # shellcheck source=/dev/null
 . ./path.sh
 
-[ $# -eq 0 ] || die "$1 is no option (see local/data.sh --help)"
-# A list may come with commas too, where blanks would not survive.
+[ $# -eq 0 ] || die "unknown option $1 (see local/data.sh --help)"
+# Lists may use commas, because spaces would be split.
 train_subset=${train_subset//,/ }
 dev_subset=${dev_subset//,/ }
 test_subset=${test_subset//,/ }
@@ -65,7 +65,7 @@ read -ra counts <<< "${talker_counts//,/ }"
 read -ra gap <<< "${onset_gap//,/ }"
 read -ra corpus_opts <<< "${corpus_options}"
 read -ra noise_opts <<< "${noise_options}"
-[ "${#counts[@]}" -gt 0 ] || die "--talker_counts is empty; give counts, as in '2 3'"
+[ "${#counts[@]}" -gt 0 ] || die "--talker_counts is empty; give counts, for example '2 3'"
 for n in "${counts[@]}" "${n_train}" "${n_dev}" "${n_test}" "${nj}"; do
     [[ ${n} =~ ^[1-9][0-9]*$ ]] ||
         die "'${n}' in --talker_counts, --n_train, --n_dev, --n_test or --nj: give numbers from 1"
@@ -81,7 +81,7 @@ for dir in "${librispeech}" "${wham_noise}"; do
     [ -z "${dir}" ] || [ -d "${dir}" ] || die "${dir}: no such folder (--librispeech, --wham_noise)"
 done
 
-# What RESULTS.md says that it was measured on.
+# Description of the data for RESULTS.md.
 corpus=${librispeech##*/}
 measured_on="mixtures of ${corpus:-the synthetic mini corpus}, onsets ${gap[0]}-${gap[1]} s apart"
 if [ -n "${wham_noise}" ]; then measured_on+=", noise of ${wham_noise##*/}"; fi

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Stage 1: corpora, noise, mixtures of one, two and three talkers, data directories.
-# Runs in the recipe folder; rerun, it goes on where it was.
+# Runs in the recipe folder; run it again to resume.
 set -euo pipefail
 
-# What this script calls ends with it.
+# Commands that this script calls end with it.
 export MTASR_CALLER=$$
 
 log() {
@@ -33,13 +33,14 @@ nj=2
 seed=1
 # shellcheck disable=SC2034 # parse_options.sh prints it
 help_message="Usage: local/data.sh [options], in the recipe folder
-  --librispeech DIR        has train-clean-5, and perhaps dev-clean-2 (default: downloaded)
-  --speechocean762 DIR     has train, test and WAVE (default: downloaded); if one of the
-                           two is given, the other is left out unless it is given too
-  --noise KIND             made (default), none, or a folder: tr, cv and tt as WHAM! has
-                           them, or noise recordings, which are then split
-  --train_subsets NAMES    LibriSpeech's, for training (${train_subsets})
-  --ml_dev_talkers IDS     of LibriSpeech (see lay_out_corpora.py)
+  --librispeech DIR        folder with train-clean-5 and, optionally, dev-clean-2
+                           (default: downloaded)
+  --speechocean762 DIR     folder with train, test and WAVE (default: downloaded); if
+                           only one of the two is given, the other is not used
+  --noise KIND             made (default), none, or a folder: tr, cv and tt as in
+                           WHAM!, or noise recordings, which are then split
+  --train_subsets NAMES    LibriSpeech's training subsets (${train_subsets})
+  --ml_dev_talkers IDS     LibriSpeech's dev talkers (see lay_out_corpora.py)
   --ml_test_talkers IDS
   --talker_counts \"K..\"    talkers in a mixture (${talker_counts})
   --n_train N              training mixtures per talker count of LibriSpeech (${n_train})
@@ -47,22 +48,22 @@ help_message="Usage: local/data.sh [options], in the recipe folder
   --n_dev N                per corpus and talker count (${n_dev})
   --n_test N               per corpus and talker count (${n_test})
   --onset_gap \"LO HI\"      seconds from one onset to the next (${onset_gap})
-  --level_gap \"LO HI\"      dB of each further talker against the first (${level_gap})
-  --on_the_fly BOOL        write no mixtures, they are made while loading (${on_the_fly})
-  --follow_links BOOL      true: links in the corpora may lead out of them (${follow_links})
+  --level_gap \"LO HI\"      dB of each further talker relative to the first (${level_gap})
+  --on_the_fly BOOL        write no mixtures, make them while loading (${on_the_fly})
+  --follow_links BOOL      true: allow links out of the corpora (${follow_links})
   --nj N                   parallel processes (${nj})
   --seed N                 (${seed})"
 
 # shellcheck source=/dev/null # links into TEMPLATE, checked there
 . utils/parse_options.sh
 
-[ $# -eq 0 ] || die "$1 is no option (see local/data.sh --help)"
-# A list may come with commas too, where blanks would not survive.
+[ $# -eq 0 ] || die "unknown option $1 (see local/data.sh --help)"
+# Lists may use commas, because spaces would be split.
 train_subsets=${train_subsets//,/ }
 read -ra counts <<<"${talker_counts//,/ }"
 read -ra gap <<<"${onset_gap//,/ }"
 read -ra levels <<<"${level_gap//,/ }"
-[ "${#counts[@]}" -gt 0 ] || die "--talker_counts is empty; give counts, as in '1 2 3'"
+[ "${#counts[@]}" -gt 0 ] || die "--talker_counts is empty; give counts, for example '1 2 3'"
 for n in "${counts[@]}" "${n_train}" "${n_train_so:-1}" "${n_dev}" "${n_test}" "${nj}"; do
     [[ ${n} =~ ^[1-9][0-9]*$ ]] ||
         die "'${n}' in --talker_counts, --n_train, --n_train_so, --n_dev, --n_test or --nj:" \
@@ -87,11 +88,11 @@ esac
 if [ -z "${librispeech}${speechocean762}" ]; then
     # shellcheck source=/dev/null
     . ./db.sh
-    log "corpora, as db.sh says"
+    log "corpora, from db.sh"
     read -ra parts <<<"${train_subsets}"
     md5sums=()
     if [ -n "${CORPORA_MD5SUMS}" ]; then md5sums=(--md5sums "${CORPORA_MD5SUMS}"); fi
-    # shellcheck disable=SC2153 # db.sh sets what is in capitals
+    # shellcheck disable=SC2153 # db.sh sets the names in capitals
     python -m espnet_mtasr.bin.download_corpora \
         --parts "${parts[@]}" dev-clean-2 speechocean762 \
         --librispeech "${MINI_LIBRISPEECH}" --librispeech_url "${LIBRISPEECH_URL}" \
@@ -201,7 +202,7 @@ utils/data_job.sh "${nj}" data/local/log/simulate.log \
     --audio data/local/mixtures --data data --on_the_fly "${on_the_fly}" \
     --follow_links "${follow_links}" --nj "${nj}" "${audio_sets[@]}" \
     --combine train "${train_parts[@]}" --combine dev "${dev_parts[@]}"
-# What RESULTS.md says that it was measured on.
+# Description of the data for RESULTS.md.
 printf '%s\n' "mixtures of Mini LibriSpeech's (ml) and speechocean762's (so) test talkers, none of them in train or dev; onsets ${gap[0]}-${gap[1]} s apart, levels ${levels[0]} to ${levels[1]} dB, noise: ${noise##*/}" \
     >data/mixtures.txt
 log "done"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Stage 1: single-talker recordings, split by talker, to mixtures and data directories.
-# Runs in the recipe folder; rerun, it goes on where it was.
+# Runs in the recipe folder; run it again to resume.
 set -euo pipefail
 
-# What this script calls ends with it.
+# Commands that this script calls end with it.
 export MTASR_CALLER=$$
 
 log() {
@@ -32,10 +32,10 @@ nj=2
 seed=1
 # shellcheck disable=SC2034 # parse_options.sh prints it
 help_message="Usage: local/data.sh --corpus DIR [options], in the recipe folder
-  --corpus DIR           TALKER/NAME.wav (any rate, whatever libsndfile reads)
+  --corpus DIR           TALKER/NAME.wav (any rate, any format of libsndfile)
   --transcripts DIR      TALKER/NAME.txt (default: beside the recordings)
-  --audio_ending ENDING  of the recordings to take, as _mic1.flac (default: all audio)
-  --max_recordings N     of a talker, the first by name (default: all)
+  --audio_ending ENDING  of the recordings to use, for example _mic1.flac (default: all)
+  --max_recordings N     per talker, the first by name (default: all)
   --split FILE           lines TALKER train|dev|test (default: drawn)
   --wham_noise DIR       noise in WHAM!'s layout (tr, cv, tt): clean and noisy mixtures
   --talker_counts \"K..\"  talkers in a mixture (${talker_counts})
@@ -45,19 +45,19 @@ help_message="Usage: local/data.sh --corpus DIR [options], in the recipe folder
   --dev_talkers N        (a tenth of the talkers)
   --test_talkers N       (a tenth of the talkers)
   --onset_gap \"LO HI\"    seconds from one onset to the next (${onset_gap})
-  --on_the_fly BOOL      write no mixtures, they are made while loading (${on_the_fly})
+  --on_the_fly BOOL      write no mixtures, make them while loading (${on_the_fly})
   --nj N                 parallel processes (${nj})
   --seed N               (${seed})"
 
 # shellcheck source=/dev/null # links into TEMPLATE, checked there
 . utils/parse_options.sh
 
-[ $# -eq 0 ] || die "$1 is no option (see local/data.sh --help)"
-[ -n "${corpus}" ] || die "--corpus is missing; give the folder of the talkers' folders"
-# A list may come with commas too, where blanks would not survive.
+[ $# -eq 0 ] || die "unknown option $1 (see local/data.sh --help)"
+[ -n "${corpus}" ] || die "--corpus is missing; give the folder with a folder per talker"
+# Lists may use commas, because spaces would be split.
 read -ra counts <<<"${talker_counts//,/ }"
 read -ra gap <<<"${onset_gap//,/ }"
-[ "${#counts[@]}" -gt 0 ] || die "--talker_counts is empty; give counts, as in '2 3'"
+[ "${#counts[@]}" -gt 0 ] || die "--talker_counts is empty; give counts, for example '2 3'"
 for n in "${counts[@]}" "${n_train}" "${n_dev}" "${n_test}" "${nj}" \
     "${dev_talkers:-1}" "${test_talkers:-1}" "${max_recordings:-1}"; do
     [[ ${n} =~ ^[1-9][0-9]*$ ]] ||
@@ -142,7 +142,7 @@ utils/data_job.sh "${nj}" data/local/log/simulate.log \
     --audio data/local/mixtures --data data --on_the_fly "${on_the_fly}" \
     --follow_links true --nj "${nj}" "${audio_sets[@]}" \
     --combine train "${train_parts[@]}" --combine dev "${dev_parts[@]}"
-# What RESULTS.md says that it was measured on.
+# Description of the data for RESULTS.md.
 printf '%s\n' "mixtures of ${corpus##*/} (no test talker in train or dev), onsets ${gap[0]}-${gap[1]} s apart" \
     >data/mixtures.txt
 log "done"

@@ -48,7 +48,7 @@ def test_a_model_that_is_not_there(tmp_path):
     for build in (RoutedWavLMEncoder, RoutedWavLMEncoder.frame_counter):
         with pytest.raises(UserError, match=f"model: {missing} is neither .* stage 6"):
             build(input_size=1, model=missing)
-        with pytest.raises(UserError, match="model: is missing; name a folder"):
+        with pytest.raises(UserError, match="model: is missing; give a folder"):
             build(input_size=1)
         with pytest.raises(UserError, match=r"\(model_type: None\)"):
             build(input_size=1, model=str(tmp_path))

@@ -49,7 +49,7 @@ def test_what_would_not_be_read_is_not_written(tmp_path, slope):
 def test_another_file(tmp_path, content):
     path = tmp_path / "calibration.json"
     path.write_text(content, encoding="latin-1")
-    with pytest.raises(UserError, match=r"calibration.json: holds not the numbers"):
+    with pytest.raises(UserError, match=r"calibration.json: lacks one of the numbers"):
         Calibration.read(path)
 
 

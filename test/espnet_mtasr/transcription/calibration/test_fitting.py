@@ -63,7 +63,7 @@ def test_nothing_to_learn():
         fit_confidence(upside_down, Calibration())
     with pytest.raises(UserError, match="--times_data_dir: has no words.ctm"):
         fit_times(heard, Calibration())
-    with pytest.raises(UserError, match="a_set: the model writes no words of it"):
+    with pytest.raises(UserError, match="a_set: the model writes no words for it"):
         report("a_set", [], [])
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the pretrained branches and the teacher are worth: run.sh's result beside that of
-# branches with random weights, and of a training without the teacher.
+# What the pretrained branches and the teacher contribute: compares run.sh's result with
+# branches from random weights, and with a training without the teacher.
 set -euo pipefail
 
 expdir=exp
@@ -10,12 +10,11 @@ help_message="Usage: local/experiments/ablate_start.sh [options of run.sh]
 Prints and writes EXPDIR/ablation.md: cpWER with the talker count predicted and given,
 and count accuracy, of three trainings with the same data, seeds and step counts:
     the recipe                what run.sh trains
-    branches re-initialized   in phase 1 every branch starts from weights drawn anew
+    branches re-initialized   in phase 1 every branch starts from random weights
     without the teacher       phase 2 with CTC alone (ctc_weight 1), and no phase 1
-A training that is finished stays as it is, one that was stopped goes on, and one on other
-data, models or options is refused, all by run.sh, which decodes and scores again. Options
-go to run.sh each time, but for stages, phase1_tag, phase2_tag and how it is decoded, which
-are set here."
+run.sh keeps a finished training, resumes a stopped one, refuses one with other data,
+models or options, and decodes and scores again. All options are passed to run.sh, except
+stages, phase1_tag, phase2_tag and the decoding's, which are set here."
 
 called_from=${PWD}
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
@@ -32,7 +31,7 @@ for word in "${passed_options[@]}"; do
         __stage | __stop_stage | __skip_* | __phase[12]_tag | __inference_config* | \
             __inference_args* | __inference_tag* | __inference_mtasr_model* | \
             __rescore_routing*)
-            die "${name}: is set here; leave it out"
+            die "${name}: is set here; omit it"
             ;;
     esac
 done

@@ -28,7 +28,7 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 # shellcheck source=../../path.sh
 . ./path.sh
 
-[ $# -eq 0 ] || die "$1 is no option (see local/experiments/calibrate.sh --help)"
+[ $# -eq 0 ] || die "unknown option $1 (see local/experiments/calibrate.sh --help)"
 [ -f "${exp}/${model}" ] || die "${exp}/${model}: no such file; run stage 11 first"
 [ -f dump/raw/dev/text ] || die "dump/raw/dev: not there; run stages 1 to 4 first"
 [ -d "${librispeech}" ] || die "--librispeech ${librispeech}: no such folder; run stage 1"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What the teacher is worth: the trainings of local/experiments/teacher/arms.yaml, on the
-# same mixtures, decoded and measured. Stopped, it goes on when it is called again.
+# What the teacher contributes: the trainings of local/experiments/teacher/arms.yaml, on
+# the same mixtures, decoded and measured. Run it again to resume.
 set -euo pipefail
 
 nj=2               # Trainings side by side, one thread each.
-only=              # Names of arms between commas (default: all).
-seeds=             # Seeds between commas (default: those of the table).
+only=              # Names of arms, separated by commas (default: all).
+seeds=             # Seeds, separated by commas (default: those of the table).
 arms=local/experiments/teacher/arms.yaml
 expdir=exp/teacher # Experiments.
 
@@ -20,7 +20,7 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 . utils/recipe.sh
 # shellcheck source=../../utils/parse_options.sh
 . utils/parse_options.sh
-[ $# -eq 0 ] || die "$1 is no option (see --help)"
+[ $# -eq 0 ] || die "unknown option $1 (see --help)"
 [[ ${nj} =~ ^[1-9][0-9]*$ ]] || die "--nj ${nj}: give a number from 1"
 [ -f "${arms}" ] || die "--arms ${arms}: no such file"
 
@@ -31,7 +31,7 @@ utils/prepare_environment.sh
 read_setting() { # read_setting NAME: of arms.yaml
     sed -n "s/^$1: *//p" "${arms}"
 }
-# Stages that are done are found and kept by run.sh.
+# run.sh keeps finished stages.
 if [ ! -f dump/raw/train/text ] || [ ! -d exp/models/llm ]; then
     call_run --stage 1 --stop_stage 6
 fi

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The mini recipe trained for hours: the same configuration with more epochs, decoded,
-# scored and packed as the model that people can try. Stopped, it goes on when it is
-# called again with the same options.
+# scored and packed as the model that people can try. Run it again with the same options
+# to resume.
 set -euo pipefail
 
 max_epoch=200      # Epochs of phase 2.
-dropout=0.05       # Of its branches and separators: in hours they learn more by heart.
+dropout=0.05       # Of its branches and separators, which overfit in long trainings.
 decay_steps=       # Length of its learning-rate schedule (default: stretched with the epochs).
 phase1_max_epoch=  # Epochs of a longer phase 1 of its own (default: that of run.sh).
 phase1_decay_steps= # Length of that one's schedule.
@@ -15,7 +15,7 @@ phase1_config=conf/train_phase1.yaml
 phase2_config=conf/train_phase2.yaml
 phase1_args=       # Further options of the trainer.
 phase2_args=
-stage=1            # First stage of run.sh; what is done there is found and kept.
+stage=1            # First stage of run.sh, which keeps finished work.
 dtype=float16      # Type that the packed weights are stored in.
 max_mb=6           # Largest size of the packed model, in millions of bytes.
 
@@ -24,7 +24,7 @@ Trains EXPDIR/mtasr_TAG, decodes and scores the test sets, and packs the model a
 EXPDIR/mtasr_TAG/mtasr_mini_TAG.zip. Options and defaults:
     --max_epoch ${max_epoch}, --decay_steps, --phase1_max_epoch, --phase1_decay_steps,
     --dropout ${dropout}, --tag ${tag}, --expdir ${expdir}, --stage, --dtype ${dtype}, --max_mb ${max_mb}
-(see the top of this script), and those of run.sh but phase1_tag, phase2_tag, stop_stage."
+(see the top of this script), and those of run.sh except phase1_tag, phase2_tag, stop_stage."
 
 # RESULTS.md quotes it.
 MTASR_COMMAND=$(printf '%q ' local/experiments/train_long.sh "$@")
