@@ -169,7 +169,7 @@ def test_an_older_upload_is_replaced(tmp_path, hub, archive):
     done = upload(tmp_path, hub.endpoint, archive, "me/model", *public)
     assert done.returncode == 0, done.stderr
     assert "me/model already exists and stays private" in done.stdout
-    assert "removes old.pth, routing.json of an earlier upload" in done.stdout
+    assert "removing old.pth, routing.json of an earlier upload" in done.stdout
     assert set(hub.files("me/model")) == {*PACKED, "example.wav", "images/mine.png"}
 
 
@@ -243,7 +243,7 @@ def test_what_the_hub_refuses(tmp_path, hub, archive):
 
     refuses(f"no token for {hub.endpoint}; run 'hf auth login'", HF_TOKEN="")
     refuses(f"{hub.endpoint} rejects the token; run 'hf", HF_TOKEN="hf_wrong")
-    refuses("you/model: you is not your account; give one of your repositories", "you/model")
+    refuses("you/model: you is not your account; give one of your", "you/model")
     refuses(f"{NOWHERE} can't be reached (ConnectError", endpoint=NOWHERE)
     refuses("HF_HUB_OFFLINE blocks the hub; unset it", HF_HUB_OFFLINE="1")
     hub.me["auth"]["accessToken"]["role"] = "read"
@@ -253,7 +253,7 @@ def test_what_the_hub_refuses(tmp_path, hub, archive):
     hub.me["auth"]["accessToken"]["role"] = "fineGrained"
     hub.refusals["POST /api/repos/create"] = (403, "no rights")
     done = upload(tmp_path, hub.endpoint, archive)
-    refused(done, "the token may not write to it (no rights); name a repository")
+    refused(done, "the token may not write to it (no rights); give one of your own")
 
 
 def test_access_is_checked_without_an_archive(tmp_path, hub):

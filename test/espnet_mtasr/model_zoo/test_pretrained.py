@@ -189,7 +189,7 @@ def test_a_gated_model_says_what_to_do(tmp_path, monkeypatch):
         raise GatedRepoError.__new__(GatedRepoError)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(UserError, match="--llm a/b: is gated; request access .*hf auth login"):
+    with pytest.raises(UserError, match="a/b: is gated; request .*hf auth login"):
         get(tmp_path / "out", llm="a/b")
 
 
