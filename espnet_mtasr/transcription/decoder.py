@@ -249,10 +249,7 @@ class Decoder:
         encoder = self.voice_encoder
 
         def listen(samples: np.ndarray, talkers: Sequence[Words]) -> List[Voice]:
-            return [
-                Voice(embedding)
-                for embedding in embed_talkers(encoder, samples, talkers, self.rate)
-            ]
+            return embed_talkers(encoder, samples, talkers, self.rate)
 
         return LongRecording(waves, decode, how, origin, heard, keep, listen)
 

@@ -67,11 +67,13 @@ class Voice:
 
     Attributes:
         embedding: Of length 1; None: too little is said.
+        weight: How much it counts: seconds in which nobody else talks, within limits.
         linked: Whether words at the seam show that the talker of this number in the
             previous part is the same person.
     """
 
     embedding: Optional[Tuple[float, ...]] = None
+    weight: float = 1.0
     linked: bool = False
 
 

@@ -47,7 +47,7 @@ def _line(channel: int, heard: Heard) -> str:
                 for words in heard.talkers
             ],
             heard.count_probabilities and list(heard.count_probabilities.items()),
-            [(voice.embedding, voice.linked) for voice in heard.voices],
+            [(voice.embedding, voice.weight) for voice in heard.voices],
         ],
         ensure_ascii=False,
     )
@@ -69,8 +69,8 @@ def _read(path: Path, depends: Mapping[str, Any]) -> List[Tuple[int, Heard]]:
             break
         words = tuple(tuple(Word(*word) for word in talker) for talker in talkers)
         voices = tuple(
-            Voice(embedding and tuple(embedding), linked)
-            for embedding, linked in said_by
+            Voice(embedding and tuple(embedding), weight)
+            for embedding, weight in said_by
         )
         heard = Heard(
             Place(*place),

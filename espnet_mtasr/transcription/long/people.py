@@ -1,11 +1,11 @@
 """Who is who across the parts of a recording: clusters of voices."""
 
 from dataclasses import replace
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from espnet_mtasr.transcription.transcript import Part, Talker
+from espnet_mtasr.transcription.transcript import Part, Talker, Voice
 
 # Random beginnings of the clustering, besides two from a tree.
 RESTARTS = 10
@@ -32,10 +32,11 @@ def label_people(parts: Sequence[Part], people: int) -> List[Part]:
         for talker, of_talker in enumerate(part.talkers)
         if of_talker.words
     ]
-    voices = [parts[number].voices[talker].embedding for number, talker in rows]
+    voices = [parts[number].voices[talker] for number, talker in rows]
+    weights = np.array([voice.weight for voice in voices])
     links = _links(parts, rows)
     owners = np.array([number for number, _ in rows], int)
-    labels = cluster(_filled(voices), owners, links, people)
+    labels = cluster(_filled(voices), weights, owners, links, people)
     first: Dict[int, float] = {}
     for (number, talker), label in zip(rows, labels):
         start = parts[number].talkers[talker].words[0].start
@@ -63,17 +64,18 @@ def _links(
     return [(before, place) for before, place in pairs if before is not None]
 
 
-def _filled(voices: Sequence[Optional[Sequence[float]]]) -> np.ndarray:
+def _filled(voices: Sequence[Voice]) -> np.ndarray:
     """Embeddings `(N, D)`; the mean, which is like all others, where there is none."""
-    known = np.array([voice for voice in voices if voice is not None])
+    known = np.array([v.embedding for v in voices if v.embedding is not None])
     if len(known) == 0:
         return np.zeros((len(voices), 1))
     mean = known.mean(0)
-    return np.array([mean if voice is None else voice for voice in voices])
+    return np.array([mean if v.embedding is None else v.embedding for v in voices])
 
 
 def cluster(
     voices: np.ndarray,
+    weights: np.ndarray,
     owners: np.ndarray,
     links: Sequence[Tuple[int, int]],
     number: int,
@@ -85,6 +87,7 @@ def cluster(
 
     Args:
         voices: `(N, D)`.
+        weights: `(N,)`, above 0.
         owners: `(N,)` part of each.
         links: Pairs of places that likely belong together.
         number: Of clusters; at least that of a part's voices.
@@ -101,7 +104,7 @@ def cluster(
     for _ in range(RESTARTS):
         some = rng.choice(len(voices), min(number, len(voices)), replace=False)
         starts.append(_squared_distances(voices, voices[some]).argmin(1))
-    found = [_refine(voices, owners, links, number, start) for start in starts]
+    found = [_refine(voices, weights, owners, links, number, start) for start in starts]
     return min(found, key=lambda entry: entry[1])[0]
 
 
@@ -122,6 +125,7 @@ def _trees(voices: np.ndarray, owners: np.ndarray, number: int) -> List[np.ndarr
 
 def _refine(
     voices: np.ndarray,
+    weights: np.ndarray,
     owners: np.ndarray,
     links: Sequence[Tuple[int, int]],
     number: int,
@@ -134,11 +138,12 @@ def _refine(
         before = labels.copy()
         centers = np.stack(
             [
-                voices[labels == k].mean(0) if (labels == k).any() else voices.mean(0)
+                np.average(voices[own], axis=0, weights=weights[own])
                 for k in range(number)
+                for own in [labels == k if (labels == k).any() else labels >= 0]
             ]
         )
-        costs = _squared_distances(voices, centers)
+        costs = weights[:, None] * _squared_distances(voices, centers)
         for pair in links:
             for one, other in (pair, pair[::-1]):
                 costs[one] += LINK * (np.arange(number) != labels[other])

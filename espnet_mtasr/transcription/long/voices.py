@@ -2,13 +2,13 @@
 
 import warnings
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence
 
 import numpy as np
 import torch
 
 from espnet_mtasr.data.audio import resample
-from espnet_mtasr.transcription.transcript import Word
+from espnet_mtasr.transcription.transcript import Voice, Word
 
 # Hz; samples of a window and from one to the next; mel bins.
 RATE, WINDOW, HOP, MELS = 16000, 400, 160, 40
@@ -19,8 +19,8 @@ LOUDNESS = 10 ** (-30 / 20)
 # Seconds: a talker goes on talking between two words that are at most so far apart;
 # what is used if less is said alone is all that is said; less than this is too little.
 GAP, ALONE, SHORTEST = 0.5, 0.3, 0.1
-
-Embedding = Tuple[float, ...]
+# Seconds alone as weights: a voice among others counts little, a second is enough.
+LEAST, MOST = 0.1, 1.0
 
 
 class VoiceEncoder(torch.nn.Module):
@@ -74,8 +74,8 @@ def embed_talkers(
     samples: np.ndarray,
     talkers: Sequence[Sequence[Word]],
     rate: int,
-) -> List[Optional[Embedding]]:
-    """Return the embedding of each talker's voice; None: too little is said.
+) -> List[Voice]:
+    """Return each talker's voice.
 
     Args:
         encoder: Makes embeddings.
@@ -89,13 +89,15 @@ def embed_talkers(
             after = words[number + 1].start if number + 1 < len(words) else word.end
             end = after if after - word.end <= GAP else word.end
             row[int(word.start * rate) : int(end * rate)] = True
-    found: List[Optional[Embedding]] = []
+    found: List[Voice] = []
     for row in talking:
         alone = row & (talking.sum(0) == 1)
         used = alone if alone.sum() >= ALONE * rate else row
         if used.sum() < SHORTEST * rate:
-            found.append(None)
+            found.append(Voice())
             continue
         embedding = encoder(samples[used], rate)
-        found.append(tuple(round(float(value), 4) for value in embedding))
+        weight = min(max(float(alone.sum()) / rate, LEAST), MOST)
+        rounded = tuple(round(float(value), 4) for value in embedding)
+        found.append(Voice(rounded, weight))
     return found

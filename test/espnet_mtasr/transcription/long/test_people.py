@@ -30,26 +30,39 @@ def same(found, true):
 @pytest.mark.parametrize("seed", range(5))
 def test_clusters(seed):
     voices, owners, true = conversation(30, np.random.default_rng(seed))
-    found = cluster(voices, owners, [], 3)
+    found = cluster(voices, np.ones(len(voices)), owners, [], 3)
     assert same(found, true)
-    assert (cluster(voices, owners, [], 3) == found).all()
+    assert (cluster(voices, np.ones(len(voices)), owners, [], 3) == found).all()
 
 
 def test_no_two_of_a_part_are_one():
     rng = np.random.default_rng(0)
     # By voice alone it can't be told who is who.
     voices, owners, _ = conversation(30, rng, spread=3.0)
-    found = cluster(voices, owners, [], 3).reshape(-1, 2)
+    found = cluster(voices, np.ones(len(voices)), owners, [], 3).reshape(-1, 2)
     assert (found[:, 0] != found[:, 1]).all()
     with pytest.raises(ValueError, match="more than 1 voices"):
-        cluster(voices, owners, [], 1)
+        cluster(voices, np.ones(len(voices)), owners, [], 1)
+
+
+def test_what_counts_little_moves_little():
+    """Each part has a clear voice, and one that others drown."""
+    rng = np.random.default_rng(0)
+    voices, owners, true = conversation(40, rng)
+    drowned = np.arange(len(voices)) % 2 == 1
+    voices[drowned] = [near(person, rng, 3.0) for person in true[drowned]]
+    weights = np.where(drowned, 0.05, 1.0)
+    found = cluster(voices, weights, owners, [], 3)
+    assert same(found[~drowned], true[~drowned])
+    alike = cluster(voices, np.ones(80), owners, [], 3)
+    assert not same(alike[~drowned], true[~drowned])
 
 
 def test_links_decide_where_voices_do_not():
     voices = np.stack([PEOPLE[0]] * 5 + [PEOPLE[1]] * 5 + [(PEOPLE[0] + PEOPLE[1]) / 2])
     owners = np.arange(11)
     for other in (2, 7):
-        found = cluster(voices, owners, [(other, 10)], 2)
+        found = cluster(voices, np.ones(len(voices)), owners, [(other, 10)], 2)
         assert found[10] == found[other]
         assert found[2] != found[7]
 
@@ -63,7 +76,7 @@ def said(text, start):
 
 def part(start, *talkers, continues=False, linked=False):
     voices = tuple(
-        Voice(person if person is None else tuple(PEOPLE[person]), linked)
+        Voice(person if person is None else tuple(PEOPLE[person]), linked=linked)
         for _, person in talkers
     )
     found = tuple(said(text, start) for text, _ in talkers)

@@ -108,7 +108,11 @@ def test_voices_follow_their_talkers():
     (after,) = stitcher.end()
     assert list(before.voices) == voices[:2]
     # The third is new: no word links it.
-    expected = [Voice((3.0,), True), Voice((2.0,), True), Voice((4.0,), False)]
+    expected = [
+        Voice((3.0,), linked=True),
+        Voice((2.0,), linked=True),
+        Voice((4.0,)),
+    ]
     assert list(after.voices) == expected
     assert before.as_dict().keys() == after.as_dict().keys()
     assert "voices" not in before.as_dict()

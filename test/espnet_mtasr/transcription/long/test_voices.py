@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from espnet_mtasr.transcription.long.voices import VoiceEncoder, embed_talkers
-from espnet_mtasr.transcription.transcript import Word
+from espnet_mtasr.transcription.transcript import Voice, Word
 
 RATE = 1000
 
@@ -81,4 +81,10 @@ def test_where_a_talker_talks_alone():
     assert heard[1] == [10, 11, 25, 26, 27, 28, 29]
     # Never alone: all that there is.
     assert heard[2] == [23]
-    assert found == [(1.2,), (0.7,), (0.1,), None, None]
+    assert found == [
+        Voice((1.2,), 1.0),
+        Voice((0.7,), 0.7),
+        Voice((0.1,), 0.1),
+        Voice(),
+        Voice(),
+    ]
