@@ -187,7 +187,7 @@ def _frames(args: argparse.Namespace) -> float:
 
 
 def _convolution_bytes(model: Any, batch_seconds: float) -> float:
-    """Return bytes of the frozen trunk's first convolution, with norm and activation."""
+    """Return bytes of the frozen trunk's first convolution, norm and activation."""
     from espnet_mtasr.asr.encoder.log_mel import HOP
 
     config = getattr(model.encoder.trunk, "config", None)

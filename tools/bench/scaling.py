@@ -106,10 +106,10 @@ def measure_apart(args: argparse.Namespace, cell: Cell) -> Cell:
 def stops_being_linear(
     lengths: Sequence[float], costs: Sequence[float], tolerance: float
 ) -> Optional[float]:
-    """Return the first length whose cost per second exceeds the lowest by `share`.
+    """Return the first length whose cost per second isn't within tolerance.
 
-    Lengths below that of the lowest cost are ignored: their excess is the fixed cost of
-    a batch.
+    It is compared with the lowest cost. Shorter lengths than that of the lowest cost
+    are ignored: their excess is the fixed cost of a batch.
 
     >>> stops_being_linear([2, 5, 10, 20], [3.0, 1.0, 1.2, 1.3], 0.25)
     20

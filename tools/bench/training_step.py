@@ -107,7 +107,7 @@ def record_trunk(step: TrainingStep) -> List[Any]:
     The returned list grows with each gradient of one of its parameters.
     """
     gradients: List[Any] = []
-    # This comes after the optimizer is made, so it doesn't have these parameters. The
+    # The optimizer was made before, so it doesn't have these parameters. The
     # trunk stays in evaluation mode, so dropout is the same everywhere.
     for parameter in step.model.encoder.trunk.parameters():
         parameter.requires_grad = True
@@ -142,7 +142,7 @@ def check_same(runs: Dict[str, List[Dict[str, Any]]], tolerance: float) -> None:
         a, b = (runs[name][0]["losses"][0] for name in (plain, recorded))
         if abs(a - b) > tolerance * abs(a):
             raise UserError(
-                f"the first loss of {plain} is {a}, of {recorded} {b}: they must be equal"
+                f"the first loss of {plain} is {a}, of {recorded} {b}: they must match"
             )
 
 
