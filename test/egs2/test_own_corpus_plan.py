@@ -204,7 +204,7 @@ def test_cost_of_a_pretrained_model(plan, archive, tmp_path, capsys):
     corpus = make_own_corpus(tmp_path / "c", 9, 1)
     plan("--corpus", corpus, "--pretrained_model", archive)
     said = capsys.readouterr().out
-    assert "(estimated by tiny_model's 0.0 million parameters" in said
+    assert "(estimated from tiny_model's 0.0 million parameters" in said
     assert "from a trained model, about 10 hours of 30 talkers" in said
 
 

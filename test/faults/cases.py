@@ -176,7 +176,7 @@ BAD_RECORDINGS: List[BadRecording] = [
     BadRecording("no samples", b"bad.wav", damage.no_samples, "has no samples"),
     BadRecording("NaN", b"bad.wav", damage.samples_of(float("nan")), NO_NUMBERS),
     BadRecording("infinite", b"bad.wav", damage.samples_of(float("inf")), NO_NUMBERS),
-    BadRecording("1e38", b"bad.wav", damage.samples_of(1e38), "from samples so large"),
+    BadRecording("1e38", b"bad.wav", damage.samples_of(1e38), "samples are too large"),
     BadRecording("2^31 - 1 Hz", b"bad.wav", damage.wav_of_rate(2**31 - 1), NO_RATE),
     BadRecording("1 Hz", b"bad.wav", damage.wav_of_rate(1), NO_RATE),
     BadRecording("2^36 samples", b"bad.flac", damage.flac_of_many_samples, UNREADABLE),

@@ -76,7 +76,7 @@ def _set(name: str, compared: ComparedSet, sounds: Sounds) -> Markup:
     shown = [
         _mixture(name, utt, gain, compared, sounds) for utt, gain in differing(compared)
     ]
-    none = None if shown else note("A and B make as many errors in every mixture.")
+    none = None if shown else note("No mixture differs in its number of errors.")
     return tag("details", tag("summary", name), shown, none, open="")
 
 
