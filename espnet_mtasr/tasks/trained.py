@@ -114,12 +114,12 @@ def load_exactly(model: torch.nn.Module, state: Dict[str, Any], path: PathLike) 
             f"use the config.yaml that this checkpoint was trained with"
         ) from e
     for problem, keys in (
-        ("lacks", result.missing_keys),
-        ("has surplus", result.unexpected_keys),
+        ("missing", result.missing_keys),
+        ("unexpected", result.unexpected_keys),
     ):
         if keys:
             raise UserError(
-                f"{path}: {problem} {len(keys)} weights, {keys[0]} for one; "
+                f"{path}: {problem} weights ({len(keys)}, for example {keys[0]}); "
                 f"use the config.yaml that this checkpoint was trained with"
             )
     logging.info(f"loaded {path}")

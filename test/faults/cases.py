@@ -116,13 +116,13 @@ MODEL_FAULTS: List[Case] = [
         "checkpoint lacks a weight",
         "model.pth",
         damage.weights(lambda state: dict(list(state.items())[1:])),
-        "lacks 1 weights, .* for one; use the config.yaml",
+        r"missing weights \(1, for example .*; use the config.yaml",
     ),
     Case(
         "checkpoint has one more weight",
         "model.pth",
         damage.weights(lambda state: {**state, "more": torch_one()}),
-        "has surplus 1 weights, more for one; use the config.yaml",
+        r"unexpected weights \(1, for example more\); use the config.yaml",
     ),
     Case(
         "checkpoint holds no model",

@@ -304,9 +304,9 @@ def _extend_positions(encoder: WhisperEncoder, max_seconds: float) -> None:
     same = known.is_meta or torch.allclose(extended[: len(known)], known, atol=1e-3)
     if not same:
         raise UserError(
-            f"encoder_conf max_seconds: {max_seconds:g}: this model's positions are no "
-            f"sinusoids, which alone go on; it hears "
-            f"{len(known) * STRIDE * HOP / RATE:g} s"
+            f"encoder_conf max_seconds: {max_seconds:g}: this model's positions aren't "
+            f"sinusoids, so they can't be extended; give at most "
+            f"{len(known) * STRIDE * HOP / RATE:g}"
         )
     encoder.embed_positions = torch.nn.Embedding.from_pretrained(extended)
     encoder.config.max_source_positions = number

@@ -69,7 +69,7 @@ class TestTrainingStep:
 
     def test_losses_that_differ_are_refused(self):
         runs = {"ours": [{"losses": [1.0]}], "autograd": [{"losses": [1.1]}]}
-        with pytest.raises(UserError, match="ours has a first loss of 1.0"):
+        with pytest.raises(UserError, match="the first loss of ours is 1.0"):
             training_step.check_same(runs, 1e-3)
         training_step.check_same(runs, 0.2)
 
