@@ -77,6 +77,14 @@ def get_parser() -> argparse.ArgumentParser:
         "default: predicted",
     )
     add(
+        "--num_people",
+        "--num-people",
+        type=int,
+        help="people in each recording: a talker's number means one person throughout, "
+        "also in long recordings (voices are told apart by Resemblyzer's encoder, 16 "
+        "MB, downloaded on first use); default: numbers hold from pause to pause",
+    )
+    add(
         "--channel",
         default="mix",
         help="which channel of several: a number from 0; each, for a call with a "
@@ -170,7 +178,9 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
 
     # On a terminal, texts would overwrite the progress line.
     keep_line = len(sources) > 1 and (args.output_dir or not sys.stdout.isatty())
-    how = model.how(args.batch_seconds, args.window_seconds, args.vad_threshold)
+    how = model.how(
+        args.batch_seconds, args.window_seconds, args.vad_threshold, args.num_people
+    )
     many = Many(
         model,
         sources,
@@ -220,7 +230,7 @@ def open_journal(
         **{
             option: getattr(args, option)
             for option in (
-                *("num_talkers", "channel", "dtype", "beam_size"),
+                *("num_talkers", "num_people", "channel", "dtype", "beam_size"),
                 *("window_seconds", "vad_threshold"),
             )
         },
@@ -246,7 +256,9 @@ def check_options(args: argparse.Namespace) -> List[str]:
         raise UserError("--resume: needs --output_dir with the earlier transcripts")
     if args.num_talkers is not None and args.num_talkers < 1:
         raise UserError(f"--num_talkers {args.num_talkers}: give 1 or more")
-    check_settings(args.batch_seconds, args.window_seconds, args.vad_threshold)
+    check_settings(
+        args.batch_seconds, args.window_seconds, args.vad_threshold, args.num_people
+    )
     return formats
 
 
@@ -265,6 +277,9 @@ def load(args: argparse.Namespace) -> "MTASR":
     model.speech2text.check_count(args.num_talkers)
     if args.num_talkers is None:
         model.speech2text.check_predicts()
+    if args.num_people is not None:
+        # Without network, fail at once.
+        model.decoder.voice_encoder  # noqa: B018
     return model
 
 

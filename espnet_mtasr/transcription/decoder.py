@@ -1,6 +1,7 @@
 """Run a model on recordings: voice activity detection, batches, windows."""
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -9,15 +10,22 @@ from espnet_mtasr import __version__
 from espnet_mtasr.abs_inference import MixtureHypothesis
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.inference import Speech2Text
+from espnet_mtasr.model_zoo.voice_encoder import get_voice_encoder
 from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.channels import Channel
 from espnet_mtasr.transcription.long.recording import LongRecording
-from espnet_mtasr.transcription.long.stitching import Heard
+from espnet_mtasr.transcription.long.stitching import Heard, Words
+from espnet_mtasr.transcription.long.voices import VoiceEncoder, embed_talkers
 from espnet_mtasr.transcription.long.windows import loud_samples
 from espnet_mtasr.transcription.recordings import Recording, Waves
 from espnet_mtasr.transcription.settings import Settings
 from espnet_mtasr.transcription.speech_detector import FRAME, SpeechDetector
-from espnet_mtasr.transcription.transcript import Origin, Transcript, join_channels
+from espnet_mtasr.transcription.transcript import (
+    Origin,
+    Transcript,
+    Voice,
+    join_channels,
+)
 from espnet_mtasr.transcription.writer import SHORTEST, Writer
 
 Progress = Optional[Callable[[float, float], None]]
@@ -75,6 +83,7 @@ class Decoder:
         decoded = self._decode(
             [waves[place][loud[place]] for place in voiced],
             [num_talkers[owners[place]] for place in voiced],
+            self._limit(how),
             how.batch_seconds,
             progress,
         )
@@ -110,7 +119,47 @@ class Decoder:
             stop if len(wave) - stop > least else len(wave),
         )
 
+    @cached_property
+    def voice_encoder(self) -> VoiceEncoder:
+        """What `num_people` needs; downloaded on first use."""
+        return VoiceEncoder(get_voice_encoder("--num_people"))
+
+    def _limit(self, how: Settings) -> Optional[int]:
+        """Maximum talkers at a time; None: as many as the model knows."""
+        if how.people is None or how.people > max(self.talker_counts):
+            return None
+        self.speech2text.check_count(how.people)
+        return how.people
+
+    @property
+    def talker_counts(self) -> Tuple[int, ...]:
+        """Talker counts that the model knows."""
+        return self.speech2text.model.talker_counts
+
     def _decode(
+        self,
+        waves: Sequence[np.ndarray],
+        num_talkers: Sequence[Optional[int]],
+        limit: Optional[int],
+        batch_seconds: float,
+        progress: Progress = None,
+    ) -> List[MixtureHypothesis]:
+        """Decode with given counts; where None, with the predicted, at most `limit`."""
+        found = self._decode_once(waves, num_talkers, batch_seconds, progress)
+        many = [
+            place
+            for place, hypothesis in enumerate(found)
+            if num_talkers[place] is None
+            and limit is not None
+            and hypothesis.num_talkers > limit
+        ]
+        some = [waves[place] for place in many]
+        again = self._decode_once(some, [limit] * len(many), batch_seconds)
+        for place, hypothesis in zip(many, again):
+            found[place] = hypothesis
+        return found
+
+    def _decode_once(
         self,
         waves: Sequence[np.ndarray],
         num_talkers: Sequence[Optional[int]],
@@ -184,28 +233,28 @@ class Decoder:
             keep: See `LongRecording`.
         """
         self.speech2text.check_count(num_talkers)
+        limit = self._limit(how) if num_talkers is None else num_talkers
 
         def decode(windows: Sequence[np.ndarray]) -> List[Transcript]:
-            hypotheses = self._decode(windows, [None] * len(windows), how.batch_seconds)
-            many = [
-                place
-                for place, hypothesis in enumerate(hypotheses)
-                if num_talkers is not None and hypothesis.num_talkers > num_talkers
-            ]
-            again = self._decode(
-                [windows[place] for place in many],
-                [num_talkers] * len(many),
-                how.batch_seconds,
-            )
-            for place, hypothesis in zip(many, again):
-                hypotheses[place] = hypothesis
+            counts = [None] * len(windows)
+            hypotheses = self._decode(windows, counts, limit, how.batch_seconds)
             return [
                 self.writer.transcript(waves.name, len(window) / self.rate, hypothesis)
                 for window, hypothesis in zip(windows, hypotheses)
             ]
 
         origin = self._origin(num_talkers, waves.channel, how)
-        return LongRecording(waves, decode, how, origin, heard, keep)
+        if how.people is None:
+            return LongRecording(waves, decode, how, origin, heard, keep)
+        encoder = self.voice_encoder
+
+        def listen(samples: np.ndarray, talkers: Sequence[Words]) -> List[Voice]:
+            return [
+                Voice(embedding)
+                for embedding in embed_talkers(encoder, samples, talkers, self.rate)
+            ]
+
+        return LongRecording(waves, decode, how, origin, heard, keep, listen)
 
     def _origin(
         self, num_talkers: Optional[int], channel: Channel, how: Settings
@@ -216,6 +265,7 @@ class Decoder:
             beam_size=self.speech2text.beam_size,
             num_talkers=None if num_talkers is None else int(num_talkers),
             channel=channel,
+            num_people=how.people,
             window_seconds=how.longest,
             vad_threshold=how.threshold,
         )

@@ -141,7 +141,8 @@ class Many:
             for part in long.parts():
                 if not self.keep_line:
                     self._line.erase()
-                self.tell(source.name, part)
+                if self.how.people is None:
+                    self.tell(source.name, part)
                 # Parts from a journal took no time.
                 before = long.seconds if before is None else before
                 self._draw_long(long.seconds, waves.seconds, before, start)

@@ -146,7 +146,7 @@ class MTASR:
     @property
     def talker_counts(self) -> Tuple[int, ...]:
         """Talker counts that the model knows."""
-        return self.speech2text.model.talker_counts
+        return self.decoder.talker_counts
 
     @property
     def token_list(self) -> List[str]:
@@ -165,6 +165,7 @@ class MTASR:
         progress: Progress = None,
         window_seconds: float = WINDOW_SECONDS,
         vad_threshold: float = THRESHOLD,
+        num_people: Optional[int] = None,
     ) -> Transcript: ...
 
     @overload
@@ -178,6 +179,7 @@ class MTASR:
         progress: Progress = None,
         window_seconds: float = WINDOW_SECONDS,
         vad_threshold: float = THRESHOLD,
+        num_people: Optional[int] = None,
     ) -> List[Transcript]: ...
 
     def transcribe(
@@ -190,6 +192,7 @@ class MTASR:
         progress: Progress = None,
         window_seconds: float = WINDOW_SECONDS,
         vad_threshold: float = THRESHOLD,
+        num_people: Optional[int] = None,
     ) -> Union[Transcript, List[Transcript]]:
         """Write down what each talker says.
 
@@ -213,6 +216,11 @@ class MTASR:
             vad_threshold: silero-vad's frames count as speech from this probability on.
                 A recording without speech has no talkers. 0: everything counts as
                 speech.
+            num_people: People in each recording, or in each channel with
+                `channel="each"`. A talker's number then means one person throughout a
+                long recording too: voices are told apart by Resemblyzer's encoder,
+                which is downloaded on first use. None: in a long recording, numbers
+                hold from one pause to the next.
 
         Returns:
             A `Transcript`, or for a list a list of them in the same order. Its warnings
@@ -224,7 +232,7 @@ class MTASR:
             ValueError: the numbers of talker counts and recordings differ.
         """
         channel = check_channel(channel)
-        how = self.how(batch_seconds, window_seconds, vad_threshold)
+        how = self.how(batch_seconds, window_seconds, vad_threshold, num_people)
         one = is_one(recordings)
         sources = [recordings] if one else cast(Sequence[Audio], recordings)
         if num_talkers is None or isinstance(num_talkers, (int, np.integer)):
@@ -288,14 +296,17 @@ class MTASR:
         batch_seconds: float = BATCH_SECONDS,
         window_seconds: float = WINDOW_SECONDS,
         vad_threshold: float = THRESHOLD,
+        num_people: Optional[int] = None,
     ) -> Settings:
         """Check settings of `transcribe`.
 
         Raises:
             UserError: one is out of its range.
         """
-        check_settings(batch_seconds, window_seconds, vad_threshold)
-        return Settings(self.rate, window_seconds, vad_threshold, batch_seconds)
+        check_settings(batch_seconds, window_seconds, vad_threshold, num_people)
+        return Settings(
+            self.rate, window_seconds, vad_threshold, batch_seconds, num_people
+        )
 
 
 def check_device(device: Optional[str]) -> str:

@@ -1,6 +1,6 @@
 """Settings for long recordings: length of windows, threshold of speech."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from espnet_mtasr.errors import UserError
 
@@ -22,12 +22,14 @@ class Settings(NamedTuple):
         longest: Maximum seconds of a window.
         threshold: A frame is speech from this probability on; 0: all frames are.
         batch_seconds: Seconds of windows that are decoded together.
+        people: In the recording, to be told apart by voice; None: don't.
     """
 
     rate: int
     longest: float = WINDOW_SECONDS
     threshold: float = THRESHOLD
     batch_seconds: float = BATCH_SECONDS
+    people: Optional[int] = None
 
     @property
     def longest_samples(self) -> int:
@@ -35,13 +37,16 @@ class Settings(NamedTuple):
         return int(self.longest * self.rate)
 
 
-def check_settings(batch: float, window: float, threshold: float) -> None:
+def check_settings(
+    batch: float, window: float, threshold: float, people: Optional[int] = None
+) -> None:
     """Raise `UserError` for bad options.
 
     Args:
         batch: --batch_seconds.
         window: --window_seconds.
         threshold: --vad_threshold.
+        people: --num_people.
     """
     if not batch > 0:
         raise UserError(f"--batch_seconds {batch}: give more than 0")
@@ -52,3 +57,5 @@ def check_settings(batch: float, window: float, threshold: float) -> None:
             f"--vad_threshold {threshold}: give a probability below 1, or 0 to treat "
             "everything as speech"
         )
+    if people is not None and people < 2:
+        raise UserError(f"--num_people {people}: give 2 or more")

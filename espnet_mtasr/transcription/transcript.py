@@ -62,6 +62,20 @@ class Talker:
 
 
 @dataclass(frozen=True)
+class Voice:
+    """What tells a talker of a part from others.
+
+    Attributes:
+        embedding: Of length 1; None: too little is said.
+        linked: Whether words at the seam show that the talker of this number in the
+            previous part is the same person.
+    """
+
+    embedding: Optional[Tuple[float, ...]] = None
+    linked: bool = False
+
+
+@dataclass(frozen=True)
 class Part:
     """What was said in a part of a long recording.
 
@@ -74,6 +88,7 @@ class Part:
         continues: Whether speech goes on from the previous part, so that talkers keep
             their numbers.
         channel: Of the recording, where each was transcribed by itself; else None.
+        voices: Of the talkers, until their numbers mean one person in the recording.
     """
 
     start: float
@@ -82,10 +97,12 @@ class Part:
     count_probabilities: Optional[Mapping[int, float]] = None
     continues: bool = False
     channel: Optional[int] = None
+    voices: Tuple[Voice, ...] = ()
 
     def as_dict(self) -> Dict[str, Any]:
         """The same as dicts, lists and numbers: see doc/transcript.schema.json."""
-        return vars(self) | dict(
+        entries = {key: value for key, value in vars(self).items() if key != "voices"}
+        return entries | dict(
             start=round(self.start, 3),
             end=round(self.end, 3),
             talkers=[
@@ -127,6 +144,7 @@ class Transcript:
         warnings: Problems of the recording.
         origin: What it was made with.
         parts: Of a recording that was too long to be processed as a whole.
+        labelled: Whether voices tell who is who across the parts (`num_people`).
     """
 
     recording: str
@@ -136,6 +154,7 @@ class Transcript:
     warnings: Tuple[str, ...] = ()
     origin: Origin = Origin()
     parts: Tuple[Part, ...] = ()
+    labelled: bool = False
 
     @property
     def labels(self) -> str:
@@ -143,7 +162,7 @@ class Transcript:
         from one pause to the next, within a `part` and those that continue it.
         """
         joined = sum(not part.continues for part in self.parts) <= 1
-        return "recording" if joined else "part"
+        return "recording" if self.labelled or joined else "part"
 
     def as_part(self) -> Part:
         """The recording as one part, if it has no parts."""
@@ -203,6 +222,10 @@ class Transcript:
     def to_stm(self) -> str:
         """STM, for scoring tools: a line per segment."""
         return self.render("stm")
+
+    def to_rttm(self) -> str:
+        """RTTM, for diarization's tools: who talks when."""
+        return self.render("rttm")
 
     def to_ctm(self) -> str:
         """CTM, for scoring tools: a line per word."""

@@ -215,7 +215,7 @@ def test_cost_of_a_pretrained_model(plan, archive, tmp_path, capsys):
             ["--talker_counts", "1,2"],
             "--talker_counts 1,2: .*knows 2 and 3 talkers; lea",
         ),
-        (["--pretrained_model", "nothing"], "model nothing: is no folder, no file"),
+        (["--pretrained_model", "nothing"], "model nothing: is not a folder, a file"),
     ],
 )
 def test_models_that_do_not_fit(plan, archive, options, message):

@@ -109,7 +109,7 @@ def test_an_unknown_command():
         ("{wav} --batch_seconds 0", "--batch_seconds 0.0: give more than 0"),
         ("/missing.wav", "/missing.wav: no such file"),
         ("{wav} --model missing.zip", "model missing.zip: no such file"),
-        ("{wav} --model no_such_name", "model no_such_name: is no folder, no file"),
+        ("{wav} --model no_such_name", "model no_such_name: is not a folder, a file"),
     ],
 )
 def test_bad_arguments(words, message, tmp_path):

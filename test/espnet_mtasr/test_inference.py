@@ -387,7 +387,7 @@ def test_one_waveform_as_espnet_has_it(model_file, kind):
 def test_from_pretrained(model_file):
     loaded = Speech2Text.from_pretrained(model_file.parent, num_talkers=2)
     assert loaded(WAVES) == Speech2Text(None, model_file, num_talkers=2)(WAVES)
-    with pytest.raises(UserError, match="model nowhere: is no folder"):
+    with pytest.raises(UserError, match="model nowhere: is not a folder"):
         Speech2Text.from_pretrained("nowhere")
 
 

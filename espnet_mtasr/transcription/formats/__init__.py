@@ -1,6 +1,6 @@
 """Transcripts as text: for people, programs, scoring tools, players and Praat.
 
-`plain` has txt and json, `scoring` seglst, stm and ctm, `subtitles` srt and vtt,
+`plain` has txt and json, `scoring` seglst, stm, rttm and ctm, `subtitles` srt and vtt,
 `praat` textgrid; `tidy` and `segments` prepare what they write, `table` lists them,
 `files` names and writes the files. Importing this is cheap: the libraries that know the
 formats are loaded when a format is first written.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Optional, Sequence
 
 from espnet_mtasr.progress import format_clock
 
@@ -21,11 +21,21 @@ def render_txt(transcripts: Sequence[Transcript]) -> str:
     return "\n".join(_txt(transcript) for transcript in transcripts)
 
 
-def txt_of_part(recording: str, part: Part, first: bool) -> str:
-    """The lines of `render_txt` for a part, after the name for the `first`."""
-    lines = [
-        f"{recording}: in parts; a talker's number is valid within one part"
-    ] * first
+def txt_of_part(
+    recording: str, part: Part, first: bool, people: Optional[int] = None
+) -> str:
+    """The lines of `render_txt` for a part, after the name for the `first`.
+
+    Args:
+        recording: Its name.
+        part: Of it.
+        first: Whether it is the first.
+        people: In the recording, if voices tell who is who.
+    """
+    valid = "a talker's number is valid within one part"
+    if people is not None:
+        valid = f"{people} people, each with one number"
+    lines = [f"{recording}: in parts; {valid}"] * first
     said = [
         (talker.words[0].start, number, talker)
         for number, talker in enumerate(part.talkers, 1)
@@ -49,8 +59,9 @@ def heading(transcript: Transcript) -> str:
 
 def _txt(transcript: Transcript) -> str:
     if transcript.parts:
+        people = transcript.num_talkers if transcript.labelled else None
         return "".join(
-            txt_of_part(transcript.recording, part, first=number == 0)
+            txt_of_part(transcript.recording, part, number == 0, people)
             for number, part in enumerate(transcript.parts)
         )
     lines = [

@@ -1,4 +1,4 @@
-"""seglst, stm and ctm, for scoring tools.
+"""seglst, stm, rttm and ctm, for scoring tools.
 
 Sources: meeteval's file formats, and NIST's SCTK, doc/infmts.htm. meeteval's classes
 write stm and ctm; for SegLST, which is JSON, it would need one more package. Talkers
@@ -65,6 +65,31 @@ def render_stm(transcripts: Sequence[Transcript]) -> str:
     return STM(lines).dumps()
 
 
+def render_rttm(transcripts: Sequence[Transcript]) -> str:
+    """RTTM: a line per segment, who talks when, by recording, talker and start.
+
+    Words are left out. Spaces in a recording's name become `_`.
+
+    Raises:
+        UserError: two recordings' names become the same.
+    """
+    from meeteval.io import RTTM, RTTMLine
+
+    names = _column_names(transcripts)
+    lines = [
+        RTTMLine(
+            filename=names[transcript.recording],
+            channel="1",
+            begin_time=_decimal(segment.start),
+            duration=_decimal(segment.end) - _decimal(segment.start),
+            speaker_id=_talker_name(segment.talker),
+        )
+        for transcript in transcripts
+        for segment in cut_at_pauses(transcript)
+    ]
+    return RTTM(lines).dumps()
+
+
 def render_ctm(transcripts: Sequence[Transcript]) -> str:
     """CTM: a line per word with its confidence, by recording, talker and start.
 
@@ -110,8 +135,8 @@ def _column_names(transcripts: Sequence[Transcript]) -> Dict[str, str]:
         column = re.sub(r"\s|^;", "_", transcript.recording)
         if column in taken:
             raise UserError(
-                f"two recordings are called {column!r} in stm and ctm, where names "
-                "have no spaces: rename one"
+                f"two recordings are called {column!r} in stm, rttm and ctm, where "
+                "names have no spaces: rename one"
             )
         taken.add(column)
         names[transcript.recording] = column

@@ -14,6 +14,7 @@ from espnet_mtasr.transcription.formats.plain import (
 from espnet_mtasr.transcription.formats.praat import render_textgrid
 from espnet_mtasr.transcription.formats.scoring import (
     render_ctm,
+    render_rttm,
     render_seglst,
     render_stm,
 )
@@ -46,6 +47,7 @@ FORMATS: Dict[str, Format] = {
     "jsonl": Format(".jsonl", True, render_jsonl),
     "seglst": Format(".seglst.json", True, render_seglst),
     "stm": Format(".stm", True, render_stm),
+    "rttm": Format(".rttm", True, render_rttm),
     "ctm": Format(".ctm", True, render_ctm),
     "srt": Format(".srt", False, render_srt),
     "vtt": Format(".vtt", False, render_vtt),
@@ -69,8 +71,8 @@ def render(transcripts: Sequence[Transcript], format: str) -> str:
 
     Times are in whole milliseconds, inside the recording, and a talker's words don't
     overlap (see `tidy.tidy`). txt, json and textgrid keep talkers without words; the
-    others, made of segments or words, can't. In seglst, stm, srt and vtt, a talker's
-    words are split into segments at pauses of a second or more.
+    others, made of segments or words, can't. In seglst, stm, rttm, srt and vtt, a
+    talker's words are split into segments at pauses of a second or more.
 
     Args:
         transcripts: In the order of the output.

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Mapping, Optional, TextIO, Tuple
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.transcription.long.stitching import Heard
 from espnet_mtasr.transcription.long.windows import Place
-from espnet_mtasr.transcription.transcript import Word
+from espnet_mtasr.transcription.transcript import Voice, Word
 
 
 class Journal:
@@ -47,6 +47,7 @@ def _line(channel: int, heard: Heard) -> str:
                 for words in heard.talkers
             ],
             heard.count_probabilities and list(heard.count_probabilities.items()),
+            [(voice.embedding, voice.linked) for voice in heard.voices],
         ],
         ensure_ascii=False,
     )
@@ -63,12 +64,21 @@ def _read(path: Path, depends: Mapping[str, Any]) -> List[Tuple[int, Heard]]:
     found = []
     for line in lines:
         try:
-            channel, place, end, following, talkers, counts = json.loads(line)
+            channel, place, end, following, talkers, counts, said_by = json.loads(line)
         except ValueError:
             break
         words = tuple(tuple(Word(*word) for word in talker) for talker in talkers)
+        voices = tuple(
+            Voice(embedding and tuple(embedding), linked)
+            for embedding, linked in said_by
+        )
         heard = Heard(
-            Place(*place), end, Place(*following), words, counts and dict(counts)
+            Place(*place),
+            end,
+            Place(*following),
+            words,
+            counts and dict(counts),
+            voices,
         )
         found.append((channel, heard))
     return found

@@ -14,17 +14,27 @@ from typing import (
 
 import numpy as np
 
-from espnet_mtasr.transcription.long.stitching import Heard, Stitcher
+from espnet_mtasr.transcription.long.people import label_people
+from espnet_mtasr.transcription.long.stitching import Heard, Stitcher, Words
 from espnet_mtasr.transcription.long.windows import Place, Window, WindowCutter
 from espnet_mtasr.transcription.recordings import Recording, Waves
 from espnet_mtasr.transcription.settings import Settings
 from espnet_mtasr.transcription.speech_detector import FRAME, SpeechDetector
-from espnet_mtasr.transcription.transcript import Origin, Part, Talker, Transcript, Word
+from espnet_mtasr.transcription.transcript import (
+    Origin,
+    Part,
+    Talker,
+    Transcript,
+    Voice,
+    Word,
+)
 
 # Seconds before a resumed place that the detector gets as context.
 RUN_UP = 5.0
 # Maps waveforms `(N,)` to their results.
 Decode = Callable[[Sequence[np.ndarray]], List[Transcript]]
+# Maps a waveform `(N,)` and each talker's words in it to their voices.
+Listen = Callable[[np.ndarray, Sequence[Words]], List[Voice]]
 
 
 class Channel:
@@ -68,6 +78,7 @@ class LongRecording:
         origin: What the transcript is made with.
         heard: Results of an earlier run with their channels, to continue after.
         keep: Called with each window's channel and result.
+        listen: Finds voices, if `settings.people` is set.
     """
 
     def __init__(
@@ -78,6 +89,7 @@ class LongRecording:
         origin: Origin = Origin(),
         heard: Sequence[Tuple[int, Heard]] = (),
         keep: Callable[[int, Heard], None] = lambda channel, heard: None,
+        listen: Listen = lambda samples, talkers: [],
     ):
         self.waves = waves
         self.decode = decode
@@ -85,6 +97,7 @@ class LongRecording:
         self.origin = origin
         self.heard = heard
         self.keep = keep
+        self.listen = listen
         self.seconds = 0.0
         self._channels: List[Channel] = []
         self._found: List[Part] = []
@@ -101,8 +114,11 @@ class LongRecording:
 
     def transcript(self) -> Transcript:
         """Return all parts so far, joined."""
+        parts = self._found
+        if self.settings.people is not None:
+            parts = self._labelled(self.settings.people)
         said: Dict[Tuple[int, int], List[Word]] = {}
-        for part in self._found:
+        for part in parts:
             for number, talker in enumerate(part.talkers):
                 said.setdefault((part.channel or 0, number), []).extend(talker.words)
         talkers = tuple(
@@ -115,8 +131,18 @@ class LongRecording:
             talkers,
             warnings=tuple(self.waves.warnings),
             origin=self.origin,
-            parts=tuple(self._found),
+            parts=tuple(parts),
+            labelled=self.settings.people is not None,
         )
+
+    def _labelled(self, people: int) -> List[Part]:
+        parts = list(self._found)
+        for channel in {part.channel for part in parts}:
+            places = [n for n, part in enumerate(parts) if part.channel == channel]
+            labelled = label_people([parts[n] for n in places], people)
+            for place, part in zip(places, labelled):
+                parts[place] = part
+        return parts
 
     def _parts(self) -> Iterator[Part]:
         waiting: List[Tuple[int, Window]] = []
@@ -154,12 +180,14 @@ class LongRecording:
         for (number, window), transcript in zip(windows, found, strict=True):
             start = window.place.start
             talkers = tuple(t.later(start).words for t in transcript.talkers)
+            voices = self.listen(window.samples, [t.words for t in transcript.talkers])
             heard = Heard(
                 window.place,
                 window.end,
                 window.next,
                 talkers,
                 transcript.count_probabilities,
+                tuple(voices),
             )
             self.keep(number, heard)
             yield from self._numbered(

@@ -7,7 +7,7 @@ from typing import List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from espnet_mtasr.transcription.long.windows import Place
-from espnet_mtasr.transcription.transcript import Part, Talker, Word
+from espnet_mtasr.transcription.transcript import Part, Talker, Voice, Word
 
 Words = Tuple[Word, ...]
 # Seconds by which two windows' times of a word may differ.
@@ -24,6 +24,7 @@ class Heard:
         next: Where the next can begin.
         talkers: Their words, in times of the recording.
         count_probabilities: As in `Transcript`.
+        voices: Of the talkers, if wanted.
     """
 
     place: Place
@@ -31,6 +32,7 @@ class Heard:
     next: Place
     talkers: Tuple[Words, ...]
     count_probabilities: Optional[Mapping[int, float]] = None
+    voices: Tuple[Voice, ...] = ()
 
 
 class Stitcher:
@@ -48,15 +50,21 @@ class Stitcher:
             return [self._part(before, before.end)]
         seam = heard.place.seam
         streams = match_streams(before.talkers, heard.talkers, seam)
-        left, right = [], []
+        left, right, voices = [], [], []
         for stream in range(max(len(before.talkers), *(s + 1 for s in streams), 0)):
             old = before.talkers[stream] if stream < len(before.talkers) else ()
-            new = heard.talkers[streams.index(stream)] if stream in streams else ()
+            place = streams.index(stream) if stream in streams else None
+            new = () if place is None else heard.talkers[place]
+            if heard.voices:
+                voice = Voice() if place is None else heard.voices[place]
+                linked = bool(common_words(old, new))
+                voices.append(replace(voice, linked=linked))
             old, new = join_at_seam(old, new, seam)
             left.append(old)
             right.append(new)
-        self._waiting = replace(heard, talkers=tuple(right))
-        return [self._part(replace(before, talkers=tuple(left)), seam)]
+        self._waiting = replace(heard, talkers=tuple(right), voices=tuple(voices))
+        before = replace(before, talkers=tuple(left))
+        return [self._part(before, seam)]
 
     def end(self) -> List[Part]:
         """Return the last part."""
@@ -68,7 +76,14 @@ class Stitcher:
         seam = heard.place.seam
         start = heard.place.start if seam is None else seam
         talkers = tuple(map(Talker, heard.talkers))
-        return Part(start, end, talkers, heard.count_probabilities, seam is not None)
+        return Part(
+            start,
+            end,
+            talkers,
+            heard.count_probabilities,
+            seam is not None,
+            voices=heard.voices,
+        )
 
 
 def match_streams(

@@ -1,5 +1,7 @@
 """Mistakes in configurations are found before stage 1."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,14 @@ def test_the_recipes_own_are_right():
     for decode in ("decode.yaml", "decode_beam.yaml", "decode_llm.yaml"):
         main(["--inference_config", str(CONF / decode)])
     main(["--phase1_config", str(CONF / "train_phase1.yaml")])
+
+
+def test_it_says_nothing_of_libraries():
+    """It is the first thing that run.sh does."""
+    command = [sys.executable, "-m", "espnet_mtasr.bin.check_config"]
+    command += ["--phase2_config", str(PHASE_2)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=CONF.parent)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

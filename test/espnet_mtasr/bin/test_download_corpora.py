@@ -140,7 +140,7 @@ def test_break_and_resume(download, server, tmp_path):
     assert (tmp_path / "downloads" / "wham_noise.zip.part").stat().st_size == 100
     code, out, _ = download("--parts", "wham_noise", source=server.url)
     assert code == 0
-    assert "100 B are there" in out
+    assert "100 B already there" in out
     assert server.asked("wham_noise.zip") == [None] + ["bytes=100-"] * 3
     assert tree(tmp_path / "downloads" / "wham_noise") == [
         ".complete",

@@ -211,7 +211,7 @@ BAD = {
         [],
         "utterance b.* has NaN or infinite samples",
     ),
-    "rate": (write_wav("b.wav", np.ones(99), 8000), [], "8000 Hz .* wants 16000 Hz"),
+    "rate": (write_wav("b.wav", np.ones(99), 8000), [], "8000 Hz .* needs 16000 Hz"),
     "stereo": (
         write_wav("b.wav", np.ones((99, 2))),
         [],

@@ -263,7 +263,7 @@ def test_files_that_are_not_what_they_should_be(recipe, tmp_path):
     folder = spoilt(tmp_path, recipe, dict)
     exp = folder / "exp"
     (exp / "model.pth").write_text("broken")
-    with pytest.raises(UserError, match="model.pth: is damaged or no checkpoint"):
+    with pytest.raises(UserError, match="model.pth: is damaged or not a checkpoint"):
         pack(folder, tmp_path / "x.zip")
     draft = folder / "train.yaml"
     for content in ("optim: adam\n", "a: [\n", "just words\n"):

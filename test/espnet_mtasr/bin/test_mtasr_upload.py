@@ -168,8 +168,8 @@ def test_an_older_upload_is_replaced(tmp_path, hub, archive):
     public = ["--hf_private", "false"]
     done = upload(tmp_path, hub.endpoint, archive, "me/model", *public)
     assert done.returncode == 0, done.stderr
-    assert "me/model was there and stays private" in done.stdout
-    assert "removes old.pth, routing.json of an earlier upload" in done.stdout
+    assert "me/model already exists and stays private" in done.stdout
+    assert "removing old.pth, routing.json of an earlier upload" in done.stdout
     assert set(hub.files("me/model")) == {*PACKED, "example.wav", "images/mine.png"}
 
 
@@ -182,21 +182,21 @@ def test_an_older_upload_is_replaced(tmp_path, hub, archive):
 )
 def test_something_else_is_not_overwritten(tmp_path, hub, archive, files):
     hub.add("me/model", files, private=True)
-    refused(upload(tmp_path, hub.endpoint, archive), "me/model: holds something else (")
+    refused(upload(tmp_path, hub.endpoint, archive), "me/model: has other content (")
     assert hub.files("me/model") == files
 
 
 def test_a_card_that_the_hub_refuses(tmp_path, hub, archive):
     hub.refusals["POST /api/validate-yaml"] = (400, "no such licence")
     done = upload(tmp_path, hub.endpoint, archive)
-    refused(done, "Invalid metadata in README.md. ; fix what this names and try again")
+    refused(done, "Invalid metadata in README.md. ; fix this and try again")
     assert set(hub.files("me/model")) == {".gitattributes"}
 
 
 def test_public_if_told(tmp_path, hub, archive):
     hub.add("me/known", {})
     done = upload(tmp_path, hub.endpoint, archive, "me/known")
-    refused(done, "--hf_repo me/known: is there and public; add --hf_private false if")
+    refused(done, "--hf_repo me/known: exists and is public; add --hf_private false if")
     assert hub.files("me/known") == {}
     for repository in ("me/known", "me/model"):
         public = ["--hf_private", "false"]
@@ -209,7 +209,7 @@ def test_public_if_told(tmp_path, hub, archive):
 def test_a_model_that_was_not_scored(tmp_path, hub, unscored):
     for options in ([], ["--dry_run", "true", "--output_dir", tmp_path / "out"]):
         done = upload(tmp_path, hub.endpoint, unscored, "me/model", *options)
-        refused(done, "unscored.zip: was packed without having been scored; run stages")
+        refused(done, "unscored.zip: was packed without scores; run stages")
         assert "or add --hf_without_results true" in done.stderr
     assert hub.commits == {} and not (tmp_path / "out").exists()
     wanted = ["--hf_without_results", "true"]
@@ -243,7 +243,7 @@ def test_what_the_hub_refuses(tmp_path, hub, archive):
 
     refuses(f"no token for {hub.endpoint}; run 'hf auth login'", HF_TOKEN="")
     refuses(f"{hub.endpoint} rejects the token; run 'hf", HF_TOKEN="hf_wrong")
-    refuses("you/model: you is somebody else; name a repository of yours", "you/model")
+    refuses("you/model: you is not your account; give one of your", "you/model")
     refuses(f"{NOWHERE} can't be reached (ConnectError", endpoint=NOWHERE)
     refuses("HF_HUB_OFFLINE blocks the hub; unset it", HF_HUB_OFFLINE="1")
     hub.me["auth"]["accessToken"]["role"] = "read"
@@ -253,7 +253,7 @@ def test_what_the_hub_refuses(tmp_path, hub, archive):
     hub.me["auth"]["accessToken"]["role"] = "fineGrained"
     hub.refusals["POST /api/repos/create"] = (403, "no rights")
     done = upload(tmp_path, hub.endpoint, archive)
-    refused(done, "the token may not write to it (no rights); name a repository")
+    refused(done, "the token may not write to it (no rights); give one of your own")
 
 
 def test_access_is_checked_without_an_archive(tmp_path, hub):

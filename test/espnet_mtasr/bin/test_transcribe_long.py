@@ -13,11 +13,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+import torch
 from helpers.terminal import run_in_terminal
 
 from espnet_mtasr.bin.main import main
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.model_zoo import wheels
+from espnet_mtasr.model_zoo.voice_encoder import WHEEL
 from espnet_mtasr.transcription.decoder import Decoder
+from espnet_mtasr.transcription.long.voices import VoiceEncoder
 from espnet_mtasr.transcription.mtasr import MTASR
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -97,6 +101,69 @@ def test_at_most_so_many_talkers(long, capsys):
     assert json.loads(capsys.readouterr().out)["num_talkers"] == 2
     with pytest.raises(UserError, match=r"the model knows \[2, 3\]"):
         call("long.wav", "--num_talkers", "4")
+
+
+@pytest.fixture
+def voice_encoder(tmp_path, monkeypatch):
+    """Random weights where the downloaded ones would be."""
+    monkeypatch.setenv("ESPNET_MTASR_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    state = {k: v for k, v in VoiceEncoder().state_dict().items() if "mel." not in k}
+    torch.save({"model_state": state}, tmp_path / "cache" / f"{WHEEL}.pt")
+
+
+def test_people(long, voice_encoder, capsys):
+    """Numbers hold for the recording; the words are those without labels."""
+    call("long.wav", "--format", "json", "--num_talkers", "2")
+    plain = json.loads(capsys.readouterr().out)
+    call("long.wav", "--format", "json", "--num_people", "2")
+    found = json.loads(capsys.readouterr().out)
+    assert (plain["labels"], found["labels"]) == ("part", "recording")
+    assert found["num_talkers"] == found["settings"]["num_people"] == 2
+
+    def counted(entry):
+        return Counter(" ".join(t["text"] for t in entry["talkers"]).split())
+
+    assert counted(found) == counted(plain)
+    starts = [talker["words"][0]["start"] for talker in found["talkers"]]
+    assert starts == sorted(starts)
+    call("long.wav", "--num_people", "4")
+    assert capsys.readouterr().out.startswith(
+        "long: in parts; 4 people, each with one "
+    )
+    call("long.wav", "--num_people", "2", "--format", "jsonl")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for number, talker in enumerate(found["talkers"], 1):
+        texts = [
+            t["text"]
+            for line in lines
+            for t in line["talkers"]
+            if t["talker"] == number
+        ]
+        assert " ".join(texts) == talker["text"]
+    with pytest.raises(UserError, match="--num_people 1: give 2 or more"):
+        call("long.wav", "--num_people", "1")
+
+
+def test_people_of_short_recordings(voice_encoder, mixtures, capsys):
+    """There are at most so many talkers in them."""
+    call(*SAMPLES, "--format", "json", "--num_people", "2")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["num_talkers"] for line in lines} == {2}
+    call(*SAMPLES, "--format", "json", "--num_people", "3")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["num_talkers"] for line in lines} == {2, 3}
+
+
+def test_the_voice_encoder_is_looked_for_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("ESPNET_MTASR_CACHE", str(tmp_path / "cache"))
+
+    def no_network(command):
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(wheels.subprocess, "run", no_network)
+    with pytest.raises(UserError, match="--num_people: pip could not download Resem"):
+        call(SAMPLES[0], "--num_people", "2")
 
 
 def test_a_pipe(long, monkeypatch, capsys):

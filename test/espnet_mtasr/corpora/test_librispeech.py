@@ -54,7 +54,7 @@ def test_single_talkers_behind_links_need_a_word_of_the_user(tmp_path, whole):
     (subset / "11").symlink_to(whole / "11")
     options = ["--librispeech", tmp_path / "corpus", "--audio", tmp_path / "audio"]
     options += ["--data", tmp_path / "data", "--single", "dev_single", "dev"]
-    with pytest.raises(UserError, match="out of .*/corpus; .* --follow_links true"):
+    with pytest.raises(UserError, match="outside .*/corpus; .* --follow_links true"):
         simulate([str(word) for word in options])
     simulate([*map(str, options), "--follow_links", "true"])
     assert len(read_table(tmp_path / "data" / "dev_single" / "text")) == 3

@@ -24,6 +24,10 @@ if CHROMIUM is None:
 
 from playwright.sync_api import expect, sync_playwright  # noqa: E402
 
+# Milliseconds; the machine may be busy.
+PATIENCE = 180_000
+expect.set_options(timeout=PATIENCE)
+
 README = Path(__file__).resolve().parents[3] / "README.md"
 DESKTOP, PHONE = dict(width=1200, height=900), dict(width=375, height=740)
 OPTIONS = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
@@ -83,7 +87,7 @@ def browser():
 def page(server, browser):
     """The page, which asks nobody else for anything and has no errors in its code."""
     page = browser.new_page(viewport=DESKTOP)
-    page.set_default_timeout(180_000)
+    page.set_default_timeout(PATIENCE)
     asked, errors = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(error))

@@ -201,7 +201,7 @@ def test_silent_audio_is_bad(tmp_path):
 @pytest.mark.parametrize(
     "spec, message",
     [
-        ("test_a nowhere tt 2 5", "nowhere: no such folder; .* holds test-clean"),
+        ("test_a nowhere tt 2 5", "nowhere: no such folder; .* has test-clean"),
         ("test_a test-clean xx 2 5", "xx: has no WAV"),
         ("test_a test-clean tt 4 5", "3 talkers, but mixtures of 4"),
         ("test_a test-clean tt two 5", "give numbers"),

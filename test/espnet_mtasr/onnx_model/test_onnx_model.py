@@ -295,7 +295,7 @@ def test_bad_options(exported, tmp_path, words, message):
 def test_a_folder_that_is_there_is_left_alone(exported):
     folder = exported[1].parent
     words = ["--mtasr_model_file", exported[0], "--output_dir", folder]
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         main([*map(str, words)])
     assert exported[1].exists()
 

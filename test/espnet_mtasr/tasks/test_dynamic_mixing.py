@@ -322,5 +322,5 @@ def test_flat_start_of_what_no_spec_tells(data, tmp_path):
         (f"{tmp_path}/text", "text", "text"),
     ]
     factory = MTASRTask.build_iter_factory(args, DistributedOption(), "train")
-    with pytest.raises(UserError, match="tells of u. not what its 3 talkers say"):
+    with pytest.raises(UserError, match="doesn't have the texts of u.'s 3 talkers"):
         list(factory.build_iter(1, shuffle=False))

@@ -275,7 +275,7 @@ def test_settings_that_allow_it(ready):
     "options, message",
     [
         (["--num_jobs", "0"], "--num_jobs 0: give a number from 1"),
-        (["--job", "2"], "--job 2: is not among 1 to 1"),
+        (["--job", "2"], "--job 2: give a number from 1 to 1"),
         (
             ["--init_param", "no.pth:encoder:encoder"],
             "--init_param no.pth: no such file",

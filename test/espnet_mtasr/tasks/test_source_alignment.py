@@ -102,5 +102,5 @@ def test_mistakes(data):
     with pytest.raises(UserError, match="no such file; run align_sources"):
         read_source_times(data / "nothing")
     (data / "bad").write_text('{"path": "a", "words": [[1]]}\n')
-    with pytest.raises(UserError, match="bad:1: is no line of words' times"):
+    with pytest.raises(UserError, match="bad:1: is not a line of word times"):
         read_source_times(data / "bad")

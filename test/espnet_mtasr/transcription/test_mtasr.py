@@ -106,7 +106,7 @@ def test_warnings(model):
     with pytest.warns(UserWarning, match="recording 0: its channels cancel"):
         found = model.transcribe(np.stack([WAVES[0], -WAVES[0]]))
     assert len(found.warnings) == 1
-    with pytest.warns(UserWarning, match="0: 0.006 s are too short to understand"):
+    with pytest.warns(UserWarning, match="0: 0.006 s is too short to contain"):
         short = model.transcribe(WAVES[0][:100], num_talkers=2)
     assert (short.num_talkers, short.num_talkers_probability) == (0, None)
     with warnings.catch_warnings():

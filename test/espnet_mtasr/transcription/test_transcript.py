@@ -57,6 +57,7 @@ def test_json_says_what_it_was_made_with(folder):
         dtype="float32",
         beam_size=2,
         num_talkers=2,
+        num_people=None,
         channel="each",
         window_seconds=20.0,
         vad_threshold=0.0,
@@ -91,7 +92,8 @@ def test_the_schema_names_all_and_refuses_others():
     entry = hard_transcript().as_dict()
     assert set(SCHEMA["required"]) == set(SCHEMA["properties"]) == {*entry}
     fields = {field.name for field in dataclasses.fields(Transcript)}
-    assert fields - {*entry} == {"count_probabilities", "origin", "parts"}
+    indirect = {"count_probabilities", "origin", "parts", "labelled"}
+    assert fields - {*entry} == indirect
     for change in ({"more": 1}, {"seconds": -1}, {"talkers": [{"text": "a"}]}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(entry | change, SCHEMA)

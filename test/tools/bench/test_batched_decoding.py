@@ -77,7 +77,7 @@ def test_copies_have_other_lengths():
     "words, message",
     [
         (["--recordings", "no_such"], "--recordings no_such: no such file"),
-        (["--model", "no_such"], "model no_such: is no folder"),
+        (["--model", "no_such"], "model no_such: is not a folder"),
     ],
 )
 def test_a_bad_option(words, message):

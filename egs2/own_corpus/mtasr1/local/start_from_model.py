@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+from espnet_mtasr.console import own_words_only
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside, write_whole
 
@@ -132,7 +133,9 @@ def start_from(
     """
     from espnet_mtasr.model_zoo.model_files import fetch_model, model_name
     from espnet_mtasr.onnx_model.manifest import is_onnx
-    from espnet_mtasr.tasks.building import ModelBuilder
+
+    with own_words_only():
+        from espnet_mtasr.tasks.building import ModelBuilder
 
     files = fetch_model(source)
     weights = files.mtasr_model_file

@@ -110,7 +110,7 @@ def test_pooling_averages_what_there_is():
 
 def test_what_is_too_long_is_refused_in_one_line(folder):
     encoder = build(folder)
-    with pytest.raises(UserError, match="31.0 s of audio: .* hears 30 s at most; cut"):
+    with pytest.raises(UserError, match="31.0 s of audio: .* reads at most 30 s; cut"):
         encode(encoder, [torch.zeros(31 * RATE)])
 
 
@@ -124,7 +124,7 @@ def test_more_than_thirty_seconds(folder):
     torch.testing.assert_close(positions[:1500], known, atol=1e-3, rtol=0)
     _, hidden, frames = encode(encoder, [speech(40.0)])
     assert frames.tolist() == [2000] and hidden.isfinite().all()
-    with pytest.raises(UserError, match="41.0 s of audio: .* hears 40 s at most"):
+    with pytest.raises(UserError, match="41.0 s of audio: .* reads at most 40 s"):
         encode(encoder, [torch.zeros(41 * RATE)])
     conf = encoder.conf_without_pretrained()
     again = RoutedWhisperEncoder(max_seconds=40, **conf).eval()

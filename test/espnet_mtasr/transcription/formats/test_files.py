@@ -21,6 +21,7 @@ SUFFIXES = {
     "jsonl": ".jsonl",
     "seglst": ".seglst.json",
     "stm": ".stm",
+    "rttm": ".rttm",
     "ctm": ".ctm",
     "srt": ".srt",
     "vtt": ".vtt",
@@ -56,10 +57,11 @@ class TestRender:
     @pytest.mark.parametrize("format", ["srt", "vtt", "textgrid"])
     def test_formats_of_one_recording(self, format):
         transcripts = [make_transcript([], recording=name) for name in "ab"]
-        with pytest.raises(UserError, match=f"{format} holds one recording, not 2"):
+        only_one = f"{format} can only contain one recording, not 2"
+        with pytest.raises(UserError, match=only_one):
             render(transcripts, format)
 
-    @pytest.mark.parametrize("format", ["txt", "json", "seglst", "stm", "ctm"])
+    @pytest.mark.parametrize("format", ["txt", "json", "seglst", "stm", "rttm", "ctm"])
     def test_two_recordings_of_one_name(self, format):
         with pytest.raises(UserError, match="two recordings are called 'mix'"):
             render([make_transcript([]), make_transcript([("w", 0, 1)])], format)

@@ -1,4 +1,4 @@
-"""seglst, stm and ctm, read back by meeteval and by the rules of the formats."""
+"""seglst, stm, rttm and ctm, read back by meeteval and by the rules of the formats."""
 
 import io
 import json
@@ -6,7 +6,7 @@ import json
 import meeteval
 import pytest
 from helpers.transcripts import hard_transcript, make_transcript
-from meeteval.io import CTM, STM, SegLST
+from meeteval.io import CTM, RTTM, STM, SegLST
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.transcription.formats import render
@@ -77,6 +77,28 @@ class TestSTM:
         assert render([make_transcript([])], "stm") == ""
 
 
+class TestRTTM:
+    def test_lines(self):
+        assert render([hard_transcript(), other_transcript()], "rttm") == (
+            "SPEAKER a_mix 1 0.100 1.200 <NA> <NA> talker_1 <NA> <NA>\n"
+            "SPEAKER a_mix 1 0.300 1.000 <NA> <NA> talker_2 <NA> <NA>\n"
+            "SPEAKER a_mix 1 2.300 1.700 <NA> <NA> talker_2 <NA> <NA>\n"
+            "SPEAKER b 1 1.000 0.500 <NA> <NA> talker_1 <NA> <NA>\n"
+            "SPEAKER b 1 3.000 0.500 <NA> <NA> talker_1 <NA> <NA>\n"
+            "SPEAKER b 1 1.200 0.400 <NA> <NA> talker_2 <NA> <NA>\n"
+        )
+
+    def test_read_by_meeteval(self):
+        lines = read(RTTM, render([hard_transcript()], "rttm")).lines
+        assert [
+            (ln.speaker_id, ln.begin_time, round(ln.begin_time + ln.duration, 3))
+            for ln in lines
+        ] == [segment[:3] for segment in SEGMENTS]
+
+    def test_nothing_said(self):
+        assert render([make_transcript([])], "rttm") == ""
+
+
 class TestCTM:
     def test_lines(self):
         assert render([hard_transcript(), other_transcript()], "ctm") == (
@@ -107,14 +129,14 @@ class TestCTM:
         assert render([make_transcript([])], "ctm") == ""
 
 
-@pytest.mark.parametrize("format", ["stm", "ctm"])
+@pytest.mark.parametrize("format", ["stm", "rttm", "ctm"])
 class TestNames:
     def test_a_semicolon_makes_no_comment(self, format):
         text = render([make_transcript([("w", 0, 1)], recording=";;x\ty z")], format)
-        assert text.split()[0] == "_;x_y_z"
-        assert len(read({"stm": STM, "ctm": CTM}[format], text).lines) == 1
+        (line,) = read({"stm": STM, "rttm": RTTM, "ctm": CTM}[format], text).lines
+        assert line.filename == "_;x_y_z"
 
     def test_names_that_become_equal(self, format):
         transcripts = [make_transcript(recording=name) for name in ("a b", "a_b")]
-        with pytest.raises(UserError, match="'a_b' in stm and ctm"):
+        with pytest.raises(UserError, match="'a_b' in stm, rttm and ctm"):
             render(transcripts, format)

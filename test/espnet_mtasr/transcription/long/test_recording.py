@@ -15,7 +15,13 @@ from espnet_mtasr.transcription.long.recording import LongRecording, read_head
 from espnet_mtasr.transcription.recordings import Recording, Waves
 from espnet_mtasr.transcription.settings import Settings
 from espnet_mtasr.transcription.speech_detector import FRAME
-from espnet_mtasr.transcription.transcript import Origin, Talker, Transcript, Word
+from espnet_mtasr.transcription.transcript import (
+    Origin,
+    Talker,
+    Transcript,
+    Voice,
+    Word,
+)
 
 RATE = 1000
 SETTINGS = Settings(RATE, 8.0, 0.5, 20.0)
@@ -154,6 +160,37 @@ def test_it_goes_on_from_its_journal(tmp_path, done):
     assert len([json.loads(line) for line in lines]) == 1 + len(parts)
     assert Journal(path, {"size": 2}, resume=True).heard == []
     assert Journal(path, {"size": 2}, resume=False).heard == []
+
+
+def listen(samples, talkers):
+    """Who says a word is its number's last digit, 0 or 1."""
+    return [
+        Voice((1.0, 0.0) if int(words[0].text) % 2 else (0.0, 1.0))
+        for words in talkers
+        if words
+    ]
+
+
+def test_people(tmp_path):
+    """Each part has one talker, who is the first of the part."""
+    numbers = [3, 5, 7, 2, 4, 9, 8, 6, 1]
+    wave = say(numbers, pauses=numbers)
+    settings = SETTINGS._replace(people=2)
+    journal = Journal(tmp_path / "kept", {}, resume=True)
+    for resume in (False, True):
+        journal = Journal(tmp_path / "kept", {}, resume)
+        long = LongRecording(
+            waves(wave), read, settings, Origin(), journal.heard, journal.keep, listen
+        )
+        parts, transcript = list(long.parts()), long.transcript()
+        assert [len(part.talkers) for part in parts] == [1] * 9
+        said = [talker.text for talker in transcript.talkers]
+        assert said == ["3 5 7 9 1", "2 4 8 6"]
+        assert transcript.labels == "recording"
+        assert transcript.parts[3].talkers[0].words == ()
+        assert transcript.parts[3].talkers[1].text == "2"
+    assert len(journal.heard) == 9
+    assert hear(wave)[1].labels == "part"
 
 
 def test_short_ones_are_read_whole():

@@ -1,5 +1,7 @@
 """Words of windows that overlap: none is lost, none is doubled."""
 
+from dataclasses import replace
+
 import pytest
 
 from espnet_mtasr.transcription.long.stitching import (
@@ -9,7 +11,7 @@ from espnet_mtasr.transcription.long.stitching import (
     match_streams,
 )
 from espnet_mtasr.transcription.long.windows import Place
-from espnet_mtasr.transcription.transcript import Word
+from espnet_mtasr.transcription.transcript import Voice, Word
 
 
 def words(text, start=0.0, step=0.5):
@@ -90,3 +92,23 @@ def test_nothing():
     assert parts_of() == []
     (part,) = parts_of(heard(0.0, 2.0))
     assert part.talkers == ()
+
+
+def test_voices_follow_their_talkers():
+    voices = [Voice((float(n),)) for n in range(5)]
+    first = replace(
+        heard(0.0, 3.0, words("a b c d"), words("e f g h")), voices=voices[:2]
+    )
+    later = heard(
+        1.0, 4.0, words("g h i", 1.0), words("c d", 1.0), words("z", 2.0), seam=1.5
+    )
+    stitcher = Stitcher()
+    assert stitcher.add(first) == []
+    (before,) = stitcher.add(replace(later, voices=tuple(voices[2:])))
+    (after,) = stitcher.end()
+    assert list(before.voices) == voices[:2]
+    # The third is new: no word links it.
+    expected = [Voice((3.0,), True), Voice((2.0,), True), Voice((4.0,), False)]
+    assert list(after.voices) == expected
+    assert before.as_dict().keys() == after.as_dict().keys()
+    assert "voices" not in before.as_dict()
