@@ -1,7 +1,7 @@
 """The site: README.md, the pages of doc/ and the recipes, API pages, the notebook.
 
-The whole repository is the source, `sphinx-build -W -c doc . build/site`, so links mean
-the same on the site and in it. Links to files that are no pages become downloads.
+The whole repository is the source (`sphinx-build -W -c doc . build/site`), so links
+work on the site as they do in the repository. Links to other files become downloads.
 """
 
 import json
@@ -19,7 +19,7 @@ include_patterns = [
     "espnet_mtasr/**README.md",
     "tools/bench/README.md",
 ]
-# Not even looked into: large, or links to what is there.
+# Not searched: large folders, or links to other folders.
 exclude_patterns = [
     ".*",
     "build",
@@ -30,7 +30,7 @@ exclude_patterns = [
     "egs2/*/*/utils",
 ]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-# Down to the lowest headings that there are; anchors are GitHub's.
+# Down to the lowest headings in use; anchors as on GitHub.
 myst_heading_anchors = 4
 
 # Docstrings name code as Markdown does.
@@ -39,15 +39,15 @@ add_module_names = False
 autodoc_default_options = {
     "members": True,
     "member-order": "bysource",
-    # Of our own bases, but not of torch's, ESPnet's and Python's.
+    # From our own base classes, but not from those of torch, ESPnet or Python.
     "inherited-members": "Module,AbsESPnetModel,AbsEncoder,ASRTask,tuple",
 }
-# With attributes as entries of their own, those of named tuples would be there twice.
+# If attributes had entries of their own, those of named tuples would appear twice.
 napoleon_use_ivar = True
 autodoc_typehints = "description"
 python_maximum_signature_line_length = 88
 
-# Brings no fonts or scripts of others.
+# It loads no third-party fonts or scripts.
 html_theme = "furo"
 html_title = project
 html_show_sphinx = html_show_copyright = html_copy_source = False
@@ -102,7 +102,7 @@ tools/bench/README
 
 
 class NotebookParser(MystParser):
-    """Reads a notebook as Markdown with the outputs that it holds."""
+    """Reads a notebook as Markdown, with its stored outputs."""
 
     supported = ("notebook",)
 
@@ -114,7 +114,7 @@ class NotebookParser(MystParser):
 
 
 def as_markdown(cell: Dict[str, Any]) -> Iterator[str]:
-    """Yield a notebook's cell, then what it has printed and drawn."""
+    """Yield a notebook's cell, then what it printed and drew."""
     source = "".join(cell["source"])
     if cell["cell_type"] != "code":
         yield source
@@ -129,13 +129,13 @@ def as_markdown(cell: Dict[str, Any]) -> Iterator[str]:
 
 
 def add_contents(app: Any, docname: str, source: Any) -> None:
-    """Add the site's contents to its first page, which GitHub shows without."""
+    """Add the site's contents to its first page; GitHub shows the page without."""
     if docname == root_doc:
         source[0] += CONTENTS
 
 
 def setup(app: Any) -> None:
-    """Tell Sphinx of the notebook and the contents."""
+    """Register the notebook parser and the contents with Sphinx."""
     app.add_source_suffix(".ipynb", "notebook")
     app.add_source_parser(NotebookParser)
     app.connect("source-read", add_contents)

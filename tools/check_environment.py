@@ -1,8 +1,8 @@
-"""Is what setup.py asks for installed in the Python that runs this?
+"""Check that the Python that runs this has everything that setup.py requires.
 
-Reads setup.py's literals and the installed packages' metadata: only packaging is
-imported, so it takes a tenth of a second. One line and exit code 2 if something is
-missing.
+It reads setup.py's literals and the metadata of installed packages. It only imports
+packaging, so it takes a tenth of a second. If something is missing, it prints one line
+and exits with code 2.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def read_requirements(setup_py: Path, extras: list[str]) -> list[str]:
-    """`install_requires` and the named extras; `all` stands for every extra."""
+    """Return `install_requires` and the named extras; `all` means every extra."""
     nodes = ast.walk(ast.parse(setup_py.read_text(encoding="utf-8")))
     given = {n.arg: n.value for n in nodes if isinstance(n, ast.keyword)}
     wanted = ast.literal_eval(given["install_requires"])
@@ -32,7 +32,7 @@ def read_requirements(setup_py: Path, extras: list[str]) -> list[str]:
 
 
 def is_met(requirement: str) -> bool:
-    """Whether the package is installed, in a version that the requirement allows."""
+    """Return whether the package is installed in a version that is allowed."""
     from packaging.requirements import Requirement
 
     asked = Requirement(requirement)

@@ -1,11 +1,11 @@
-"""The default runs of recipes in the repository, and the tables of them in the pages.
+"""Kept results of the recipes' default runs, and their tables in the pages.
 
     python -m tools.kept_results keep --minutes 33.5   # after run and LLM decoding
     python -m tools.kept_results show                  # writes the pages' tables
 
-`keep` reads what the run left: results.json, and of a recipe with a teacher phase 1's
-too (by `./run.sh --stage 12 --stop_stage 13 --inference_config conf/decode_llm.yaml`)
-and the teacher's perplexities. It changes no figure.
+`keep` reads the run's results.json. For a recipe with a teacher, it also reads phase
+1's (made by `./run.sh --stage 12 --stop_stage 13 --inference_config
+conf/decode_llm.yaml`) and the teacher's perplexities. It changes no figure.
 """
 
 import argparse
@@ -27,10 +27,10 @@ class Recipe(NamedTuple):
 
     Attributes:
         training: Folder in its exp that has the figures.
-        teacher: That of phase 1; None: it has no teacher.
-        page: Where its table stands.
+        teacher: The folder of phase 1; None: there is no teacher.
+        page: The page with its table.
         table: The table's mark there.
-        teacher_page: Where that of the teacher stands.
+        teacher_page: The page with the teacher's table.
     """
 
     training: str
@@ -65,7 +65,7 @@ def read(path: Path) -> Dict[str, Any]:
     """Read a JSON file of the run.
 
     Raises:
-        UserError: it isn't there.
+        UserError: it is missing.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; run the recipe's stages first")
@@ -76,7 +76,7 @@ def llm_decoding(training: Path) -> Path:
     """Find the results of phase 1's model, decoded by its language model.
 
     Raises:
-        UserError: there are several.
+        UserError: there are several of them.
     """
     found = sorted(training.glob("decode_llm*/results.json"))
     if len(found) > 1:
@@ -88,7 +88,7 @@ def llm_decoding(training: Path) -> Path:
 
 
 def keep(recipe: Recipe, exp: Path, minutes: float, output: Path) -> None:
-    """Put a run's results.json, time, perplexities and LLM decoding into one file."""
+    """Write a run's results.json, time, perplexities and LLM decoding into one file."""
     kept = read(exp / recipe.training / "results.json")
     kept["minutes"] = minutes
     if recipe.teacher is not None:
@@ -103,7 +103,7 @@ def keep(recipe: Recipe, exp: Path, minutes: float, output: Path) -> None:
 
 
 def teacher_table(kept: Mapping[str, Any]) -> str:
-    """Return what the teacher hears and writes, a row per talker count."""
+    """Return the teacher's perplexities and cpWER, one row per talker count."""
     lines = [
         "| talkers | words' perplexity, right speech | another mixture's | ratio "
         "| cpWER % of the language model, clean / noisy |",
@@ -124,7 +124,7 @@ def teacher_table(kept: Mapping[str, Any]) -> str:
 
 
 def show(recipe: Recipe, kept: Mapping[str, Any]) -> None:
-    """Write the tables into the recipe's page, which has their marks."""
+    """Write the tables between their marks in the recipe's page."""
     put(recipe.page, recipe.table, format_main_table(kept))
     if recipe.teacher_page is not None:
         put(recipe.teacher_page, "mini teacher", teacher_table(kept))

@@ -1,4 +1,4 @@
-"""Text in a page that a script makes: it stands between two comments."""
+"""Text that a script writes into a page, between two comments."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """Parameters and estimated training memory of each configuration, as a Markdown table.
 
-Models are built from the configuration files on torch's meta device: shapes, no weights
-(published_models.py). From anywhere, after `. ./path.sh` of a recipe:
+Models are built from the configuration files on torch's meta device, with shapes but no
+weights (published_models.py). From anywhere, after `. ./path.sh` of a recipe:
 
     python -m tools.model_sizes --batch_seconds 240 conf/tuning/train_phase1_*.yaml
 
@@ -17,40 +17,41 @@ from espnet_mtasr.errors import UserError, run_command_line
 from tools.marked_text import put
 
 MARK = "model sizes"
-# Of LibriSpeech read aloud: words per second of a talker times tokens per word times
-# talkers, over the length of the mixture; rounded up.
+# For LibriSpeech: a talker's words per second times tokens per word times talkers, over
+# the length of the mixture; rounded up.
 TEXT_TOKENS_PER_SECOND = 8.0
 UTTERANCE_SECONDS = 15.0
 SAMPLING_RATE = 16000
 GIB = 2.0**30
-# Memory of a GPU in GiB, and the share of it that a training may fill.
+# Memory of a GPU in GiB, and the share of it that a training may use.
 GPUS = (24, 40, 80)
 FILLED = 0.9
 NOTE = f"""\
 Estimated, not measured, for mixed precision on a GPU (`use_amp`), mixtures of
-{UTTERANCE_SECONDS:.0f} s and {TEXT_TOKENS_PER_SECOND:.0f} text tokens a second.
-Weights: 4 bytes a parameter in float32, 2 in bfloat16, and 2 more for autocast's copy
-of each trained one. Gradients: 4 bytes a trained parameter, AdamW: 8. Activations of a
-layer with D units and H heads that passes a gradient, for b mixtures of s frames:
-`b s D (34 + 5 H s / D)` bytes, for a Conformer's layer `b s D (68 + 5 H s / D)`, for an
-LLM's with I inner units and b s tokens, whose attention matrix is not kept,
+{UTTERANCE_SECONDS:.0f} s and {TEXT_TOKENS_PER_SECOND:.0f} text tokens per second.
+Weights: 4 bytes per parameter in float32, 2 in bfloat16, and 2 more for autocast's copy
+of each trained one. Gradients: 4 bytes per trained parameter, AdamW: 8. Activations of
+a layer with D units and H heads that passes a gradient, for b mixtures of s frames:
+`b s D (34 + 5 H s / D)` bytes; for a Conformer layer `b s D (68 + 5 H s / D)`; for an
+LLM layer with I inner units and b s tokens, whose attention matrix isn't kept,
 `b s (15 D + 7.1 I)`; and 10 bytes per text token and entry of the LLM's vocabulary for
-the logits. It is at least what the frozen first convolution needs: three times its
-output in float32. With gradient checkpointing a layer keeps its input (4 bytes a unit),
-and one layer at a time the rest. Left out: LSTM, CTC and count head, the copy of the
-gradients that DDP makes, and what the allocator holds back. What fits a GPU are the
-most seconds of audio at a time, with gradient checkpointing, as the configurations have
-it, in nine tenths of its memory: an upper bound, to be tried by full_size_step."""
+the logits. Activations are at least what the frozen first convolution needs: three
+times its output in float32. With gradient checkpointing a layer only keeps its input (4
+bytes per unit), and one layer at a time keeps the rest. Left out: LSTM, CTC and count
+head, DDP's copy of the gradients, and memory that the allocator reserves. The columns
+"fits" are the maximum seconds of audio per batch in nine tenths of the GPU's memory,
+with gradient checkpointing as in the configurations: an upper bound, to check with
+full_size_step."""
 
 
 class Sizes(NamedTuple):
-    """Of one configuration; parameters as numbers, memory in GiB.
+    """Sizes of one configuration; numbers of parameters, memory in GiB.
 
     Attributes:
         name: File's name without `train_` and `.yaml`.
         parts: Part to its parameters.
-        trained: Parameters that take a gradient.
-        weights: With autocast's copies.
+        trained: Parameters with a gradient.
+        weights: Including autocast's copies.
         gradients: Of trained parameters.
         optimizer: AdamW's two moments.
         activations: Of a batch.
@@ -68,17 +69,17 @@ class Sizes(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All parameters."""
+        """Number of all parameters."""
         return sum(self.parts.values())
 
     @property
     def inference(self) -> int:
-        """Parameters without the teacher."""
+        """Number of parameters without the teacher."""
         return self.total - self.parts["LLM"] - self.parts["rest of teacher"]
 
 
 class Layers(NamedTuple):
-    """Layers that pass a gradient: bytes of one, kept whole and checkpointed."""
+    """Layers that pass a gradient: bytes of one, in full and checkpointed."""
 
     number: int
     kept: float
@@ -91,7 +92,7 @@ def count(parameters: Iterable[Any]) -> int:
 
 
 def count_parts(model: Any) -> Dict[str, int]:
-    """Parameters of each part of an `MTASRModel`."""
+    """Return the number of parameters of each part of an `MTASRModel`."""
     teacher = model.teacher
     own = [] if teacher is None else _own_parameters(teacher)
 
@@ -110,13 +111,13 @@ def count_parts(model: Any) -> Dict[str, int]:
 
 
 def _own_parameters(teacher: Any) -> List[Any]:
-    """The LM's own, without LoRA, `<sc>`'s row, adaptor and projection."""
+    """Return the LM's own parameters: no LoRA, `<sc>` row, adaptor or projection."""
     added = ("lora_", "trainable_tokens_", "adaptor.", "projection.")
     return [p for n, p in teacher.named_parameters() if not any(a in n for a in added)]
 
 
 def encoder_layers(layers: Any, frames: float, rows: float) -> Layers:
-    """Layers of a WavLM, Whisper or Conformer: `rows` mixtures of `frames` frames."""
+    """Return layers of a WavLM, Whisper or Conformer: `rows` mixtures of `frames`."""
     first = layers[0]
     if hasattr(first, "embed_dim"):
         width, heads, factor = first.embed_dim, first.self_attn.num_heads, 34.0
@@ -136,7 +137,7 @@ def encoder_layers(layers: Any, frames: float, rows: float) -> Layers:
 def activation_bytes(
     model: Any, args: argparse.Namespace, batch_seconds: float, checkpointed: bool
 ) -> float:
-    """Bytes that are kept for the backward pass of one batch of one talker count."""
+    """Return bytes kept for the backward pass of one batch of one talker count."""
     rows = batch_seconds / UTTERANCE_SECONDS
     frames = _frames(args)
     encoder = model.encoder
@@ -166,7 +167,7 @@ def activation_bytes(
 
 
 def _frames(args: argparse.Namespace) -> float:
-    """Frames of the encoder for a mixture of `UTTERANCE_SECONDS`."""
+    """Return frames of the encoder for a mixture of `UTTERANCE_SECONDS`."""
     import torch
 
     from espnet_mtasr.tasks.mtasr import encoder_choices
@@ -186,7 +187,7 @@ def _frames(args: argparse.Namespace) -> float:
 
 
 def _convolution_bytes(model: Any, batch_seconds: float) -> float:
-    """Of the frozen trunk's first convolution: output, its norm and its activation."""
+    """Return bytes of the frozen trunk's first convolution, norm and activation."""
     from espnet_mtasr.asr.encoder.log_mel import HOP
 
     config = getattr(model.encoder.trunk, "config", None)
@@ -209,7 +210,7 @@ def measure(path: Path, batch_seconds: float) -> Sizes:
     from tools.published_models import build_from_config
 
     if not path.is_file():
-        raise UserError(f"{path}: no such file; name a training configuration")
+        raise UserError(f"{path}: no such file; give a training configuration")
     with torch.device("meta"):
         model, args = build_from_config(str(path))
     parameters = list(model.parameters())
@@ -228,7 +229,7 @@ def measure(path: Path, batch_seconds: float) -> Sizes:
 
 
 def to_markdown(rows: List[Sizes], batch_seconds: float) -> str:
-    """Two tables, parameters in millions and memory in GiB, and the note."""
+    """Return two tables, parameters in millions and memory in GiB, and the note."""
     parts = list(rows[0].parts)
     lines = _table(
         ["configuration", *parts, "total", "trained", "at inference"],
@@ -258,7 +259,7 @@ def to_markdown(rows: List[Sizes], batch_seconds: float) -> str:
             "",
             *lines,
             "",
-            f"Memory per process in GiB, with {batch} of audio in it:",
+            f"Memory per process in GiB, with a batch of {batch} of audio:",
             "",
             *memory,
             "",
@@ -268,11 +269,11 @@ def to_markdown(rows: List[Sizes], batch_seconds: float) -> str:
 
 
 def seconds_that_fit(r: Sizes, batch_seconds: float, gpu: float) -> int:
-    """Seconds of audio that a process may have at a time, in tens; with checkpointing.
+    """Return maximum seconds of audio in a batch, in tens; with checkpointing.
 
     Args:
         r: Sizes for a batch of `batch_seconds`.
-        batch_seconds: Audio that `r.checkpointed` is of.
+        batch_seconds: Audio in the batch.
         gpu: Its memory in GiB.
     """
     left = FILLED * gpu - r.weights - r.gradients - r.optimizer
@@ -301,7 +302,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch_seconds", type=float, default=60.0, help="Audio in a process's batch"
     )
-    parser.add_argument("--update", type=Path, help="File that has the tables in it")
+    parser.add_argument("--update", type=Path, help="File with the tables' marks")
     return parser
 
 

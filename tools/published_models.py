@@ -1,9 +1,9 @@
-"""Models of a published size with random weights, or with none: no hub is needed.
+"""Models of published sizes with random weights, or without weights, and without a hub.
 
-published_models.json holds, by hub id, what a model's config.json and its page say: the
+published_models.json has, by hub id, facts from a model's config.json and page: the
 shapes, the number of parameters, and the length of an LLM's tokenizer. Inside
-`stand_in_weights()` the task builds a model from a configuration file as always, but
-transformers gives it models of these shapes for these ids.
+`stand_in_weights()`, the task builds a model from a configuration file as usual, but
+transformers returns models of these shapes for these ids.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ FACTS: Dict[str, Dict[str, Any]] = json.loads(
 
 
 def facts_of(hub_id: str) -> Dict[str, Any]:
-    """What is published of a model.
+    """Return the published facts of a model.
 
     Raises:
         UserError: published_models.json doesn't have it.
@@ -34,7 +34,7 @@ def facts_of(hub_id: str) -> Dict[str, Any]:
 
 
 class StandInTokenizer:
-    """As many tokens as the published tokenizer has, and none of its words."""
+    """A tokenizer with the published number of tokens, but none of its words."""
 
     bos_token_id = 0
     eos_token_id = 1
@@ -47,25 +47,25 @@ class StandInTokenizer:
         return self.length + len(self.vocabulary)
 
     def add_tokens(self, tokens: List[str]) -> None:
-        """Give `tokens` the ids after the last."""
+        """Give `tokens` the ids after the last one."""
         for token in tokens:
             self.vocabulary[token] = len(self)
 
     def convert_tokens_to_ids(self, token: str) -> int:
-        """Id of an added token."""
+        """Return the id of an added token."""
         return self.vocabulary[token]
 
     def convert_ids_to_tokens(self, ids: List[int]) -> List[str]:
-        """Names of tokens: their numbers."""
+        """Return names of tokens: their numbers."""
         return [str(i) for i in ids]
 
     def decode(self, ids: List[int], skip_special_tokens: bool = False) -> str:
-        """Text of tokens: their numbers, as words."""
+        """Return text of tokens: their numbers as words."""
         return " ".join(self.convert_ids_to_tokens(ids))
 
 
 def make_causal_lm(hub_id: str, dtype: Any = None, **options: Any):
-    """A causal LM of the published shape, on the default device."""
+    """Make a causal LM of the published shape, on the default device."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model(**facts_of(hub_id)["config"])
@@ -73,9 +73,9 @@ def make_causal_lm(hub_id: str, dtype: Any = None, **options: Any):
 
 
 def make_encoder(hub_id: str, config: Any = None, **options: Any):
-    """A WavLM or Whisper of the published shape, and what it lacks: nothing.
+    """Make a WavLM or Whisper of the published shape; report no missing weights.
 
-    That is the form in which transformers returns them.
+    transformers returns both in this form.
     """
     from transformers import AutoConfig, AutoModel
 
@@ -86,9 +86,9 @@ def make_encoder(hub_id: str, config: Any = None, **options: Any):
 
 @contextlib.contextmanager
 def stand_in_weights() -> Iterator[None]:
-    """Let transformers make the models of published_models.json instead of read them.
+    """Let transformers make the models of published_models.json, not load them.
 
-    With `torch.device("meta")` around it, they have shapes and no weights.
+    Inside `torch.device("meta")`, they have shapes but no weights.
     """
     import transformers
 
@@ -123,8 +123,8 @@ def build_from_config(path: str, *options: str, vocabulary: int = 1000):
     """Build the model of a training configuration, and freeze what it freezes.
 
     Args:
-        path: Configuration file; its models are hub ids, or all of them folders, which
-            are then read.
+        path: Configuration file; its models are all hub ids, or all folders, which are
+            then loaded.
         options: Further options of the training.
         vocabulary: CTC tokens.
 
@@ -151,7 +151,7 @@ def build_from_config(path: str, *options: str, vocabulary: int = 1000):
 
 
 def freeze(model: Any, prefixes: List[str]) -> None:
-    """Freeze the parts that `prefixes` name, as ESPnet's trainer does."""
+    """Freeze the parts named by `prefixes`, as ESPnet's trainer does."""
     from espnet_mtasr.tasks.options import is_part
 
     for name, parameter in model.named_parameters():

@@ -1,10 +1,10 @@
-"""The experiments on the teacher in the repository, and the tables of them.
+"""Kept results of the experiments on the teacher, and their tables.
 
     python -m tools.teacher_results keep   # after local/experiments/run_experiments.sh
     python -m tools.teacher_results show   # writes doc/results.md's tables
 
-`keep` changes no figure. `doc/results/teacher.json` has an entry per training;
-`teacher_errors.json` the errors of each mixture, from which intervals are computed.
+`keep` changes no figure. `doc/results/teacher.json` has an entry per training.
+`teacher_errors.json` has the errors of each mixture, to compute intervals from.
 """
 
 import argparse
@@ -26,7 +26,7 @@ PAGE = ROOT / "doc" / "results.md"
 BASELINE = "no teacher"
 PER_MIXTURE = ("errors", "oracle_errors", "words")
 SETS = tuple(f"test_mini{k}mix_{kind}" for k in (2, 3) for kind in ("clean", "noisy"))
-# Arms of the paper's table, and what they are in it.
+# Arms of the paper's table, and their names in it.
 MINIATURE = {
     "LLM decoder": "the language model as decoder",
     "equal time": "CTC without a teacher",
@@ -36,7 +36,7 @@ SEED = 0
 # Arms that have no teacher in phase 2.
 CTC_ALONE = ("no teacher", "equal time", "phase 1 then CTC")
 STEP_SECONDS = "teacher_step_seconds.json"
-# What the teacher is compared with, besides the baseline.
+# Arms to compare the teacher with, besides the baseline.
 CONTROLS = ("random LM", "other transcript", "phase 1 then CTC", "equal time")
 Entry = Dict[str, Any]
 
@@ -57,7 +57,9 @@ def keep(exp: Path, output: Path) -> None:
         for name, row in entry["sets"].items():
             counts = {kind: row.pop(kind) for kind in PER_MIXTURE}
             if words.setdefault(name, counts["words"]) != counts["words"]:
-                raise UserError(f"{path}: {name} has other mixtures than the others'")
+                raise UserError(
+                    f"{path}: {name} has different mixtures than the others'"
+                )
             errors[key][name] = [counts["errors"], counts["oracle_errors"]]
         entries.append(entry)
     if not entries:
@@ -75,7 +77,7 @@ def keep(exp: Path, output: Path) -> None:
 
 
 def key_of(entry: Mapping[str, Any]) -> str:
-    """Name of a training in teacher_errors.json."""
+    """Return the name of a training in teacher_errors.json."""
     return f"{entry['arm']}, flat start {entry['flat_start']}, seed {entry['seed']}"
 
 
@@ -93,9 +95,9 @@ class Experiments:
         self.step_seconds = read(folder / STEP_SECONDS)
 
     def minutes(self, entry: Entry) -> float:
-        """What a training's steps take, by steps that were timed side by side.
+        """Return minutes of a training's steps, from steps timed side by side.
 
-        How long it took depends on what else the machine did.
+        The training's own duration depends on the other load of the machine.
         """
         phase2 = "phase 2 with teacher"
         if entry["arm"] in CTC_ALONE:
@@ -106,20 +108,20 @@ class Experiments:
         return (warmup + phase1 + rest) / 60
 
     def of(self, arm: str, flat_start: int) -> List[Entry]:
-        """The trainings of an arm, by seed."""
+        """Return the trainings of an arm, by seed."""
         return [
             e for e in self.entries if (e["arm"], e["flat_start"]) == (arm, flat_start)
         ]
 
     def arms(self, flat_start: int) -> List[str]:
-        """Names of the arms with so long a flat start, the baseline first."""
+        """Return the arms with this length of flat start, the baseline first."""
         names = {e["arm"] for e in self.entries if e["flat_start"] == flat_start}
         return sorted(names, key=lambda name: (name != BASELINE, name))
 
     def errors_of(
         self, entries: Sequence[Entry], sets: Sequence[str], given: bool
     ) -> np.ndarray:
-        """Errors `(trainings, mixtures)`, with the given or the predicted count."""
+        """Return errors `(trainings, mixtures)`, with the given or predicted count."""
         return np.array(
             [
                 sum((self.errors[key_of(e)][name][given] for name in sets), [])
@@ -128,16 +130,17 @@ class Experiments:
         )
 
     def rate(self, entries: Sequence[Entry], sets: Sequence[str], given: bool) -> float:
-        """Mean cpWER in percent over trainings; sets are put together."""
+        """Return the mean cpWER in percent over trainings; sets are pooled."""
         total = sum(sum(self.words[name]) for name in sets)
         return 100.0 * self.errors_of(entries, sets, given).mean(0).sum() / total
 
     def difference(
         self, arm: str, baseline: str, flat_start: int, sets: Sequence[str]
     ) -> Optional[Tuple[float, float, float]]:
-        """Points that an arm has more than the baseline, of the seeds both have.
+        """Return the difference of an arm from the baseline, over their common seeds.
 
-        The clean and the noisy version of a mixture are drawn together.
+        It is in percentage points. The clean and the noisy version of a mixture are
+        drawn together.
         """
         seeds = {e["seed"] for e in self.of(arm, flat_start)}
         seeds &= {e["seed"] for e in self.of(baseline, flat_start)}
@@ -162,7 +165,7 @@ class Experiments:
 
 
 def arms_table(kept: Experiments, flat_start: int) -> str:
-    """cpWER of all arms with the given talker count, means over seeds."""
+    """Return cpWER of all arms with the given talker count, means over seeds."""
     lines = [
         "| arm | seeds | steps (phase 1 + 2) | minutes | dev loss | 2 talkers clean "
         "| 2 noisy | 3 clean | 3 noisy | all |",
@@ -186,7 +189,7 @@ def arms_table(kept: Experiments, flat_start: int) -> str:
 
 
 def differences_table(kept: Experiments, flat_start: int) -> str:
-    """Differences from the baseline and from the teacher, with 95 % intervals."""
+    """Return differences from the baseline and the teacher, with 95 % intervals."""
     lines = [
         "| compared | 2 talkers | 3 talkers | all | all, by seed |",
         "|---|---:|---:|---:|---:|",
@@ -212,7 +215,7 @@ def differences_table(kept: Experiments, flat_start: int) -> str:
 
 
 def miniature_table(kept: Experiments) -> str:
-    """The paper's comparison: systems that took about the same time, seed 0."""
+    """Return the paper's comparison: systems with about equal training time, seed 0."""
     lines = [
         "| system | flat start | minutes | 2 talkers clean / noisy | 3 clean / noisy "
         "| the same, count given | count right %, clean / noisy | RTF, 2 / 3 talkers |",
@@ -244,7 +247,7 @@ def miniature_table(kept: Experiments) -> str:
 
 
 def show(folder: Path, page: Path) -> None:
-    """Write the tables into a page that has their marks."""
+    """Write the tables between their marks in a page."""
     kept = Experiments(folder)
     put(page, "miniature", miniature_table(kept))
     for flat_start, name in ((0, "no flat start"), (2, "flat start")):

@@ -1,13 +1,13 @@
-"""Gradient checkpointing: layers computed twice, so that less is kept in memory.
+"""Gradient checkpointing: layers are computed twice, to keep less in memory.
 
-Source: Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016
-(arXiv 1604.06174), by `torch.utils.checkpoint`, the variant that is not reentrant: it
-works where a layer's input takes no gradient (frozen trunk) as well as where its
-weights take none (frozen teacher).
+Source: Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016 (arXiv
+1604.06174), by the non-reentrant variant of `torch.utils.checkpoint`. It works if a
+layer's input takes no gradient (frozen trunk) and if its weights take none (frozen
+teacher).
 
-transformers' own switch looks at the layers' training mode. It would do nothing in
-phase 2, where the teacher is frozen, and so in evaluation mode, but passes gradients.
-Here gradients decide.
+transformers' own switch depends on the layers' training mode. It would do nothing in
+phase 2, where the teacher is frozen and so in evaluation mode, but passes gradients.
+Here it depends on gradients.
 """
 
 import functools
@@ -18,10 +18,10 @@ from torch.utils.checkpoint import checkpoint
 
 
 def call_checkpointed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call `function`; where gradients are recorded, keep its arguments alone.
+    """Call `function`; if gradients are recorded, only keep its arguments.
 
-    The backward pass calls it once more, with the same random numbers and under the
-    same autocast. Without gradients (inference, validation) it is an ordinary call.
+    The backward pass calls it again, with the same random numbers and the same
+    autocast. Without gradients (inference, validation) it is an ordinary call.
     """
     if not torch.is_grad_enabled():
         return function(*args, **kwargs)
@@ -29,7 +29,7 @@ def call_checkpointed(function: Callable[..., Any], *args: Any, **kwargs: Any) -
 
 
 def layer_caller(gradient_checkpointing: bool) -> Callable[..., Any]:
-    """What calls a layer: the first argument, with the others."""
+    """Return a function that calls a layer, its first argument, with the others."""
     return call_checkpointed if gradient_checkpointing else torch.nn.Module.__call__
 
 

@@ -1,7 +1,7 @@
-"""Where in the audio CTC heard each token: the best path through a known sequence.
+"""Where in the audio CTC finds each token: the best path through a known sequence.
 
-Source: forced alignment with CTC by torchaudio (Kuerzinger et al., 2020, arXiv
-2007.09127, describe the principle).
+Source: torchaudio's forced alignment with CTC; Kuerzinger et al., 2020 (arXiv
+2007.09127) describe the principle.
 """
 
 from typing import List, NamedTuple, Sequence
@@ -17,7 +17,7 @@ class TokenSpan(NamedTuple):
     Attributes:
         start: First frame.
         end: Frame after the last.
-        probability: Geometric mean over the frames of the token's probability.
+        probability: Geometric mean of the token's probability over the frames.
     """
 
     start: int
@@ -26,7 +26,7 @@ class TokenSpan(NamedTuple):
 
 
 def align_tokens(log_probs: torch.Tensor, ids: Sequence[int]) -> List[TokenSpan]:
-    """Return a span for each token, on the most probable path that gives them all.
+    """Return a span for each token, on the most probable path with all tokens.
 
     Args:
         log_probs: `(T, V)` natural logarithms.

@@ -1,12 +1,12 @@
-"""CTC prefix beam search: the token sequence whose alignments together weigh most.
+"""CTC prefix beam search: the token sequence with the highest total alignment weight.
 
 Source: Hannun et al., 2014 (arXiv 1408.2873), without a language model. ESPnet's
-`BeamSearchTimeSync` needs more tokens than its beam is wide, and forgets a hypothesis
-wherever the blank is not among a frame's best tokens.
+`BeamSearchTimeSync` needs more tokens than its beam is wide, and loses a hypothesis
+when the blank isn't among a frame's best tokens.
 
-Whatever a frame brings, the sequences of the beam stay possible. A new one that weighs
-less than all of them isn't tried, and in most frames, which are nearly blank, that
-leaves none. tools/bench/beam_search.py measures it.
+The sequences in the beam stay possible in every frame. A new one isn't tried if it has
+a lower weight than all of them. In most frames, which are nearly blank, this leaves
+none to try. tools/bench/beam_search.py measures it.
 """
 
 from math import exp, inf, log1p
@@ -14,12 +14,12 @@ from typing import Dict, List, Tuple
 
 import numpy as np
 
-# Logarithms of what a sequence's alignments weigh: all of them, those that end in a
-# blank, and those that end in its last token; and the sequence's number.
+# Log weights of a sequence's alignments: of all, of those that end in a blank, and of
+# those that end in its last token; and the sequence's number.
 Kept = Tuple[float, float, float, int]
-# What a new sequence weighs, the number of the one that it goes on from, and its token.
+# A new sequence's weight, the number of the one that it extends, and its token.
 New = Tuple[float, int, int]
-# Number of the sequence without its last token, and that token; -1: has none.
+# Number of the sequence without its last token, and that token; -1: there is none.
 Node = Tuple[int, int]
 
 
@@ -30,8 +30,8 @@ def prefix_beam_search(
 
     Args:
         log_probs: `(T, V)` natural logarithms.
-        beam_size: Sequences that are kept after each frame. The result is exact for
-            a beam that holds every possible sequence.
+        beam_size: Sequences to keep after each frame. The result is exact if the beam
+            can hold every possible sequence.
         blank: Id of the blank.
 
     >>> p = np.array([[0.6, 0.4], [0.6, 0.4]])  # blank blank: 0.36; token: 0.64
@@ -61,10 +61,10 @@ def prefix_beam_search(
 def _stay(
     frame: np.ndarray, beam: List[Kept], nodes: List[Node], blank: int
 ) -> List[Kept]:
-    """Weights of the beam's sequences after a blank or one more of the last token."""
+    """Return the beam's weights after a blank or a repeat of the last token."""
     at_blank = float(frame[blank])
     lasts = [nodes[kept[3]][1] for kept in beam]
-    # The empty sequence has no last token: what stands at -1 adds nothing to it.
+    # The empty sequence has no last token; the value at -1 adds nothing to it.
     at_last = frame[lasts].tolist()
     known = {kept[3]: kept for kept in beam}
     stayed = []
@@ -87,9 +87,9 @@ def _grow(
     beam_size: int,
     floor: float,
 ) -> List[New]:
-    """Sequences with one more token, but those of the beam, that weigh `floor`."""
-    # No other token can bring a new sequence among the best: one more than the beam,
-    # since a repeated token gets less than its probability.
+    """Return sequences with one more token, not in the beam, with at least `floor`."""
+    # No other token can make a new sequence among the best. One more than the beam,
+    # because a repeated token gets less than its probability.
     tokens = _likely(frame, floor - beam[0][0], beam_size + 1, blank)
     there = {nodes[kept[3]] for kept in beam}
     grown = []
@@ -106,15 +106,15 @@ def _grow(
 
 
 def _before(kept: Kept, last: int, token: int) -> float:
-    """Weight of the alignments that a token can follow: itself only across a blank."""
+    """Return the weight of alignments that a token can follow; itself only by blank."""
     return kept[1] if token == last else kept[0]
 
 
 def _likely(
     frame: np.ndarray, floor: float, number: int, blank: int
 ) -> List[Tuple[int, float]]:
-    """The most likely tokens and their logarithms, best first; none below `floor`."""
-    # Less by more than float32 rounds.
+    """Return the most likely tokens and log probabilities, best first, from `floor`."""
+    # Lower by more than float32's rounding.
     places = np.flatnonzero(frame >= floor - 1e-3)
     if len(places) > number + 1:
         best = np.argpartition(frame[places], -number - 1)[-number - 1 :]
@@ -125,7 +125,7 @@ def _likely(
 
 
 def _add(a: float, b: float) -> float:
-    """Logarithm of the sum of two weights.
+    """Return the logarithm of the sum of two weights.
 
     >>> round(exp(_add(-1.0, -2.0)) - exp(-1.0) - exp(-2.0), 12)
     0.0

@@ -16,7 +16,7 @@ import torch
 
 from espnet_mtasr.asr.serialized_ctc import BLANK_ID
 
-# The middle of a token's time is taught as the token, the rest as blank.
+# The middle of a token's time is labeled with the token, the rest with blank.
 TOKEN_SHARE = 0.5
 ROUNDING = 1e-6
 
@@ -83,7 +83,7 @@ def frame_labels(
     frames = torch.arange(num_frames, device=lengths.device)
     middles = (frames[None] + 0.5) / lengths.clamp(min=1)[:, None]
     centres = times.mean(-1)
-    # Half a frame at least, or a token between two frames' middles would be lost.
+    # At least half a frame, or a token between two frames' middles would be lost.
     reach = ((times[..., 1] - times[..., 0]) * TOKEN_SHARE / 2).clamp(
         min=0.5 / lengths.clamp(min=1)[:, None]
     )

@@ -2,7 +2,7 @@
 
 ``loss = ctc_weight * L_ctc + (1 - ctc_weight) * L_sot + count_weight * L_count``
 
-In training the talker-count head may learn talker activity too (talker_activity.py).
+In training the talker-count head can also learn talker activity (talker_activity.py).
 
 Source: Shi et al., Interspeech 2026 (arXiv 2603.10587), with serialized CTC and SOT
 cross entropy both normalized per token, so that `ctc_weight` means what it says.
@@ -56,33 +56,33 @@ class MTASRModel(AbsESPnetModel):
         vocab_size: CTC tokens including the blank.
         token_list: Their names.
         encoder: Trunk and branches.
-        separator: One per talker count; None where no CTC is trained (phase 1).
-        ctc: One per talker count; None as `separator`.
-        teacher: Language model of the SOT loss; None in inference and at
-            `ctc_weight` 1.
-        count_head: Talker-count head; None where `count_weight` is 0.
+        separator: One per talker count; None if no CTC is trained (phase 1).
+        ctc: One per talker count; None if `separator` is.
+        teacher: Language model of the SOT loss; None in inference and if `ctc_weight`
+            is 1.
+        count_head: Talker-count head; None if `count_weight` is 0.
         frontend: Waveform to features; None for encoders of waveforms.
         specaug: Masks features in training.
         normalize: Normalizes features.
         ctc_weight: alpha in [0, 1], the share of the serialized CTC loss; the SOT loss
             gets the rest.
         count_weight: Factor of the talker-count loss, from 0.
-        activity_weight: Factor of the talker-activity loss, from 0; above 0 training
-            mixtures must be of known parts.
+        activity_weight: Factor of the talker-activity loss, from 0; above 0, the parts
+            of training mixtures must be known.
         count_input: What the talker-count head reads: `trunk`, its output, or
             `features`, what its first layer reads (an ablation).
-        teacher_every: While training, the teacher reads every so many-th row of a
-            talker count. 2 halves what it costs; the loss is still the mean over all
-            rows, estimated from those.
-        cpu_bfloat16: Losses are computed in bfloat16 on a CPU, as `use_amp` does on a
-            GPU: faster by far where the CPU multiplies it in hardware (AMX), slower
-            elsewhere. Weights stay in float32. For Whisper's encoder alone: oneDNN's
-            bfloat16 convolutions are wrong for others, as a WavLM's of 16 taps.
+        teacher_every: In training, the teacher only reads every n-th row of a talker
+            count. 2 halves its cost; the loss is still the mean over all rows,
+            estimated from those.
+        cpu_bfloat16: Compute losses in bfloat16 on a CPU, as `use_amp` does on a GPU:
+            much faster if the CPU multiplies it in hardware (AMX), slower otherwise.
+            Weights stay in float32. Only for Whisper's encoder: oneDNN's bfloat16
+            convolutions are wrong for others, for example WavLM's with 16 taps.
         extract_feats_in_collect_stats: False: statistics need no model.
 
     Raises:
-        ValueError: a weight out of range, a part that a weight needs is missing,
-            an unknown `count_input`, or a `teacher_every` below 1.
+        ValueError: a weight is out of range, a part that a weight needs is missing,
+            `count_input` is unknown, or `teacher_every` is below 1.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class MTASRModel(AbsESPnetModel):
         text_lengths: torch.Tensor,
         **streams: torch.Tensor,
     ) -> Tuple[torch.Tensor, Dict[str, torch.Tensor], torch.Tensor]:
-        """Loss of a batch; talker counts may be mixed.
+        """Return the loss of a batch; talker counts may be mixed.
 
         Args:
             speech: `(B, N)` samples; with `trunk_hash`, cached outputs of the trunk
@@ -179,21 +179,21 @@ class MTASRModel(AbsESPnetModel):
             text_lengths: `(B,)`.
             streams: `text_spk1` ... `text_spkK` `(B, L_k)`, CTC ids of each talker, and
                 `text_spk1_lengths` ... `(B,)`, 0 for a talker who isn't there;
-                `trunk_hash` `(B, 2)`, see trunk_cache.py; and for a flat start its
-                share of the CTC loss `flat_start` `(B, 1)` and the tokens' times
-                `text_spk1_times` ... `(B, L_k, 2)`, see flat_start.py; and for the
+                `trunk_hash` `(B, 2)`, see trunk_cache.py; for a flat start its share
+                of the CTC loss `flat_start` `(B, 1)` and the tokens' times
+                `text_spk1_times` ... `(B, L_k, 2)`, see flat_start.py; for the
                 talker-activity loss `talker_times` `(B, N, 2)`, see talker_activity.py.
 
         Returns:
             Mean loss over the utterances that can be aligned, statistics, and the
-            number of those utterances (the weight). With none left, loss, gradient and
-            statistics are 0, and the weight is `NO_ROWS`. Of the utterances with K
-            talkers the statistics have `share_Kspk`, their share of the weight, and
-            `NAME_Kspk_part`, their part of the mean `NAME`: the quotient is their mean.
+            number of those utterances (the weight). If none are left, loss, gradient
+            and statistics are 0, and the weight is `NO_ROWS`. For utterances with K
+            talkers, the statistics have `share_Kspk`, their share of the weight, and
+            `NAME_Kspk_part`, their part of the mean `NAME`; the quotient is their mean.
 
         Raises:
-            ValueError: `ctc_weight` below 1 without a teacher, or a talker count that
-                the model doesn't know.
+            ValueError: `ctc_weight` is below 1 without a teacher, or the model doesn't
+                know a talker count.
             UserError: see `restore_trunk`.
         """
         inputs = (speech, speech_lengths, text, text_lengths)
@@ -285,7 +285,7 @@ class MTASRModel(AbsESPnetModel):
             self.activity_weight if "talker_times" in streams else 0.0,
         )
         if weight == 0:
-            # Every rank must run a backward pass, also one with nothing to learn from.
+            # Every rank must run a backward pass, even one without rows to learn from.
             loss = next(p for p in self.parameters() if p.requires_grad).sum() * 0.0
         return force_gatherable((loss, stats, max(weight, NO_ROWS)), loss.device)
 
@@ -300,13 +300,13 @@ class MTASRModel(AbsESPnetModel):
     ) -> None:
         """Put the teacher's losses into `rows` at the places `at` `(B')`.
 
-        Rows that it doesn't read get the mean of those that it reads: so the loss stays
+        Rows that it doesn't read get the mean of those that it reads, so the loss stays
         the mean over all rows, and each talker count keeps its share.
         """
         read = torch.arange(len(at), device=at.device)
         if self.training and self.teacher_every > 1:
             kept = rows.kept[at].nonzero(as_tuple=True)[0]
-            # By the batch alone, so that a resumed training takes the same ones.
+            # Depends only on the batch, so a resumed training takes the same ones.
             first = int(text_lengths.sum()) % self.teacher_every
             read = kept[first % max(len(kept), 1) :: self.teacher_every]
             if len(read) == 0:
@@ -323,7 +323,7 @@ class MTASRModel(AbsESPnetModel):
     def _targets(
         self, streams: Dict[str, torch.Tensor]
     ) -> Tuple[List[torch.Tensor], torch.Tensor]:
-        """K tensors `(B, L_k)` and lengths `(B, K)` for K the largest count."""
+        """Return K tensors `(B, L_k)` and lengths `(B, K)`; K is the largest count."""
         names = [f"text_spk{k}" for k in range(1, max(self.talker_counts) + 1)]
         missing = [name for name in names if name not in streams]
         if missing:
@@ -333,7 +333,7 @@ class MTASRModel(AbsESPnetModel):
 
     @staticmethod
     def _counts(target_lengths: torch.Tensor) -> torch.Tensor:
-        """Talker counts `(B,)` for target lengths `(B, K)`."""
+        """Return talker counts `(B,)` for target lengths `(B, K)`."""
         there = target_lengths > 0
         counts = there.sum(1)
         # A gap would give a talker another one's stream, and drop the last text.
@@ -353,7 +353,7 @@ class MTASRModel(AbsESPnetModel):
     def collect_feats(
         self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs
     ) -> Dict[str, torch.Tensor]:
-        """Features `(B, N, F)` for statistics (ESPnet's global normalization)."""
+        """Return features `(B, N, F)` for ESPnet's global normalization."""
         feats, feats_lengths = self._extract_feats(speech, speech_lengths)
         return {"feats": feats, "feats_lengths": feats_lengths}
 
@@ -366,7 +366,7 @@ class MTASRModel(AbsESPnetModel):
     def encode_trunk(
         self, speech: torch.Tensor, speech_lengths: torch.Tensor
     ) -> TrunkOutput:
-        """Frontend, augmentation (in training), normalization and trunk."""
+        """Run frontend, augmentation (in training), normalization and trunk."""
         with torch.autocast(speech.device.type, enabled=False):
             feats, lengths = self._extract_feats(speech, speech_lengths)
             if self.specaug is not None and self.training:
@@ -378,15 +378,15 @@ class MTASRModel(AbsESPnetModel):
     def restore_trunk(
         self, hidden: torch.Tensor, lengths: torch.Tensor, hashes: torch.Tensor
     ) -> TrunkOutput:
-        """What `encode_trunk` gave when its output was cached.
+        """Return what `encode_trunk` returned when its output was cached.
 
         Args:
             hidden: `(B, T, D)`.
             lengths: `(B,)`.
-            hashes: `(B, 2)` hash of the trunk that each row is from.
+            hashes: `(B, 2)` hash of the trunk that made each row.
 
         Raises:
-            UserError: it is another trunk than the model's, or this one is trained.
+            UserError: it isn't the model's trunk, or this one is being trained.
         """
         check_frozen(self)
         if self._trunk_hash is None:
@@ -399,7 +399,7 @@ class MTASRModel(AbsESPnetModel):
         return self.encoder.restore_trunk(hidden, lengths)
 
     def count_talkers(self, trunk: TrunkOutput) -> torch.Tensor:
-        """Log probabilities `(B, len(talker_counts))` of the talker counts.
+        """Return log probabilities `(B, len(talker_counts))` of the talker counts.
 
         Raises:
             ValueError: the model has no talker-count head.

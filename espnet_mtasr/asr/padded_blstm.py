@@ -1,9 +1,8 @@
 """Bidirectional LSTM over padded batches, without packed sequences.
 
-PyTorch runs a packed sequence frame by frame on a CPU, and a padded one in oneDNN's
-fused kernel (tools/bench/separator_and_ctc.py measures both). The direction that reads
-from the end gets each row turned round within its own length, so padding comes last for
-both.
+PyTorch runs a packed sequence frame by frame on a CPU, but a padded one in oneDNN's
+fused kernel (tools/bench/separator_and_ctc.py measures both). The backward direction
+gets each row reversed within its own length, so padding comes last for both.
 """
 
 import torch
@@ -35,10 +34,10 @@ class PaddedBLSTM(torch.nn.Module):
     def forward(self, xs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Map `(B, T, D)` with lengths `(B,)` to `(B, T, 2 H)`.
 
-        Frames beyond a row's length mean nothing.
+        Frames beyond a row's length are meaningless.
         """
         if xs.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            # In bfloat16 oneDNN's LSTM is up to three times slower.
+            # In bfloat16, oneDNN's LSTM is up to three times as slow.
             with torch.autocast("cpu", enabled=False):
                 return self._read_both_ways(xs.float(), lengths)
         return self._read_both_ways(xs, lengths)
@@ -55,7 +54,7 @@ class PaddedBLSTM(torch.nn.Module):
 
 
 def turning_indices(lengths: torch.Tensor, max_length: int) -> torch.Tensor:
-    """Indices `(B, max_length)` that turn each row round and leave padding in place.
+    """Return indices `(B, max_length)` that reverse each row and keep padding in place.
 
     >>> turning_indices(torch.tensor([3, 1]), 4).tolist()
     [[2, 1, 0, 3], [0, 1, 2, 3]]

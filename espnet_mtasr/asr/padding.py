@@ -6,15 +6,15 @@ import torch
 
 
 def valid_mask(lengths: torch.Tensor, max_length: int) -> torch.Tensor:
-    """Return `(B, max_length)` booleans, True where a row holds data."""
+    """Return `(B, max_length)` booleans, True where a row has data."""
     frames = torch.arange(max_length, device=lengths.device)
     return frames[None, :] < lengths[:, None]
 
 
 def padding_mask(lengths: torch.Tensor, frames: int) -> Optional[torch.Tensor]:
-    """Mask `(B, frames)`, False where a frame is padding; None: none is.
+    """Return a mask `(B, frames)`, False where a frame is padding; None: none is.
 
-    A row without a frame keeps one: attention over nothing would be NaN.
+    A row without frames keeps one, because attention over nothing would be NaN.
     """
     mask = valid_mask(lengths.clamp(min=1), frames)
     # A compiled graph is the same for all batches.

@@ -1,8 +1,9 @@
 """Rescored routing: if the count head is unsure, the branches help to choose.
 
-The head's log probability of a count, and how sure that count's CTC is of what it
-writes, are weighed as on development data (transcription/calibration/routing.py). Not
-in the paper, where the head alone picks the branch.
+The score of a count combines the head's log probability and the certainty of that
+count's CTC. The weights are fitted on development data
+(transcription/calibration/routing.py). This isn't in the paper, where the head alone
+picks the branch.
 """
 
 import json
@@ -25,8 +26,8 @@ class Routing:
     Attributes:
         model: Name of the checkpoint that it was fitted with.
         talker_counts: Those of the model.
-        unsure_below: All branches run where the head's best probability is below it;
-            0: never.
+        unsure_below: All branches run if the head's best probability is below it; 0:
+            never.
         head: Weight of the head's log probabilities.
         entropy: Weight of the entropies.
         biases: One number per talker count.
@@ -40,18 +41,18 @@ class Routing:
     biases: Tuple[float, ...]
 
     def scores(self, log_probs: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
-        """Log probabilities `(B, C)` of the counts.
+        """Return log probabilities `(B, C)` of the counts.
 
         Args:
             log_probs: `(B, C)` of the talker-count head.
-            entropies: `(B, C)`, see `stream_entropy`, of each count's branch.
+            entropies: `(B, C)` of each count's branch; see `stream_entropy`.
         """
         biases = torch.tensor(self.biases, device=log_probs.device)
         weighed = self.head * log_probs + self.entropy * entropies + biases
         return weighed.log_softmax(-1)
 
     def is_sound(self) -> bool:
-        """Whether all numbers are finite, and each count has its own."""
+        """Return whether all numbers are finite and each count has its own bias."""
         numbers = (self.unsure_below, self.head, self.entropy, *self.biases)
         return all(map(math.isfinite, numbers)) and (
             len(self.biases) == len(self.talker_counts)
@@ -72,7 +73,7 @@ class Routing:
         """Read what `write` wrote.
 
         Raises:
-            UserError: the file holds something else.
+            UserError: the file has other content.
         """
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -97,7 +98,7 @@ class Routing:
 def stream_entropy(
     log_probs: Sequence[torch.Tensor], lengths: torch.Tensor
 ) -> torch.Tensor:
-    """Mean entropy `(B,)` in nats over streams and frames.
+    """Return the mean entropy `(B,)` in nats over streams and frames.
 
     Args:
         log_probs: K tensors `(B, T, V)` of a branch's CTC.
@@ -116,7 +117,7 @@ def branch_entropies(model: Any, trunk: Any) -> torch.Tensor:
 
     Args:
         model: `MTASRModel`, or one of onnx_model/model.py.
-        trunk: What its `encode_trunk` gave.
+        trunk: Output of its `encode_trunk`.
     """
     found = []
     for count in model.talker_counts:

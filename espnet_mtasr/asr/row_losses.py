@@ -1,7 +1,7 @@
-"""The losses of each row of a batch, and what a training gets of them.
+"""The losses of each row of a batch, and the loss and statistics from them.
 
 A batch's loss is the mean over the rows that can be aligned, and its weight is their
-number, so that two processes give what one gives.
+number, so two processes give the same result as one.
 """
 
 from typing import Dict, Sequence, Tuple
@@ -10,9 +10,10 @@ import torch
 
 from espnet_mtasr.asr.stream_writing import Writing
 
-# Weight of a batch without a row that can be aligned. ESPnet divides by the sum of the
-# weights over processes: 0 on all of them would be 0 / 0, and the gradients of the
-# step's other micro-batches lost. Beside a row it is nothing, also in float32.
+# Weight of a batch without any row that can be aligned. ESPnet divides by the sum of
+# the weights over processes: 0 on all of them would be 0 / 0, and the gradients of the
+# step's other micro-batches would be lost. Next to a row it is negligible, even in
+# float32.
 NO_ROWS = 1e-12
 
 
@@ -21,16 +22,16 @@ class RowLosses:
 
     Args:
         counts: `(B,)` talker counts.
-        num_streams: Of the largest count, if it is told what streams write.
+        num_streams: Of the largest count, if `put_writing` is used.
 
     Attributes:
         kept: `(B,)` whether the row can be aligned.
         ctc: `(B,)` serialized CTC's loss.
-        ctc_for_training: The same, but while a flat start has its share.
+        ctc_for_training: The same, but including the flat start's share.
         sot: `(B,)` the teacher's loss.
         sot_correct: `(B,)` share of its tokens that are right.
         count: `(B,)` the talker-count head's loss.
-        count_correct: `(B,)` 1 where its count is right.
+        count_correct: `(B,)` 1 if its count is right.
         activity: `(B,)` its talker-activity loss.
         writing: `(B,)` each, by name: what stream k writes.
     """
@@ -53,7 +54,7 @@ class RowLosses:
         }
 
     def put_writing(self, at: torch.Tensor, streams: Sequence[Writing]) -> None:
-        """Note what the streams of the rows at `at` write."""
+        """Store what the streams of the rows at `at` write."""
         for k, writing in enumerate(streams, 1):
             for name, values in writing._asdict().items():
                 self.writing[f"{name}_stream{k}"][at] = values
@@ -65,15 +66,15 @@ class RowLosses:
         count_weight: float,
         activity_weight: float = 0.0,
     ) -> Tuple[torch.Tensor, Dict[str, torch.Tensor], float]:
-        """Weigh the losses and average over the kept rows.
+        """Weight the losses and average over the kept rows.
 
         Returns:
-            Loss, statistics and the number of kept rows, see `MTASRModel.forward`.
+            Loss, statistics and the number of kept rows; see `MTASRModel.forward`.
         """
         weight = float(self.kept.sum())
 
         def mean(values: torch.Tensor) -> torch.Tensor:
-            # `where` and not a product: a dropped row may hold inf or NaN.
+            # `where`, not a product, because a dropped row may have inf or NaN.
             total = torch.where(self.kept, values, torch.zeros_like(values)).sum()
             return total / max(weight, 1)
 
@@ -83,14 +84,14 @@ class RowLosses:
             + count_weight * mean(self.count)
             + activity_weight * mean(self.activity)
         )
-        # The same keys on every rank, or DDP hangs. A copy of the loss, for the trainer
-        # divides the original in place by `accum_grad`.
+        # The same keys on every rank, or DDP hangs. A copy of the loss, because the
+        # trainer divides the original in place by `accum_grad`.
         stats = dict(
             loss=loss.detach().clone() if weight else torch.zeros_like(loss),
             unalignable=1.0 - self.kept.float().mean(),
         )
-        # Parts of the means, which add up over ranks; train/trainer.py makes means of
-        # them over the rows of each talker count.
+        # Parts of the means, which add up over ranks; train/trainer.py turns them into
+        # means over the rows of each talker count.
         kept_of = {count: self.kept & (self.counts == count) for count in talker_counts}
         for count, mask in kept_of.items():
             stats[f"share_{count}spk"] = mask.sum() / max(weight, 1)

@@ -13,7 +13,7 @@ BLANK_ID = 0
 
 
 def required_frames(targets: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Fewest frames that CTC can align: one per token, one more per repeat.
+    """Return the minimum frames for CTC: one per token, and one more per repeat.
 
     Args:
         targets: `(B, L)` token ids, padding of any value.
@@ -78,7 +78,7 @@ class SerializedCTC(torch.nn.Module):
         targets: Sequence[torch.Tensor],
         target_lengths: torch.Tensor,
     ) -> torch.Tensor:
-        """Say which rows have enough frames for all their streams.
+        """Return which rows have enough frames for all their streams.
 
         Args:
             lengths: `(B,)` frames.
@@ -101,7 +101,7 @@ class SerializedCTC(torch.nn.Module):
         targets: Sequence[torch.Tensor],
         target_lengths: torch.Tensor,
     ) -> torch.Tensor:
-        """Loss of each row: negative log likelihood over streams / target lengths.
+        """Return each row's loss: negative log likelihood of streams / target lengths.
 
         Args:
             streams: K tensors `(B, T, E)`.
@@ -128,19 +128,19 @@ class SerializedCTC(torch.nn.Module):
                 )
                 # CTC(reduce=False) has divided by the batch size.
                 total = total + per_row * len(lengths)
-        # CTC gives 0 for the one stream that can't be aligned, not for the others.
+        # CTC returns 0 only for the stream that can't be aligned, not for the others.
         alignable = self.alignable(lengths, targets, target_lengths)
         per_token = total / target_lengths.sum(1).clamp(min=1)
         return per_token.masked_fill(~alignable, 0.0)
 
     def log_probs(self, streams: Sequence[torch.Tensor]) -> List[torch.Tensor]:
-        """Log probabilities `(B, T, V)` of each stream."""
+        """Return log probabilities `(B, T, V)` of each stream."""
         return [h.log_softmax(s.float()) for h, s in zip(self.heads, streams)]
 
     def greedy_search(
         self, streams: Sequence[torch.Tensor], lengths: torch.Tensor
     ) -> List[List[List[int]]]:
-        """Most probable token of each frame, collapsed.
+        """Return the most probable token of each frame, collapsed.
 
         Returns:
             For each row, K lists of token ids.

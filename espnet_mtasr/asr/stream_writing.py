@@ -15,7 +15,7 @@ SPACE = "<space>"
 
 
 class Writing(NamedTuple):
-    """Of one stream, row by row.
+    """What one stream writes, row by row.
 
     Attributes:
         blank_rate: `(B,)` share of the frames whose most probable token is the blank.
@@ -29,7 +29,7 @@ class Writing(NamedTuple):
 def stream_writing(
     log_probs: Sequence[torch.Tensor], lengths: torch.Tensor, token_list: Sequence[str]
 ) -> List[Writing]:
-    """Say what each stream writes by greedy search.
+    """Return what each stream writes by greedy search.
 
     Args:
         log_probs: K tensors `(B, T, V)`.

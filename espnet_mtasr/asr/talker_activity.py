@@ -1,11 +1,11 @@
-"""Talker activity: which talkers speak in a frame? A second task of the count head.
+"""Talker activity: which talkers speak in a frame; a second task of the count head.
 
-A talker count is one label per mixture. Where it is known when each talker speaks
-(mixtures of known parts), every frame has labels too, and what tells them tells the
-count. Talkers are numbered by onset, so there is one right order of the outputs, as
-in serialized CTC. The outputs are those of end-to-end diarization (Fujita et al.,
-"End-to-end neural speaker diarization with permutation-free objectives", Interspeech
-2019); nothing reads them at inference.
+A talker count is only one label per mixture. If it is known when each talker speaks
+(mixtures whose parts are known), every frame has labels too, and predicting them helps
+to predict the count. Talkers are numbered by onset, so there is one right order of the
+outputs, as in serialized CTC. The outputs are those of end-to-end diarization (Fujita
+et al., "End-to-end neural speaker diarization with permutation-free objectives",
+Interspeech 2019). They aren't used at inference.
 """
 
 import torch
@@ -16,7 +16,7 @@ from espnet_mtasr.asr.padding import valid_mask
 def active_frames(
     times: torch.Tensor, lengths: torch.Tensor, num_frames: int
 ) -> torch.Tensor:
-    """Say in which frames talkers speak.
+    """Return in which frames talkers speak.
 
     Args:
         times: `(B, N, 2)` start and end of each talker's speech, as fractions of the
@@ -25,7 +25,7 @@ def active_frames(
         num_frames: T.
 
     Returns:
-        `(B, T, N)`, 1.0 where the middle of a frame lies within the talker's speech.
+        `(B, T, N)`, 1.0 where the middle of a frame is within the talker's speech.
     """
     frames = torch.arange(num_frames, device=lengths.device)
     middles = (frames + 0.5) / lengths.clamp(min=1)[:, None]
@@ -36,7 +36,7 @@ def active_frames(
 def activity_loss(
     logits: torch.Tensor, lengths: torch.Tensor, times: torch.Tensor
 ) -> torch.Tensor:
-    """Binary cross entropy `(B,)`, the mean over frames and talkers.
+    """Return binary cross entropy `(B,)`, the mean over frames and talkers.
 
     Args:
         logits: `(B, T, N)`.

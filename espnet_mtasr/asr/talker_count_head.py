@@ -68,7 +68,7 @@ class ContextLayer(torch.nn.Module):
 class LSTMContext(torch.nn.Module):
     """Layers of a bidirectional LSTM, and layer norm.
 
-    On a CPU they cost a third of what convolutions of this width cost.
+    On a CPU they cost a third of convolutions of the same width.
 
     Args:
         input_size: Width D.
@@ -95,12 +95,12 @@ class TalkerCountHead(torch.nn.Module):
         hidden_size: Width of the MLP.
         attention_size: Width of the pooling's attention.
         dropout: Before and inside the MLP, and in the layers before the pooling.
-        num_context_layers: Layers before the pooling, which let a frame's neighbours
-            say who talks in it; the paper has none.
+        num_context_layers: Layers before the pooling, which give a frame the context of
+            its neighbors; the paper has none.
         context_kernel_size: Frames, odd, of those layers if they are convolutions.
         context_lstm_size: Units per direction of those layers if they are a
             bidirectional LSTM; 0: they are convolutions.
-        num_activities: Talkers N whose activity it learns too, see talker_activity.py.
+        num_activities: Talkers N whose activity it also learns; see talker_activity.py.
 
     Raises:
         UserError: `context_kernel_size` is even.
@@ -152,14 +152,14 @@ class TalkerCountHead(torch.nn.Module):
 
     def forward(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Return logits `(B, num_counts)` for `(B, T, D)` with lengths `(B,)`."""
-        # Small, and its pooling sums over hundreds of frames: float32 also under AMP.
+        # It is small, and its pooling sums hundreds of frames: float32 even under AMP.
         with torch.autocast(hidden.device.type, enabled=False):
             return self._classify(self._in_context(hidden, lengths), lengths)
 
     def with_activity(
         self, hidden: torch.Tensor, lengths: torch.Tensor
     ) -> Tuple[torch.Tensor, torch.Tensor]:
-        """Return what `forward` does, and activity logits `(B, T, N)`.
+        """Return what `forward` returns, and activity logits `(B, T, N)`.
 
         Raises:
             ValueError: `num_activities` is 0.

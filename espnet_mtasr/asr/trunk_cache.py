@@ -1,11 +1,11 @@
-"""Outputs of a frozen trunk, computed once and kept on disk.
+"""Outputs of a frozen trunk, computed once and stored on disk.
 
-A frozen trunk gives the same frames for a recording in every epoch. They are kept in
-`ROOT/HASH_DTYPE/`, HASH being that of the trunk, in shards that np.memmap reads:
-`NAME.npy` with the rows `(sum of T, D)` of some recordings one after the other, and
-`NAME.index` with a line `AUDIO OFFSET FRAMES` for each, AUDIO being the hash of the
-recording's file. Another trunk or another recording has another hash, so that its
-outputs are computed and never taken for these. A shard is there once its index is.
+A frozen trunk gives the same frames for a recording in every epoch. They are stored in
+`ROOT/HASH_DTYPE/`, where HASH is the trunk's, in shards that np.memmap reads:
+`NAME.npy` with the rows `(sum of T, D)` of some recordings one after another, and
+`NAME.index` with a line `AUDIO OFFSET FRAMES` for each, where AUDIO is the hash of the
+recording's file. Another trunk or another recording has another hash, so outputs can't
+be mixed up. A shard is complete once its index exists.
 """
 
 import functools
@@ -25,7 +25,7 @@ from espnet_mtasr.files import write_whole
 from espnet_mtasr.mixture.speech_list import Kind, Speech
 
 DTYPES = ("float16", "float32")
-# To be raised when code that stands between samples and the trunk's output changes.
+# Increase it when code between samples and the trunk's output changes.
 VERSION = 1
 HEX_DIGITS = 32
 MAX_OPEN_SHARDS = 256
@@ -35,7 +35,7 @@ AGAIN = "run stage 10 (cache_trunk) again"
 def parts_below_branches(
     model: torch.nn.Module,
 ) -> Iterator[Tuple[str, torch.nn.Module]]:
-    """Names and modules of all that stands between samples and the branches."""
+    """Return names and modules of everything between samples and the branches."""
     for name, part in (
         ("frontend", model.frontend),
         ("normalize", model.normalize),
@@ -56,10 +56,10 @@ def check_frozen(model: torch.nn.Module) -> None:
 
 
 def trunk_hash(model: torch.nn.Module) -> str:
-    """Hash of all that decides what the branches get for some samples.
+    """Return a hash of everything that determines the branches' input for some samples.
 
-    Weights and buffers, and every module's class and plain attributes: the number of
-    heads, for instance, shows in no weight's shape.
+    It covers weights and buffers, and every module's class and plain attributes: the
+    number of heads, for example, doesn't show in any weight's shape.
     """
     digest = hashlib.sha256(f"version {VERSION}".encode())
     for name, part in parts_below_branches(model):
@@ -84,23 +84,23 @@ def _describe(module: torch.nn.Module) -> str:
 
 
 def _plain(value: object) -> Union[str, None]:
-    """A setting as text; None for what is no setting (tensors, other objects)."""
+    """Return a setting as text; None for tensors and other objects."""
     if inspect.isroutine(value) or inspect.isclass(value):
         return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, (list, tuple)):
         parts = [_plain(v) for v in value]
         return None if None in parts else f"({', '.join(parts)})"
-    # Nor is None: ESPnet's attention puts its weights there once it has run.
+    # None isn't a setting either: ESPnet's attention stores its weights there when run.
     if isinstance(value, (bool, int, float, str)):
         return repr(value)
     return None
 
 
 def audio_hash(path: Union[str, Path]) -> str:
-    """Hash of a recording's file.
+    """Return a hash of a recording's file.
 
-    Of its content: a path, a size and a time can stay while the samples change (a
-    corpus made again by a script), and they change when a corpus is only copied.
+    It is of the content, because path, size and time can stay the same while samples
+    change (a corpus made again by a script), and can change when a corpus is copied.
     """
     try:
         with open(path, "rb") as f:
@@ -112,9 +112,9 @@ def audio_hash(path: Union[str, Path]) -> str:
 
 
 def speech_hash(speech: Speech) -> str:
-    """Hash of an utterance's speech: of a recording's file, else of the samples.
+    """Return a hash of an utterance's speech: a recording's file, else the samples.
 
-    An archive or a source may change elsewhere while these samples stay.
+    An archive or a source may change in other places while these samples stay the same.
     """
     if speech.kind is Kind.RECORDING:
         return audio_hash(speech.value)
@@ -122,7 +122,7 @@ def speech_hash(speech: Speech) -> str:
 
 
 def hash_to_ids(digits: str) -> np.ndarray:
-    """A hash as two int64, which ESPnet's batches can hold."""
+    """Return a hash as two int64, for ESPnet's batches."""
     return np.frombuffer(bytes.fromhex(digits), dtype=np.int64)
 
 
@@ -130,7 +130,7 @@ class TrunkCache:
     """Outputs of one trunk by the hash of the recording.
 
     Args:
-        folder: `ROOT/HASH_DTYPE`, see `of`; need not be there to begin with.
+        folder: `ROOT/HASH_DTYPE`, see `of`; need not exist yet.
 
     Raises:
         UserError: the folder has another name, or an index can't be read.
@@ -148,7 +148,7 @@ class TrunkCache:
 
     @classmethod
     def of(cls, root: Union[str, Path], trunk_hash: str, dtype: str) -> "TrunkCache":
-        """The cache below `root` of the trunk with this hash."""
+        """Return the cache below `root` for the trunk with this hash."""
         return cls(Path(root) / f"{trunk_hash}_{dtype}")
 
     def _read_index(self, path: Path) -> None:
@@ -169,7 +169,7 @@ class TrunkCache:
         """Return `(T, D)` for the recording with this hash.
 
         Raises:
-            UserError: it is not there, or the shard is damaged.
+            UserError: it is missing, or the shard is damaged.
         """
         if audio not in self._places:
             raise UserError(f"{self.folder}: lacks recording {audio}; {AGAIN}")
@@ -185,7 +185,7 @@ class TrunkCache:
                     f"{path}: can't be read ({type(e).__name__}); remove "
                     f"{path.with_suffix('.index')}, then {AGAIN}"
                 ) from e
-            # An open shard is an open file, of which a process may have 1,024.
+            # An open shard is an open file, and a process may only have 1,024.
             if len(self._shards) > MAX_OPEN_SHARDS:
                 self._shards.popitem(last=False)
         return self._shards[shard][offset : offset + frames]
@@ -203,7 +203,7 @@ class TrunkCache:
                 f"--cache_dtype {self.dtype}: the trunk has outputs that it can't "
                 f"hold; choose float32"
             )
-        # Named by its content, so that jobs and runs side by side don't meet.
+        # Named by its content, so parallel jobs and runs don't clash.
         name = hashlib.sha256(" ".join(outputs).encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
         part = self.folder / f"{name}.{os.getpid()}.part"
@@ -221,11 +221,11 @@ class TrunkCache:
         self._read_index(index)
 
     def size(self) -> int:
-        """Bytes on disk."""
+        """Return the bytes on disk."""
         return sum(path.stat().st_size for path in self.folder.glob("*.npy"))
 
     def remove_left_overs(self, seconds: float = 3600.0) -> None:
-        """Remove what a job that was killed this long ago has left half-written."""
+        """Remove half-written files of jobs that were killed at least this long ago."""
         for path in self.folder.glob("*.part"):
             if time.time() - path.stat().st_mtime > seconds:
                 path.unlink(missing_ok=True)
@@ -233,19 +233,19 @@ class TrunkCache:
 
 @functools.lru_cache(maxsize=None)
 def open_cache(folder: str) -> TrunkCache:
-    """The cache in `folder`, read once a process (and for those that it forks)."""
+    """Return the cache in `folder`, read once per process (and its forks)."""
     return TrunkCache(folder)
 
 
 def read_line(line: str) -> Tuple[np.ndarray, np.ndarray]:
-    """What a line `FOLDER AUDIO` of a list names: `(T, D)`, and the trunk's hash."""
+    """Return the `(T, D)` that a line `FOLDER AUDIO` names, and the trunk's hash."""
     folder, audio = split_line(line)
     cache = open_cache(folder)
     return cache.read(audio), hash_to_ids(cache.trunk_hash)
 
 
 def split_line(line: str) -> Tuple[str, str]:
-    """Folder and recording of a line; `UserError` for anything else."""
+    """Return folder and recording of a line; `UserError` for anything else."""
     folder, _, audio = line.rpartition(" ")
     if not folder:
         raise UserError(f"speech: {line!r} is not a cached output; {AGAIN}")

@@ -1,4 +1,4 @@
-"""Weights of a model's file: read without running code, and looked at before use."""
+"""Read the weights of a model's file without running code, and check them."""
 
 from pathlib import Path
 from typing import Any, Dict, Iterable, Tuple, Union
@@ -15,11 +15,11 @@ LARGEST = 1e6
 def read_weights(path: Union[str, Path]) -> Dict[str, Any]:
     """Read a checkpoint, or a `.safetensors` file, onto the CPU.
 
-    A pickle in it that would run code is refused, on a terminal too, where ESPnet asks
-    a question and then runs it.
+    A pickle that would run code is refused, even on a terminal, where ESPnet asks and
+    then runs it.
 
     Raises:
-        UserError: the file is damaged, or holds something else than weights.
+        UserError: the file is damaged, or has something other than weights.
     """
     path = Path(path)
     try:
@@ -41,12 +41,12 @@ def read_weights(path: Union[str, Path]) -> Dict[str, Any]:
 def check_weights(
     weights: Iterable[Tuple[str, Any]], path: Union[str, Path], fix: str
 ) -> None:
-    """Raise `UserError` for a weight that is not finite, or absurdly large.
+    """Raise `UserError` for a weight that isn't finite, or is absurdly large.
 
     Args:
         weights: Names and tensors.
-        path: Whose they are, for the message.
-        fix: What to do about it.
+        path: Their file, for the message.
+        fix: What to do about it, for the message.
     """
     for name, weight in weights:
         if not torch.is_tensor(weight) or not weight.is_floating_point():

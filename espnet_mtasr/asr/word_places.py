@@ -10,12 +10,12 @@ import numpy as np
 
 from espnet_mtasr.mixture.spec import Span
 
-# sentencepiece's sign for a blank, and that of byte-level pieces, as Llama's are.
+# The space marks of sentencepiece and of byte-level pieces, such as Llama's.
 BLANKS = "\u2581\u0120"
 
 
 def letters(token: str) -> int:
-    """Letters of a token; 0 for what stands between words.
+    """Return the letters of a token; 0 for tokens between words.
 
     >>> [letters(token) for token in ("\\u2581go", "ing", "\\u0120go", "<space>")]
     [2, 3, 2, 0]
@@ -26,7 +26,7 @@ def letters(token: str) -> int:
 def _bounds(
     tokens: Sequence[str], words: Sequence[str]
 ) -> Optional[Tuple[np.ndarray, np.ndarray]]:
-    """Return the letters before each token and each word, the whole number last."""
+    """Return the letters before each token and before each word, then the total."""
     of_tokens = np.cumsum([0, *(letters(token) for token in tokens)])
     of_words = np.cumsum([0, *(len(word) for word in words)])
     same = of_tokens[-1] == of_words[-1] and len(words) > 0
@@ -44,8 +44,8 @@ def places_of_tokens(
         spans: Start and end of each word.
 
     Returns:
-        `(len(tokens), 2)` float32, start and end; None where the tokens aren't the
-        words' letters (an unknown token, for one).
+        `(len(tokens), 2)` float32, start and end; None if the tokens don't match the
+        words' letters (for example, an unknown token).
 
     >>> spans = [(0, 1), (2, 4)]
     >>> places_of_tokens(["▁go", "▁ho", "me"], ["go", "home"], spans).tolist()
@@ -69,7 +69,7 @@ def places_of_tokens(
     ends_in = np.searchsorted(of_words[1:], of_tokens[1:], side="left").clip(0, last)
     begin = time_at(of_tokens[:-1], begins_in)
     end = time_at(of_tokens[1:], ends_in)
-    # What has no letters lies between the words around it.
+    # Tokens without letters are between the words around them.
     between = of_tokens[:-1] == of_tokens[1:]
     begin[between], end[between] = end[between], begin[between]
     return np.stack([begin, end], axis=1).astype(np.float32)
@@ -86,7 +86,7 @@ def spans_of_words(
         places: Start and end of each token.
 
     Returns:
-        None where the tokens aren't the words' letters.
+        None if the tokens don't match the words' letters.
 
     >>> spans_of_words(["▁go", "▁ho", "me"], ["go", "home"], [(0, 1), (2, 3), (5, 6)])
     [(0, 1), (2, 6)]

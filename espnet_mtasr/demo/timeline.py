@@ -219,7 +219,7 @@ def _posteriors(number: int, posteriors: np.ndarray, token_list: Sequence[str]) 
 
 def _texts(transcript: Transcript) -> str:
     if not transcript.talkers:
-        return '<p class="mt-note">No speech was heard.</p>'
+        return '<p class="mt-note">No speech was detected.</p>'
     lines = "".join(
         f'<li style="color:{colour_of(number)}">{escape(talker.text) or "–"}</li>'
         for number, talker in enumerate(transcript.talkers)

@@ -1,6 +1,6 @@
-"""Compute from its spec what may make a mixture hard: the table `utt2conditions`.
+"""Compute what may make a mixture hard from its spec: the table `utt2conditions`.
 
-Levels are those of the samples that render.py mixes: it mixes once without the noise,
+Levels are those of the samples that render.py mixes. It mixes once without the noise,
 and once with all talkers at gain 0, which leaves the noise as it is in the mixture.
 """
 
@@ -22,7 +22,7 @@ from espnet_mtasr.progress import progress
 from espnet_mtasr.scoring.conditions import MIXED, SAME, TABLE, Conditions
 
 DECIMALS = 4
-# More than any mixture's recordings need, so that each is read once.
+# More than any mixture's recordings need, so each is only read once.
 CACHE_MEGABYTES = 2000
 
 
@@ -48,7 +48,7 @@ def snr(spec: MixtureSpec, read: Reader) -> Optional[float]:
     """Return the energy of all talkers / that of the noise in the mixture, in dB.
 
     Returns:
-        None without noise, or where one of the two is silent.
+        None without noise, or if one of the two is silent.
 
     Raises:
         UserError: see `read_recording`.
@@ -67,7 +67,7 @@ def level_difference(spec: MixtureSpec, read: Reader) -> Optional[float]:
     A level is the root mean square of a talker's own recording after its gain.
 
     Returns:
-        None with one talker, or where one is silent.
+        None with one talker, or if one is silent.
 
     Raises:
         UserError: see `read_recording`.
@@ -82,7 +82,7 @@ def level_difference(spec: MixtureSpec, read: Reader) -> Optional[float]:
 
 
 def genders(spec: MixtureSpec) -> Optional[str]:
-    """Say whether the talkers are of the same gender; None: one talker, or unknown."""
+    """Return whether talkers have the same gender; None: one talker, or unknown."""
     found = [gender_of(source.path, source.talker) for source in spec.sources]
     if len(found) < 2 or None in found:
         return None
@@ -105,7 +105,7 @@ def measure(spec: MixtureSpec) -> Conditions:
 
 
 def is_measured(directory: Path) -> bool:
-    """Whether a directory's `utt2conditions` is there and newer than its specs."""
+    """Return whether `utt2conditions` exists and is newer than the specs."""
     table, specs = directory / TABLE, directory / "utt2mixture"
     return table.is_file() and table.stat().st_mtime >= specs.stat().st_mtime
 

@@ -8,12 +8,12 @@ from typing import List, Sequence, Tuple
 
 from espnet_mtasr.mixture.spec import Source, Span
 
-# Seconds between two words: a part ends there once it is so long.
+# Seconds of a pause, and of the part before it, from which the part ends there.
 LONG_PAUSE, WITH_LONG_PAUSE = 0.44, 2.5
 SHORT_PAUSE, WITH_SHORT_PAUSE = 0.32, 4.5
 # Seconds that a recording must still have.
 LEAST_REST = 1.2
-# Where in a pause: words end later than their last token is heard.
+# Place in the pause for the cut: words end later than their last token.
 SHARE_BEFORE = 0.6
 
 
@@ -24,11 +24,11 @@ def cut_at_pauses(
 
     Args:
         source: A whole recording.
-        words: That are said in it.
-        spans: Seconds at which each begins and ends.
+        words: The words in it.
+        spans: Start and end of each word in seconds.
 
     Returns:
-        An empty list if it has no pause to be cut at.
+        An empty list if it has no pause to cut at.
     """
     parts: List[Tuple[Source, str]] = []
     begin, first = 0.0, 0
@@ -55,7 +55,7 @@ def _part(source: Source, span: Span, words: Sequence[str]) -> Tuple[Source, str
 
 
 def words_within(spans: Sequence[Span], source: Source) -> List[Span]:
-    """Return the times of the words of a part, from its own beginning on.
+    """Return the times of a part's words, from the part's beginning.
 
     Args:
         spans: Of all words of the recording.
@@ -64,7 +64,7 @@ def words_within(spans: Sequence[Span], source: Source) -> List[Span]:
     if source.span is None:
         return list(spans)
     begin, end = source.span
-    # No word lies across a cut.
+    # No word crosses a cut.
     return [
         (start - begin, stop - begin)
         for start, stop in spans

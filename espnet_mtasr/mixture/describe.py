@@ -25,15 +25,15 @@ TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Corpus:
-    """Where sources lie and how mixtures are made and stored.
+    """Where sources are, and how mixtures are made and stored.
 
     Attributes:
         librispeech: Root of the source paths.
         wham_noise: Root of the noise paths; may be missing for clean mixtures.
         rate: Hz of the mixtures; sources of other rates are resampled.
         audio_format: flac or wav, 16 bits.
-        mode: `max`: a mixture ends with the last talker to end. `min`: with the first;
-            this cuts words, so such mixtures have no text.
+        mode: `max`: a mixture ends when the last talker ends. `min`: when the first
+            does; this cuts words, so such mixtures have no text.
     """
 
     librispeech: Path
@@ -65,7 +65,7 @@ class Mixture:
 
     @property
     def seconds(self) -> float:
-        """How long the recording is."""
+        """Length of the recording."""
         return self.spec.seconds
 
     @property
@@ -76,13 +76,13 @@ class Mixture:
 
 
 def check_mixture(mixture: Mixture) -> None:
-    """Check one mixture before audio is made of it.
+    """Check one mixture before its audio is made.
 
-    Talkers may all begin at 0, as in stock LibriMix, which has no order of onsets; else
-    no two may begin at one time.
+    Talkers may all begin at 0, as in stock LibriMix, which has no order of onsets.
+    Otherwise no two may begin at the same time.
 
     Raises:
-        UserError: a talker stands twice, onsets are not sorted or not distinct, a text
+        UserError: a talker occurs twice, onsets are not sorted or not distinct, a text
             is empty, or a talker begins after the end of a cut recording.
     """
     if len(set(mixture.talkers)) < len(mixture.talkers):
@@ -110,7 +110,7 @@ def check_mixture(mixture: Mixture) -> None:
 
 
 def source_file(corpus: Corpus, path: str) -> Path:
-    """Return the recording of a source path, its suffix as the corpus has it."""
+    """Return the recording of a source path, with the corpus's suffix."""
     return find_audio(corpus.librispeech / path)
 
 
@@ -151,12 +151,12 @@ def describe(
         audio: Where the recording is or will be.
         corpus: Sources.
         kind: One of `KINDS`.
-        seconds: Durations, or what is wrong, of the sources' files: see
+        seconds: Durations of the sources' files, or what is wrong with them; see
             `probe_seconds`.
 
     Raises:
         UserError: a source is missing or unreadable, has no line in its transcripts or
-            differs from what the list says of it, or `check_mixture` fails.
+            differs from the list, or `check_mixture` fails.
     """
     order = sorted(range(row.n_talkers), key=lambda k: row.onsets[k])
     parts = [_source(row, k, corpus, seconds) for k in range(row.n_talkers)]
@@ -220,7 +220,7 @@ def _text(row: MixtureRow, k: int, corpus: Corpus) -> str:
 
 
 def _noise(row: MixtureRow, corpus: Corpus) -> Noise:
-    # generate.py has seen to it for all rows of a set.
+    # generate.py has checked this for all rows of a set.
     assert corpus.wham_noise is not None
     assert row.noise_path is not None and row.noise_gain is not None
     path, speed = find_noise(corpus.wham_noise / row.noise_path)
@@ -238,7 +238,7 @@ def _files_and_roots(row: MixtureRow, corpus: Corpus) -> List[Tuple[Path, Path]]
 
 
 def files_of(row: MixtureRow, corpus: Corpus) -> Tuple[Path, ...]:
-    """List the recordings that a row's mixtures of any kind are made of."""
+    """List the recordings in a row's mixtures, of any kind."""
     return tuple(path for path, _ in _files_and_roots(row, corpus))
 
 

@@ -2,11 +2,10 @@
 
 The parts of a set's mixtures are exchanged between them: each talker's part (with its
 level) for one of about the same length by another talker, the onsets for those of
-another mixture with the same number of talkers, the noise, or its absence, for
+another mixture with the same number of talkers, and the noise, or its absence, for
 another's. So the distributions of lengths, levels, overlaps and talker counts stay the
-same, and batches that were planned for the recordings still fit. After the idea of
-dynamic mixing in source separation (Zeghidour and Grangier, "Wavesplit", IEEE/ACM TASLP
-2021).
+same, and batches that were planned for the recordings still fit. The idea is from
+source separation (Zeghidour and Grangier, "Wavesplit", IEEE/ACM TASLP 2021).
 """
 
 from bisect import bisect_left
@@ -42,13 +41,13 @@ class DynamicMixer:
         specs: Utterance id to spec: the set whose parts are exchanged.
         texts: Utterance id to each talker's text, in the order of the spec.
         seed: Determines everything, together with epoch and id.
-        speeds: One is drawn for every talker's part; speech that is faster is higher
-            too, as another talker's.
+        speeds: One is drawn for every talker's part; faster speech also has a higher
+            pitch, like another talker's.
         cache_megabytes: Memory for recordings, per data loading process. With
-            `num_workers` above 0 these processes, and what they keep, are new in each
+            `num_workers` above 0, these processes and their caches are new in each
             epoch.
-        words: Path to the seconds of each word, of recordings whose parts between
-            pauses are drawn too; None: of none.
+        words: Path to the seconds of each word, for recordings whose parts between
+            pauses are also drawn; None: no recordings.
 
     Raises:
         UserError: see `check_speeds`.
@@ -90,7 +89,7 @@ class DynamicMixer:
             self._onsets.setdefault(len(spec.sources), []).append(spec.onsets)
 
     def draw(self, utt: str, epoch: int) -> Tuple[MixtureSpec, List[str]]:
-        """Return the spec that takes the place of `utt` in an epoch, and its texts.
+        """Return the spec that replaces `utt` in an epoch, and its texts.
 
         It depends only on seed, epoch and id, not on what else was drawn, on the number
         of processes, or on whether the training was resumed.
@@ -136,7 +135,7 @@ class DynamicMixer:
         )
 
     def render(self, spec: MixtureSpec) -> np.ndarray:
-        """Return the mixture, `(N,)` float32, its peak at most 0.9."""
+        """Return the mixture, `(N,)` float32, with a peak of at most 0.9."""
         mixture = mix_spec(spec, partial(self.cache.read, rate=spec.rate))
         peak = float(np.abs(mixture).max())
         return mixture * np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
@@ -155,10 +154,10 @@ def _parts_of(
 
 
 def _mirrored(place: int, n: int) -> int:
-    """Turn a place beyond either end of `n` places back, as at a mirror.
+    """Mirror a place beyond either end of `n` places.
 
-    So every place is drawn as often as the others: cut off at the ends, the shortest
-    and the longest recording would come as often as a whole neighbourhood.
+    So every place is drawn equally often. With clipping, the shortest and the longest
+    recording would be drawn as often as a whole neighborhood.
 
     >>> [_mirrored(place, 3) for place in (-2, -1, 0, 2, 3, 4)]
     [1, 0, 0, 2, 2, 1]
@@ -194,7 +193,7 @@ def read_mixer(specs: Union[str, Path], text: Union[str, Path], **options):
         options: Of `DynamicMixer`.
 
     Raises:
-        UserError: bad tables, or a transcript with other talkers than its spec.
+        UserError: tables are bad, or a transcript's talkers aren't those of its spec.
     """
     spec_of, lines = read_specs(specs), read_table(text)
     check_same_ids({str(specs): spec_of, str(text): lines})

@@ -2,8 +2,8 @@
 
 The lists may be ours (make_metadata.py), LibriMix's own CSVs or LibriSpeechMix's.
 Existing recordings are not made again, so a stopped run can be resumed. Training sets
-skip, count and list mixtures with bad sources; other sets stop before any is made. What
-a mixture is made of is its spec (describe.py); render.py mixes it.
+skip, count and list mixtures with bad sources; other sets stop before any is made. A
+spec has the parts of a mixture (describe.py); render.py mixes it.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ ARITHMETIC = 2
 
 
 def prefix_of(set_name: str) -> str:
-    """Return what begins a set's utterance ids.
+    """Return the beginning of a set's utterance ids.
 
     >>> prefix_of("train_mini2mix")
     'mini2mix'
@@ -61,7 +61,7 @@ def prefix_of(set_name: str) -> str:
 
 
 def data_dir_names(set_name: str, variant: str) -> Dict[str, str]:
-    """Return data directory name to the kind it holds.
+    """Return data directory name to its kind.
 
     `alternate` keeps the set's name: every other mixture is noisy.
 
@@ -69,7 +69,7 @@ def data_dir_names(set_name: str, variant: str) -> Dict[str, str]:
     {'dev_x_clean': 'clean', 'dev_x_single': 'single'}
 
     Raises:
-        UserError: not one of `VARIANTS`, or several kinds between commas.
+        UserError: it is neither one of `VARIANTS` nor several kinds.
     """
     if variant == "alternate":
         return {set_name: "alternate"}
@@ -83,7 +83,7 @@ def data_dir_names(set_name: str, variant: str) -> Dict[str, str]:
 
 
 def write_recording(mixture: Mixture, corpus: Corpus) -> Optional[str]:
-    """Make one recording; return what is wrong with a source, else None."""
+    """Make one recording; return what is wrong with a source, or None."""
     import soundfile
 
     audio = Path(mixture.audio)
@@ -123,9 +123,9 @@ class SetBuilder:
         rows: Its mixtures.
         kinds: Data directory to its kind: clean, noisy, single or alternate.
         corpus: Sources.
-        folder: Gets `KIND/MIXTURE_ID.{flac,wav}`.
-        in_place: Mixtures are the sources' own files: nothing is generated.
-        listing: Gets what is skipped, in place of `folder/skipped`.
+        folder: For `KIND/MIXTURE_ID.{flac,wav}`.
+        in_place: Mixtures are the sources' own files; nothing is generated.
+        listing: File for what is skipped, instead of `folder/skipped`.
     """
 
     name: str
@@ -157,7 +157,7 @@ class SetBuilder:
         return list(dict.fromkeys(paths))
 
     def describe(self, seconds: Mapping[Path, Union[float, str]]) -> None:
-        """Look up what all mixtures hold; skip bad ones, or raise `UserError`."""
+        """Look up the parts of all mixtures; skip bad ones, or raise `UserError`."""
         for directory, kind in self.kinds.items():
             self.data[directory] = list(self._mixtures(kind, seconds))
 
@@ -198,8 +198,8 @@ class SetBuilder:
         """Remove recordings that were made from other metadata or sources.
 
         Raises:
-            UserError: the folder holds recordings of another mode, rate or format,
-                which may still be wanted, or files that aren't ours.
+            UserError: the folder has recordings of another mode, rate or format, which
+                may still be wanted, or files that aren't ours.
         """
         if self.in_place:
             return
@@ -222,7 +222,7 @@ class SetBuilder:
         note.write_text(described)
 
     def pending_sources(self) -> List[str]:
-        """List the files that recordings still to be made are mixed from."""
+        """List the sources of recordings that must still be made."""
         paths = (p for mixture in self.pending() for p in recordings_of(mixture.spec))
         return list(dict.fromkeys(paths))
 
@@ -247,7 +247,7 @@ class SetBuilder:
         return [m for m in mixtures if m.utt not in self.skipped]
 
     def finish(self) -> Dict[str, List[Mixture]]:
-        """Say and list what was skipped; return data directory to its mixtures."""
+        """Report what was skipped; return data directory to its mixtures."""
         listing = self.listing or self.folder / "skipped"
         lines = [f"{utt} {why}" for utt, why in self.skipped.items()]
         write_list(listing, lines)
@@ -329,22 +329,22 @@ def generate_sets(
 
     Args:
         sets: (name, lists, variant). Lists: see `read_lists`. Variants: clean, noisy,
-            single, or several between commas, or both for clean,noisy (a data directory
-            each, `NAME_clean` and so on); alternate (one, `NAME`).
-        combined: Data directory to make out of others: name to its parts.
+            single, several separated by commas, or both for clean,noisy (a data
+            directory each, `NAME_clean` and so on); alternate (one, `NAME`).
+        combined: Data directories that combine others: name to its parts.
         corpus: Sources, and how mixtures are made.
-        audio_root: Gets `NAME/{clean,noisy,single}/MIXTURE_ID.{flac,wav}`.
-        data_root: Gets the data directories; each with its figures in `report.json`.
+        audio_root: For `NAME/{clean,noisy,single}/MIXTURE_ID.{flac,wav}`.
+        data_root: For the data directories, each with its figures in `report.json`.
         nj: Parallel processes.
-        singles: (name, LibriSpeech subsets between commas): data directories of
-            single utterances, where they are.
-        on_the_fly: Make no recording: data directories get no `wav.scp`, and mixtures
-            are made of their specs while loading.
+        singles: (name, LibriSpeech subsets separated by commas): data directories of
+            single utterances; recordings stay where they are.
+        on_the_fly: Make no recordings: data directories get no `wav.scp`, and mixtures
+            are made from their specs while loading.
         follow_links: Links in the corpora may lead out of them.
 
     Raises:
-        UserError: bad metadata; a link that leads out of a corpus; bad sources of a
-            set that is no training set; unknown or overlapping parts.
+        UserError: metadata are bad, a link leads out of a corpus, sources of a set that
+            isn't for training are bad, or parts are unknown or overlap.
     """
     if corpus.mode not in MODES:
         raise UserError(f"--mode {corpus.mode}: choose one of {MODES}")
@@ -367,7 +367,7 @@ def generate_sets(
             _make_recordings(builders, pool)
     for builder in builders:
         if on_the_fly:
-            # Its folder is for recordings, and may hold some.
+            # Its folder is for recordings, and may have some.
             builder.listing = data_root / "local" / f"{builder.name}.skipped"
         data.update(builder.finish())
     for name, parts in combined.items():
@@ -404,7 +404,7 @@ def _make_recordings(builders: Sequence[SetBuilder], pool: ProcessPoolExecutor) 
 
 
 def _compare_sizes(folders: Sequence[Path], hours: float, rate: int) -> str:
-    """Say how large the lists are and how large recordings would be."""
+    """Return how large the lists are and how large recordings would be."""
     lists = sum(path.stat().st_size for f in folders for path in f.iterdir())
     recordings = hours * 3600 * rate * 2
     return (

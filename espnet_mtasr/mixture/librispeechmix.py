@@ -17,13 +17,13 @@ from espnet_mtasr.mixture.metadata import MixtureRow
 
 
 def read_librispeechmix(path: Union[str, Path]) -> List[MixtureRow]:
-    """Read a list; talkers stay in its order, onsets are its delays.
+    """Read a list; talkers keep its order, onsets are its delays.
 
     A mixture's id is the last part of the list's (`test-clean-2mix-0000`).
 
     Raises:
-        UserError: no such file, a line that is no JSON or lacks a field, fields of
-            unequal length, a bad delay, or an id that stands twice.
+        UserError: there is no such file, a line isn't JSON or lacks a field, lengths of
+            fields differ, a delay is bad, or an id occurs twice.
     """
     path = Path(path)
     if not path.is_file():
@@ -80,7 +80,7 @@ def _parse_line(where: str, line: str) -> MixtureRow:
 def _column(
     where: str, fields: Dict[str, Any], name: str, kind: type, n: Optional[int] = None
 ) -> Tuple[Any, ...]:
-    """Return a list of texts or of finite numbers, of `n` values if that is given."""
+    """Return a list of texts or of finite numbers, with `n` values if given."""
     values = fields.get(name)
 
     def fits(value: Any) -> bool:

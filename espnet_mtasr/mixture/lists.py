@@ -11,10 +11,10 @@ from espnet_mtasr.mixture.metadata import MixtureRow, is_info_file, read_metadat
 
 
 def expand_lists(names: str) -> List[Path]:
-    """Split names between commas and expand `*`, which leaves out `*_info.csv`.
+    """Split names at commas and expand `*`, which skips `*_info.csv`.
 
     Raises:
-        UserError: a pattern fits no file, or nothing is named.
+        UserError: a pattern matches no file, or there are no names.
     """
     paths: List[Path] = []
     for name in filter(None, names.split(",")):
@@ -34,7 +34,7 @@ def read_lists(names: str) -> List[MixtureRow]:
     """Read the mixtures of all lists: LibriMix's CSVs, LibriSpeechMix's `*.jsonl`.
 
     Args:
-        names: Paths or patterns between commas.
+        names: Paths or patterns, separated by commas.
 
     Raises:
         UserError: see `expand_lists`, `read_metadata` and `read_librispeechmix`; or two
@@ -60,7 +60,7 @@ def single_talker_rows(librispeech: Path, subsets: str) -> List[MixtureRow]:
 
     Args:
         librispeech: Folder of the subsets.
-        subsets: Names between commas.
+        subsets: Names, separated by commas.
 
     Raises:
         UserError: see `scan_corpus`; or a transcribed utterance has no recording.

@@ -1,9 +1,9 @@
-"""Draw mixtures from a corpus in LibriSpeech's layout, as LibriMix does.
+"""Draw mixtures from a corpus in LibriSpeech's layout, like LibriMix.
 
 Source: create_librimix_metadata.py of LibriMix (Cosentino et al., arXiv 2005.11262):
 loudness by ITU-R BS.1770 (pyloudnorm), speech at U(-33, -25) LUFS and noise at
-U(-38, -30) LUFS, peaks held under 0.9. New here: onsets, utterances from 0.3 s on, and
-utterances that come again in other pairs where the corpus is small, and mixtures
+U(-38, -30) LUFS, peaks limited to 0.9. New here: onsets, utterances from 0.3 s on,
+utterances that are used again in other pairs if the corpus is small, and mixtures
 without noise.
 """
 
@@ -79,7 +79,7 @@ class SetPlan:
 def measure(path: Path, rate: int) -> Union[Tuple[float, float], str]:
     """Return (loudness in LUFS, peak) of an audio file, or what is wrong with it.
 
-    Audio under pyloudnorm's block of 0.4 s is repeated to fill it.
+    Audio shorter than pyloudnorm's block of 0.4 s is repeated to fill it.
     """
     import pyloudnorm
 
@@ -130,10 +130,10 @@ def draw_combinations(
 ) -> List[Tuple[Utterance, ...]]:
     """Combine utterances of different talkers and texts, each used about equally.
 
-    A combination comes again only once no new one is found.
+    A combination is only repeated if no new one is found.
 
     Raises:
-        UserError: fewer talkers, or fewer different texts, than a mixture needs.
+        UserError: there are fewer talkers or different texts than a mixture needs.
     """
     talkers = {u.talker for u in utterances}
     if len(talkers) < n_talkers:
@@ -183,8 +183,9 @@ def _deal_combination(
                 f"{utterance.path}: found no {n_talkers} talkers with different texts "
                 "for a mixture; add utterances with other texts"
             )
-    # What did not fit goes first next time, or its talkers would be used less. But a
-    # talker of most utterances cannot be used as evenly, and must not fill the deck.
+    # Utterances that didn't fit come first next time, or their talkers would be used
+    # less. But a talker with most utterances can't be used as evenly, and must not fill
+    # the deck.
     room = max(0, 2 * deck.n - len(deck.cards))
     deck.cards.extendleft(reversed(aside[:room]))
     return tuple(drawn)
@@ -237,10 +238,10 @@ def draw_row(
         wham_noise: Root of the noise paths.
         measured: Path to (LUFS, peak).
         policy: Onsets.
-        seed: With the mixture id, decides everything.
-        rate: Hz at which peaks are looked at.
-        level_gap: Lowest and highest dB of each further talker against the first;
-            None: each has a loudness of its own.
+        seed: With the mixture id, determines everything.
+        rate: Hz at which peaks are measured.
+        level_gap: Minimum and maximum dB of each further talker relative to the first;
+            None: each has its own loudness.
     """
     mixture_id, sources, noise = draft
     onsets = policy.draw(len(sources), seed, mixture_id)
@@ -284,13 +285,14 @@ def make_set(
     pool: ProcessPoolExecutor,
     level_gap: Optional[Tuple[float, float]] = None,
 ) -> None:
-    """Draw a set and write `out/NAME.csv`, unless that very set is there.
+    """Draw a set and write `out/NAME.csv`, unless the same set exists.
 
     Mixtures with bad audio are left out of training sets, and listed in
     `out/NAME.skipped`.
 
     Raises:
-        UserError: too small a corpus; bad audio in a set that is no training set.
+        UserError: the corpus is too small, or a set that isn't for training has bad
+            audio.
     """
     scan = scan_corpus(librispeech, plan.subset)
     noises: List[str] = []

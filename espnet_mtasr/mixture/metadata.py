@@ -31,8 +31,8 @@ class MixtureRow:
         onsets: Seconds from the mixture's start; the first is 0.
         noise_path: Relative to the WHAM! noise folder; None without noise.
         noise_gain: Linear factor; None without noise.
-        texts: What the list says is spoken, if it says so: must be the transcripts'.
-        seconds: How long the list says the sources are, if it says so.
+        texts: Texts in the list, if any; they must match the transcripts.
+        seconds: Lengths of the sources in the list, if any.
         origin: FILE:LINE that it was read from, for messages.
     """
 
@@ -82,7 +82,7 @@ def is_info_file(path: PathLike) -> bool:
 
 
 def has_onsets(path: PathLike) -> bool:
-    """Return whether a CSV says when talkers begin; without, all begin at 0."""
+    """Return whether a CSV has onsets; otherwise all talkers begin at 0."""
     with Path(path).open(encoding="utf-8", newline="") as f:
         return any(c.startswith("offset") for c in next(csv.reader(f), []))
 
@@ -91,8 +91,8 @@ def read_metadata(path: PathLike) -> List[MixtureRow]:
     """Read a metadata CSV of any number of talkers; unknown columns are ignored.
 
     Raises:
-        UserError: the file or a column is missing, a cell is empty or no number, an
-            onset is negative, or a mixture stands twice.
+        UserError: the file or a column is missing, a cell is empty or not a number, an
+            onset is negative, or a mixture occurs twice.
     """
     path = Path(path)
     if not path.is_file():
@@ -204,11 +204,11 @@ def _parse_row(
 
 
 def write_metadata(path: PathLike, rows: Sequence[MixtureRow]) -> None:
-    """Write mixtures of one talker count as LibriMix does; the file appears whole.
+    """Write mixtures of one talker count like LibriMix, atomically.
 
     Raises:
-        ValueError: no rows, mixed talker counts, noise in only some rows, or a first
-            onset other than 0.
+        ValueError: there are no rows, talker counts are mixed, only some rows have
+            noise, or a first onset isn't 0.
     """
     path = Path(path)
     counts = {(row.n_talkers, row.noise_gain is None) for row in rows}

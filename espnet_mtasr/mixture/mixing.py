@@ -2,8 +2,7 @@
 
 Source: create_librimix_from_metadata.py of LibriMix (Cosentino et al., arXiv
 2005.11262): 32-bit floats, gain, resampling, zero padding or a cut, sum in source
-order, noise last, 16 bits. New here: each talker has an onset. render.py mixes what a
-spec says.
+order, noise last, 16 bits. New here: each talker has an onset. render.py mixes a spec.
 """
 
 from functools import lru_cache
@@ -15,12 +14,12 @@ Interval = Tuple[float, float]
 
 
 def scale(samples: np.ndarray, gain: float) -> np.ndarray:
-    """Apply a gain in the precision of the samples, as LibriMix does."""
+    """Apply a gain in the precision of the samples, like LibriMix."""
     return samples * samples.dtype.type(gain)
 
 
 def start_at(noise: np.ndarray, start: int, n: int) -> np.ndarray:
-    """Turn (M,) noise round so that it begins at `start`; the first `n` at most."""
+    """Rotate (M,) noise so that it begins at `start`; return at most `n` samples."""
     start %= len(noise)
     return np.concatenate([noise[start : start + n], noise[: min(start, n)]])[:n]
 
@@ -28,9 +27,9 @@ def start_at(noise: np.ndarray, start: int, n: int) -> np.ndarray:
 def fit_noise(noise: np.ndarray, n: int, rate: int) -> np.ndarray:
     """Cut noise to `n` samples, or repeat it.
 
-    As in LibriMix, a repetition begins before the end of the one before and the two
+    As in LibriMix, a repetition begins before the end of the previous one, and the two
     are cross-faded with the halves of a Hann window of 1 s. For noise of 0.5 s or less,
-    where LibriMix fails, the fade is half as long as the noise.
+    for which LibriMix fails, the fade is half as long as the noise.
 
     Args:
         noise: (M,) float32, M > 0.
@@ -38,8 +37,8 @@ def fit_noise(noise: np.ndarray, n: int, rate: int) -> np.ndarray:
         rate: Hz.
 
     Returns:
-        (n,): float32 if cut, float64 if repeated (LibriMix's window is float64, and
-        what follows is computed in it).
+        (n,): float32 if cut, float64 if repeated (LibriMix's window is float64, and so
+        are the following steps).
     """
     if len(noise) == 0:
         raise ValueError("noise of 0 samples cannot be repeated")
@@ -73,10 +72,10 @@ def add_up(
     n: int,
     noise: Optional[np.ndarray] = None,
 ) -> np.ndarray:
-    """Sum parts that start at samples of their own; the noise comes last, at 0.
+    """Sum parts with their start samples; the noise comes last, at 0.
 
     Returns:
-        (n,) float32; what reaches beyond `n` is cut. Not clipped.
+        (n,) float32; anything beyond `n` is cut. Not clipped.
     """
     mixture = np.zeros(n, dtype=np.float32)
     for part, start in zip(parts, starts):
@@ -109,8 +108,8 @@ def mix(
         (max(onset_k + N_k),) float32. Not clipped.
 
     Raises:
-        ValueError: unequal numbers of sources, gains and onsets, a negative onset, or
-            noise without a gain.
+        ValueError: the numbers of sources, gains and onsets differ, an onset is
+            negative, or noise has no gain.
     """
     if not len(sources) == len(gains) == len(onsets) > 0:
         raise ValueError(
@@ -144,7 +143,7 @@ def overlap_ratio(intervals: Sequence[Interval]) -> float:
     """Return (time with two or more talking) / (time with speech).
 
     Args:
-        intervals: (start, end) of every talker, in any one unit.
+        intervals: (start, end) of every talker, in any unit.
 
     >>> overlap_ratio([(0, 3), (1, 4)])
     0.5
@@ -158,7 +157,7 @@ def overlap_ratio(intervals: Sequence[Interval]) -> float:
 
 
 def all_at_once(intervals: Sequence[Interval]) -> bool:
-    """Return whether at some time all the talkers talk.
+    """Return whether all talkers talk at some time.
 
     >>> all_at_once([(0, 3), (1, 4), (2, 5)])
     True

@@ -13,14 +13,14 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.metadata import MixtureRow
 
 POLICIES = ("librimix", "successive", "none")
-# Shorter gaps are lost when onsets are rounded, and talkers would begin together.
+# Shorter gaps would be lost when onsets are rounded, and talkers would begin together.
 MIN_GAP = 0.001
 
 
 def mixture_rng(seed: int, mixture_id: str, purpose: str) -> random.Random:
-    """Return a generator that depends on nothing but its arguments.
+    """Return a generator that only depends on its arguments.
 
-    So a mixture is the same whatever was drawn before it.
+    So a mixture is the same, whatever was drawn before it.
     """
     key = hashlib.sha256(f"{seed} {purpose} {mixture_id}".encode()).digest()
     return random.Random(int.from_bytes(key[:8], "big"))
@@ -32,7 +32,7 @@ class OnsetPolicy:
 
     Attributes:
         name: `librimix`: talker k at U(1.0, 1.5) + 1.5 (k - 2) s; `successive`: each
-            talker U(low, high) s after the one before; `none`: all at 0.
+            talker U(low, high) s after the previous one; `none`: all at 0.
         low: Shortest gap in seconds (`successive`).
         high: Longest gap in seconds (`successive`).
     """
@@ -53,7 +53,7 @@ class OnsetPolicy:
     def draw(self, n_talkers: int, seed: int, mixture_id: str) -> Tuple[float, ...]:
         """Return onsets in seconds (tenths of a millisecond), first 0.
 
-        They ascend and differ, but with `none`.
+        They ascend and differ, except with `none`.
         """
         rng = mixture_rng(seed, mixture_id, "onsets")
         onsets: List[float] = [0.0]
@@ -72,7 +72,7 @@ def parse_policy(words: Iterable[str]) -> OnsetPolicy:
     """Read a policy from a command line: a name, and for `successive` LOW HIGH.
 
     Raises:
-        UserError: unknown name, or not two numbers of seconds.
+        UserError: the name is unknown, or there aren't two numbers of seconds.
 
     >>> parse_policy(["successive", "0.5", "1.0"])
     OnsetPolicy(name='successive', low=0.5, high=1.0)
@@ -92,7 +92,7 @@ def parse_policy(words: Iterable[str]) -> OnsetPolicy:
 def add_onsets(
     rows: Iterable[MixtureRow], policy: OnsetPolicy, seed: int
 ) -> List[MixtureRow]:
-    """Draw onsets for ready metadata, such as stock LibriMix's."""
+    """Draw onsets for existing metadata, such as stock LibriMix's."""
     return [
         replace(row, onsets=policy.draw(row.n_talkers, seed, row.mixture_id))
         for row in rows

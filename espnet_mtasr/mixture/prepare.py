@@ -1,7 +1,8 @@
 """Stages 2 to 4: perturb the speed of, format, and filter data directories.
 
-What ESPnet's format_wav_scp and length filter do, on recordings (audio_format.py) or on
-specs of mixtures that are made while loading (source_check.py).
+This replaces ESPnet's format_wav_scp and length filter, for recordings
+(audio_format.py) and for specs of mixtures that are made while loading
+(source_check.py).
 """
 
 from pathlib import Path
@@ -15,17 +16,17 @@ from espnet_mtasr.mixture.source_check import format_specs
 from espnet_mtasr.mixture.spec import at_speed, parse_specs
 
 Tables = Dict[str, Dict[str, str]]
-# Of a training set's recordings: a larger share means a disk or a path that is missing.
+# Share of a training set's recordings: more means that a disk or a path is missing.
 MAX_UNREADABLE = 0.01
 
 
 def read_sources(
     source: Path, on_the_fly: bool, talker_counts: Sequence[int] = ()
 ) -> Tables:
-    """Read a set; what is to be mixed while loading comes without `wav.scp`.
+    """Read a set; one that is mixed while loading has no `wav.scp`.
 
     Raises:
-        UserError: bad tables, or no recordings and not `on_the_fly`.
+        UserError: tables are bad, or there are no recordings without `on_the_fly`.
     """
     tables = read_data_dir(source, talker_counts or None)
     if on_the_fly and "utt2mixture" in tables:
@@ -46,23 +47,23 @@ def format_set(
     on_the_fly: bool = False,
     max_unreadable: float = MAX_UNREADABLE,
 ) -> str:
-    """Stage 3 for one set.
+    """Run stage 3 for one set.
 
     Args:
         fs: Rate in Hz.
         audio_format: One of `data.audio_format.FORMATS`.
         nj: Processes.
-        talker_counts: Those that the recipe knows.
-        skip_bad: Leave bad recordings out and list them in `skipped.txt` (training);
-            else the first one stops the stage.
-        on_the_fly: Mixtures that have a spec need no recording.
-        max_unreadable: Share of recordings that may be bad with `skip_bad`.
+        talker_counts: Those of the recipe.
+        skip_bad: Skip bad recordings and list them in `skipped.txt` (training);
+            otherwise the first one stops the stage.
+        on_the_fly: Mixtures with a spec need no recording.
+        max_unreadable: Maximum share of bad recordings with `skip_bad`.
 
     Returns:
         One line of report.
 
     Raises:
-        UserError: bad tables, too many bad recordings, or one and not `skip_bad`.
+        UserError: tables are bad, or too many recordings are (any without `skip_bad`).
     """
     tables = read_sources(source, on_the_fly, talker_counts)
     num_cased = lower_case(tables["text"])
@@ -87,7 +88,7 @@ def format_set(
 def _check_share(
     source: Path, bad: Sequence[str], total: int, max_unreadable: float, target: Path
 ) -> None:
-    """Raise `UserError` where more than a share of `total` recordings are bad."""
+    """Raise `UserError` if more than a share of `total` recordings are bad."""
     if len(bad) > max_unreadable * total:
         raise UserError(
             f"{source}: {len(bad)} of {total} recordings ({100 * len(bad) / total:.2f} "
@@ -97,9 +98,9 @@ def _check_share(
 
 
 def lower_case(texts: Dict[str, str]) -> int:
-    """Put texts into lower case, as stage 1 writes them; return how many weren't.
+    """Lower-case texts, as in stage 1; return how many weren't.
 
-    Language models know words in lower case by other tokens than in upper case.
+    Language models have different tokens for lower-case and upper-case words.
     """
     cased = {utt: text for utt, text in texts.items() if text != text.lower()}
     texts.update({utt: text.lower() for utt, text in cased.items()})
@@ -109,7 +110,7 @@ def lower_case(texts: Dict[str, str]) -> int:
 def filter_set(
     source: Path, target: Path, fs: int, min_seconds: float, max_seconds: float
 ) -> str:
-    """Stage 4 for one training set: drop too long and too short mixtures.
+    """Run stage 4 for one training set: drop too long and too short mixtures.
 
     Returns:
         One line of report.
@@ -133,7 +134,7 @@ def filter_set(
 
 
 def copy_set(source: Path, target: Path) -> str:
-    """Stage 4 for a dev or test set: nothing is ever dropped."""
+    """Run stage 4 for a dev or test set: nothing is dropped."""
     tables = read_data_dir(source)
     tables["utt2num_samples"] = read_table(source / "utt2num_samples")
     write_data_dir(target, tables)
@@ -149,9 +150,9 @@ def perturb_set(
     on_the_fly: bool = False,
     max_unreadable: float = MAX_UNREADABLE,
 ) -> str:
-    """Stage 2: a training set with copies at other speeds; onsets scale along.
+    """Run stage 2: add copies at other speeds to a training set; onsets are scaled.
 
-    Mixtures that are made while loading get the speed into their specs.
+    For mixtures that are made while loading, the speed goes into the specs.
 
     Returns:
         One line of report.
@@ -189,7 +190,7 @@ def perturb_set(
 def _perturbed(
     tables: Tables, source: Path, target: Path, factor: str, fs: int, nj: int
 ) -> Tuple[Tables, List[str]]:
-    """The tables of a set at another speed, and a line for each bad recording."""
+    """Return a set's tables at another speed, and a line for each bad recording."""
     bad: List[str] = []
     speed = float(factor)
     if "wav.scp" not in tables:
@@ -198,7 +199,7 @@ def _perturbed(
             utt: at_speed(spec, speed).to_line() for utt, spec in specs.items()
         }
     else:
-        # Specs are of mixtures at their own speed.
+        # Specs are for mixtures at their own speed.
         tables.pop("utt2mixture", None)
         if speed != 1.0 or "segments" in tables:
             out_dir = target / f"audio_sp{factor}"

@@ -18,17 +18,17 @@ from espnet_mtasr.mixture.spec import (
     samples_until,
 )
 
-# Takes a path, a speed and, where not all samples are wanted, how many at which rate in
-# Hz; returns (N,) float32, perhaps more than are wanted, and its rate.
+# Takes a path, a speed and, if not all samples are needed, how many at which rate in
+# Hz; returns (N,) float32, maybe more than needed, and its rate.
 Reader = Callable[[str, float, Optional[Callable[[int], int]]], Tuple[np.ndarray, int]]
 
 
 def mix_spec(spec: MixtureSpec, read: Reader = read_recording) -> np.ndarray:
-    """Mix what a spec says.
+    """Mix a spec.
 
     Args:
         spec: Sources, onsets, noise, rate, mode.
-        read: Reads a recording; a cache may stand here.
+        read: Reads a recording; may be a cache.
 
     Returns:
         (N,) float32 at `spec.rate`. Not clipped.
@@ -50,8 +50,8 @@ def mix_spec(spec: MixtureSpec, read: Reader = read_recording) -> np.ndarray:
         return add_up(parts, starts, n)
 
     def longest(noise_rate: int) -> int:
-        # LibriMix cuts the noise, before it resamples it, to the longest source: in
-        # mode `min` too.
+        # LibriMix cuts the noise to the longest source before resampling it, also in
+        # mode `min`.
         return max(
             [
                 int(onset * noise_rate) + ceil(len(samples) * noise_rate / own_rate)
@@ -79,7 +79,7 @@ def _read_source(source: Source, read: Reader) -> Tuple[np.ndarray, int]:
 
 
 def render(spec: MixtureSpec, read: Reader = read_recording) -> np.ndarray:
-    """Return the samples that the generated 16-bit file of a spec holds, as float32.
+    """Return the samples of a spec's generated 16-bit file, as float32.
 
     Returns:
         (N,) float32 at `spec.rate`, within [-1, 1).

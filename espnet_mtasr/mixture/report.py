@@ -1,4 +1,4 @@
-"""What stage 1 says about a set of mixtures, and the checks it makes."""
+"""Stage 1's report on a set of mixtures, and its checks."""
 
 import statistics
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ def check_length(mixture: Mixture, rate: int) -> None:
     """Check that the recording lasts as long as its talkers.
 
     Raises:
-        UserError: unreadable, of another rate or length (more than 10 ms off).
+        UserError: it is unreadable, or has another rate or length (by over 10 ms).
     """
     import soundfile
 
@@ -62,8 +62,8 @@ class SetReport:
         hours: Of audio.
         n_talkers: Different talkers.
         overlap: Median of (time with two or more talking) / (time with speech).
-        all_at_once: Share of the mixtures of 3 or more in which all talk at once at
-            some time; None without such mixtures.
+        all_at_once: Share of the mixtures of 3 or more in which all talk at the same
+            time at some point; None without such mixtures.
         min_gap: Smallest time between two onsets in seconds; None for single talkers.
         median_gap: Its median.
         max_gap: The largest.
@@ -80,7 +80,7 @@ class SetReport:
 
 
 def summarize(mixtures: Sequence[Mixture]) -> SetReport:
-    """Return the figures of a set that is not empty."""
+    """Return the figures of a non-empty set."""
     gaps = [gap for m in mixtures for gap in m.gaps]
     many = [all_at_once(m.intervals) for m in mixtures if len(m.talkers) > 2]
     return SetReport(

@@ -1,4 +1,4 @@
-"""Recordings kept in memory, for processes that mix while they load."""
+"""A cache of recordings in memory, for processes that mix while loading."""
 
 from collections import OrderedDict
 from typing import Callable, Optional, Tuple
@@ -18,13 +18,13 @@ Key = Tuple[str, float, Optional[int]]
 
 
 class SourceCache:
-    """Recordings in memory, the least recently used thrown out.
+    """Recordings in memory; the least recently used are dropped.
 
     Args:
-        megabytes: What all may take; 0 keeps none.
+        megabytes: Maximum for all recordings; 0 keeps none.
 
     Raises:
-        UserError: `megabytes` is no number from 0.
+        UserError: `megabytes` isn't a number from 0.
     """
 
     def __init__(self, megabytes: float):
@@ -40,14 +40,14 @@ class SourceCache:
         needed: Optional[Callable[[int], int]] = None,
         rate: Optional[int] = None,
     ) -> Tuple[np.ndarray, int]:
-        """Return what `read_recording` does, or the recording at another rate.
+        """Return the same as `read_recording`, or the recording at another rate.
 
         Args:
             path: Anything that soundfile reads.
-            speed: Times as fast as recorded.
-            needed: Rate in Hz to number of samples that are wanted.
+            speed: Factor on the recorded speed.
+            needed: Rate in Hz to number of needed samples.
             rate: Hz; a recording of another rate is resampled once, to 16 bits. None:
-                its own, and nothing is rounded.
+                keep its rate and don't round.
 
         Returns:
             (N,) float32 and its rate in Hz.
@@ -77,7 +77,7 @@ def _load(path: str, speed: float, rate: Optional[int]) -> Tuple[np.ndarray, int
 
 
 def _pack(samples: np.ndarray) -> np.ndarray:
-    """Store (N,) float32 as int16 if they were that before; else as they are."""
+    """Store (N,) float32 as int16 if they came from int16; otherwise unchanged."""
     packed = to_int16(samples)
     return packed if np.array_equal(from_int16(packed), samples) else samples
 

@@ -1,7 +1,7 @@
-"""Stage 3 for mixtures that are made while loading: check what they are made of.
+"""Stage 3 for mixtures that are made while loading: check their sources.
 
-Lengths come from specs and the headers of sources; no recording is read but for its
-header and its end.
+Lengths come from specs and the headers of sources. Only the header and the end of a
+recording are read.
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ def _problem(
     unfit: Mapping[str, str],
     utt: str,
 ) -> str:
-    """Say what is wrong with what a mixture is made of; empty: nothing."""
+    """Return what is wrong with a mixture's sources; empty: nothing."""
     for path in recordings_of(spec):
         if unfit[path]:
             return f"{unfit[path]} (utterance {utt})"
@@ -67,7 +67,7 @@ def format_specs(
         one.
 
     Raises:
-        UserError: a line of `utt2mixture` is no spec, or has another rate.
+        UserError: a line of `utt2mixture` isn't a spec, or has another rate.
     """
     specs = parse_specs(tables["utt2mixture"], source / "utt2mixture")
     for utt, spec in specs.items():

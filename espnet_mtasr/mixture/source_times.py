@@ -1,7 +1,7 @@
-"""When each word of a source recording is said: lines of JSON, one per recording.
+"""Word times of source recordings: lines of JSON, one per recording.
 
-`{"path": PATH, "words": [[START, END], ...]}`, seconds of the recording as recorded.
-tasks/source_alignment.py makes them, a flat start reads them (asr/flat_start.py).
+`{"path": PATH, "words": [[START, END], ...]}`, in seconds at the recorded speed.
+tasks/source_alignment.py writes them, and a flat start uses them (asr/flat_start.py).
 """
 
 import json
@@ -16,7 +16,7 @@ from espnet_mtasr.mixture.spec import Span
 def write_source_times(
     path: Union[str, Path], times: Mapping[str, Sequence[Span]]
 ) -> None:
-    """Write the words' times of recordings, by their paths."""
+    """Write the word times of recordings, by path."""
     lines = [
         json.dumps({"path": source, "words": [[round(t, 3) for t in s] for s in spans]})
         for source, spans in sorted(times.items())
@@ -28,7 +28,7 @@ def read_source_times(path: Union[str, Path]) -> Dict[str, List[Span]]:
     """Read what `write_source_times` wrote.
 
     Raises:
-        UserError: there is no such file, or a line is of another form.
+        UserError: there is no such file, or a line has another form.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,9 +1,9 @@
-"""What a mixture is made of, as one line of JSON: the table `utt2mixture`.
+"""The parts of a mixture as one line of JSON: the table `utt2mixture`.
 
 With it, training can make the recording while loading (render.py), or a new mixture
-instead (dynamic.py); speech_list.py says how ESPnet reads the table.
-Length and speed of a mixture are worked out here too. Lines written before a field
-existed stay readable: the field has its default value.
+instead (dynamic.py). speech_list.py defines how ESPnet reads the table. Length and
+speed of a mixture are also computed here. Lines that were written before a field
+existed stay readable; the field has its default value.
 """
 
 import json
@@ -17,7 +17,7 @@ from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
 
 MODES = ("max", "min")
-# Seconds from and to which something is said or heard.
+# Start and end in seconds.
 Span = Tuple[float, float]
 # Frames and Hz of a recording.
 Header = Tuple[int, int]
@@ -31,10 +31,10 @@ class Source:
         path: Recording.
         gain: Linear factor.
         talker: Name.
-        seconds: Duration as recorded, of what is heard of it.
-        speed: How much faster than recorded it is played.
-        span: Seconds of the recording, at its own speed, from and to which it is heard;
-            None: all of it.
+        seconds: Duration of the used part at the recorded speed.
+        speed: Factor on the recorded speed.
+        span: Start and end of the used part in seconds, at the recorded speed; None:
+            the whole recording.
     """
 
     path: str
@@ -57,8 +57,8 @@ class Noise:
     Attributes:
         path: Recording.
         gain: Linear factor.
-        start: Seconds of it that come last instead of first.
-        speed: How much faster than recorded it is played; comes before `start`.
+        start: Seconds at its beginning that are moved to its end.
+        speed: Factor on the recorded speed; applied before `start`.
     """
 
     path: str
@@ -76,8 +76,8 @@ class MixtureSpec:
         onsets: Seconds from the mixture's start, ascending.
         noise: None in clean mixtures.
         rate: Hz of the mixture.
-        mode: `max`: it ends with the last talker to end; `min`: with the first.
-        left_out: Seconds at which those talkers end who are not heard but count for the
+        mode: `max`: it ends when the last talker ends; `min`: when the first does.
+        left_out: Ends in seconds of talkers that aren't mixed in but count for the
             length (LibriMix's mix_single).
     """
 
@@ -90,7 +90,7 @@ class MixtureSpec:
 
     @property
     def seconds(self) -> float:
-        """How long the mixture is."""
+        """Length of the mixture."""
         ends = [
             onset + source.seconds / source.speed
             for onset, source in zip(self.onsets, self.sources)
@@ -99,7 +99,7 @@ class MixtureSpec:
         return max(ends) if self.mode == "max" else min(ends)
 
     def to_line(self) -> str:
-        """Write as JSON, without what has its default value."""
+        """Return JSON, without fields that have their default values."""
         line: dict = {
             "sources": [_without_defaults(source) for source in self.sources],
             "onsets": list(self.onsets),
@@ -129,7 +129,7 @@ def parse_spec(line: str, name: str) -> MixtureSpec:
         name: File and utterance, for messages.
 
     Raises:
-        UserError: no JSON, or a field is missing, unknown or of the wrong kind.
+        UserError: it isn't JSON, or a field is missing, unknown or of the wrong type.
     """
     try:
         fields = json.loads(line)
@@ -161,7 +161,7 @@ def parse_spec(line: str, name: str) -> MixtureSpec:
 def parse_specs(
     table: Mapping[str, str], path: Union[str, Path]
 ) -> Dict[str, MixtureSpec]:
-    """Read the lines of a table `utt2mixture`, which lies at `path`.
+    """Parse the lines of the table `utt2mixture` at `path`.
 
     Raises:
         UserError: see `parse_spec`.
@@ -170,28 +170,28 @@ def parse_specs(
 
 
 def read_specs(path: Union[str, Path]) -> Dict[str, MixtureSpec]:
-    """Read a table `utt2mixture`; UserError for a line that is no spec."""
+    """Read a table `utt2mixture`; UserError for a line that isn't a spec."""
     return parse_specs(read_table(path), path)
 
 
 def recordings_of(spec: MixtureSpec) -> List[str]:
-    """Return paths of what the mixture is made of, noise last."""
+    """Return the paths of a mixture's recordings, noise last."""
     noise = [] if spec.noise is None else [spec.noise.path]
     return [source.path for source in spec.sources] + noise
 
 
 def samples_until(seconds: float, rate: int) -> int:
-    """Number of samples, a started one included: 1.5 need 2, but 1.0000001 are 1."""
+    """Return the number of samples, rounded up: 1.5 is 2, but 1.0000001 is 1."""
     return ceil(seconds * rate - 1e-3)
 
 
 def samples_of_span(span: Span, rate: float) -> Tuple[int, int]:
-    """First sample of `Source.span`, and the one after its last."""
+    """Return the first sample of `Source.span`, and the one after the last."""
     return round(span[0] * rate), round(span[1] * rate)
 
 
 def num_samples(spec: MixtureSpec, headers: Mapping[str, Header]) -> int:
-    """Length of the mixture as render.py makes it, with no recording read.
+    """Return the length of a mixture from render.py, without reading recordings.
 
     Args:
         spec: Of the mixture.
@@ -211,7 +211,7 @@ def num_samples(spec: MixtureSpec, headers: Mapping[str, Header]) -> int:
 
 
 def at_speed(spec: MixtureSpec, factor: float) -> MixtureSpec:
-    """The spec of the mixture played `factor` times as fast, noise included."""
+    """Return the spec of a mixture played `factor` times as fast, including noise."""
     if factor == 1.0:
         return spec
     noise = spec.noise

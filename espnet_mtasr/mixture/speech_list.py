@@ -1,9 +1,9 @@
-"""What `speech` is: which list of a data directory holds it, what its lines stand for.
+"""What `speech` is: the list of a data directory, and the meaning of its lines.
 
-A set's speech is given by `wav.scp` (recordings, or places in Kaldi archives) or, where
-there is none, by `utt2mixture` (specs of mixtures, spec.py). A training may read
-other mixtures in each epoch, or cached outputs of the trunk. mtasr.sh asks for it by
-bin/speech_entries.py, and the preprocessor by `kind_of_loaded`.
+A set's speech is in `wav.scp` (recordings, or places in Kaldi archives) or, if there is
+none, in `utt2mixture` (specs of mixtures, spec.py). A training may read new mixtures in
+each epoch, or cached outputs of the trunk. mtasr.sh uses bin/speech_entries.py to find
+out, and the preprocessor `kind_of_loaded`.
 """
 
 import re
@@ -25,11 +25,11 @@ IN_ARCHIVE = re.compile(r"(.+\.ark):(\d+)")
 
 
 class Kind(Enum):
-    """What stands for the speech of an utterance: its list, and ESPnet's data type."""
+    """A kind of speech: its list, and ESPnet's data type."""
 
     RECORDING = ("wav.scp", "sound")
     ARCHIVE = ("wav.scp", "kaldi_ark")
-    # ESPnet hands the line on, and train/preprocessor.py mixes what it says.
+    # ESPnet passes the line on, and train/preprocessor.py makes the mixture.
     MIXTURE = ("utt2mixture", "text")
     # Dynamic mixing: another mixture in each epoch.
     DYNAMIC = ("utt2mixture", "json")
@@ -70,7 +70,7 @@ class Speech:
             whose: Utterance id for messages.
 
         Raises:
-            UserError: a recording is missing or unfit, see `check_audio`.
+            UserError: a recording is missing or unusable; see `check_audio`.
         """
         if self.kind is Kind.MIXTURE:
             spec = parse_spec(self.value, whose)
@@ -97,7 +97,7 @@ class Speech:
 
         try:
             rate, samples = kaldiio.load_mat(self.value)
-        # A file that is cut off or replaced fails in kaldiio in many ways.
+        # With a truncated or replaced file, kaldiio fails in many ways.
         except Exception as e:
             raise UserError(
                 f"{self.value}{whose}: can't be read from the archive "
@@ -112,7 +112,7 @@ def _check_source(path: str) -> None:
 
 
 def stored_kind(directory: Union[str, Path]) -> Kind:
-    """Say how a data directory holds its speech; recordings come first.
+    """Return how a data directory stores its speech; recordings come first.
 
     Raises:
         UserError: there is no list of speech.
@@ -125,7 +125,7 @@ def stored_kind(directory: Union[str, Path]) -> Kind:
 
 
 def speech_entry(directory: Union[str, Path]) -> Tuple[str, str, str]:
-    """Return path, name and data type, as ESPnet's data sets take them.
+    """Return path, name and data type for ESPnet's data sets.
 
     Raises:
         UserError: there is no list of speech.
@@ -142,10 +142,10 @@ def read_speech_list(directory: Union[str, Path]) -> Dict[str, Speech]:
 
 
 def read_by_id(folder: Path) -> Callable[[str, str], np.ndarray]:
-    """Return what reads an utterance of a set, whose data directory lies in `folder`.
+    """Return a function that reads an utterance of a set in `folder`.
 
-    It takes the set's name and the utterance id, and raises `UserError` for what can't
-    be read.
+    It takes the set's name and the utterance id, and raises `UserError` if the speech
+    can't be read.
     """
     read_list = lru_cache(maxsize=None)(read_speech_list)
 
@@ -163,10 +163,10 @@ def read_by_id(folder: Path) -> Callable[[str, str], np.ndarray]:
 
 
 def kind_of_entry(path: Union[str, Path], espnet_type: str) -> Optional[Kind]:
-    """Say what a list and a data type given to ESPnet mean; None: none of ours.
+    """Return the kind of a list and a data type for ESPnet; None: not one of ours.
 
     Raises:
-        UserError: a list of type `text` is missing, so that it can't be told.
+        UserError: a list of type `text` is missing, so its kind is unknown.
     """
     if espnet_type != "text":
         kinds = {kind.value[1]: kind for kind in Kind}
@@ -178,9 +178,9 @@ def kind_of_entry(path: Union[str, Path], espnet_type: str) -> Optional[Kind]:
 
 
 def kind_of_loaded(value: Any) -> Kind:
-    """Say what ESPnet's data set hands on in the place of speech.
+    """Return the kind of what ESPnet's data set loads as speech.
 
-    Of recordings and archives these are samples already.
+    For recordings and archives, these are already samples.
     """
     if isinstance(value, Mapping):
         return Kind.DYNAMIC

@@ -22,7 +22,7 @@ class Manifest:
     Attributes:
         trunk: File of the trunk and the talker-count head.
         branches: Talker count to file of branch, separator and CTC.
-        min_samples: Shorter waveforms get padded to so many samples.
+        min_samples: Shorter waveforms are padded to this many samples.
         quantization: One of `QUANTIZATIONS`.
         opset: Version of ONNX's operators.
         sizes: Bytes of each file.

@@ -1,7 +1,7 @@
-"""Show reference and hypothesis word under word, one pair per talker.
+"""Align reference and hypothesis word by word, one pair per talker.
 
-The talkers are matched as in cpWER. Source: sclite's alignment listings; the
-alignment is kaldialign's, which counts meeteval's errors too.
+The talkers are matched as in cpWER. Source: sclite's alignment listings. The alignment
+is by kaldialign, which also counts meeteval's errors.
 """
 
 from typing import List, NamedTuple, Optional, Sequence, Tuple
@@ -18,10 +18,10 @@ class Pair(NamedTuple):
     """A talker and the stream that is matched with it.
 
     Attributes:
-        talker: From 0 in onset order; None: the stream is nobody's.
-        stream: From 0; None: nobody wrote what the talker said.
-        words: Spoken and written word, `GAP` where there is none, and the error: S, D,
-            I, or nothing.
+        talker: From 0 in onset order; None: no talker matches the stream.
+        stream: From 0; None: no stream matches the talker.
+        words: Spoken and written word, `GAP` if there is none, and the error: S, D, I,
+            or nothing.
     """
 
     talker: Optional[int]
@@ -54,7 +54,7 @@ def align_talkers(reference: Sequence[str], hypothesis: Sequence[str]) -> List[P
 def format_alignment(
     reference: Sequence[str], hypothesis: Sequence[str], color: bool = False
 ) -> List[str]:
-    """Return the lines of a listing: per talker a heading and three rows.
+    """Return the lines of a listing: a heading and three rows per talker.
 
     The rows are the talker's words, the matched stream's words and the errors (S, D
     or I under a word). Talkers and streams are numbered from 1 in onset order.

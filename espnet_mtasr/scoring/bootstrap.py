@@ -19,7 +19,7 @@ def bootstrap_interval(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Tuple[float, float]:
-    """Return the interval's lower and upper end, in percent.
+    """Return the interval's lower and upper ends, in percent.
 
     Args:
         errors: One per utterance, in a fixed order: the same order and seed give the
@@ -39,7 +39,7 @@ def bootstrap_interval(
             for _ in range(draws)
         ]
     )
-    # A draw can miss all words only where some references are empty.
+    # A draw has no words only if some references are empty.
     totals = totals[totals[:, 1] > 0]
     rates = 100.0 * totals[:, 0] / totals[:, 1]
     tail = 50.0 * (1.0 - confidence)
@@ -57,7 +57,7 @@ def paired_bootstrap_interval(
 ) -> Tuple[float, float, float]:
     """Return the difference of two error rates and its interval's ends, in points.
 
-    Several trainings of a system are averaged; an utterance is drawn for all of them.
+    Several trainings of a system are averaged; each utterance is drawn for all of them.
 
     Args:
         errors: `(S, N)` errors of S trainings on N utterances.

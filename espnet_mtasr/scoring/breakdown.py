@@ -1,7 +1,7 @@
 """cpWER of parts of a corpus: by talker count, and by what makes mixtures hard.
 
 Source: overlap bins as in the multi-talker literature since LibriCSS (Chen et al.,
-2020); pooled counts, so that every word weighs the same.
+2020). Counts are pooled, so every word has the same weight.
 """
 
 import math
@@ -35,14 +35,14 @@ def group_by_value(
     Args:
         errors: Utterance id to counts.
         values: Utterance id to value. Utterances without one (None) are left out.
-        edges: Ascending; None, first or last, is an open end. A bin holds its lower
-            edge; the last holds its upper one too.
+        edges: Ascending; a first or last None is an open end. A bin includes its lower
+            edge; the last bin also includes its upper edge.
 
     Returns:
         The utterances' counts per bin.
 
     Raises:
-        ValueError: a value lies beyond the edges.
+        ValueError: a value is outside the edges.
     """
     low = -math.inf if edges[0] is None else edges[0]
     high = math.inf if edges[-1] is None else edges[-1]
@@ -112,7 +112,7 @@ def by_condition(
         name: A key of `EDGES`.
 
     Returns:
-        See `by_value`; [] where it is known of no utterance.
+        See `by_value`; [] if it isn't known for any utterance.
     """
     values = {utt: getattr(conditions[utt], name) for utt in errors}
     if all(value is None for value in values.values()):
@@ -123,11 +123,11 @@ def by_condition(
 def by_gender(
     errors: Mapping[str, ErrorCounts], conditions: Mapping[str, Conditions]
 ) -> List[Bin]:
-    """Pool the errors of utterances whose talkers are of the same gender, and others.
+    """Pool the errors of utterances with talkers of the same gender, and of the others.
 
     Returns:
         `genders` (`same`, `mixed`), `n_words` and `cpwer` (percent; None without
-        words); [] where the genders are known of no utterance.
+        words); [] if the genders aren't known for any utterance.
     """
     pooled = {genders: ErrorCounts() for genders in GENDERS}
     known = False
@@ -157,11 +157,14 @@ def by_talkers(
 def cpwer_by_talkers(
     sets: Mapping[str, Mapping[int, ErrorCounts]], talker_counts: Sequence[int]
 ) -> Dict[str, Optional[float]]:
-    """Pool the test sets (without any: all sets) and give a cpWER per talker count.
+    """Return a cpWER per talker count, pooled over the test sets.
+
+    If there are no test sets, all sets are pooled.
 
     Args:
-        sets: Set name to what `by_talkers` returned. Test sets' names begin so.
-        talker_counts: The known counts; one without words gets None.
+        sets: Set name to what `by_talkers` returned. Names of test sets start with
+            `test`.
+        talker_counts: The known counts; a count without words gets None.
 
     Returns:
         Talker count, as a string, to cpWER in percent.

@@ -1,7 +1,7 @@
 """Two decodings of the same sets side by side, with a paired bootstrap test.
 
-Source: see bootstrap.py. Both are compared on the same draws of mixtures, so that what
-makes a mixture hard for both doesn't hide which of them is better.
+Source: see bootstrap.py. Both are compared on the same draws of mixtures, so a mixture
+that is hard for both doesn't hide which one is better.
 """
 
 from dataclasses import dataclass
@@ -22,19 +22,19 @@ Texts = Mapping[str, List[str]]
 RESULTS = "results.json"
 ALL = "all sets"
 EXPLAINED = (
-    "B - A: in points of cpWER; below 0, B makes fewer errors. Interval: a paired "
-    "bootstrap over mixtures (1,000 draws, seed 0). One that holds 0 shows no "
-    "difference. Each row is a test of its own."
+    "B - A: difference in cpWER, in percentage points; if it is below 0, B makes fewer "
+    "errors. Interval: a paired bootstrap over mixtures (1,000 draws, seed 0). If the "
+    "interval contains 0, no difference is shown. Each row is a separate test."
 )
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """What stage 13 wrote of a decoding.
+    """What stage 13 wrote for a decoding.
 
     Attributes:
-        folder: It lies there.
-        results: results.json's content.
+        folder: Where its files are.
+        results: Content of results.json.
     """
 
     folder: Path
@@ -47,12 +47,12 @@ class Decoding:
 
 @dataclass(frozen=True)
 class ComparedSet:
-    """A set that both have decoded.
+    """A set that both decodings have.
 
     Attributes:
         references: Utterance id to a text per talker.
-        hypotheses: Of A and of B, utterance id to a text per stream.
-        errors: Of A and of B, utterance id to cpWER counts.
+        hypotheses: For A and for B, utterance id to a text per stream.
+        errors: For A and for B, utterance id to cpWER counts.
     """
 
     references: Texts
@@ -64,7 +64,7 @@ def find_decoding(folder: Path) -> Decoding:
     """Return the decoding in a folder, or the default one of a training's folder.
 
     Raises:
-        UserError: there is none, or several and none of them is the default.
+        UserError: there is none, or there are several and none is the default.
     """
     results = read_json(folder / RESULTS)
     if results and (folder / "scoring").is_dir():
@@ -75,17 +75,17 @@ def find_decoding(folder: Path) -> Decoding:
         return Decoding(same[0], read_json(same[0] / RESULTS))
     if not same:
         raise UserError(
-            f"{folder}: has no {RESULTS}; name a folder that stage 13 wrote"
+            f"{folder}: has no {RESULTS}; give a folder that stage 13 wrote"
         )
     names = ", ".join(path.name for path in same)
-    raise UserError(f"{folder}: has several decodings; name one: {names}")
+    raise UserError(f"{folder}: has several decodings; choose one: {names}")
 
 
 def compare(a: Decoding, b: Decoding) -> Dict[str, ComparedSet]:
-    """Return the sets that both have decoded.
+    """Return the sets that both decodings have.
 
     Raises:
-        UserError: there are none, or they have other references.
+        UserError: there are none, or their references or normalizers differ.
     """
     names = [name for name in a.results["sets"] if name in b.results["sets"]]
     if not names:
@@ -95,8 +95,8 @@ def compare(a: Decoding, b: Decoding) -> Dict[str, ComparedSet]:
     normalizers = [each.results.get("text_normalizer") for each in (a, b)]
     if normalizers[0] != normalizers[1]:
         raise UserError(
-            f"{a.folder} and {b.folder}: have other text normalizers "
-            f"({normalizers[0]}, {normalizers[1]}); run stage 13 with the same"
+            f"{a.folder} and {b.folder}: have different text normalizers "
+            f"({normalizers[0]}, {normalizers[1]}); run stage 13 with the same one"
         )
     return {name: _compare_set(name, a, b) for name in names}
 
@@ -110,8 +110,8 @@ def _compare_set(name: str, a: Decoding, b: Decoding) -> ComparedSet:
     ]
     if differing:
         raise UserError(
-            f"{a.folder} and {b.folder}: {name} has other references, for instance of "
-            f"{differing[0]}; decode the same mixtures"
+            f"{a.folder} and {b.folder}: {name} has different references, for instance "
+            f"of {differing[0]}; decode the same mixtures"
         )
     hypotheses = a.texts(name, "hyp"), b.texts(name, "hyp")
     errors_a, errors_b = (
@@ -122,7 +122,7 @@ def _compare_set(name: str, a: Decoding, b: Decoding) -> ComparedSet:
 
 
 def comparison_table(sets: Mapping[str, ComparedSet]) -> Table:
-    """Return cpWER of A and B, their difference and its interval, a row per set."""
+    """Return cpWER of A and B, the difference and its interval, one row per set."""
     pairs = {
         name: [(one.errors[0][utt], one.errors[1][utt]) for utt in one.references]
         for name, one in sets.items()

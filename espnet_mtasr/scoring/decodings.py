@@ -1,9 +1,8 @@
 """The decodings of a training, each in its own folder with its own results.
 
 Stage 12 writes `decoded_by.json` beside a set's texts: hashes of the model and of the
-options. By them figures of one decoding are told from those of another. Stage 13 writes
-RESULTS.md and RESULTS.html of all decodings, the default first, into the training's
-folder.
+options. They keep figures of different decodings apart. Stage 13 writes RESULTS.md and
+RESULTS.html of all decodings, the default first, into the training's folder.
 """
 
 from pathlib import Path
@@ -19,12 +18,12 @@ from espnet_mtasr.scoring.report.page import OTHERS, render_others
 MARK = "decoded_by.json"
 RESULTS = "results.json"
 PAGE = "RESULTS.html"
-# Of the default decoding these are in the training's folder as well.
+# The default decoding's are also copied to the training's folder.
 TABLES = ("cpwer.json", "cpwer_by_num_speakers.json", "speaker_count.json", RESULTS)
 
 
 def decoded_by(decode_dir: Path, names: Sequence[str]) -> Dict[str, str]:
-    """Return what decoded these sets, {} if that isn't known of any.
+    """Return what decoded these sets; {} if that isn't known for any.
 
     Raises:
         UserError: they were decoded by different models or with different options.
@@ -46,10 +45,10 @@ def decoded_by(decode_dir: Path, names: Sequence[str]) -> Dict[str, str]:
 def with_sets_of_before(
     names: Sequence[str], output_dir: Path, decode_dir: Path, data_dir: Path
 ) -> List[str]:
-    """Return the sets to score: the given ones, and what `output_dir` has already.
+    """Return the sets to score: the given ones, and those `output_dir` already has.
 
-    Sets of before that another model or other options decoded are left out, and those
-    whose texts or references are gone.
+    Earlier sets are left out if another model or other options decoded them, or if
+    their texts or references are gone.
     """
     earlier = read_json(output_dir / RESULTS).get("sets", {})
     mark = decoded_by(decode_dir, names)
@@ -72,11 +71,11 @@ def collect_results(folder: Path, default: str, scored: Mapping[str, Any]) -> No
     """Write RESULTS.md and .html of all decodings, and the default's tables.
 
     Args:
-        folder: Of the training, which gets them; each folder in it with a results.json
-            is a decoding.
+        folder: The training's folder, which gets them; each folder in it with a
+            results.json is a decoding.
         default: Name of the default decoding's folder.
-        scored: results.json of the decoding that was scored last. Others of its
-            checkpoint that were decoded before this was trained anew are said to be so.
+        scored: results.json of the decoding that was scored last. If others decoded an
+            earlier version of its checkpoint, the pages say so.
 
     Raises:
         UserError: a results.json is damaged.
@@ -87,7 +86,7 @@ def collect_results(folder: Path, default: str, scored: Mapping[str, Any]) -> No
         if results.get("model") == scored["model"] and (
             results.get("model_sha256") != scored.get("model_sha256")
         ):
-            results["model"] += ", as it was before it was trained anew"
+            results["model"] += ", an earlier version, since trained again"
     first = decodings.pop(default, None)
     if first is not None:
         for name in TABLES:
@@ -97,7 +96,7 @@ def collect_results(folder: Path, default: str, scored: Mapping[str, Any]) -> No
         if first["model"] != read_json(found[default])["model"]:
             text = text.replace("# Results\n", f"# Results of {first['model']}\n", 1)
     elif (folder / RESULTS).is_file():
-        # Of a version whose decodings had no results of their own.
+        # In an older version, decodings had no results of their own.
         text = format_results(read_json(folder / RESULTS))
     else:
         text = "# Results\n"

@@ -2,13 +2,13 @@
 
 Two ways to match the streams of a hypothesis with the talkers of a reference:
 
-- FIFO WER: stream k is compared with the k-th talker to begin, so a right text in the
-  wrong stream is wrong. Source: serialized CTC assigns streams in onset order.
+- FIFO WER: stream k is compared with the k-th talker to begin, so a correct text in the
+  wrong stream is an error. Source: serialized CTC assigns streams in onset order.
 - cpWER, the concatenated minimum-permutation WER: the matching with the fewest errors.
   Source: Watanabe et al., "CHiME-6 Challenge", 2020, section 4; computed by meeteval.
 
-Characters are counted under cpWER's matching too, and so are talkers who are missed or
-made up. orc.py has a third way.
+Character errors, missed talkers and false alarms are also counted under cpWER's
+matching. orc.py has a third way.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ MAX_STREAMS = 20
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """Words of the reference, and the errors made on them.
+    """Number of reference words and of errors.
 
     >>> ErrorCounts(4, deletions=1) + ErrorCounts(6, substitutions=2)
     ErrorCounts(words=10, substitutions=2, deletions=1, insertions=0)
@@ -80,7 +80,7 @@ def fifo_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCou
 
 def match_talkers(reference: Sequence[str], hypothesis: Sequence[str]) -> CPErrorRate:
     """Find meeteval's cpWER matching; its `assignment` pairs talkers with streams."""
-    # Without sort=False, meeteval warns of missing time stamps for every utterance.
+    # Without sort=False, meeteval warns about missing timestamps for every utterance.
     return cp_word_error_rate(
         list(reference),
         list(hypothesis),
@@ -109,7 +109,7 @@ def character_errors(
 ) -> ErrorCounts:
     """Compare characters under cpWER's matching of streams and talkers.
 
-    A blank between two words is a character. Streams without a talker are insertions,
+    A space between two words is a character. Streams without a talker are insertions,
     talkers without a stream deletions.
 
     Args: as for `fifo_errors`.
@@ -134,12 +134,12 @@ def character_errors(
 
 @dataclass(frozen=True)
 class TalkerErrors:
-    """Talkers of the reference, and the errors made in finding them.
+    """Number of talkers in the reference and of errors in finding them.
 
     Attributes:
-        talkers: Who say something.
-        missed: Of them, those who are matched with no stream that has words.
-        false_alarms: Streams with words that are matched with none of them.
+        talkers: Those who say something.
+        missed: Those of them without a matching stream that has words.
+        false_alarms: Streams with words that match none of them.
     """
 
     talkers: int = 0
@@ -161,9 +161,9 @@ class TalkerErrors:
 def talker_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> TalkerErrors:
     """Count missed talkers and false alarms under cpWER's matching.
 
-    A talker and a stream that have words cost fewer errors as a pair than apart. So the
-    matching with the fewest errors leaves some of the ones or some of the others over,
-    never of both, and how many there are decides.
+    A talker and a stream with words make fewer errors when matched than when left
+    unmatched. So the matching with the fewest errors leaves either talkers or streams
+    unmatched, never both, and their numbers alone decide.
 
     Args: as for `fifo_errors`.
 

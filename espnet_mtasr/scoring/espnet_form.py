@@ -1,7 +1,7 @@
-"""Results in the forms that ESPnet's recipes have.
+"""Results in the form of ESPnet's recipes.
 
 `SET/score_wer/result.txt` has sclite's line of averages, which ESPnet's
-show_asr_result.sh looks for; RESULTS.md has the table that it makes of them.
+show_asr_result.sh looks for; RESULTS.md has the table that this script makes.
 """
 
 import importlib.metadata
@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def environment_of() -> Dict[str, str]:
-    """Return what ran: date, versions, and the commit where there is one."""
+    """Return what ran: date, versions, and the commit if there is one."""
     versions = {
         f"{name} version": importlib.metadata.version(package)
         for name, package in (("espnet", "espnet"), ("pytorch", "torch"))
@@ -39,7 +39,7 @@ def averages(result: Mapping[str, Any]) -> List[str]:
     """Return a set's figures in the order of `COLUMNS`, by cpWER's alignment.
 
     Args:
-        result: Its entry in results.json; older ones don't know S.Err.
+        result: Its entry in results.json; older ones lack S.Err.
     """
     words, mixtures = result["n_words"], result["n_utt"]
     counts = [result[name] for name in ("sub", "del", "ins")]

@@ -1,7 +1,7 @@
 """Read what scoring compares: references and hypotheses of one set.
 
-Nothing is dropped in silence: what does not fit is a `UserError`, and a reference
-without a hypothesis stays, to be scored as deletions.
+Nothing is silently dropped: bad input is a `UserError`, and a reference without a
+hypothesis is scored as deletions.
 """
 
 import json
@@ -55,13 +55,11 @@ def _normalized(
 
 
 def read_references(directory: PathLike, talker_counts: Sequence[int]) -> References:
-    """Read `text`, `utt2num_spk` and, if they are there, what tables tell beside them.
-
-    These are `utt2overlap` and `utt2conditions`.
+    """Read `text` and `utt2num_spk`, and `utt2overlap` and `utt2conditions` if present.
 
     Raises:
         UserError: see `read_table`, `check_same_ids`, `check_sot_text` and
-            `read_conditions`; or an overlap is no number in [0, 1].
+            `read_conditions`; or an overlap isn't a number in [0, 1].
     """
     directory = Path(directory)
     optional = [n for n in ("utt2overlap", TABLE) if (directory / n).exists()]
@@ -83,15 +81,15 @@ def read_references(directory: PathLike, talker_counts: Sequence[int]) -> Refere
 
 
 def read_hypotheses(directory: PathLike, references: References) -> Hypotheses:
-    """Read a decode directory that says how many talkers were written.
+    """Read a decode directory that has predicted talker counts.
 
-    `text` is SOT; an id alone is an empty hypothesis, which cannot show its number of
-    streams: `utt2num_spk` says it. `rtf.json`, if it is there, holds `rtf`, and
-    `batch_size`: a factor measured at a batch size other than 1 is not reported.
+    `text` is SOT. An id alone is an empty hypothesis; it doesn't show the number of
+    streams, but `utt2num_spk` does. `rtf.json`, if present, has `rtf` and `batch_size`;
+    a factor measured at a batch size other than 1 is not reported.
 
     Raises:
-        UserError: see `read_table` and `check_same_ids`; an id without a reference, a
-            count that is no number or not that of the text, or a bad `rtf.json`.
+        UserError: see `read_table` and `check_same_ids`; an id has no reference, a
+            count isn't a number or doesn't match the text, or `rtf.json` is bad.
     """
     directory = Path(directory)
     path, count_path = directory / "text", directory / "utt2num_spk"
@@ -106,14 +104,14 @@ def read_hypotheses(directory: PathLike, references: References) -> Hypotheses:
 
 
 def read_oracle_hypotheses(directory: PathLike, references: References) -> Hypotheses:
-    """Read a decode directory whose talker counts were given: its `text`.
+    """Read `text` of a decode directory whose talker counts were given.
 
-    A decoder that writes as many texts as it likes, whatever count it was given, says
-    how many in `utt2num_spk`; without that file there must be as many as talkers.
+    A decoder that may write more or fewer texts than the given count states their
+    number in `utt2num_spk`; without that file, there must be as many as talkers.
 
     Raises:
-        UserError: see `read_table` and `check_same_ids`; an id without a reference, or
-            a number of texts that is not the true count or not that of `utt2num_spk`.
+        UserError: see `read_table` and `check_same_ids`; an id has no reference, or the
+            number of texts isn't the true count or that of `utt2num_spk`.
     """
     path = Path(directory) / "text"
     if path.with_name("utt2num_spk").exists():
@@ -140,13 +138,13 @@ def _split_hypotheses(
     for utt, text in texts.items():
         if utt not in references.texts:
             raise UserError(
-                f"{path}: id {utt} is not in the reference; decode the set that is "
-                f"scored, or remove the line"
+                f"{path}: id {utt} is not in the reference; decode the set that you "
+                f"score, or remove the line"
             )
         streams[utt] = split_sot(text)
         if text and len(streams[utt]) != num_talkers[utt]:
             raise UserError(
-                f"{path}: {utt} has {len(streams[utt])} texts between {SC} but "
+                f"{path}: {utt} has {len(streams[utt])} texts separated by {SC}, but "
                 f"{source} says {num_talkers[utt]}; decode again"
             )
     return streams
@@ -155,8 +153,8 @@ def _split_hypotheses(
 def _parse_count(path: Path, utt: str, value: str) -> int:
     if not (value.isascii() and value.isdigit() and int(value) <= MAX_STREAMS):
         raise UserError(
-            f"{path}: {utt} has talker count {value!r}, which is no number from 0 to "
-            f"{MAX_STREAMS}; decode again"
+            f"{path}: {utt} has talker count {value!r}, which is not a number from 0 "
+            f"to {MAX_STREAMS}; decode again"
         )
     return int(value)
 
@@ -168,7 +166,7 @@ def _parse_overlap(path: Path, utt: str, value: str) -> float:
         overlap = -1.0
     if not 0.0 <= overlap <= 1.0:
         raise UserError(
-            f"{path}: {utt} has overlap {value!r}, which is no number from 0 to 1; "
+            f"{path}: {utt} has overlap {value!r}, which is not a number from 0 to 1; "
             f"fix it or remove the file"
         )
     return overlap
@@ -183,6 +181,6 @@ def _read_rtf(path: Path) -> Optional[float]:
         rtf = None if rtf is None else float(rtf)
     except (ValueError, TypeError, KeyError, AttributeError):
         raise UserError(
-            f'{path}: holds no {{"rtf": number or null}}; decode again or remove it'
+            f'{path}: has no {{"rtf": number or null}}; decode again or remove it'
         ) from None
     return rtf if batch_size == 1 else None

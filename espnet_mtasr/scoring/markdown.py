@@ -10,7 +10,7 @@ from espnet_mtasr.scoring.tables import Table, count_told
 
 
 def format_table(table: Table) -> str:
-    """Return a table as Markdown, figures to the right."""
+    """Return a table as Markdown, with figures aligned right."""
     rule = ["---"] + ["---:"] * (len(table.header) - 1)
     lines = [table.header, rule, *table.rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in lines)
@@ -28,7 +28,7 @@ def _format_breakdowns(results: Mapping[str, Any]) -> List[str]:
         if table:
             parts += [
                 f"## cpWER % by {name}",
-                f"Columns: {explained}; in brackets, words.",
+                f"Columns: {explained}. In brackets: words.",
                 format_table(table),
             ]
     return parts
@@ -40,7 +40,7 @@ def _facts(results: Mapping[str, Any]) -> str:
 
 
 def format_others(others: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the part of RESULTS.md that has the decodings beside the default.
+    """Return the part of RESULTS.md on decodings other than the default.
 
     Args:
         others: Name of a decoding's folder to its results.json.
@@ -62,13 +62,13 @@ def format_results(
     machine: str = "",
     environment: Optional[Mapping[str, str]] = None,
 ) -> str:
-    """Return RESULTS.md's content, made from that of results.json.
+    """Return the content of RESULTS.md, made from that of results.json.
 
     Args:
         results: What `assemble_results` returned.
-        command: The command line that gave the figures.
+        command: The command line that produced the figures.
         machine: What they were measured on.
-        environment: What ran, see `espnet_form.environment_of`.
+        environment: What ran; see `espnet_form.environment_of`.
     """
     parts: List[str] = ["# Results"]
     if environment:

@@ -1,14 +1,14 @@
 """ORC-WER: talkers may share a stream, so only the words' order in a stream counts.
 
-Each talker's text is put on one stream, several may be on the same one, in onset order;
-of all such placings the one with the fewest errors counts. Source: Sklyar et al.,
-"Multi-Turn RNN-T for Streaming Recognition of Multi-Party Speech", 2022; von Neumann et
-al., "On Word Error Rate Definitions and their Efficient Computation for Multi-Speaker
-Speech Recognition Systems", 2023, whose meeteval the tests compare with.
+Each talker's text is assigned to one stream. A stream may get several texts, in onset
+order. The assignment with the fewest errors counts. Source: Sklyar et al., "Multi-Turn
+RNN-T for Streaming Recognition of Multi-Party Speech", 2022; von Neumann et al., "On
+Word Error Rate Definitions and their Efficient Computation for Multi-Speaker Speech
+Recognition Systems", 2023. The tests compare with their meeteval.
 
-meeteval's exact search takes time and memory with the product of the streams' lengths.
-Here a talker has one text, so there are few placings: each group of talkers is compared
-with each stream once, whatever the lengths.
+Time and memory of meeteval's exact search grow with the product of the streams'
+lengths. Here a talker has one text, so there are few assignments: each group of talkers
+is compared with each stream once, whatever the lengths.
 """
 
 from typing import Dict, List, Sequence
@@ -17,23 +17,23 @@ from kaldialign import edit_distance
 
 from espnet_mtasr.scoring.error_counts import ErrorCounts, match_talkers
 
-# Groups of talkers are 2 to this power. Beyond it the search is not exact.
+# There are 2 to this power groups of talkers. With more talkers the search isn't exact.
 MAX_EXACT_TALKERS = 8
 
 Words = List[str]
 
 
 def orc_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts:
-    """Compare under the placing of talkers on streams with the fewest errors.
+    """Compare under the assignment of talkers to streams with the fewest errors.
 
-    With more than `MAX_EXACT_TALKERS` talkers the placing begins as cpWER's matching;
-    talkers then move, one by one, while that lowers the errors. The result may be above
-    the true ORC-WER, and is never above cpWER.
+    With more than `MAX_EXACT_TALKERS` talkers, the search starts from cpWER's matching
+    and moves talkers one by one while that lowers the errors. The result may be above
+    the true ORC-WER, but is never above cpWER.
 
     Args:
         reference: One text per talker, in onset order.
-        hypothesis: One text per stream; an empty list is a missing hypothesis, all of
-            whose words are deletions.
+        hypothesis: One text per stream; an empty list is a missing hypothesis: all
+            words are deletions.
 
     >>> orc_errors(["a b", "c", "d e"], ["a b d e", "c"])
     ErrorCounts(words=5, substitutions=0, deletions=0, insertions=0)
@@ -54,13 +54,13 @@ def _compare(talkers: Sequence[Words], stream: Words) -> ErrorCounts:
 
 
 def _fewest(talkers: Sequence[Words], streams: Sequence[Words]) -> ErrorCounts:
-    """Try all placings, stream by stream. A group of talkers is a number in bits."""
+    """Try all assignments, stream by stream. A group of talkers is a bit mask."""
     everyone = (1 << len(talkers)) - 1
     members = [
         [talker for k, talker in enumerate(talkers) if group >> k & 1]
         for group in range(everyone + 1)
     ]
-    # Group on the streams so far to its fewest errors.
+    # From the group on the streams so far to its fewest errors.
     best: Dict[int, ErrorCounts] = {0: ErrorCounts()}
     for number, stream in enumerate(streams, 1):
         rest_must_fit = number == len(streams)
@@ -81,7 +81,7 @@ def _fewest(talkers: Sequence[Words], streams: Sequence[Words]) -> ErrorCounts:
 
 
 def _groups_in(free: int) -> List[int]:
-    """List all groups of the talkers in `free`, the empty one too.
+    """List all groups of the talkers in `free`, including the empty one.
 
     >>> _groups_in(0b101)
     [5, 4, 1, 0]
@@ -93,7 +93,7 @@ def _groups_in(free: int) -> List[int]:
 
 
 def _cp_placing(reference: Sequence[str], hypothesis: Sequence[str]) -> List[int]:
-    """Return each talker's stream in cpWER's matching; the first where it has none."""
+    """Return each talker's stream in cpWER's matching, or the first if it has none."""
     placing = [0] * len(reference)
     for talker, stream in match_talkers(reference, hypothesis).assignment:
         if talker is not None and stream is not None:
@@ -104,7 +104,7 @@ def _cp_placing(reference: Sequence[str], hypothesis: Sequence[str]) -> List[int
 def _moved(
     talkers: Sequence[Words], streams: Sequence[Words], placing: List[int]
 ) -> ErrorCounts:
-    """Move talkers, one by one, to other streams while the errors fall."""
+    """Move talkers one by one to other streams while the errors fall."""
 
     def on(stream: int) -> ErrorCounts:
         group = [t for t, place in zip(talkers, placing) if place == stream]

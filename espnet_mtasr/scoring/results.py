@@ -1,8 +1,8 @@
 """Score sets, and write results.json, RESULTS.md and the small tables beside it.
 
-The keys of results.json are those of doc/design.md's section "Results". The comparison
-itself is in `error_counts.py` and `orc.py`; here its counts become a report.
-`markdown.py` makes RESULTS.md of it.
+doc/design.md, section "Results", describes the keys of results.json. The comparison is
+in `error_counts.py` and `orc.py`; this file turns its counts into a report, from which
+`markdown.py` makes RESULTS.md.
 """
 
 import json
@@ -71,7 +71,9 @@ def score_set(
     oracle: Optional[Hypotheses] = None,
     talker_counts: Sequence[int] = (2, 3),
 ) -> SetScore:
-    """Compare all references with the hypotheses; a missing one is all deletions.
+    """Compare all references with the hypotheses.
+
+    A missing hypothesis counts as all deletions.
 
     Args:
         references: What was said.
@@ -80,13 +82,13 @@ def score_set(
         talker_counts: The counts that the model knows.
 
     Raises:
-        UserError: the references hold no words.
+        UserError: the references have no words.
     """
 
     cp = _compare(cp_errors, references, hypotheses)
     cp_total = sum(cp.values(), ErrorCounts())
     if not cp_total.words:
-        raise UserError("the reference text holds no words; fix it before scoring")
+        raise UserError("the reference text has no words; fix it before scoring")
     num_talkers = references.num_talkers
     confusion = count_confusion(num_talkers, hypotheses.num_talkers, talker_counts)
     low, high = bootstrap_interval(list(cp.values()))
@@ -121,7 +123,7 @@ def _compare(
     references: References,
     hypotheses: Hypotheses,
 ) -> Dict[str, T]:
-    """Compare utterance by utterance; one that was not recognized has no streams."""
+    """Compare utterance by utterance; one without a hypothesis has no streams."""
     return {
         utt: compare(texts, hypotheses.texts.get(utt, []))
         for utt, texts in references.texts.items()
@@ -181,14 +183,14 @@ def assemble_results(
     text_normalizer: str = NONE,
     facts: Optional[Mapping[str, Any]] = None,
 ) -> Dict[str, Any]:
-    """Return results.json's content.
+    """Return the content of results.json.
 
     Args:
         mixtures: Which mixtures the figures were measured on.
         model: Which model.
         scores: Set name to score.
-        text_normalizer: What references and hypotheses went through.
-        facts: What else is known of the decoding; None values are left out.
+        text_normalizer: How references and hypotheses were normalized.
+        facts: Other facts about the decoding; None values are left out.
     """
     known = {name: v for name, v in (facts or {}).items() if v is not None}
     return {
@@ -209,19 +211,19 @@ def write_results(
     more_files: Optional[Mapping[str, str]] = None,
     environment: Optional[Mapping[str, str]] = None,
 ) -> None:
-    """Write all files of stage 13; results.json comes last, so it marks the end.
+    """Write all files of stage 13; results.json is written last, to mark the end.
 
     Args:
-        output_dir: Made if it does not exist.
+        output_dir: Created if it doesn't exist.
         results: What `assemble_results` returned.
         cpwer_by_num_talkers: What `breakdown.cpwer_by_talkers` returned.
         command: For RESULTS.md.
         machine: For RESULTS.md.
         more_files: Further files, path in `output_dir` to content.
-        environment: For RESULTS.md, see `environment.environment_of`.
+        environment: For RESULTS.md; see `espnet_form.environment_of`.
 
     Raises:
-        UserError: the directory cannot be written.
+        UserError: the directory can't be written.
     """
     output_dir = Path(output_dir)
     sets = results["sets"]
@@ -244,6 +246,6 @@ def write_results(
             write_whole(output_dir / name, content)
     except OSError as e:
         raise UserError(
-            f"--output_dir {output_dir}: cannot be written ({e.strerror}); name "
-            f"another directory"
+            f"--output_dir {output_dir}: can't be written ({e.strerror}); give another "
+            f"directory"
         ) from None

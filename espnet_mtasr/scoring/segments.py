@@ -1,10 +1,10 @@
-"""Texts as STM and SegLST files, on which meeteval-wer gives the same cpWER.
+"""Texts as STM and SegLST files, for which meeteval-wer gives the same cpWER.
 
-Sources: NIST's SCTK, doc/infmts.htm, and meeteval's README. Each talker, or stream, is
-a segment, also one without words: so meeteval-wer matches the same candidates in the
-same order, and of two matchings with as many errors it takes the same. A mixture that
-has no hypothesis gets an empty segment: meeteval-wer refuses files that lack more than
-a tenth of the mixtures.
+Sources: NIST's SCTK, doc/infmts.htm, and meeteval's README. Each talker or stream is a
+segment, even without words. So meeteval-wer matches the same candidates in the same
+order, and breaks ties between matchings in the same way. A mixture without a hypothesis
+gets an empty segment, because meeteval-wer refuses files that lack more than a tenth of
+the mixtures.
 """
 
 import json
@@ -30,7 +30,7 @@ class Segment(TypedDict):
 
 @dataclass(frozen=True)
 class Timing:
-    """When things are said, in seconds, as far as that is known.
+    """When things are said, in seconds, as far as known.
 
     Attributes:
         lengths: Utterance id to the recording's length.
@@ -46,8 +46,8 @@ def reference_segments(
 ) -> List[Segment]:
     """Return a segment per talker.
 
-    Talkers whose times aren't known talk from 0 to the recording's end, and to 0 where
-    that isn't known either.
+    Talkers with unknown times get 0 to the recording's end, or 0 to 0 if its length is
+    unknown.
 
     Args:
         texts: Utterance id to a text per talker, in onset order.
@@ -69,11 +69,11 @@ def reference_segments(
 def hypothesis_segments(
     texts: Mapping[str, Sequence[str]], utts: Sequence[str], timing: Timing
 ) -> List[Segment]:
-    """Return a segment per stream, as long as the recording: streams have no times.
+    """Return a segment per stream, as long as the recording; streams have no times.
 
     Args:
         texts: Utterance id to a text per stream.
-        utts: All utterances; one that `texts` lacks gets a stream without words.
+        utts: All utterances; one that isn't in `texts` gets a stream without words.
         timing: Of the utterances.
     """
     return [
@@ -110,7 +110,7 @@ def read_seglst(path: Path) -> Dict[str, List[str]]:
     """Read a file of `render_seglst`: utterance id to a text per talker or stream.
 
     Raises:
-        UserError: it is missing or no such file.
+        UserError: it is missing, or isn't a SegLST file.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; run stage 13 again")
@@ -119,7 +119,7 @@ def read_seglst(path: Path) -> Dict[str, List[str]]:
         for segment in json.loads(path.read_text(encoding="utf-8")):
             texts.setdefault(segment["session_id"], []).append(segment["words"])
     except (ValueError, TypeError, KeyError) as e:
-        raise UserError(f"{path}: is no SegLST file; run stage 13 again") from e
+        raise UserError(f"{path}: is not a SegLST file; run stage 13 again") from e
     return texts
 
 
@@ -133,7 +133,7 @@ def render_stm(segments: Sequence[Segment]) -> str:
 
 
 def _stm_line(segment: Segment) -> str:
-    # A line that begins with a semicolon is a comment.
+    # A line that starts with a semicolon is a comment.
     session = re.sub("^;", "_", segment["session_id"])
     times = f"{segment['start_time']:.4f} {segment['end_time']:.4f}"
     line = f"{session} 1 {segment['speaker']} {times} {segment['words']}"

@@ -13,38 +13,36 @@ BREAKDOWNS = {
     "by_onset_gap": ("onset gap", "the shortest time between two onsets, in s"),
     "by_snr": (
         "signal-to-noise ratio",
-        "the energy of all talkers together over that of the noise, in dB",
+        "the energy of all talkers together divided by that of the noise, in dB",
     ),
     "by_level_difference": (
         "level difference",
         "how much louder the loudest talker is than the softest, in dB",
     ),
-    "by_gender": ("gender", "whether all talkers are of the same gender"),
+    "by_gender": ("gender", "whether all talkers have the same gender"),
 }
-# What the tables' columns are, but for where the talker count comes from.
+# Explains the columns, except where the talker count comes from (`count_told`).
 RATES_EXPLAINED = (
-    "cpWER: under the "
-    "best matching of streams and talkers; sub, del and ins are its errors, and "
-    "its interval is a bootstrap over mixtures (1,000 draws, seed 0). FIFO WER: "
-    "stream k against the k-th talker to begin; surplus streams are insertions, "
-    "absent ones deletions. Missing: mixtures without a hypothesis, scored as "
-    "deletions. RTF: processing time / audio duration at batch size 1."
+    "cpWER: errors under the best matching of streams and talkers; sub, del and ins "
+    "count them, and the interval is a bootstrap over mixtures (1,000 draws, seed 0). "
+    "FIFO WER: stream k against the k-th talker to begin; extra streams are "
+    "insertions, missing ones deletions. Missing: mixtures without a hypothesis, "
+    "scored as deletions. RTF: processing time / audio duration at batch size 1."
 )
 ESPNET_EXPLAINED = (
-    "The same errors in ESPnet's form: all but Snt (mixtures) and Wrd (words) in "
-    "percent of the words, S.Err in percent of the mixtures."
+    "The same errors in ESPnet's form. Snt: mixtures; Wrd: words; S.Err: in percent "
+    "of the mixtures; all others: in percent of the words."
 )
 FURTHER_EXPLAINED = (
-    "ORC-WER: talkers may share a stream, which holds their words one talker after "
-    "the other. CER: errors in characters, blanks among them, under cpWER's "
-    "matching. Missed: talkers whom no stream with words is matched with; false "
-    "alarms: streams with words that no talker is matched with; both in percent of "
-    "the talkers."
+    "ORC-WER: talkers may share a stream, which then has their words one talker after "
+    "the other. CER: errors in characters, including spaces, under cpWER's matching. "
+    "Missed: talkers that match no stream with words. False alarms: streams with "
+    "words that match no talker. Both are in percent of the talkers."
 )
 
 
 class Table(NamedTuple):
-    """A table; the first column holds names, the others figures."""
+    """A table; the first column has names, the others figures."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -81,18 +79,19 @@ def main_table(results: Mapping[str, Any]) -> Table:
 
 
 def count_told(results: Mapping[str, Any]) -> str:
-    """Return where the talker count comes from, in a sentence."""
+    """Return a sentence that says where the talker count comes from."""
     given = results.get("num_talkers")
     if given is None:
-        return "The talker count is predicted, except where it is given."
+        return 'The talker count is predicted, except under "count given".'
     return (
-        f"The talker count is not predicted: the decoder was told {given} for every "
-        f"mixture (num_talkers: {given}), except where the true one is given."
+        f"The talker count isn't predicted: the decoder was told {given} for every "
+        f'mixture (num_talkers: {given}), except under "count given", where it is the '
+        f"true one."
     )
 
 
 def count_table(results: Mapping[str, Any]) -> Table:
-    """Return true against predicted talker counts, a row per set and true count."""
+    """Return true against predicted talker counts, one row per set and true count."""
     confusions = {n: r["count_confusion"] for n, r in results["sets"].items()}
     columns = {c for rows in confusions.values() for row in rows.values() for c in row}
     counts = sorted(columns - {MISSING}, key=int)
@@ -113,7 +112,7 @@ def count_table(results: Mapping[str, Any]) -> Table:
 
 
 def further_table(results: Mapping[str, Any]) -> Table:
-    """Return ORC-WER, CER and talkers that were missed or made up."""
+    """Return ORC-WER, CER, missed talkers and false alarms, one row per set."""
     rows = [
         [
             name,
@@ -130,7 +129,7 @@ def further_table(results: Mapping[str, Any]) -> Table:
 
 
 def range_name(part: Mapping[str, Any]) -> str:
-    """Name a part of a breakdown.
+    """Return the name of a bin of a breakdown.
 
     >>> range_name({"lo": None, "hi": -10.0}), range_name({"lo": 0.5, "hi": 0.75})
     ('below -10', '0.5 to 0.75')
@@ -145,9 +144,9 @@ def range_name(part: Mapping[str, Any]) -> str:
 
 
 def breakdown_table(results: Mapping[str, Any], key: str) -> Optional[Table]:
-    """Return the table of the sets that have this breakdown, or None if none has.
+    """Return the table of the sets that have this breakdown; None if none has it.
 
-    Parts in which no set has words are left out.
+    Bins without words in any set are left out.
     """
     known = {n: r[key] for n, r in results["sets"].items() if r[key]}
     if not known:

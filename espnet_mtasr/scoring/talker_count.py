@@ -1,6 +1,6 @@
-"""How often the predicted talker count is right, and what it is mistaken for.
+"""How often the predicted talker count is right, and how counts are confused.
 
-Source: the paper's talker-counting accuracy; every utterance counts once.
+Source: the paper's talker-counting accuracy. Every utterance counts once.
 """
 
 from typing import Dict, Mapping, Sequence
@@ -15,9 +15,9 @@ def count_confusion(
 
     Args:
         true: Utterance id to true talker count.
-        predicted: Utterance id to predicted talker count. Ids that it lacks are
-            counted under the key ``missing``, which is there only where needed.
-        talker_counts: The known counts, each of which gets a row and a column.
+        predicted: Utterance id to predicted talker count. Missing ids are counted
+            under the key ``missing``, which is only present if needed.
+        talker_counts: The known counts; each gets a row and a column.
 
     >>> count_confusion({"u": 2, "v": 2, "w": 3}, {"u": 2, "v": 3}, [2, 3])
     {'2': {'2': 1, '3': 1}, '3': {'2': 0, '3': 0, 'missing': 1}}
@@ -33,7 +33,7 @@ def count_confusion(
 
 
 def count_accuracy(confusion: Mapping[str, Mapping[str, int]]) -> float:
-    """Percentage of all utterances whose count is right; a missing one is wrong.
+    """Return the percentage of utterances with the right count; missing is wrong.
 
     Raises:
         ValueError: no utterance was counted.

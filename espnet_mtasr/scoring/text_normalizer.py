@@ -1,7 +1,7 @@
-"""Texts made alike before they are compared: case, punctuation, numbers, spellings.
+"""Normalize texts before scoring: case, punctuation, numbers, spelling.
 
 Source: the normalizers of Whisper (Radford et al., "Robust Speech Recognition via
-Large-Scale Weak Supervision", 2022, appendix C), by the package whisper-normalizer.
+Large-Scale Weak Supervision", 2022, appendix C), from the package whisper-normalizer.
 """
 
 from typing import Callable
@@ -17,14 +17,14 @@ def make_normalizer(name: str) -> Callable[[str], str]:
 
     Args:
         name: One of `NORMALIZERS`. `none` leaves words as they are; `whisper_basic`
-            drops case and punctuation; `whisper_english` also writes numbers as digits,
-            contractions in full and spellings the American way.
+            lower-cases and drops punctuation; `whisper_english` also writes numbers as
+            digits, expands contractions and uses American spelling.
 
     Returns:
-        Text to text, with single blanks between words.
+        Text to text, with single spaces between words.
 
     Raises:
-        UserError: an unknown name, or the package is missing.
+        UserError: the name is unknown, or the package is missing.
     """
     if name not in NORMALIZERS:
         raise UserError(f"--text_normalizer {name}: choose one of {NORMALIZERS}")

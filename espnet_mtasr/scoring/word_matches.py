@@ -1,6 +1,6 @@
-"""Which written words are right: one by one, under cpWER's matching of talkers.
+"""Which written words are right, one by one, under cpWER's matching of talkers.
 
-The alignment is kaldialign's, as in alignment.py.
+The alignment is by kaldialign, as in alignment.py.
 """
 
 from typing import List, NamedTuple, Optional, Sequence
@@ -13,13 +13,13 @@ GAP = "\0"
 
 
 class WordMatch(NamedTuple):
-    """A written word, and the spoken one that it is.
+    """A written word, and the spoken word that it matches.
 
     Attributes:
         stream: Its stream, from 0.
-        place: Its place there, from 0.
-        talker: Who said it; None: nobody, it is wrong.
-        spoken: Its place in what the talker said; None: it is wrong.
+        place: Its position in the stream, from 0.
+        talker: Who said it; None: nobody, so the word is wrong.
+        spoken: Its position in the talker's text; None: the word is wrong.
     """
 
     stream: int

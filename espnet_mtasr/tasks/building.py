@@ -33,7 +33,7 @@ from espnet_mtasr.tasks.trained import (
 )
 from espnet_mtasr.trust import check_settings, trusting
 
-# Of ESPnet's classes, those named here are loaded without the others.
+# These of ESPnet's classes are loaded without the others.
 frontend_choices = LazyChoices(
     "frontend",
     dict(default="espnet2.asr.frontend.default:DefaultFrontend"),
@@ -96,7 +96,7 @@ class ModelBuilder:
 
     @classmethod
     def has_teacher(cls, args: argparse.Namespace) -> bool:
-        """Say whether `args` build a teacher."""
+        """Return whether `args` build a teacher."""
         return args.teacher is not None and model_option(args, "ctc_weight") < 1.0
 
     @classmethod
@@ -152,8 +152,8 @@ class ModelBuilder:
     def build_model(cls, args: argparse.Namespace) -> MTASRModel:
         """Build the model, without parts that no loss uses.
 
-        What the encoder read from pretrained files is written into `args`, so that the
-        config.yaml that ESPnet dumps afterwards rebuilds it without those files.
+        What the encoder reads from pretrained files is written into `args`, so the
+        config.yaml that ESPnet writes afterwards rebuilds it without those files.
         """
         if not args.talker_counts or min(args.talker_counts) < 1:
             raise UserError(f"--talker_counts {args.talker_counts}: give counts from 1")
@@ -234,8 +234,8 @@ class ModelBuilder:
                 read; see `trust`.
 
         Raises:
-            UserError: a file is missing, the checkpoint lacks weights or has others
-                than the model, or the configuration names what it may not.
+            UserError: a file is missing, the checkpoint's weights aren't the model's,
+                or the configuration names code that isn't trusted.
         """
         if config_file is None:
             if model_file is None:
@@ -256,7 +256,7 @@ class ModelBuilder:
 
 
 def token_list_of(args: argparse.Namespace) -> List[str]:
-    """The CTC tokens, which a training's options name as a file."""
+    """Return the CTC tokens; a training's options give them as a file."""
     if not isinstance(args.token_list, str):
         return args.token_list
     with open(args.token_list, encoding="utf-8") as f:
@@ -270,6 +270,6 @@ def check_count_head(conf: Mapping[str, Any]) -> None:
 
 
 def model_option(args: argparse.Namespace, name: str) -> Any:
-    """Return an option of `model_conf`, a loss weight for one, or its default."""
+    """Return an option of `model_conf`, such as a loss weight, or its default."""
     default = inspect.signature(MTASRModel).parameters[name].default
     return args.model_conf.get(name, default)

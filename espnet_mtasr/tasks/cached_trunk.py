@@ -1,9 +1,9 @@
 """Training on cached outputs of the trunk: checks of its settings and its lists.
 
 `lists/train/trunk.scp` has a line `FOLDER AUDIO` per utterance (asr/trunk_cache.py),
-which a training reads as `speech` of data type `text`. `trunk.stat` beside it holds
-size and time of each mixture's files when its hash was taken, and wav.scp (or
-utt2mixture, mixture/speech_list.py) where they lie.
+which a training reads as `speech` of data type `text`. `trunk.stat` beside it has size
+and time of each mixture's files when its hash was computed. wav.scp (or utt2mixture,
+mixture/speech_list.py) has their paths.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from espnet_mtasr.mixture.speech_list import (
 from espnet_mtasr.tasks.options import is_part
 
 PARTS = ("train", "valid")
-# What these change differs from epoch to epoch, or isn't part of the cache's key.
+# Their effect differs between epochs, or isn't part of the cache's key.
 CHANGE_SPEECH = (
     "rir_scp",
     "noise_scp",
@@ -69,7 +69,7 @@ def check_cacheable(args: argparse.Namespace) -> None:
 
 
 def cached_lists(args: argparse.Namespace) -> List[Path]:
-    """The lists of cached outputs that a training is to read."""
+    """Return the lists of cached outputs that a training reads."""
     entries = [
         *args.train_data_path_and_name_and_type,
         *args.valid_data_path_and_name_and_type,
@@ -86,13 +86,13 @@ def check_cached_training(args: argparse.Namespace) -> None:
 
     Raises:
         UserError: see `check_cacheable`; an output is missing, or a recording has
-            changed since its hash was taken.
+            changed since its hash was computed.
     """
     paths = cached_lists(args)
     if not paths:
         return
     check_cacheable(args)
-    # Read afresh here, and inherited by the processes that load data.
+    # Read again here, and inherited by the processes that load data.
     open_cache.cache_clear()
     for path in paths:
         tables = {
@@ -114,7 +114,7 @@ def check_cached_training(args: argparse.Namespace) -> None:
 
 
 def describe_files(speech: Speech) -> str:
-    """Size in bytes and time in nanoseconds of its files, each added up.
+    """Return total size in bytes and total time in nanoseconds of its files.
 
     Raises:
         UserError: there is no such file.
@@ -133,7 +133,7 @@ def join(stats_dir: Path, num_jobs: int) -> None:
     """Write `lists/*/trunk.scp` and `trunk.stat` of the jobs' tables.
 
     Raises:
-        UserError: a job's table is missing, or is of other lists or another trunk.
+        UserError: a job's table is missing, or is for other lists or another trunk.
     """
     folders = set()
     count = 0

@@ -1,7 +1,7 @@
 """Training on new mixtures in each epoch: its data, and checks of its settings.
 
-`lists/train/utt2mixture` says what each mixture is made of (mixture/spec.py); a
-training reads it as `speech` of data type `json`.
+`lists/train/utt2mixture` has the parts of each mixture (mixture/spec.py); a training
+reads it as `speech` of data type `json`.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from espnet_mtasr.train.preprocessor import flat_start_epochs_of
 
 
 def tables_to_mix(args: argparse.Namespace) -> Optional[Tuple[str, str]]:
-    """Tables of specs and texts, if training mixtures are given as specs."""
+    """Return the tables of specs and texts if training mixtures are given as specs."""
     entries = args.train_data_path_and_name_and_type
     types = {name: espnet_type for _, name, espnet_type in entries}
     paths = {name: path for path, name, _ in entries}
@@ -26,7 +26,7 @@ def tables_to_mix(args: argparse.Namespace) -> Optional[Tuple[str, str]]:
 
 
 def specs_of_recordings(args: argparse.Namespace) -> Optional[str]:
-    """Table of specs of the training mixtures, if it lies beside the texts."""
+    """Return the table of specs of the training mixtures, if it is beside the texts."""
     for path, name, _ in args.train_data_path_and_name_and_type:
         specs = Path(path).with_name("utt2mixture")
         if name == "text" and specs.is_file():
@@ -97,7 +97,7 @@ def check_dynamic_mixing(args: argparse.Namespace) -> None:
 
 
 def _check_epochs_are_told(args: argparse.Namespace, what: str) -> None:
-    """Raise `UserError` unless the preprocessor works anew in each epoch."""
+    """Raise `UserError` unless the preprocessor runs again in each epoch."""
     for option, wanted in (("iterator_type", "sequence"), ("use_preprocessor", True)):
         if getattr(args, option) != wanted:
             raise UserError(

@@ -1,7 +1,7 @@
 """Compute the outputs of the frozen trunk once, and list them for the training.
 
-Jobs share the mixtures of a training's lists, and what lies in the cache already is not
-computed again. cached_trunk.py makes lists of the jobs' tables.
+Jobs share the mixtures of a training's lists, and outputs that are already cached are
+not computed again. cached_trunk.py makes lists from the jobs' tables.
 """
 
 import argparse
@@ -46,12 +46,12 @@ def run_job(
     batch_size: int = 8,
     shard_size: int = 96,
 ) -> None:
-    """Compute what the cache lacks of this job's share, and write its table.
+    """Compute the outputs of this job's share that aren't cached; write its table.
 
     Args:
-        train_args: Options of the training that is to read the outputs.
+        train_args: Options of the training that will read the outputs.
         stats_dir: With `lists/train` and `lists/valid`.
-        cache_dir: Above the folders of all trunks.
+        cache_dir: Parent of the folders of all trunks.
         job: From 1 to `num_jobs`.
         num_jobs: Jobs that share the mixtures.
         device: `cpu` or `cuda`.
@@ -60,7 +60,7 @@ def run_job(
         shard_size: Recordings in a file.
 
     Raises:
-        UserError: the outputs differ from epoch to epoch, or see `build_model`.
+        UserError: the outputs differ between epochs, or see `build_model`.
     """
     MTASRTask.check_args(train_args)
     check_cacheable(train_args)
@@ -76,7 +76,7 @@ def run_job(
     tables: Dict[str, Dict[str, str]] = {part: {} for part in PARTS}
     missing: Dict[str, Speech] = {}
     for (part, utt), speech in progress(share, len(share), "reading recordings"):
-        # Its time first: a change during the reading shows later.
+        # The time comes first, so a change while reading is noticed later.
         stat = describe_files(speech)
         audio = speech_hash(speech)
         tables[part][utt] = f"{cache.folder} {audio} {stat}"
@@ -91,7 +91,7 @@ def run_job(
 def build_model(
     train_args: argparse.Namespace, device: str, folder: Path
 ) -> MTASRModel:
-    """The model that phase 2 begins with, less its teacher, in evaluation mode.
+    """Build phase 2's initial model, without its teacher, in evaluation mode.
 
     Args:
         train_args: Options of the training.
@@ -107,9 +107,9 @@ def build_model(
     for init in check_init_param(train_args.init_param, folder):
         _, _, keys = init.partition(":")
         target = keys.split(":")[1] if ":" in keys else ""
-        # Other parts, the teacher for one, change nothing below the branches.
+        # Other parts, such as the teacher, don't affect anything below the branches.
         if target.split(".")[0] in ("", "frontend", "normalize", "encoder"):
-            # Without a target the file is that of a whole model, with its teacher.
+            # Without a target, the file has a whole model with its teacher.
             ignore = train_args.ignore_init_mismatch or not target
             load_pretrained_model(init, model, ignore)
     for name, parameter in model.named_parameters():
@@ -142,12 +142,12 @@ def fill(
             arrays = encode(model, [missing[audio] for audio in batch])
             outputs.update(zip(batch, arrays))
         cache.add(outputs)
-        # For the log of a job, which is no terminal.
+        # For the log of a job, which isn't a terminal.
         print(f"{label}: done", flush=True)
 
 
 def encode(model: MTASRModel, speeches: Sequence[Speech]) -> List[np.ndarray]:
-    """The trunk's outputs `(T, D)`, float32, of some mixtures.
+    """Return the trunk's outputs `(T, D)`, float32, for some mixtures.
 
     Raises:
         UserError: a recording has several channels, or the trunk's `context` can't be

@@ -22,8 +22,8 @@ def check_init_param(init_param: Sequence[str], folder: Path) -> List[str]:
 
     Args:
         init_param: `FILE[:SOURCE[:TARGET[:EXCLUDED]]]` each, see ESPnet's
-            `load_pretrained_model`. A packed model's `.safetensors` will do, too.
-        folder: Gets what is converted for ESPnet.
+            `load_pretrained_model`. A packed model's `.safetensors` also works.
+        folder: For files that are converted for ESPnet.
 
     Raises:
         UserError: a file is missing, contains more than weights, has weights that are
@@ -34,7 +34,7 @@ def check_init_param(init_param: Sequence[str], folder: Path) -> List[str]:
 
 @contextlib.contextmanager
 def told_misfits(init_param: Sequence[str]) -> Iterator[None]:
-    """Where ESPnet loads `--init_param` into a model: `UserError` if they don't fit."""
+    """While ESPnet loads `--init_param`, raise `UserError` if they don't fit."""
     try:
         yield
     except RuntimeError as e:
@@ -54,7 +54,7 @@ def _check(init: str, converted: Path) -> str:
     if not path.is_file():
         raise UserError(f"--init_param {path}: no such file; train it first")
     weights = read_weights(path)
-    # As DeepSpeed and others store them.
+    # DeepSpeed and others store them like this.
     weights = weights.get("module", weights)
     source, _, excluded = [*keys, "", "", ""][:3]
     prefixes = tuple(excluded.split(",")) if excluded else ()

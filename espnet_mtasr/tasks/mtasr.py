@@ -151,10 +151,11 @@ class MTASRTask(ModelBuilder, ASRTask):
     def parse_config(
         cls, path: Union[str, Path], options: Sequence[str] = ()
     ) -> argparse.Namespace:
-        """Read a training configuration, as the trainer does with further options.
+        """Read a training configuration, like the trainer does with more options.
 
         Raises:
-            UserError: no such file, or an option doesn't exist or has a wrong value.
+            UserError: there is no such file, or an option is unknown or has a bad
+                value.
         """
         return cls.get_parser().parse_args(["--config", str(path), *options])
 
@@ -162,14 +163,14 @@ class MTASRTask(ModelBuilder, ASRTask):
     def required_data_names(
         cls, train: bool = True, inference: bool = False
     ) -> Tuple[str, ...]:
-        """`speech`, and in training the SOT `text`."""
+        """Return `speech`, and in training the SOT `text`."""
         return ("speech",) if inference else ("speech", "text")
 
     @classmethod
     def optional_data_names(
         cls, train: bool = True, inference: bool = False
     ) -> Tuple[str, ...]:
-        """None: the preprocessor makes `text_spk1..N` of `text`."""
+        """Return nothing: the preprocessor makes `text_spk1..N` from `text`."""
         return ()
 
     @classmethod
@@ -215,7 +216,7 @@ class MTASRTask(ModelBuilder, ASRTask):
     def build_sequence_iter_factory(
         cls, args: argparse.Namespace, iter_options: IteratorOptions, mode: str
     ) -> AbsIterFactory:
-        """Build ESPnet's or, with `batch_seconds`, ours; it tells of each epoch."""
+        """Build ESPnet's or, with `batch_seconds`, ours; it passes epochs on."""
         if args.batch_seconds is not None and mode != "plot_att":
             factory = build_seconds_iter_factory(cls, args, iter_options, mode)
         else:
@@ -266,7 +267,7 @@ class MTASRTask(ModelBuilder, ASRTask):
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Train in this process; see ESPnet's task."""
-        # ESPnet's functions check their arguments, for every utterance and step too.
+        # ESPnet's functions check argument types, even for every utterance and step.
         with suppress_type_checks(), told_misfits(args.init_param):
             super().main_worker(args)
 
@@ -274,5 +275,5 @@ class MTASRTask(ModelBuilder, ASRTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> List[torch.optim.Optimizer]:
-        """One optimizer of the trainable parameters, a group per `lr_scale` prefix."""
+        """Build one optimizer, with a parameter group per `lr_scale` prefix."""
         return [grouped_optimizer(args, model)]

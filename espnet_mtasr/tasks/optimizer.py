@@ -1,4 +1,4 @@
-"""The optimizer: a learning rate per part of the model, nothing for frozen parts."""
+"""The optimizer: a learning rate per part of the model, without frozen parts."""
 
 import argparse
 import inspect
@@ -14,11 +14,11 @@ from espnet_mtasr.tasks.options import flatten, is_part
 def grouped_optimizer(
     args: argparse.Namespace, model: torch.nn.Module
 ) -> torch.optim.Optimizer:
-    """One optimizer of the trainable parameters, a group per `lr_scale` prefix.
+    """Build one optimizer of trainable parameters, a group per `lr_scale` prefix.
 
     Raises:
-        UserError: `freeze_param` or `lr_scale` names no part of the model, nothing is
-            left to train, or an option has a wrong value.
+        UserError: `freeze_param` or `lr_scale` names an unknown part, nothing is left
+            to train, or an option has a bad value.
     """
     names = [name for name, _ in model.named_parameters()]
     # On the command line, `encoder.branches=0.1` makes a dict in a dict.

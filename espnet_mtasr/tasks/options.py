@@ -15,10 +15,10 @@ def check_options(
     """Raise UserError for a key that the constructor doesn't have.
 
     Args:
-        class_obj: Its `**kwargs` are taken to be those of its base class.
+        class_obj: Its `**kwargs` are assumed to be those of its base class.
         conf: Options.
         name: Of the options, for the message.
-        given: Arguments that come from elsewhere and are no options.
+        given: Arguments that come from elsewhere and aren't options.
     """
     known: Dict[str, None] = {}
     for base in class_obj.__mro__:
@@ -45,15 +45,15 @@ def get_class(choices: ClassChoices, args: argparse.Namespace) -> Optional[type]
 
 
 def build(choices: ClassChoices, args: argparse.Namespace, **parts: Any):
-    """Build what `--NAME` and `--NAME_conf` say, or None.
+    """Build the object that `--NAME` and `--NAME_conf` describe, or return None.
 
     Args:
-        choices: What there is.
+        choices: Available classes.
         args: Options.
-        parts: Arguments that are no options.
+        parts: Arguments that aren't options.
 
     Raises:
-        UserError: an option doesn't exist, or one without a default is missing.
+        UserError: an option is unknown, or one without a default is missing.
     """
     class_obj = get_class(choices, args)
     if class_obj is None:
@@ -68,7 +68,7 @@ def build(choices: ClassChoices, args: argparse.Namespace, **parts: Any):
 
 
 def is_part(parameter: str, prefix: str) -> bool:
-    """Say whether a parameter's name begins with the names in `prefix`.
+    """Return whether a parameter's name starts with the names in `prefix`.
 
     >>> is_part("encoder.trunk.layers.0.weight", "encoder.trunk")
     True
@@ -79,7 +79,7 @@ def is_part(parameter: str, prefix: str) -> bool:
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
-    """Join the keys of nested dicts by dots, as `--option a.b=1` makes them.
+    """Join the keys of nested dicts with dots, as in `--option a.b=1`.
 
     >>> flatten({"a.b": 1, "a": {"c": {"d": 2}}})
     {'a.b': 1, 'a.c.d': 2}

@@ -18,7 +18,7 @@ from espnet_mtasr.tasks.options import flatten, is_part
 from espnet_mtasr.tasks.trained import read_train_config
 
 INPUTS = ".inputs"
-# Not compared: where, how it is called, and what is made of the lists.
+# Not compared: folders, names, and what is made from the lists.
 UNRELATED = (
     *("config", "output_dir", "required", "dry_run", "print_config", "resume"),
     *("resume_anyway", "collect_stats", "train_shape_file", "valid_shape_file"),
@@ -54,13 +54,13 @@ Change = Tuple[str, Any, Any]
 
 
 def inputs_of(args: argparse.Namespace) -> Dict[str, Any]:
-    """Return what a training depends on: flat options, files by their content."""
+    """Return what a training depends on: flat options, and files by content."""
     options = flatten(vars(args)).items()
     return {key: content_of(v) for key, v in options if key not in UNRELATED}
 
 
 def content_of(value: Any) -> Any:
-    """Return JSON of a value; what names a file or a model becomes path and hash."""
+    """Return a value as JSON; a file or a model becomes path and hash."""
     if isinstance(value, (list, tuple)):
         return [content_of(v) for v in value]
     if not isinstance(value, str) or not value:
@@ -84,7 +84,7 @@ def content_of(value: Any) -> Any:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-    """Yield key, old and new value of what differs; an absent key is None."""
+    """Yield key, old and new value of differences; a missing key's value is None."""
     for key in dict.fromkeys([*old, *new]):
         yield from _differences(key, old.get(key), new.get(key))
 
@@ -96,7 +96,7 @@ def _differences(key: str, old: Any, new: Any) -> Iterator[Change]:
     elif isinstance(old, dict) and isinstance(new, dict):
         if old["sha256"] != new["sha256"]:
             yield key, old, new
-    # A file that the training made, or that it hasn't made yet.
+    # A file that the training makes, before or after it is made.
     elif old != new and _name(old) != _name(new):
         yield key, old, new
 
@@ -117,10 +117,10 @@ def _said(change: Change) -> str:
 def _of_before(
     folder: Path, new: Mapping[str, Any], args: argparse.Namespace
 ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-    """Return what the training in `folder` depended on, and what of `new` compares.
+    """Return what the training in `folder` depended on, and the like part of `new`.
 
-    `.inputs` of earlier versions was one hash of everything. Then config.yaml tells the
-    options, but for what building the model changed in them.
+    `.inputs` of earlier versions was one hash of everything. Then config.yaml has the
+    options, except for those that building the model changed.
     """
     try:
         old = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
@@ -147,7 +147,7 @@ def check_same_training(args: argparse.Namespace) -> Dict[str, Any]:
     changes are.
 
     Raises:
-        UserError: a checkpoint of other settings is there.
+        UserError: there is a checkpoint with other settings.
     """
     folder, new = Path(args.output_dir), inputs_of(args)
     if not args.resume or not (folder / "checkpoint.pth").exists():
@@ -167,7 +167,7 @@ def check_same_training(args: argparse.Namespace) -> Dict[str, Any]:
             "--phase2_tag), or resume with --resume_anyway true"
         )
     if harmful or harmless:
-        # ESPnet sets the root logger up later, and only if nobody has done so.
+        # ESPnet sets up the root logger later, but only if nothing else has.
         logging.getLogger(__name__).warning(
             f"{folder} resumes with other settings: {'; '.join([*harmful, *harmless])}"
         )
@@ -175,7 +175,7 @@ def check_same_training(args: argparse.Namespace) -> Dict[str, Any]:
 
 
 def write_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
-    """Note what the training in `folder` depends on."""
+    """Store what the training in `folder` depends on."""
     write_whole(
         folder / INPUTS, json.dumps(inputs, indent=1, ensure_ascii=False) + "\n"
     )

@@ -22,7 +22,7 @@ from espnet_mtasr.text.sot import count_talkers
 from espnet_mtasr.train.batches import AudioBatchSampler, idle, size
 from espnet_mtasr.train.curriculum import CurriculumIterFactory, curriculum_of
 
-# Values that go with it: the others are for other samplers, or would undo this one.
+# Compatible values; others are for other samplers, or would override this one.
 ALLOWED = dict(
     batch_type=("folded",),
     valid_batch_type=(None, "folded"),
@@ -43,7 +43,7 @@ def add_batch_options(group: argparse._ArgumentGroup) -> None:
         "--batch_seconds",
         type=float_or_none,
         default=None,
-        help="Seconds of audio of a batch, padding included, over all processes. "
+        help="Seconds of audio in a batch, including padding, over all processes. "
         "They get similar shares, and each optimizer step (accum_grad batches) has all "
         "talker counts. Replaces batch_type, in validation too",
     )
@@ -66,7 +66,7 @@ def add_batch_options(group: argparse._ArgumentGroup) -> None:
 
 
 def check_batch_options(args: argparse.Namespace) -> None:
-    """Raise `UserError` for options that don't go together, or are out of range."""
+    """Raise `UserError` for options that conflict or are out of range."""
     if curriculum_of(args) is not None and args.batch_seconds is None:
         raise UserError("curriculum: needs batches by seconds; give batch_seconds")
     if args.batch_seconds is None:
@@ -109,7 +109,7 @@ def build_seconds_iter_factory(
     Args:
         task: Builds the data set.
         args: Of the training.
-        options: What ESPnet would build iterators by. Its first shape file holds the
+        options: ESPnet's options for building iterators. Its first shape file has the
             samples of `speech`.
         mode: `train` or `valid`.
 
@@ -160,7 +160,7 @@ def build_seconds_iter_factory(
 
 
 def describe(sampler: AudioBatchSampler, rate: int) -> str:
-    """What a process's share of a batch is, and what is lost."""
+    """Describe a process's share of a batch, and what is lost."""
     shares = [share for batch in sampler.batches for share in batch]
     sizes = [size(share, sampler.samples) for share in shares]
     limit = sampler.max_samples / sampler.ranks
@@ -181,7 +181,7 @@ def describe(sampler: AudioBatchSampler, rate: int) -> str:
 
 
 def read_samples(path: str) -> Dict[str, int]:
-    """Samples of each mixture, from a shape file (`id N` or `id N,D`).
+    """Read samples of each mixture from a shape file (`id N` or `id N,D`).
 
     Raises:
         UserError: it is missing or isn't one.
@@ -200,10 +200,10 @@ def read_samples(path: str) -> Dict[str, int]:
 def read_talker_counts(
     data: Sequence[Sequence[str]], utts: Mapping[str, int]
 ) -> Dict[str, int]:
-    """Talker count of each of `utts`, from the SOT transcripts among `data`.
+    """Read the talker count of each of `utts` from the SOT transcripts among `data`.
 
     Raises:
-        UserError: there are none, or one is missing.
+        UserError: there are no transcripts, or one is missing.
     """
     paths = [path for path, name, kind in data if (name, kind) == ("text", "text")]
     if not paths:

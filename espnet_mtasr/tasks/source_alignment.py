@@ -1,7 +1,7 @@
 """Align the words of the recordings that mixtures are made of.
 
-A model of one talker aligns each recording alone. So a training on mixtures can begin
-with the tokens at their times.
+A model that knows single talkers aligns each recording alone. So a training on mixtures
+can start with the tokens at their times.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from espnet_mtasr.progress import progress
 from espnet_mtasr.text.sot import split_sot
 
 Spans = List[Span]
-# Seconds of a batch, padding included.
+# Seconds of a batch, including padding.
 BATCH_SECONDS = 60.0
 
 
@@ -48,7 +48,7 @@ def read_sources(data_dir: Path) -> Dict[str, Tuple[str, float]]:
 
 
 class SourceAligner:
-    """Aligns recordings of one talker with a model that knows such.
+    """Aligns recordings of one talker with a model that knows single talkers.
 
     Args:
         model: In evaluation mode.
@@ -56,11 +56,11 @@ class SourceAligner:
         device: Of the model.
 
     Attributes:
-        probabilities: Geometric mean probability of the tokens of each recording that
-            was aligned.
+        probabilities: Geometric mean probability of the tokens of each aligned
+            recording.
 
     Raises:
-        UserError: the model knows no single talkers, or has no CTC.
+        UserError: the model doesn't know single talkers, or has no CTC.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class SourceAligner:
             )
         self.model = model
         self.device = device
-        # As it was trained: several times faster where the CPU has it.
+        # As in training; several times as fast if the CPU supports it.
         self.in_bfloat16 = model.cpu_bfloat16 and device == "cpu"
         self.probabilities: List[float] = []
         self.rate = train_args.sampling_rate
@@ -94,7 +94,7 @@ class SourceAligner:
             sources: Path to text and seconds.
 
         Returns:
-            Path to seconds of each word; and path to why there are none.
+            Path to seconds of each word; and path to the reason if there are none.
 
         Raises:
             UserError: a recording can't be read.
@@ -129,7 +129,7 @@ class SourceAligner:
     def _spans(
         self, text: str, log_probs: torch.Tensor, seconds: float
     ) -> Union[Spans, str]:
-        """Return the words' times, or why there are none."""
+        """Return the words' times, or the reason if there are none."""
         tokens = self.preprocessor.tokens_of(text)
         ids = self.preprocessor.encode_talker(text).tolist()
         try:

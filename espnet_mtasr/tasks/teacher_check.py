@@ -33,14 +33,14 @@ DEAF_BELOW = 1.2
 
 @dataclass
 class TeacherCheck:
-    """What a teacher predicts of the transcripts of one talker count.
+    """How well a teacher predicts the transcripts of one talker count.
 
     Attributes:
         n_utt: Mixtures.
-        n_tokens: Text tokens, `<sc>` and end of sentence included.
+        n_tokens: Text tokens, including `<sc>` and end of sentence.
         perplexity: exp of their mean cross entropy, with the right speech.
         accuracy: Percent of them whose most probable prediction is right.
-        right: Perplexity of the words alone, with the right speech.
+        right: Perplexity of the words only, with the right speech.
         other: The same with another mixture's speech; None: there is no other.
         ratio: other / right.
     """
@@ -68,8 +68,8 @@ def check_teacher(
         model: With a teacher, in evaluation mode.
         train_args: Of its training.
         data_dir: In dump/.
-        batch_size: Mixtures of one count and like length that are computed together.
-            Each is scored with its neighbour's speech as well.
+        batch_size: Mixtures of one count and similar length to compute together. Each
+            is also scored with its neighbor's speech.
         device: Of the model.
         num_workers: Processes that load data.
 
@@ -111,8 +111,8 @@ def check_teacher(
 def without_repeats(texts: Mapping[str, str]) -> List[List[str]]:
     """Group utterances so that no group has a text twice.
 
-    A set may hold a mixture twice, clean and noisy: one is no other mixture to the
-    other.
+    A set may have a mixture twice, clean and noisy; these two don't count as different
+    mixtures.
 
     >>> without_repeats({"a_clean": "x", "a_noisy": "x", "b": "y"})
     [['a_clean', 'b'], ['a_noisy']]
@@ -130,7 +130,7 @@ def without_repeats(texts: Mapping[str, str]) -> List[List[str]]:
 def _batches(
     utts: Sequence[str], lengths: Mapping[str, int], size: int
 ) -> List[List[str]]:
-    """Batch utterances of like length, the last one not alone if it can be helped."""
+    """Batch utterances of similar length; the last isn't alone if possible."""
     batches = [
         [utts[place] for place in places]
         for places in batches_of_similar_length(

@@ -1,4 +1,4 @@
-"""What a training leaves behind, config.yaml and checkpoints: read and checked."""
+"""Read and check what a training leaves behind: config.yaml and checkpoints."""
 
 import argparse
 import logging
@@ -17,8 +17,8 @@ PathLike = Union[Path, str]
 # Entries of a trained model's configuration, and what they are.
 NEEDED = dict(token_list=list, talker_counts=list, token_type=str, model_conf=dict)
 
-# The same as yaml.safe_load's, and where libyaml is there many times as fast: a list of
-# thousands of tokens takes long.
+# The same as yaml.safe_load's, but many times as fast if libyaml is available. A list
+# of thousands of tokens takes long.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -26,7 +26,7 @@ def read_train_config(path: PathLike) -> argparse.Namespace:
     """Read the config.yaml of a training.
 
     Raises:
-        UserError: the file is missing or isn't one, or a file that it names is missing.
+        UserError: the file is missing, isn't a configuration, or names a missing file.
     """
     path = Path(path)
     _check_there(path)
@@ -70,11 +70,11 @@ def _check_entries(path: Path, config: Dict[str, Any]) -> None:
 
 
 def read_checkpoint(path: PathLike, with_teacher: bool) -> Dict[str, Any]:
-    """Read a model's weights, on request without its teacher's.
+    """Read a model's weights, with or without its teacher's.
 
     Raises:
-        UserError: the file is missing or holds no weights, or some that no training
-            that went well leaves.
+        UserError: the file is missing or has no weights, or they are of a diverged
+            training.
     """
     _check_there(Path(path))
     state = read_weights(path)
@@ -85,9 +85,9 @@ def read_checkpoint(path: PathLike, with_teacher: bool) -> Dict[str, Any]:
 
 
 def check_resumable(args: argparse.Namespace) -> None:
-    """Raise `UserError` if a training is to go on from a half-written checkpoint.
+    """Raise `UserError` if a training would resume from a half-written checkpoint.
 
-    ESPnet writes it in place: a run that is killed at that moment leaves a part of it.
+    ESPnet writes it in place, so a run that is killed while writing leaves a part.
     """
     if not args.resume or args.output_dir is None:
         return
@@ -104,7 +104,7 @@ def load_exactly(model: torch.nn.Module, state: Dict[str, Any], path: PathLike) 
     """Load weights, in the model's own precision; `path` is for messages.
 
     Raises:
-        UserError: a weight is missing, surplus or of another shape.
+        UserError: a weight is missing, unexpected or has another shape.
     """
     try:
         result = model.load_state_dict(state, strict=False)
@@ -114,12 +114,12 @@ def load_exactly(model: torch.nn.Module, state: Dict[str, Any], path: PathLike) 
             f"use the config.yaml that this checkpoint was trained with"
         ) from e
     for problem, keys in (
-        ("lacks", result.missing_keys),
-        ("has surplus", result.unexpected_keys),
+        ("missing", result.missing_keys),
+        ("unexpected", result.unexpected_keys),
     ):
         if keys:
             raise UserError(
-                f"{path}: {problem} {len(keys)} weights, {keys[0]} for one; "
+                f"{path}: {problem} weights ({len(keys)}, for example {keys[0]}); "
                 f"use the config.yaml that this checkpoint was trained with"
             )
     logging.info(f"loaded {path}")

@@ -1,10 +1,10 @@
-"""ESPnet's options that this task can't follow: to ignore them would mislead."""
+"""ESPnet's options that this task doesn't support; ignoring them would mislead."""
 
 import argparse
 
 from espnet_mtasr.errors import UserError
 
-# They come with ASRTask and ask for what this task doesn't have.
+# They come with ASRTask, but need what this task doesn't have.
 UNUSED = (
     "init",
     "ctc_conf",
@@ -13,7 +13,7 @@ UNUSED = (
     "use_nlp_prompt",
     "aux_ctc_tasks",
 )
-# What is asked for in another way, or not at all.
+# Features that need other options here, or aren't available.
 INSTEAD = dict(
     use_deepspeed="leave it out; several GPUs share a training by --ngpu, and "
     "gradient_checkpointing saves memory",
@@ -29,7 +29,7 @@ INSTEAD = dict(
 def check_unsupported(
     args: argparse.Namespace, defaults: argparse.ArgumentParser
 ) -> None:
-    """Find what a training asks for and can't have.
+    """Find unsupported options of a training.
 
     Raises:
         UserError: it names the option.
@@ -43,7 +43,7 @@ def check_unsupported(
             raise UserError(f"{option}: is not supported; {instead}")
     for option in ("iterator_type", "valid_iterator_type"):
         value = getattr(args, option)
-        # They cut mixtures, whose texts stay whole, or read lists of another form.
+        # They cut mixtures but not their texts, or read lists of another form.
         if value in ("chunk", "category_chunk", "task"):
             raise UserError(f"{option}: {value} is not supported; set it to sequence")
     if args.ngpu > 1 and not args.multiprocessing_distributed:

@@ -1,12 +1,12 @@
 """Batches by the amount of audio, with similar shares for all ranks.
 
-A share is what one rank has of a batch. Its size is that of its padded array: rows
-times its longest mixture. While a rank works on the largest share of a batch, the
-others wait for it; and a step that shows the talker-count head one count alone teaches
-it to answer with that.
+A share is one rank's part of a batch. Its size is that of its padded array: rows times
+its longest mixture. While one rank processes the largest share of a batch, the others
+wait for it. A step with only one talker count teaches the talker-count head to answer
+with that count.
 
-ESPnet's samplers that measure audio (`numel`, `length`) know no talker counts, and
-its `folded`, which does, measures none.
+ESPnet's samplers that measure audio (`numel`, `length`) don't know talker counts, and
+`folded`, which does, doesn't measure audio.
 """
 
 from itertools import chain
@@ -20,22 +20,23 @@ from espnet_mtasr.errors import UserError
 Share = Tuple[str, ...]
 # A share for each rank.
 Batch = List[Share]
-# An arrangement whose ranks wait for longer is passed over.
+# An arrangement in which ranks wait for longer is rejected.
 MAX_IDLE = 0.05
 
 
 class AudioBatchSampler(AbsSampler):
-    """Batches of a data set, in another order for each epoch.
+    """Batches of a data set, in a different order for each epoch.
 
-    A share has at most `max_samples / ranks`, or one mixture. Of three arrangements the
-    first is taken in which every step has all talker counts and ranks hardly wait:
-    ranks with one count each, other ranks with others; batches of one count, in turn;
-    or all counts in each share, whose branches then run one after the other.
+    A share has at most `max_samples / ranks`, or one mixture. The sampler uses the
+    first of three arrangements in which every step has all talker counts and ranks
+    hardly wait: one count per rank, different counts on different ranks; one count per
+    batch, in turn; or all counts in each share, whose branches then run one after
+    another.
 
     Args:
         samples: Length of each mixture.
         talker_counts: Talker count of each mixture.
-        max_samples: Samples of a batch, padding included.
+        max_samples: Samples of a batch, including padding.
         ranks: Processes that share each batch.
         rank: Of this process.
         accum_grad: Batches of an optimizer step; None: there are no steps (validation),
@@ -96,16 +97,16 @@ class AudioBatchSampler(AbsSampler):
         return sum(len(set(counts)) < known for counts in steps)
 
     def _steps(self, seed: int) -> List[List[int]]:
-        """Places in `batches` of each step's."""
+        """Return each step's places in `batches`."""
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(self.batches)).tolist()
-        # Sorted by their talker counts and dealt like cards: each step gets of each.
+        # Sorted by talker counts and dealt like cards, so each step gets all of them.
         order.sort(key=self._counts.__getitem__)
         number = max(1, len(order) // (self.accum_grad or 1))
         return [order[k::number] for k in rng.permutation(number)]
 
     def _cut(self, utts: Sequence[Sequence[str]], unit: int) -> List[List[Share]]:
-        """Shares of each talker count, in units; all together they fill the steps."""
+        """Return shares of each talker count, in units that together fill the steps."""
         limit = self.max_samples // self.ranks
         shares = [cut(group, self.samples, limit, unit) for group in utts[:-1]]
         whole = self.ranks * (self.accum_grad or 1)
@@ -122,7 +123,7 @@ class AudioBatchSampler(AbsSampler):
         for left in range(number, 0, -1):
             batch = [queue.pop() for queue in queues]
             while len(batch) < self.ranks:
-                # Each of the batches that are left needs one as well.
+                # Each of the remaining batches also needs one.
                 free = [queue for queue in queues if len(queue) >= left]
                 largest = max(free, key=lambda queue: size(queue[-1], self.samples))
                 batch.append(largest.pop())
@@ -160,15 +161,15 @@ def cut(
     unit: int = 1,
     others: int = 0,
 ) -> List[Share]:
-    """Cut mixtures into shares; none, if there are too few mixtures for it.
+    """Cut mixtures into shares; none if there are too few mixtures.
 
     Args:
-        utts: Neighbours have like lengths.
+        utts: Sorted by similar length.
         samples: Length of each mixture.
-        max_samples: Of a share, padding included; a longer mixture has one alone.
-        unit: With `others`, the number of shares is a multiple of it; some are halved
-            for it.
-        others: Shares that there are already.
+        max_samples: Of a share, including padding; a longer mixture gets its own.
+        unit: Together with `others`, the number of shares is a multiple of it; some
+            shares are halved for this.
+        others: Number of existing shares.
     """
     shares: List[Share] = []
     start = longest = 0
@@ -195,13 +196,13 @@ def cut_for_ranks(
     ranks: int,
     accum_grad: int,
 ) -> List[Batch]:
-    """Cut mixtures, whatever their talker counts, into batches that fill the steps.
+    """Cut mixtures into batches that fill the steps, whatever their talker counts.
 
     Args:
-        utts: Neighbours have like lengths.
+        utts: Sorted by similar length.
         samples: Length of each mixture.
-        max_samples: Of a batch, padding included. Where the mixtures are too few for
-            their number to be a multiple of `ranks`, some shares exceed theirs.
+        max_samples: Of a batch, including padding. If there are too few mixtures for a
+            multiple of `ranks`, some shares exceed theirs.
         ranks: Processes that share each batch.
         accum_grad: Batches of a step; few mixtures may not fill the last one.
 
@@ -228,24 +229,24 @@ def cut_for_ranks(
 def of_like_size(
     shares: Sequence[Share], samples: Mapping[str, int], ranks: int
 ) -> List[Batch]:
-    """Batches of shares that the ranks are done with at the same time."""
+    """Return batches whose shares take the ranks about the same time."""
     if ranks > 1:
         shares = by_size(shares, samples)
     return [list(shares[k : k + ranks]) for k in range(0, len(shares), ranks)]
 
 
 def by_size(shares: Sequence[Share], samples: Mapping[str, int]) -> List[Share]:
-    """Sort the largest first."""
+    """Sort by size, the largest first."""
     return sorted(shares, key=lambda share: size(share, samples), reverse=True)
 
 
 def size(share: Share, samples: Mapping[str, int]) -> int:
-    """Samples of a share, padding included."""
+    """Return the samples of a share, including padding."""
     return len(share) * max(samples[utt] for utt in share)
 
 
 def idle(batches: Sequence[Batch], samples: Mapping[str, int]) -> float:
-    """Share of the ranks' time, from 0 to 1, in which they wait for the largest."""
+    """Return the share of the ranks' time, from 0 to 1, spent waiting."""
     sizes = [[size(share, samples) for share in batch] for batch in batches]
     whole = sum(len(row) * max(row) for row in sizes)
     return 1.0 - sum(map(sum, sizes)) / max(whole, 1)

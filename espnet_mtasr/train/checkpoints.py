@@ -20,7 +20,7 @@ from espnet_mtasr.errors import UserError
 
 @contextmanager
 def whole_saves() -> Iterator[None]:
-    """Meanwhile, a file that `torch.save` writes appears whole or not at all."""
+    """Make `torch.save` write files atomically in this context."""
     save = torch.save
 
     def save_whole(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
@@ -45,20 +45,20 @@ def repair(
     num_best: int,
     writes: bool = True,
 ) -> None:
-    """See to it that the files of all epochs that will be averaged are good.
+    """Make sure that the files of all epochs to average are good.
 
-    The last epoch's is written again, for checkpoint.pth holds the same weights. Others
-    that are damaged are renamed and leave the reporter, which then knows of other best
-    epochs. All of it is said in the log. Links to the latest and the best epoch are set
-    right.
+    If the last epoch's is damaged, it is written again, because checkpoint.pth has the
+    same weights. Others are renamed and removed from the reporter, which then has other
+    best epochs. The log says all of this. Links to the latest and the best epoch are
+    fixed.
 
     Args:
         folder: Of the training.
         weights: Those of checkpoint.pth.
-        reporter: As checkpoint.pth has it.
+        reporter: The one in checkpoint.pth.
         criteria: ESPnet's `best_model_criterion`.
-        num_best: Epochs that are averaged.
-        writes: Of several processes one writes; the others come to the same result.
+        num_best: Number of epochs to average.
+        writes: Whether this process writes; other processes reach the same result.
     """
     # Files may be large: each is read once.
     problem_of_epoch = cache(lambda epoch: problem_of(epoch_file(folder, epoch)))
@@ -90,7 +90,7 @@ def repair(
 
 
 def _link(link: Path, epoch: int) -> None:
-    """Let ESPnet's link lead to an epoch's file, where a kill has left it as it was."""
+    """Point ESPnet's link to an epoch's file, in case a kill prevented it."""
     target = epoch_file(link.parent, epoch).name
     if not link.is_symlink() or os.readlink(link) != target:
         link.unlink(missing_ok=True)
@@ -98,12 +98,12 @@ def _link(link: Path, epoch: int) -> None:
 
 
 def epoch_file(folder: Path, epoch: int) -> Path:
-    """Where ESPnet writes an epoch's weights."""
+    """Return where ESPnet writes an epoch's weights."""
     return folder / f"{epoch}epoch.pth"
 
 
 def problem_of(path: Path) -> Optional[str]:
-    """Say what is wrong with a file of weights; None: nothing."""
+    """Return what is wrong with a file of weights; None: nothing."""
     if not path.is_file():
         return f"{path}: is missing"
     try:

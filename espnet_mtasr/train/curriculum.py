@@ -1,8 +1,8 @@
 """A curriculum: which talker counts are trained, and from which epoch on.
 
-One talker, then two, then three, in one training with one schedule of learning rates. A
-talker count that comes later starts from what was learned for the next lower one: its
-branch, separator and CTC heads are copied when its first epoch begins.
+One training with one learning-rate schedule learns one talker, then two, then three. A
+later talker count starts from the next lower one: its branch, separator and CTC heads
+are copied when its first epoch begins.
 """
 
 import re
@@ -16,7 +16,7 @@ from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.train.batches import cut_for_ranks
 
-# What a talker count has of its own.
+# Parts that each talker count has.
 PARTS = ("branch", "separator", "ctc")
 NUMBER = re.compile(r"\d+")
 EXAMPLE = (
@@ -30,10 +30,10 @@ class Stage:
 
     Attributes:
         from_epoch: Its first epoch.
-        shares: Talker count to its share of an epoch's audio; all give 1.
-        batches: Its epochs have the audio of so many full batches; None: of
+        shares: Talker count to its share of an epoch's audio; they sum to 1.
+        batches: Its epochs have the audio of this many full batches; None: of
             `num_iters_per_epoch`.
-        copy: Of `PARTS`, what talker counts that come with it start from.
+        copy: Which of `PARTS` new talker counts copy from lower ones.
     """
 
     from_epoch: int
@@ -46,13 +46,13 @@ class Curriculum:
     """The stages of a training.
 
     Args:
-        conf: `from_epoch`, `shares` and perhaps `batches` and `copy` of each stage, see
-            `Stage`.
+        conf: `from_epoch`, `shares` and optionally `batches` and `copy` of each stage;
+            see `Stage`.
         talker_counts: Of the model.
 
     Raises:
-        UserError: `conf` isn't of that form, its epochs don't ascend from 1, shares
-            don't give 1, or a talker count is unknown or never comes.
+        UserError: `conf` has another form, its epochs don't ascend from 1, shares don't
+            sum to 1, or a talker count is unknown or never used.
     """
 
     def __init__(self, conf: Any, talker_counts: Sequence[int]):
@@ -89,7 +89,7 @@ class Curriculum:
         return first
 
     def sources(self, epoch: int) -> List[Tuple[int, int]]:
-        """List (count, lower count to copy it from) as an epoch begins."""
+        """List (count, lower count to copy from) for the start of an epoch."""
         first = self.first_epochs()
         return [
             (count, max(lower))
@@ -139,21 +139,21 @@ def _read_stage(place: int, entry: Any) -> Stage:
 
 
 class CurriculumIterFactory(AbsIterFactory):
-    """Builds the iterator of an epoch from the mixtures that its stage asks for.
+    """Builds the iterator of an epoch from the mixtures that its stage needs.
 
-    The mixtures of a talker count all come once, in a new order each time, before one
-    comes again. Which come in an epoch depends on the epoch and the seed alone. A batch
-    has mixtures of like lengths and of all the stage's talker counts: with one count a
-    batch, the talker-count head would swing to the one that it saw last.
+    All mixtures of a talker count are used once, in a new order each time, before one
+    is used again. The mixtures of an epoch only depend on the epoch and the seed. A
+    batch has mixtures of similar length and of all the stage's talker counts: with one
+    count per batch, the talker-count head would be biased towards the last one.
 
     Args:
         make_factory: Returns an iterator factory of the given batches.
         samples: Length of each mixture.
         counts: Talker count of each mixture.
         curriculum: The stages.
-        max_samples: Samples of a batch, padding included.
-        number: Epochs have the samples of so many full batches; None: as many samples
-            as there are mixtures of the epoch's talker counts.
+        max_samples: Samples of a batch, including padding.
+        number: Epochs have the samples of this many full batches; None: as many samples
+            as the mixtures of the epoch's talker counts have.
         processes: Processes that share each batch.
         rank: Of this process.
         seed: Of the order.
@@ -248,15 +248,15 @@ class CurriculumIterFactory(AbsIterFactory):
 def copy_lower_counts(
     model: torch.nn.Module, curriculum: Curriculum, epoch: int
 ) -> List[str]:
-    """Let talker counts that come in `epoch` start from the next lower ones.
+    """Copy lower talker counts' weights to those that are new in `epoch`.
 
     Args:
         model: An `MTASRModel`.
         curriculum: The stages.
-        epoch: That begins.
+        epoch: The epoch that begins.
 
     Returns:
-        What was copied, in words.
+        What was copied, as text.
     """
     modules = dict(
         branch=model.encoder.branches, separator=model.separator, ctc=model.ctc
@@ -276,8 +276,8 @@ def copy_lower_counts(
 def copy_as_far_as_alike(source: torch.nn.Module, target: torch.nn.Module) -> None:
     """Copy the weights of a module into one for more talkers.
 
-    What `target` has more of (projections and heads of further talkers) starts from
-    the last one that `source` has; what differs in shape stays as it is.
+    Additional parts of `target` (projections and heads for more talkers) start from the
+    last one of `source`; weights of different shape stay as they are.
     """
     known = source.state_dict()
     state = target.state_dict()

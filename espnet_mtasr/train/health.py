@@ -1,7 +1,7 @@
 """Detect a diverged training by counting losses and gradients that are not finite.
 
-ESPnet skips a step whose gradient is not finite, says so in the log, and goes on: a
-training that has diverged ends with exit code 0 and its last checkpoints as the best.
+ESPnet skips a step whose gradient isn't finite, logs it and continues. So a diverged
+training ends with exit code 0 and its last checkpoints as the best.
 """
 
 import logging
@@ -11,7 +11,7 @@ import torch
 
 from espnet_mtasr.errors import UserError
 
-# A training that recovers, as from a scale of mixed precision that was too large, does
+# A training that recovers, for example from a too large scale of mixed precision, does
 # so in fewer steps.
 PATIENCE = 50
 
@@ -22,9 +22,9 @@ class Health:
     Attributes:
         losses: Batches with rows to learn from.
         bad_losses: Those whose loss was not finite.
-        steps: Steps with rows to learn from, those that were skipped among them.
+        steps: Steps with rows to learn from, including skipped ones.
         skipped: Steps whose gradient was not finite.
-        skipped_last: How many of them the latest steps were, without one between.
+        skipped_last: Number of consecutive skipped steps at the end so far.
     """
 
     def __init__(self) -> None:
@@ -33,10 +33,10 @@ class Health:
         self._taken = self._has_rows = False
 
     def see(self, stats: Mapping[str, Any], weight: Any) -> None:
-        """Take note of what ESPnet's trainer registers, a batch or a step.
+        """Count what ESPnet's trainer registers, a batch or a step.
 
         Raises:
-            UserError: no step was taken for a long time.
+            UserError: too many steps in a row were skipped.
         """
         if "loss" in stats and weight is not None and float(weight) >= 1:
             self._has_rows = True
@@ -44,7 +44,7 @@ class Health:
             self.bad_losses += not torch.isfinite(torch.as_tensor(stats["loss"]))
         if "grad_norm" in stats:
             self._taken = True
-        # A step whose rows can't be aligned on any rank has nothing to judge.
+        # If no rows can be aligned on any rank, a step doesn't count.
         if "train_time" in stats and self._has_rows:
             self.steps += 1
             self.skipped += not self._taken

@@ -22,7 +22,7 @@ from espnet_mtasr.text.sot import join_sot, split_sot
 
 
 def flat_start_epochs_of(conf: Mapping[str, Any]) -> Any:
-    """Return the epochs of a flat start, or their default, of `preprocessor_conf`."""
+    """Return the epochs of a flat start in `preprocessor_conf`, or their default."""
     epochs = conf.get("flat_start_epochs")
     if epochs is None:
         return 0 if conf.get("source_times") is None else 2
@@ -32,16 +32,16 @@ def flat_start_epochs_of(conf: Mapping[str, Any]) -> Any:
 class MTASRPreprocessor(CommonPreprocessor):
     """Turn ``a b <sc> c`` into `text_spk1`, `text_spk2`, ... and `text`.
 
-    Each talker's text is tokenized alone. Talkers beyond those of the utterance get an
-    empty array, so that batches of mixed talker counts can be made.
+    Each talker's text is tokenized alone. Talkers that an utterance doesn't have get an
+    empty array, so batches can have mixed talker counts.
 
-    Where `speech` is a mixture's spec (mixture/spec.py), a mixture is made: for
-    data of type `text` this very one, with the samples of its recording
-    (mixture/render.py); for data of type `json` another one, and `text` is exchanged
-    with it (dynamic mixing, mixture/dynamic.py).
+    If `speech` is a mixture's spec (mixture/spec.py), a mixture is made. For data of
+    type `text` it is this mixture, with the samples of its recording
+    (mixture/render.py). For data of type `json` it is a new one, and `text` is replaced
+    to match (dynamic mixing, mixture/dynamic.py).
 
-    Where `speech` is a line of a list of cached outputs of the trunk (data of type
-    `text`, asr/trunk_cache.py), it becomes these, and `trunk_hash` says of which trunk.
+    If `speech` is a line of a list of cached outputs of the trunk (data of type `text`,
+    asr/trunk_cache.py), they are loaded, and `trunk_hash` identifies the trunk.
 
     Args:
         train: Whether augmentations apply.
@@ -52,19 +52,19 @@ class MTASRPreprocessor(CommonPreprocessor):
         mixtures: Tables `utt2mixture` and `text` whose parts dynamic mixing exchanges.
         seed: Of dynamic mixing.
         dynamic_mixing_conf: Options of `DynamicMixer`: `speeds`, `cache_megabytes`.
-            And `cut_at_pauses`: with `source_times`, parts of recordings are drawn too,
-            from the first epoch on that has several talkers.
+            And `cut_at_pauses`: with `source_times`, also draw parts of recordings,
+            starting with the first epoch that has several talkers.
         cache_megabytes: Memory for the sources of mixtures that are made while loading,
             per data loading process.
-        flat_start_epochs: So many epochs begin with a flat start (asr/flat_start.py)
-            of the CTC: its share of the CTC loss is 1 in the first one and goes down
-            linearly. None: 2 with `source_times`, else 0.
-        first_epochs: Talker count to its first epoch in a curriculum, from which its
-            flat start counts; None: 1 for all.
-        source_times: File of mixture/source_times.py: the flat start of mixtures of
-            several talkers has the tokens where these words are. Recordings that it
-            lacks, and single talkers, have them placed evenly.
-        specs: Table `utt2mixture`, which tells when talkers speak in mixtures that are
+        flat_start_epochs: Number of first epochs with a flat start of CTC
+            (asr/flat_start.py): its share of the CTC loss is 1 in the first one and
+            decreases linearly. None: 2 with `source_times`, else 0.
+        first_epochs: Talker count to its first epoch in a curriculum, where its flat
+            start begins; None: 1 for all.
+        source_times: File of mixture/source_times.py: in mixtures of several talkers,
+            the flat start puts tokens where these words are. For recordings that aren't
+            in it, and for single talkers, tokens are placed evenly.
+        specs: Table `utt2mixture`, for the times of talkers in mixtures that are
             recordings.
         talker_times: In training, add `talker_times` `(N, 2)`: start and end of each
             talker's speech as fractions of the mixture, 0 and 0 for one who isn't
@@ -89,7 +89,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         talker_times: bool = False,
         **kwargs,
     ):
-        # ESPnet gives such tokens the language model's ids, of which none is the blank.
+        # ESPnet gives these tokens the language model's ids, none of which is blank.
         has_llm_units = kwargs.get("token_type") == "hugging_face"
         if has_llm_units:
             kwargs["token_type"] = "word"
@@ -127,7 +127,7 @@ class MTASRPreprocessor(CommonPreprocessor):
                 if self._cut_at_pauses:
                     self._mixer = None
         if self.mixtures is not None and self._mixer is None:
-            # Before data loading processes start, each of which would do it again.
+            # Before data loading processes start, or each of them would do it again.
             words = self._words_of if self._cut_at_pauses else None
             self._mixer = read_mixer(
                 *self.mixtures, words=words, **self.dynamic_mixing_conf
@@ -140,7 +140,7 @@ class MTASRPreprocessor(CommonPreprocessor):
     def __call__(
         self, uid: str, data: Dict[str, Union[str, np.ndarray, Dict[str, Any]]]
     ) -> Dict[str, np.ndarray]:
-        """Return the arrays of an utterance, see the class."""
+        """Return the arrays of an utterance; see the class."""
         speech = data.get(self.speech_name)
         spec = self._spec_of.get(uid)
         kind = kind_of_loaded(speech)
@@ -171,7 +171,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         return 1.0 - epochs / self.flat_start_epochs
 
     def _in_flat_start(self) -> bool:
-        # Rows of a batch have the same arrays, whatever their talker counts are.
+        # All rows of a batch need the same arrays, whatever their talker counts.
         counts = range(1, self.max_num_talkers + 1)
         return any(self._flat_start_share(count) > 0.0 for count in counts)
 
@@ -181,7 +181,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         return self.train and self.epoch >= 1 and wanted
 
     def _times(self, spec: MixtureSpec, texts: Sequence[str]) -> Dict[str, np.ndarray]:
-        """Return when talkers speak; for a flat start its share, and tokens' times."""
+        """Return when talkers speak, and for a flat start its share and token times."""
         spans = np.zeros((self.max_num_talkers, 2), dtype=np.float32)
         talkers = range(self.max_num_talkers)
         for k, onset, source in zip(talkers, spec.onsets, spec.sources):
@@ -199,7 +199,7 @@ class MTASRPreprocessor(CommonPreprocessor):
     def _place(
         self, text: str, talker: int, spec: MixtureSpec, span: np.ndarray
     ) -> np.ndarray:
-        """Return where tokens are `(L, 2)`, as fractions of the mixture."""
+        """Return start and end of tokens `(L, 2)`, as fractions of the mixture."""
         tokens = self.tokens_of(text) if text else []
         words = self.text_cleaner(text).split()
         if len(spec.sources) > 1 and words:
@@ -214,7 +214,7 @@ class MTASRPreprocessor(CommonPreprocessor):
     def _speech_process(
         self, data: Dict[str, Union[str, np.ndarray]]
     ) -> Dict[str, Union[str, np.ndarray]]:
-        """Augment samples, or exchange a line of cached outputs for these."""
+        """Augment samples, or load the cached outputs that a line names."""
         line = data.get(self.speech_name)
         if kind_of_loaded(line) is not Kind.CACHED:
             return super()._speech_process(data)
@@ -222,18 +222,18 @@ class MTASRPreprocessor(CommonPreprocessor):
         return data
 
     def _encode_for_llm(self, text: str) -> np.ndarray:
-        # Made at first use: inference needs none, and workers get a small object.
+        # Made at first use: inference doesn't need it, and workers get a small object.
         if self._llm_tokenizer is None:
             self._llm_tokenizer = self._tokenizer_class(self.llm)
         return np.array(self._llm_tokenizer.encode(text), dtype=np.int64)
 
     def encode_talker(self, text: str) -> np.ndarray:
-        """CTC ids `(L,)` of one talker's text."""
+        """Return CTC ids `(L,)` of one talker's text."""
         tokens = self.tokens_of(text)
         return np.array(self.token_id_converter.tokens2ids(tokens), dtype=np.int64)
 
     def tokens_of(self, text: str) -> List[str]:
-        """CTC tokens of one talker's text."""
+        """Return CTC tokens of one talker's text."""
         return self.tokenizer.text2tokens(self.text_cleaner(text))
 
     def _text_process(

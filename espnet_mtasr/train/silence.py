@@ -17,20 +17,20 @@ PerCount = Mapping[str, Tuple[Any, Any]]
 
 
 class Silence:
-    """Counts what was trained, and what the streams wrote on the validation set."""
+    """Counts trained batches, and what the streams write on the validation set."""
 
     def __init__(self) -> None:
         self.trained: Counter[int] = Counter()
         self.written: Dict[Tuple[int, int], float] = {}
 
     def see_training(self, per_count: PerCount) -> None:
-        """Take note of a training batch: `NAME_Kspk` to (mean, rows)."""
+        """Count a training batch: `NAME_Kspk` to (mean, rows)."""
         for name, (_, rows) in per_count.items():
             if (found := LOSS.fullmatch(name)) and float(rows) > 0:
                 self.trained[int(found[1])] += 1
 
     def see_validation(self, per_count: PerCount) -> None:
-        """Take note of a validation batch."""
+        """Count a validation batch."""
         for name, (mean, rows) in per_count.items():
             if (found := WORDS.fullmatch(name)) and float(rows) > 0:
                 key = int(found[2]), int(found[1])
@@ -38,7 +38,7 @@ class Silence:
                 self.written[key] = self.written.get(key, 0.0) + words
 
     def report(self) -> List[str]:
-        """Return a line for each stream that should write by now and wrote nothing."""
+        """Return a line for each stream that should write by now, but doesn't."""
         lines = [
             f"stream {stream} of {count} talkers writes nothing: all of its frames of "
             f"the validation set are blank after {self.trained[count]} batches; give "

@@ -1,10 +1,11 @@
 """ESPnet's trainer, with statistics per talker count weighted by their own rows.
 
-ESPnet weighs all statistics of a batch by the batch's rows. A mean over the rows of one
-talker count must be weighed by those rows instead: a batch with one of them would count
-as much as a batch with twenty.
+ESPnet weights all statistics of a batch by the batch's rows. A mean over the rows of
+one talker count must be weighted by those rows instead. Otherwise a batch with one of
+them would count as much as a batch with twenty.
 
-It stops when a training diverges (health.py), and its files are whole (checkpoints.py).
+It stops if the training diverges (health.py), and writes files atomically
+(checkpoints.py).
 """
 
 import argparse
@@ -38,12 +39,12 @@ def split_per_count(
     """Turn the parts of talker counts into means of their own rows.
 
     Args:
-        stats: Of `MTASRModel.forward`; of one batch or averaged over processes.
-        weight: Rows of the batch, of all processes.
+        stats: From `MTASRModel.forward`, for one batch or averaged over processes.
+        weight: Rows of the batch, over all processes.
 
     Returns:
-        The statistics of all rows, and `NAME_Kspk` to (mean, rows). The mean is NaN
-        where there are no such rows.
+        The statistics of all rows, and `NAME_Kspk` to (mean, rows). The mean is NaN if
+        there are no such rows.
     """
     shares = {
         found[1]: share for name, share in stats.items() if (found := SHARE.match(name))
@@ -79,7 +80,7 @@ def _register(
 
 @dataclasses.dataclass
 class MTASRTrainerOptions(TrainerOptions):
-    """ESPnet's options of a training, and ours.
+    """ESPnet's options for a training, and ours.
 
     Attributes:
         talker_counts: Of the model.
@@ -93,7 +94,7 @@ class MTASRTrainerOptions(TrainerOptions):
 class MTASRTrainer(Trainer):
     """Trainer whose reporters know talker counts."""
 
-    # Of the training that runs, for `resume`, which isn't told.
+    # Options of the running training, because `resume` doesn't get them.
     _trainer_options: Any = None
     _rank: Optional[int] = None
     _silence = Silence()
@@ -164,7 +165,7 @@ class MTASRTrainer(Trainer):
         options: MTASRTrainerOptions,
         **kwargs: Any,
     ) -> bool:
-        """See ESPnet's trainer; before the first step a curriculum's copies are made.
+        """See ESPnet's trainer; makes a curriculum's copies before the first step.
 
         Raises:
             UserError: the training diverged.
@@ -174,8 +175,8 @@ class MTASRTrainer(Trainer):
             plain = getattr(model, "module", model)
             for said in copy_lower_counts(plain, curriculum, reporter.get_epoch()):
                 logging.info(said)
-        # Gradients of batches that filled no step of the epoch before: a training that
-        # is resumed has none of them.
+        # Drop gradients of batches that didn't fill the previous epoch's last step: a
+        # resumed training doesn't have them.
         model.zero_grad()
         health = Health()
         reporter.register = partial(

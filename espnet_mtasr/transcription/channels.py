@@ -9,8 +9,8 @@ from espnet_mtasr.errors import UserError
 # A number from 0, or one of these two.
 Channel = Union[int, str]
 MIX, EACH = "mix", "each"
-# The mean of independent channels has 1 / channels of their power. If it has less than
-# this share of that, one channel is about the negative of another.
+# The mean of N independent channels has 1 / N of their power. If it has less than this
+# share of that, one channel is about the negative of another.
 CANCELLED = 0.25
 
 
@@ -69,13 +69,13 @@ class ChannelPicker:
 
     def warnings(self) -> List[str]:
         """Warn if the mean of all blocks so far has little power."""
-        # Both per sample of all channels.
+        # Both are summed over the samples of all channels.
         power, left = self.energy, self.left * self.number
         if not left < CANCELLED * power / max(self.number, 1):
             return []
         return [
-            f"{self.name}: its channels cancel each other out, their mean has "
-            f"{left / power:.0%} of their power; give --channel 0, or each"
+            f"{self.name}: its channels cancel each other out (their mean has "
+            f"{left / power:.0%} of their power); give --channel 0 or --channel each"
         ]
 
 

@@ -1,4 +1,4 @@
-"""What a model makes of recordings: the gate before it, batches, windows."""
+"""Run a model on recordings: voice activity detection, batches, windows."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -36,9 +36,9 @@ class Decoder:
 
     Args:
         speech2text: The model, loaded with `align=True`.
-        calibration: What its scores and frames mean.
+        calibration: Calibration of its scores and times.
         rate: Of samples, in Hz.
-        name: What transcripts call the model.
+        name: The model's name in transcripts.
         revision: Of the model.
     """
 
@@ -67,12 +67,12 @@ class Decoder:
         """Transcribe recordings, each as a whole.
 
         Args:
-            recordings: That have been read.
-            num_talkers: Of each; None predicts it.
+            recordings: Already read.
+            num_talkers: Of each; None: predicted.
             how: Settings.
             progress: See `MTASR.transcribe`.
         """
-        # A recording's channels are decoded as if they were recordings.
+        # Each channel is decoded like a recording.
         owners = [
             r for r, recording in enumerate(recordings) for _ in recording.channels
         ]
@@ -109,7 +109,7 @@ class Decoder:
         return self._detector.hears_speech(wave, threshold)
 
     def _loud(self, wave: np.ndarray, threshold: float) -> slice:
-        """What the model is given: models take silence at the ends badly."""
+        """Return the samples to decode. Silence at the ends costs models accuracy."""
         if threshold <= 0.0:
             return slice(0, len(wave))
         start, stop = loud_samples(wave, round(FRAME * self.rate))
@@ -181,23 +181,23 @@ class Decoder:
     def transcribe_with_posteriors(
         self, recording: Recording, num_talkers: Optional[int] = None
     ) -> Tuple[Transcript, List[np.ndarray]]:
-        """Transcribe a recording of one channel, and return the CTC's posteriors.
+        """Transcribe a recording of one channel, and return the CTC posteriors.
 
         Args:
-            recording: As it was read.
-            num_talkers: Its talker count; None predicts it.
+            recording: Already read.
+            num_talkers: Its talker count; None: predicted.
 
         Returns:
-            Its transcript, and of each talker the probabilities `(T, V)` of the tokens
+            Its transcript, and for each talker the probabilities `(T, V)` of the tokens
             in `token_list`; the T frames cover the recording.
 
         Raises:
             UserError: the model doesn't know the talker count.
-            ValueError: several channels.
+            ValueError: the recording has several channels.
         """
         (wave,) = recording.channels
         how = Settings(self.rate)
-        # Posteriors cover the recording.
+        # The posteriors must cover the whole recording.
         whole = slice(0, len(wave))
         origin = self._origin(num_talkers, recording.channel, how)
         if not self._hears_speech(wave, how.threshold):
@@ -223,11 +223,11 @@ class Decoder:
         heard: Sequence[Tuple[int, Heard]] = (),
         keep: Callable[[int, Heard], None] = lambda channel, heard: None,
     ) -> LongRecording:
-        """Hear a recording in windows, as it comes.
+        """Prepare to transcribe a recording window by window, as it is read.
 
         Args:
             waves: The recording.
-            num_talkers: That a window may have at most; None: the model says.
+            num_talkers: Maximum talkers in a window; None: predicted.
             how: Settings.
             heard: See `LongRecording`.
             keep: See `LongRecording`.

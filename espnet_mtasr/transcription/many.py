@@ -27,15 +27,15 @@ class Many:
     """Transcribes recordings, in their order.
 
     Args:
-        model: Transcribes.
-        sources: What is read.
-        how: As `MTASR.how` gives it.
+        model: Transcribes them.
+        sources: The recordings.
+        how: As `MTASR.how` returns it.
         num_talkers: Of every recording; None: predicted.
         channel: As in `MTASR.transcribe`.
         keep_line: Keep the progress line on the terminal while transcripts are yielded
             and at the end, for transcripts that are not written there.
         tell: Gets the parts of long recordings as soon as they are known.
-        journal: Opens the journal of a long recording; None: without.
+        journal: Opens the journal of a long recording, or returns None.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Many:
         except (RuntimeError, MemoryError, UserError) as e:
             if not may_be_a_recordings(e):
                 raise
-        # One may be too long for the memory; the others are not lost.
+        # One may be too long for the memory; don't lose the others.
         return self._one_by_one(recordings)
 
     def _one_by_one(self, recordings: Sequence[Recording]) -> Iterator[Transcribed]:
@@ -192,7 +192,7 @@ class Many:
 def may_be_a_recordings(error: Exception) -> bool:
     """Return whether a recording may be the cause, and not the model or this package.
 
-    torch has no own exception for running out of memory on a CPU.
+    torch has no exception of its own for running out of memory on a CPU.
     """
     if not isinstance(error, RuntimeError):
         return isinstance(error, (MemoryError, UserError))

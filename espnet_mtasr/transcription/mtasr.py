@@ -273,14 +273,14 @@ class MTASR:
         window_seconds: float = WINDOW_SECONDS,
         vad_threshold: float = THRESHOLD,
     ) -> Iterator[Part]:
-        """Write down a recording of any length, part by part as it is heard.
+        """Transcribe a recording of any length, yielding parts as they are decoded.
 
-        Args and errors are those of `transcribe`. A part comes when `batch_seconds` of
-        speech have been read.
+        Args and errors are those of `transcribe`. Parts come whenever `batch_seconds`
+        of speech have been read.
 
         Yields:
-            In order of time, with `channel="each"` within each channel. A recording
-            without speech has none, one that isn't long is one part.
+            Parts in order of time; with `channel="each"`, in order within each channel.
+            A recording without speech has no parts; a short one has one.
         """
         how = self.how(batch_seconds, window_seconds, vad_threshold)
         waves = open_input(recording, 0, fs, self.rate, check_channel(channel))

@@ -23,10 +23,10 @@ from espnet_mtasr.transcription.formats.tidy import milliseconds, tidy_part
 from espnet_mtasr.transcription.plot import draw_transcript, is_picture
 from espnet_mtasr.transcription.transcript import Part, Transcript
 
-# Formats in which each recording, or part, can be written at once.
+# Formats in which each recording, or each part, can be written at once.
 AT_ONCE = ("txt", "json", "jsonl")
 PARTS = ("txt", "jsonl")
-# Seconds by which the last words may end after the part's end.
+# Seconds after a part's end by which its last words must end.
 LATER = 10.0
 
 
@@ -114,7 +114,7 @@ class Output:
             self.kept.append(transcript)
 
     def draw(self, transcript: Transcript, waves: Sequence[np.ndarray]) -> None:
-        """Write the picture, if there is to be one, with these channels' waveforms."""
+        """Draw the picture, if one is wanted, with the waveforms of these channels."""
         path = self.pictures.get(transcript.recording)
         if path is not None:
             write_whole(path, draw_transcript(transcript, waves, path.suffix))
@@ -166,5 +166,5 @@ def _check_writable(folder: Path, option: str) -> None:
             pass
     except OSError as e:
         raise UserError(
-            f"{option} {folder}: can't be written to ({e.strerror}); name another"
+            f"{option} {folder}: can't be written to ({e.strerror}); give another one"
         ) from e

@@ -1,4 +1,4 @@
-"""Read a recording from a pipe as it arrives, by FFmpeg, which needs no seeking."""
+"""Read a recording from a pipe as it arrives, with FFmpeg, which needn't seek."""
 
 from io import BytesIO
 from typing import BinaryIO, Iterator, Optional
@@ -10,12 +10,12 @@ from espnet_mtasr.transcription.containers import FORMATS, Track, open_track
 
 # libsndfile must seek; FFmpeg needn't for these.
 PIPED = (*FORMATS, "wav", "w64", "aiff", "au", "caf", "flac", "ogg", "mp3")
-# Bytes that contain the header of a file.
+# The first bytes of a file, which contain its header.
 HEAD = 1 << 16
 
 
 class Pipe:
-    """A pipe that can be read again from its beginning, until `forget` is called.
+    """A pipe that can be read again from the beginning until `forget` is called.
 
     Args:
         pipe: Open for reading.
@@ -41,7 +41,7 @@ class Pipe:
         self._kept = None
 
     def whole(self) -> BytesIO:
-        """Read to the end, and return all from the beginning."""
+        """Read to the end, and return everything from the beginning."""
         assert self._kept is not None, "it was told to forget"
         self._kept.write(self._pipe.read())
         self._kept.seek(0)

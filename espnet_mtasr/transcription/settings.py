@@ -10,7 +10,7 @@ SHORTEST_WINDOW = 2.0
 WINDOW_SECONDS = 20.0
 # Seconds that are decoded together by default.
 BATCH_SECONDS = 60.0
-# Probability of speech from which a frame counts as speech by default.
+# By default, a frame counts as speech from this probability on.
 THRESHOLD = 0.5
 
 
@@ -20,7 +20,7 @@ class Settings(NamedTuple):
     Attributes:
         rate: Of the samples, in Hz.
         longest: Maximum seconds of a window.
-        threshold: Probability from which a frame is speech; 0: all frames are.
+        threshold: A frame is speech from this probability on; 0: all frames are.
         batch_seconds: Seconds of windows that are decoded together.
         people: In the recording, to be told apart by voice; None: don't.
     """

@@ -8,12 +8,12 @@ import numpy as np
 
 @dataclass
 class Sound:
-    """The samples of a recording, which can be read once.
+    """The samples of a recording; they can only be read once.
 
     Attributes:
         blocks: `(n, channels)` each, float32 unless given in another type.
         rate: Hz.
-        seconds: Its declared length; None: unknown.
+        seconds: Length by its header; None: unknown.
         warnings: Problems; complete after the last block.
     """
 

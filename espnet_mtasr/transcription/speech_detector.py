@@ -17,7 +17,7 @@ from espnet_mtasr.transcription.settings import THRESHOLD
 # Seconds and samples of a frame, at silero-vad's sampling rate.
 FRAME = 0.032
 SAMPLES, RATE = 512, 16000
-# Shorter speech, in seconds, is ignored: a click, a cough.
+# Speech that is shorter than this, in seconds, is ignored: a click, a cough.
 SHORTEST_SPEECH = 0.1
 
 
@@ -25,24 +25,24 @@ class SpeechDetector:
     """Computes the probability of speech, frame by frame, while a recording is read.
 
     Args:
-        rate: Of its samples, in Hz.
+        rate: Of the samples, in Hz.
     """
 
     def __init__(self, rate: int):
         self.rate = rate
-        # This many frames have a whole number of samples.
+        # The smallest number of frames with a whole number of samples.
         self._frames = 125 // gcd(4 * rate, 125)
         self._samples = self._frames * 4 * rate // 125
         self._model = _load()
         self.reset()
 
     def reset(self) -> None:
-        """Begin another recording."""
+        """Start another recording."""
         self._model.reset_states()
         self._kept = np.zeros(0, np.float32)
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
-        """Return probabilities of the frames that are complete so far.
+        """Return probabilities of the frames that these samples complete.
 
         Args:
             samples: `(n,)` float32, which follow those of the last call.
@@ -59,7 +59,7 @@ class SpeechDetector:
         return self._probabilities(kept[:whole])
 
     def end(self) -> np.ndarray:
-        """Return those of the rest, padded with silence."""
+        """Return probabilities of the remaining samples, padded with silence."""
         rest, self._kept = self._kept, self._kept[:0]
         padded = np.pad(rest, (0, -len(rest) % self._samples))
         frames = -(-len(rest) * 125 // (4 * self.rate))
@@ -73,7 +73,7 @@ class SpeechDetector:
         found = [self._model(torch.from_numpy(frame), RATE).item() for frame in frames]
         if not np.isfinite(found).all():
             raise UserError(
-                "no speech can be told from samples so large; check the recording"
+                "samples are too large to detect speech in; check the recording"
             )
         return np.array(found, np.float32)
 
@@ -81,8 +81,8 @@ class SpeechDetector:
         """Return whether a recording has speech; stops at the first speech.
 
         Args:
-            samples: `(N,)` float32, all of it.
-            threshold: Of `frames_of_speech`.
+            samples: `(N,)` float32, the whole recording.
+            threshold: A frame is speech from this probability on.
         """
         self.reset()
         run = 0
@@ -105,7 +105,7 @@ def _load() -> Any:
         from silero_vad import load_silero_vad
 
         with warnings.catch_warnings():
-            # torch means to replace how silero-vad stores its model.
+            # torch has deprecated the format in which silero-vad stores its model.
             warnings.simplefilter("ignore", FutureWarning)
             return load_silero_vad()
     except ImportError as e:
@@ -113,5 +113,5 @@ def _load() -> Any:
             f"silero-vad can't be imported ({e}); install it: pip install silero-vad"
         ) from e
     finally:
-        # Importing it leaves torch with one.
+        # Importing silero-vad sets torch to one thread.
         torch.set_num_threads(threads)

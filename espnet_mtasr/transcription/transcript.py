@@ -25,7 +25,7 @@ class Word:
     confidence: float
 
     def later(self, seconds: float) -> "Word":
-        """The word in a recording that has so many seconds before it."""
+        """Return the word in a recording with this many more seconds at its start."""
         start, end = round(self.start + seconds, 3), round(self.end + seconds, 3)
         return Word(self.text, start, end, self.confidence)
 
@@ -48,7 +48,7 @@ class Talker:
         return " ".join(word.text for word in self.words)
 
     def later(self, seconds: float) -> "Talker":
-        """The talker in a recording that has so many seconds before it."""
+        """Return the talker in a recording with this many more seconds at its start."""
         words = tuple(word.later(seconds) for word in self.words)
         return replace(self, words=words)
 

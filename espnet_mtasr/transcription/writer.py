@@ -59,7 +59,7 @@ class Writer(NamedTuple):
         self, talker: TalkerHypothesis, seconds: float, num_frames: int
     ) -> Talker:
         spans = words_of(talker.tokens, talker.spans or [], self.tokens2text)
-        # The frames cover the recording; convolutions lose less than a frame at its
+        # The frames cover the recording; convolutions lose less than a frame at the
         # end.
         frame_seconds = seconds / max(num_frames, 1)
         times = word_times(spans, frame_seconds, seconds, self.calibration)

@@ -123,19 +123,19 @@ def change_words(results):
         (
             dict,
             {"encoder_conf": {"num_trunk_layers": 3}},
-            "b/config.yaml: has another encoder or other kinds of data than the recipe",
+            "b/config.yaml: has a different encoder or different kinds of data than",
         ),
         (
             dict,
             {"train_data_path_and_name_and_type": [["a", "speech", "json"]]},
-            "has another encoder or other kinds of data",
+            "has a different encoder or different kinds of data",
         ),
         (
             change_mixtures,
             {},
             "measured on others, but the recipe on some mixtures; rem",
         ),
-        (change_words, {}, "has other test sets than the recipe's; remove"),
+        (change_words, {}, "has different test sets than the recipe's; remove"),
     ],
 )
 def test_runs_that_differ_in_more_than_their_start(

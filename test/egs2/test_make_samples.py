@@ -94,9 +94,7 @@ def test_six_samples(script, tmp_path, monkeypatch):
 
 def test_what_is_missing(script, tmp_path):
     options = make_test_sets(tmp_path / "a", n=2)
-    with pytest.raises(
-        UserError, match="holds 2 mixtures, 3 are needed; run stage 1 wi"
-    ):
+    with pytest.raises(UserError, match="has 2 mixtures, 3 are needed; run stage 1 wi"):
         script.main(options)
     options = make_test_sets(tmp_path / "b", n=3, skip=["test_mini3mix_clean"])
     with pytest.raises(

@@ -177,7 +177,7 @@ def test_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / "LibriSpeech" / "mine").touch()
     done = make_corpus(tmp_path)
     assert done.returncode == 2
-    assert "not of this script's making" in done.stderr
+    assert "wasn't made by this script" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "LibriSpeech" / "mine").exists()
 

@@ -176,7 +176,7 @@ def test_mistakes(script, corpora, tmp_path):
     with pytest.raises(UserError, match="give --librispeech or --speechocean762"):
         lay_out(script, out)
     with pytest.raises(
-        UserError, match="has no talker 9 in train-clean-5; name others"
+        UserError, match="has no talker 9 in train-clean-5; give others"
     ):
         lay_out(script, out, librispeech=corpora, test_talkers="163 9")
     root = make_speechocean762(tmp_path / "so")

@@ -116,7 +116,7 @@ def test_what_cannot_be_used_is_listed(lay_out, tmp_path, capsys):
         lines,
         (
             "talker0/0.wav has no transcript",
-            "talker1/0.txt holds no words",
+            "talker1/0.txt has no words",
             "talker2/0.txt has no recording",
             "talker3/0.wav: is not readable audio",
         ),
@@ -205,7 +205,7 @@ def long_name(corpus):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (stray, "0.wav: lies in no talker's folder; move it into .*TALKER"),
+        (stray, "0.wav: is not in a talker's folder; move it into .*TALKER"),
         (same_id, "0.wav: .*0.flac has the same id talker0-0; .*--audio_ending"),
         (same_talker, "talkers a b and a_b would both be called a_b; rename one"),
         (not_utf8, "talker0/0.txt: is not UTF-8; convert it"),
@@ -225,7 +225,7 @@ def test_bad_corpora(lay_out, tmp_path, change, message):
     [
         (["--dev_talkers", 2], "there are 3 talkers, 2 for dev and 1 for test"),
         (["--min_talkers", 2], "need 2 in each of .*lower --talker_counts, or add"),
-        (["--audio_ending", "_mic1.flac"], r"holds no TALKER/\*_mic1.flac"),
+        (["--audio_ending", "_mic1.flac"], r"has no TALKER/\*_mic1.flac"),
         (["--transcripts", "/no/such"], "/no/such: no such folder"),
         (["--split", "/no/such"], "--split /no/such: no such file"),
     ],
@@ -241,7 +241,7 @@ def test_bad_options(lay_out, tmp_path, options, message):
         ("talker0 train\n", "split: lacks talker1; add a line"),
         ("talker0 tune\n", "split:1: 'talker0 tune': give TALKER train|dev|test"),
         ("nobody train\n", "split:1: no recording of nobody"),
-        ("talker0 dev\ntalker0 test\n", "split:2: talker0 stands twice"),
+        ("talker0 dev\ntalker0 test\n", "split:2: talker0 is listed twice"),
         ("talker0 dev\ntalker1 dev\ntalker2 dev\n", "train has 0 talkers"),
     ],
 )

@@ -103,7 +103,7 @@ def test_what_it_costs(plan, tmp_path, capsys):
     assert "Quick" not in said and "without" not in said
     plan(*options, "--llm", "smollm2", "--encoder", "whisper_base")
     said = capsys.readouterr().out
-    assert "without the language model's part and the pretrained encoder" in said
+    assert "leaves out the language model's part and the pretrained encoder" in said
     assert "from a trained model, about 10 hours of 30 talkers" in said
 
 
@@ -204,7 +204,7 @@ def test_cost_of_a_pretrained_model(plan, archive, tmp_path, capsys):
     corpus = make_own_corpus(tmp_path / "c", 9, 1)
     plan("--corpus", corpus, "--pretrained_model", archive)
     said = capsys.readouterr().out
-    assert "(estimated by tiny_model's 0.0 million parameters" in said
+    assert "(estimated from tiny_model's 0.0 million parameters" in said
     assert "from a trained model, about 10 hours of 30 talkers" in said
 
 

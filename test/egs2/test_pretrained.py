@@ -106,7 +106,7 @@ def test_the_second_round_goes_on_from_the_first(corpus):
     pretrain_encoder.main([*deeper, "--num_layers", "3"])
     with pytest.raises(UserError, match="--num_layers 2: the first round has more"):
         pretrain_encoder.main([*options, "--first_round", f"{corpus}/deeper"])
-    with pytest.raises(UserError, match="--first_round .*none: holds no encoder"):
+    with pytest.raises(UserError, match="--first_round .*none: has no encoder"):
         pretrain_encoder.main([*options, "--first_round", f"{corpus}/none"])
 
 
@@ -237,7 +237,7 @@ def test_the_language_model_is_a_llama(corpus, capsys):
         "llama"
     )
     said = capsys.readouterr().out
-    assert "strange sentences, 3 talkers: right report" in said
+    assert "unseen sentences, 3 talkers: right report" in said
     tokenizer = AutoTokenizer.from_pretrained(corpus / "lm")
     assert all(
         len(tokenizer(word.lower()).input_ids) == 1 for word in make_lm.VOCABULARY

@@ -144,7 +144,7 @@ ROW = "{arm: a, seeds: [0], epochs: 1, %s}"
         (ROW % "ctc_weight: 0.5", "arms: a: has a teacher; name its first_phase"),
         ("{arm: a, seeds: [0], epochs: 0}", "arms: a: has a teacher; name its"),
         (ROW % "first_phase: y", "arms: a: first_phases lacks y"),
-        (ROW % "" + "\n  - " + ROW % "", "arms: a: stands twice"),
+        (ROW % "" + "\n  - " + ROW % "", "arms: a: is listed twice"),
     ],
 )
 def test_faults_in_the_table(tmp_path, row, message):
@@ -226,7 +226,7 @@ def test_phases_come_first_and_a_failure_is_told(runner, monkeypatch):
         with lock:
             done.append(arm.folder(seed))
         if arm.arm == "random LM":
-            raise UserError("log: ended with code 1")
+            raise UserError("log: exited with code 1")
 
     monkeypatch.setattr(runner, "run_first_phase", first)
     monkeypatch.setattr(runner, "run_arm", arm)
@@ -256,10 +256,10 @@ def test_a_training_with_other_inputs_is_refused(tmp_path):
     ], tmp_path / "a" / "inputs.txt"
     check_same_inputs(path, words)
     check_same_inputs(path, words)
-    with pytest.raises(UserError, match="began with other options or files; remove"):
+    with pytest.raises(UserError, match="has other options or files; remove"):
         check_same_inputs(path, [*words[:-1], "2"])
     config.write_text("lr: 2\n")
-    with pytest.raises(UserError, match="began with other options or files; remove"):
+    with pytest.raises(UserError, match="has other options or files; remove"):
         check_same_inputs(path, words)
 
 

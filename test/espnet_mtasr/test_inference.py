@@ -321,7 +321,7 @@ def test_missing_and_unfit_files(model_file, tmp_path):
     del state["ctc.2.heads.0.ctc_lo.bias"]
     torch.save(state, tmp_path / "part.pth")
     config = model_file.parent / "config.yaml"
-    with pytest.raises(UserError, match="part.pth: lacks 1 weights, ctc.2.heads.0"):
+    with pytest.raises(UserError, match="part.pth: missing weights .*ctc.2.heads.0"):
         Speech2Text(config, tmp_path / "part.pth")
     phase_1 = save_tiny_model(tmp_path / "one", ctc_weight=0.0, count_weight=0.0)
     with pytest.raises(UserError, match="has no CTC heads .*phase-2 model"):

@@ -149,7 +149,7 @@ def test_an_output_folder_that_cannot_be(model, folder, capsys, monkeypatch, pla
     monkeypatch.setattr(MTASR, "from_files", lambda *args: pytest.fail("loaded first"))
     assert transcribe(model, folder, "--output_dir", place) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.search("here: can't be written to .*; name another$", line)
+    assert re.search("here: can't be written to .*; give another one$", line)
 
 
 def test_what_is_there_is_left_out(model, folder, capsys):

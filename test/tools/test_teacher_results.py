@@ -83,7 +83,7 @@ def test_rates_and_differences_by_hand(kept):
 def test_other_mixtures_are_refused(tmp_path):
     write_arm(tmp_path, "no teacher", 0, [1, 1, 1, 1])
     write_arm(tmp_path, "teacher", 0, [1, 1, 1, 1], words=[9, 20, 10, 10])
-    with pytest.raises(UserError, match="has other mixtures than the others'"):
+    with pytest.raises(UserError, match="has different mixtures than the others'"):
         teacher_results.keep(tmp_path, tmp_path)
     with pytest.raises(UserError, match="no arm is done"):
         teacher_results.keep(tmp_path / "nothing", tmp_path)

@@ -1,10 +1,9 @@
-"""Decoding in batches beside decoding one by one: how many times as fast?
+"""Decoding in batches compared with decoding one by one: how many times as fast?
 
-`--batch_sizes` decodes as mtasr_inference does (texts), in batches of like length and,
-for comparison, in batches as the recordings come. `--batch_seconds` decodes as
-`espnet-mtasr transcribe` does (words with times and confidences). Before anything is
-timed, the texts are compared with those of decoding one by one: it goes no further
-where one differs.
+`--batch_sizes` decodes like mtasr_inference (texts), in batches of similar length and,
+for comparison, in batches in the recordings' order. `--batch_seconds` decodes like
+`espnet-mtasr transcribe` (words with times and confidences). First the texts are
+compared with those of decoding one by one; if any differs, nothing is timed.
 
 Example, on one core:
     OMP_NUM_THREADS=1 python -m tools.bench.batched_decoding --mixtures 96
@@ -26,7 +25,7 @@ OPTIONS = bench.Options(
     __doc__,
     model=("mini", "name, zip, folder or .pth"),
     recordings=(SAMPLES, "a folder, or one of them"),
-    mixtures=(96, "in a round; more than there are: copies, cut at the end"),
+    mixtures=(96, "per round; if there are fewer, copies with cut ends are added"),
     batch_sizes=[8, 32],
     batch_seconds=[60.0],
     device=bench.DEVICE,
@@ -39,9 +38,10 @@ Texts = List[List[str]]
 def repeat_with_cuts(
     waves: Sequence[np.ndarray], number: int, most: int
 ) -> List[np.ndarray]:
-    """Return `number` waves `(N,)`, those given and then copies.
+    """Return `number` waves `(N,)`: the given ones, then copies.
 
-    Each copy lacks other samples at its end: up to `most`, and at most half of it.
+    Each copy has a different number of samples cut at its end: up to `most`, and at
+    most half of it.
     """
     rng = np.random.default_rng(0)
     repeated = list(waves[:number])
@@ -53,7 +53,7 @@ def repeat_with_cuts(
 
 
 def decoders(model: Any, waves: Sequence, args: argparse.Namespace) -> bench.Runs:
-    """Return what is timed; each gives the texts of all talkers of all `waves`."""
+    """Return what is timed; each returns the texts of all talkers of all `waves`."""
     from espnet_mtasr.transcription.recordings import Recording
 
     speech2text = model.speech2text
@@ -61,7 +61,7 @@ def decoders(model: Any, waves: Sequence, args: argparse.Namespace) -> bench.Run
 
     def texts(decode: Callable[[], Sequence]) -> Callable[[], Texts]:
         def run() -> Texts:
-            # mtasr_inference asks for no times of words.
+            # mtasr_inference doesn't compute word times.
             speech2text.align = False
             return [[talker.text for talker in h.talkers] for h in decode()]
 
@@ -98,12 +98,12 @@ def decoders(model: Any, waves: Sequence, args: argparse.Namespace) -> bench.Run
 
 
 def baseline(name: str) -> str:
-    """Return what a way of decoding is compared with."""
+    """Return the name of what a way of decoding is compared with."""
     return ALONE_WITH_WORDS if name.endswith("with words") else ALONE
 
 
 def check_same_texts(runs: bench.Runs) -> None:
-    """Raise `UserError` unless each decodes all mixtures as one by one does."""
+    """Raise `UserError` unless each gives the same texts as decoding one by one."""
     found = {name: run() for name, run in runs.items()}
     for name, texts in found.items():
         alone = baseline(name)

@@ -1,8 +1,8 @@
-"""CTC prefix beam search beside one that sorts all units in every frame.
+"""CTC prefix beam search compared with one that sorts all units in every frame.
 
-Probabilities are drawn: a unit and a competitor in each fourth frame, and the blank
-elsewhere, nearly certain (`sure`), or in doubt everywhere (`doubtful`). Both searches
-must write the same units.
+Probabilities are random: a unit and a competitor in every fourth frame, and blank
+elsewhere. They are nearly certain (`sure`), or uncertain everywhere (`doubtful`). Both
+searches must write the same units.
 
     python -m tools.bench.beam_search --json out.json
 """
@@ -15,7 +15,7 @@ import numpy as np
 from espnet_mtasr.errors import UserError, run_command_line
 from tools.bench import side_by_side as bench
 
-# By how much, in logarithms before they are normed, what is said stands out.
+# Logits of spoken units above those of the others.
 KINDS = {"sure": 16.0, "doubtful": 3.0}
 OPTIONS = bench.Options(
     __doc__,
@@ -27,7 +27,7 @@ OPTIONS = bench.Options(
 
 
 def draw(frames: int, units: int, height: float, seed: int = 0) -> np.ndarray:
-    """Natural logarithms `(frames, units)` of a CTC head's probabilities."""
+    """Return natural logarithms `(frames, units)` of a CTC head's probabilities."""
     rng = np.random.default_rng(seed)
     scores = rng.standard_normal((frames, units)).astype(np.float32)
     scores[:, 0] += height
@@ -40,7 +40,7 @@ def draw(frames: int, units: int, height: float, seed: int = 0) -> np.ndarray:
 
 
 def sort_all(log_probs: np.ndarray, beam_size: int) -> List[int]:
-    """The same search, which tries the best units in every frame."""
+    """Do the same search, but try the best units in every frame."""
     Prefix = Tuple[int, ...]
     beam: Dict[Prefix, Tuple[float, float]] = {(): (0.0, -np.inf)}
     for frame in log_probs:

@@ -1,10 +1,10 @@
-"""Phase 2 of the mini recipe with the trunk's outputs cached, beside without.
+"""Phase 2 of the mini recipe with and without cached outputs of the trunk.
 
-The recipe's configuration and pretrained models, on noise with the recipe's sentences:
-recordings, since the mixtures of dynamic mixing are never the same twice. Each round
-trains both, from the same seed; compared are the seconds per epoch (training and
-validation) from the second on. Their losses must agree. After `. ./path.sh` of a
-recipe:
+It uses the recipe's configuration and pretrained models, on noise with the recipe's
+sentences. The noise is stored as recordings, because the mixtures of dynamic mixing are
+never the same twice. Each round trains both from the same seed. It compares seconds per
+epoch (training and validation) from the second epoch on. The losses must agree. After
+`. ./path.sh` of a recipe:
 
     python -m tools.bench.cached_trunk --json out.json
     python -m tools.bench.cached_trunk --device cuda --json out.json
@@ -29,15 +29,15 @@ WITHOUT, CACHED = "without", "cached"
 SPEECH = {WITHOUT: "wav.scp,speech,sound", CACHED: "trunk.scp,speech,text"}
 PARTS = ("train", "valid")
 TOLERANCE = 1e-3
-# Below this a mixture's text is one clause of the grammar: two may not fit.
+# In shorter mixtures, a text is one clause of the grammar, because two may not fit.
 SHORT_SECONDS = 3.0
 OPTIONS = bench.Options(
     __doc__,
     config=training.MINI_RECIPE / "conf" / "train_phase2.yaml",
-    mixtures=(480, "a training epoch"),
+    mixtures=(480, "per training epoch"),
     valid_mixtures=24,
     seconds=(training.MINI_SECONDS, "of each"),
-    epochs=(4, "of a training, from 2"),
+    epochs=(4, "of a training; at least 2"),
     rounds=3,
     cache_dtype=bench.Option("float16", choices=("float16", "float32")),
     device=bench.DEVICE,
@@ -47,9 +47,9 @@ OPTIONS = bench.Options(
 
 
 def make_lists(root: Path, args: argparse.Namespace) -> None:
-    """Write recordings and `lists/*` as stage 10 leaves them, and CTC units.
+    """Write recordings, `lists/*` like those of stage 10, and CTC units.
 
-    Mixtures have 2 or 3 talkers in turn, and up to 15 % more or fewer seconds.
+    Mixtures alternately have 2 or 3 talkers; lengths vary by up to 15 %.
     """
     import numpy as np
     import soundfile
@@ -58,7 +58,7 @@ def make_lists(root: Path, args: argparse.Namespace) -> None:
     from espnet_mtasr.data.tables import write_table
     from espnet_mtasr.text.sot import join_sot
 
-    # No part of a package.
+    # It isn't part of a package.
     grammar = runpy.run_path(
         str(training.MINI_RECIPE / "local" / "corpus" / "grammar.py")
     )
@@ -77,7 +77,7 @@ def make_lists(root: Path, args: argparse.Namespace) -> None:
             path = root / "audio" / f"{utt}.wav"
             soundfile.write(path, samples, bench.SAMPLING_RATE, "PCM_16")
             text = join_sot([draw(rng).lower() for _ in range(count)])
-            # The shape of a text weighs a batch, and here batches have a fixed size.
+            # Text shapes are for weighting batches, but here batches have a fixed size.
             row = (path, text, len(samples), len(text.split()))
             for table, value in zip(tables.values(), row):
                 table[utt] = value
@@ -91,13 +91,13 @@ def make_lists(root: Path, args: argparse.Namespace) -> None:
 
 
 def options_of(root: Path, args: argparse.Namespace) -> List[str]:
-    """Options that training and caching share."""
+    """Return the options that training and caching share."""
     units = root / "units"
     return [
         *("--config", str(args.config), *training.MINI_MODELS),
         *("--token_type", "bpe", "--bpemodel", f"{units}/bpe.model"),
         *("--token_list", f"{units}/tokens.txt"),
-        # They need specs of mixtures, which noise doesn't have.
+        # These need specs of mixtures, which noise doesn't have.
         *("--preprocessor_conf", "flat_start_epochs=0"),
         *("--model_conf", "activity_weight=0"),
         *args.training_options.split(),
@@ -105,7 +105,7 @@ def options_of(root: Path, args: argparse.Namespace) -> List[str]:
 
 
 def fill_cache(root: Path, args: argparse.Namespace) -> float:
-    """Cache the outputs of the trunk, as stage 10 does; return the seconds it took."""
+    """Cache the trunk's outputs like stage 10; return the seconds it took."""
     from espnet_mtasr.bin import cache_trunk
 
     options = [
@@ -121,7 +121,7 @@ def fill_cache(root: Path, args: argparse.Namespace) -> float:
 
 
 def train(root: Path, how: str, args: argparse.Namespace) -> Dict[int, Dict[str, Any]]:
-    """Train from the beginning; return ESPnet's statistics of each epoch."""
+    """Train from scratch; return ESPnet's statistics of each epoch."""
     import torch
 
     from espnet_mtasr.bin import mtasr_train
@@ -146,7 +146,7 @@ def train(root: Path, how: str, args: argparse.Namespace) -> Dict[int, Dict[str,
 
 
 def seconds_per_epoch(stats: Dict[int, Dict[str, Any]]) -> float:
-    """Median from the second epoch on, of training and validation together."""
+    """Return the median over epochs from the second, training plus validation."""
     return statistics.median(
         sum(epoch[part]["time"]["__timedelta_seconds__"] for part in PARTS)
         for number, epoch in stats.items()
@@ -166,13 +166,13 @@ def check_same(without: Dict[int, Any], cached: Dict[int, Any]) -> float:
             a, b = (stats[part]["loss"] for stats in (epoch, cached[number]))
             if not a > 0:
                 raise UserError(
-                    f"epoch {number}, {part}: a loss of {a}; give more --seconds"
+                    f"epoch {number}, {part}: the loss is {a}; give more --seconds"
                 )
             gap = abs(a - b) / a
             if not gap <= TOLERANCE:
                 raise UserError(
-                    f"epoch {number}, {part}: a loss of {a} without, of {b} with the "
-                    f"cache: these must be one to {TOLERANCE:g}"
+                    f"epoch {number}, {part}: the loss is {a} without and {b} with the "
+                    f"cache: these must agree to {TOLERANCE:g}"
                 )
             largest = max(largest, gap)
     return largest
@@ -182,7 +182,9 @@ def check_same(without: Dict[int, Any], cached: Dict[int, Any]) -> float:
 def main(args: argparse.Namespace, results: bench.Results) -> None:
     """Train in turn, compare losses and times."""
     if args.epochs < 2:
-        raise UserError(f"--epochs {args.epochs}: the first one doesn't count; give 2")
+        raise UserError(
+            f"--epochs {args.epochs}: the first one doesn't count; give 2 or more"
+        )
     stats: Dict[str, List[Dict]] = {WITHOUT: [], CACHED: []}
     with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -198,7 +200,7 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
     for how, each in stats.items():
         results.seconds[how] = [seconds_per_epoch(epochs) for epochs in each]
         median = statistics.median(results.seconds[how])
-        print(f"{how:8} {median:8.2f} s an epoch")
+        print(f"{how:8} {median:8.2f} s per epoch")
     ratio = bench.Ratio(results.seconds[WITHOUT], results.seconds[CACHED])
     filling /= statistics.median(results.seconds[WITHOUT])
     results.figures = {

@@ -1,17 +1,17 @@
-"""Encoder-only decoding at full size beside decoding by the language model.
+"""Encoder-only decoding at full size compared with decoding by the language model.
 
 The model of a phase-2 configuration (default: WavLM-Large and Llama-3.2-1B) with random
-weights writes down mixtures of noise: by branch, separator and CTC, part by part and as
-a whole, and by its language model, greedily, with a key-value cache, LoRA merged, and a
-fixed number of tokens. Printed are real-time factors, language model / encoder-only,
-and how many times the floor of its work (floors.py) each takes. From anywhere,
-after `. ./path.sh` of a recipe:
+weights decodes mixtures of noise: with branch, separator and CTC, part by part and as a
+whole, and with its language model, greedily, with a key-value cache, LoRA merged, and a
+fixed number of tokens. It prints real-time factors, the ratio language model /
+encoder-only, and each time as a multiple of the floor of its work (floors.py). From
+anywhere, after `. ./path.sh` of a recipe:
 
     python -m tools.bench.decoding --device cuda --dtype bfloat16 --json out.json
     OMP_NUM_THREADS=2 python -m tools.bench.decoding --json out.json
 
-Times include moving the samples to the device and the tokens back. Beside them stand
-the figures that Shi et al., Interspeech 2026 (arXiv 2603.10587), reported.
+Times include moving samples to the device and tokens back. Figures reported by Shi et
+al., Interspeech 2026 (arXiv 2603.10587), are printed for comparison.
 """
 
 import argparse
@@ -33,7 +33,7 @@ OPTIONS = bench.Options(
     dtype=bench.DTYPE,
     seconds=(10.0, "of a mixture"),
     talker_counts=[2, 3],
-    batch_sizes=bench.Option([1], "at the first the LLM decodes too", on_gpu=[1, 32]),
+    batch_sizes=bench.Option([1], "the LLM only decodes at the first", on_gpu=[1, 32]),
     rounds=bench.Option(3, on_gpu=20),
     limit_size=floors.MATRIX_SIZE,
     limit_megabytes=floors.COPY_MEGABYTES,
@@ -43,15 +43,15 @@ OPTIONS.add_argument(
     type=int,
     nargs="*",
     default=[45, 70],
-    help="that the language model writes for each of --talker_counts, end of sentence "
+    help="tokens from the language model for each of --talker_counts, end of sentence "
     "included; without numbers: no language model",
 )
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Raise `UserError` for numbers of tokens that can't be.
+    """Raise `UserError` for impossible numbers of tokens.
 
-    The last token of each transcript ends the sentence.
+    The last token of each transcript is the end of sentence.
     """
     counts, tokens = args.talker_counts, args.llm_tokens
     if tokens and (len(tokens) != len(counts) or min(tokens) < 2):
@@ -67,7 +67,7 @@ def summarize(
     audio_seconds: float,
     limits: floors.Limits,
 ) -> Dict[str, Dict[str, Any]]:
-    """Figures of each piece; a batch holds `audio_seconds`."""
+    """Return the figures of each piece; a batch has `audio_seconds`."""
     figures = {}
     for name, piece in pieces.items():
         least = floors.floors_of(piece.work, limits)
@@ -87,7 +87,7 @@ def summarize(
 def compare(
     seconds: bench.Seconds, figures: Dict[str, Dict[str, Any]], tokens: Dict[int, int]
 ) -> Dict[int, Dict[str, Any]]:
-    """Language model / encoder-only of each talker count, and seconds a token."""
+    """Return language model / encoder-only by talker count, and seconds per token."""
     compared = {}
     for count in tokens:
         llm, ours = models.by_llm(count), models.whole(count)
@@ -128,7 +128,7 @@ def print_batch(
 
 
 def print_row(name: str, figure: Dict[str, Any]) -> None:
-    """Print what one piece takes."""
+    """Print the time of one piece."""
     median, low, high = (1e3 * figure["seconds"][k] for k in ("median", "min", "max"))
     spread = f"({low:.3f} to {high:.3f})"
     bound = figure["largest_floor"].replace("_", " ")

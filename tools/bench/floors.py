@@ -1,20 +1,20 @@
-"""What the machine can do at best, and so the least time that a piece of work takes.
+"""Limits of the machine, and so the minimum time of a piece of work.
 
-Measured for a device and a floating-point type: operations per second of a large matrix
-product, bytes per second of a large copy, and seconds per step of an LSTM of the
-separator's size (a step waits for the one before it, however fast the device). A piece
-of work has a floor for each; the largest is what no implementation of this work can
-undercut. From anywhere, after `. ./path.sh` of a recipe:
+For a device and a floating-point type, it measures operations per second of a large
+matrix product, bytes per second of a large copy, and seconds per step of an LSTM of the
+separator's size (a step waits for the previous one, however fast the device is). Each
+limit gives a floor for a piece of work. No implementation of the work can be faster
+than the largest one. From anywhere, after `. ./path.sh` of a recipe:
 
     python -m tools.bench.floors --device cuda --dtypes float32 bfloat16 --json out.json
 
-On a GPU, float32 is what torch makes of it by default: convolutions and LSTMs may use
-TF32, whose rate is above that of the matrix product measured here.
+On a GPU, float32 means torch's default: convolutions and LSTMs may use TF32, which is
+faster than the matrix product measured here.
 
-Of a piece of work, operations are counted by torch.utils.flop_counter (matrix products
-and convolutions, attention included), for LSTMs by a closed form, since the counter
-knows none. Bytes are the weights, once per pass: what lies between the layers could
-stay in a cache, and is left out.
+torch.utils.flop_counter counts the operations (matrix products and convolutions,
+including attention). For LSTMs there is a closed form, because the counter doesn't know
+them. Bytes are the weights, once per pass. Activations could stay in a cache, so they
+are left out.
 """
 
 import argparse
@@ -31,7 +31,7 @@ FRAMES = 500
 # Width of the input, units and layers of the separator's LSTM, by default.
 LSTM_SIZE = (1024, 896, 2)
 MATRIX_SIZE = bench.Option(2048, "rows and columns of the matrices", on_gpu=8192)
-COPY_MEGABYTES = bench.Option(1024, "MiB; more than caches hold", on_gpu=4096)
+COPY_MEGABYTES = bench.Option(1024, "MiB; must be larger than the caches", on_gpu=4096)
 OPTIONS = bench.Options(
     __doc__,
     device=bench.DEVICE,
@@ -47,7 +47,7 @@ class Work(NamedTuple):
 
     Attributes:
         operations: Floating-point operations; a multiplication and an addition are two.
-        bytes: Those that must be read from memory, or written, at least once.
+        bytes: Bytes that must be read from memory or written at least once.
         lstm_steps: Frames x layers, one after the other.
     """
 
@@ -56,16 +56,16 @@ class Work(NamedTuple):
     lstm_steps: float = 0.0
 
     def plus(self, other: "Work") -> "Work":
-        """Both, one after the other."""
+        """Return the work of both, one after the other."""
         return Work(*(a + b for a, b in zip(self, other)))
 
     def of_batch(self, rows: int) -> "Work":
-        """That of so many rows at once: each weight is read and each step made once."""
+        """Return the work of `rows` at once; weights are read and steps made once."""
         return self._replace(operations=rows * self.operations)
 
 
 class Limits(NamedTuple):
-    """What a device does at best in one floating-point type.
+    """Limits of a device for one floating-point type.
 
     Attributes:
         operations_per_second: Of a large matrix product.
@@ -82,12 +82,12 @@ class Limits(NamedTuple):
         return (
             f"{self.operations_per_second / 1e9:,.0f} GFLOP/s, "
             f"{self.bytes_per_second / 1e9:,.1f} GB/s, "
-            f"{self.seconds_per_lstm_step * 1e6:,.1f} us an LSTM step"
+            f"{self.seconds_per_lstm_step * 1e6:,.1f} us per LSTM step"
         )
 
 
 def floors_of(work: Work, limits: Limits) -> Dict[str, float]:
-    """Least seconds of a piece of work, by each limit.
+    """Return the minimum seconds of a piece of work, by limit.
 
     >>> floors_of(Work(2e9, 3e6, 500), Limits(1e9, 1e6, 0.004))
     {'operations': 2.0, 'bytes': 3.0, 'lstm_steps': 2.0}
@@ -100,12 +100,12 @@ def floors_of(work: Work, limits: Limits) -> Dict[str, float]:
 
 
 def count_work(run: Callable[[], Any], *modules: Any) -> Work:
-    """Run something once and count it.
+    """Run something once and count its work.
 
     Args:
-        run: Forward pass, of whatever implementation: compiled parts run plainly here,
-            and attention as matrix products, for the counter to see them.
-        modules: Those whose weights it reads.
+        run: Forward pass of any implementation. Compiled parts run uncompiled here, and
+            attention as matrix products, so that the counter sees them.
+        modules: Modules whose weights it reads.
     """
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -119,7 +119,7 @@ def count_work(run: Callable[[], Any], *modules: Any) -> Work:
         rows, frames, _ = xs.shape
         matrices = [p for name, p in lstm.named_parameters() if "weight" in name]
         operations = 2.0 * rows * frames * sum(m.numel() for m in matrices)
-        # Both directions of a bidirectional one count as going on at once.
+        # The two directions of a bidirectional LSTM count as running at once.
         steps = frames * lstm.num_layers
         lstms = lstms.plus(Work(operations=operations, lstm_steps=steps))
         width = lstm.hidden_size * (2 if lstm.bidirectional else 1)
@@ -138,13 +138,13 @@ def count_work(run: Callable[[], Any], *modules: Any) -> Work:
 
 
 def weight_bytes(*modules: Any) -> float:
-    """Bytes of the parameters of modules, each once."""
+    """Return the bytes of the modules' parameters, each once."""
     parameters = {id(p): p for module in modules for p in module.parameters()}
     return float(sum(p.numel() * p.element_size() for p in parameters.values()))
 
 
 def lstm_size_of(module: Any) -> Tuple[int, int, int]:
-    """Input, units and layers of the first `torch.nn.LSTM` in a module."""
+    """Return input, units and layers of the first `torch.nn.LSTM` in a module."""
     import torch
 
     for lstm in module.modules():
@@ -161,10 +161,10 @@ def measure_limits(
     lstm_size: Tuple[int, int, int] = LSTM_SIZE,
     rounds: int = 10,
 ) -> Tuple[Limits, bench.Seconds]:
-    """Return the limits, of the fastest rounds, and all that was measured.
+    """Return the limits, from the fastest rounds, and all measurements.
 
-    The matrices have `matrix_size` rows and columns, the LSTM has the sizes input,
-    units and layers, and some rounds more warm up.
+    The matrices have `matrix_size` rows and columns. The LSTM has the sizes input,
+    units and layers. Some extra rounds warm up.
     """
     import torch
 
@@ -202,7 +202,7 @@ def measure_limits(
 
 @OPTIONS.benchmark
 def main(args: argparse.Namespace, results: bench.Results) -> None:
-    """Measure limits of each type."""
+    """Measure the limits of each type."""
     print(bench.describe(args.device))
     for dtype in args.dtypes:
         limits, seconds = measure_limits(

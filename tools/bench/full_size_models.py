@@ -1,9 +1,9 @@
-"""What decodes in the benchmarks: full-size models of random weights, in memory.
+"""Models for the decoding benchmarks: full-size, with random weights, in memory.
 
 The model of a training configuration is built with the published shapes
-(tools/published_models.py), so that nothing is downloaded, and put into the classes
-that decode trained models. What it writes means nothing; how long that takes doesn't
-depend on the weights' values. `FullSizeDecoding` takes it apart for decoding.py.
+(tools/published_models.py), so nothing is downloaded, and put into the classes that
+decode trained models. Its output is meaningless, but the time doesn't depend on the
+weights' values. `FullSizeDecoding` splits it into parts for decoding.py.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from tools.bench.training import build
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keep what libraries say of their own affairs out of the tables."""
+    """Silence log messages of libraries, to keep them out of the tables."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -40,14 +40,14 @@ def build_model(args: argparse.Namespace, with_llm: bool) -> Tuple[Any, Any]:
         Model in float32 (the language model in `--dtype`) and options of the training.
 
     Raises:
-        UserError: the configuration is wrong, not of phase 2, or has no language model
-            though one is asked for.
+        UserError: the configuration is wrong, isn't for phase 2, or has no language
+            model although one is wanted.
     """
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
     if with_llm and not MTASRTask.has_teacher(MTASRTask.parse_config(args.config)):
         raise UserError(
-            f"--config {args.config}: has no teacher; name one that has, or leave the "
+            f"--config {args.config}: has no teacher; give one that has, or leave the "
             f"language model out (--llm_tokens without numbers)"
         )
     options = [] if with_llm else ["--model_conf", "ctc_weight=1.0"]
@@ -55,17 +55,17 @@ def build_model(args: argparse.Namespace, with_llm: bool) -> Tuple[Any, Any]:
     if model.ctc is None or model.count_head is None:
         raise UserError(
             f"--config {args.config}: trains no CTC heads or no talker-count head; "
-            f"name one of phase 2"
+            f"give one for phase 2"
         )
-    # ESPnet's converter wants to know which token stands for unknown ones.
+    # ESPnet's converter must know the token for unknown ones.
     model.token_list[1] = "<unk>"
     return model, train_args
 
 
 def make_decoder(decoder: Any, model: Any, args: argparse.Namespace, **options: Any):
-    """Put what `build_model` returns into a class that loads a model from files.
+    """Put `build_model`'s result into a class that normally loads a model from files.
 
-    The class is `Speech2Text` or `Speech2TextLLM`, and the options are its own.
+    The class is `Speech2Text` or `Speech2TextLLM`; `options` are its own.
     """
     from espnet_mtasr.tasks.building import ModelBuilder
 
@@ -77,20 +77,20 @@ def make_decoder(decoder: Any, model: Any, args: argparse.Namespace, **options: 
 
 
 def merge_adapters(model: Any) -> None:
-    """Fold LoRA and `<sc>`'s row into the LM's weights: that decodes faster."""
+    """Merge LoRA and `<sc>`'s row into the LM's weights, for faster decoding."""
     merged = model.teacher.llm.merge_and_unload()
     # The teacher asks peft's wrapper for the model inside.
     merged.get_base_model = lambda: merged
     model.teacher.llm = merged
-    # Nothing is left to fold, in whatever precision.
+    # Nothing is left to merge, in any precision.
     model.teacher._fold_lora = lambda fold: None
 
 
 def never_end(model: Any) -> None:
-    """Let the LM write until its limit: the end of sentence is never the likeliest.
+    """Make the LM write up to its limit: the end of sentence is never the likeliest.
 
-    Its row of the output layer becomes 0, and so does its logit; one of a whole
-    vocabulary of random rows is above that.
+    Its row of the output layer becomes 0, and so its logit is 0. With random rows, some
+    other token of the vocabulary is above that.
     """
     import torch
 
@@ -101,7 +101,7 @@ def never_end(model: Any) -> None:
 
 
 def noise(rows: int, seconds: float) -> List[Any]:
-    """`rows` waveforms `(N,)` of noise, float32, at 16 kHz."""
+    """Return `rows` waveforms `(N,)` of noise, float32, at 16 kHz."""
     import numpy as np
 
     size = (rows, round(seconds * bench.SAMPLING_RATE))
@@ -110,28 +110,28 @@ def noise(rows: int, seconds: float) -> List[Any]:
 
 
 class Piece(NamedTuple):
-    """Something to be timed, and how much work it is."""
+    """Something to time, and its amount of work."""
 
     run: Callable[[], Any]
     work: Work
 
 
-# By name, what runs it and whose weights it reads.
+# Name to the function that runs it and the module whose weights it reads.
 Parts = Dict[str, Tuple[Callable[[], Any], Any]]
 
 
 def whole(count: int) -> str:
-    """Name of encoder-only decoding of mixtures of so many talkers."""
+    """Return the name of encoder-only decoding of mixtures with `count` talkers."""
     return f"{count} talkers, encoder-only"
 
 
 def by_llm(count: int) -> str:
-    """Name of decoding by the language model."""
+    """Return the name of decoding by the language model."""
     return f"{count} talkers, language model"
 
 
 def parts_of(count: int) -> Dict[str, str]:
-    """Name of each part that decodes `count` talkers, to what it is."""
+    """Return the parts that decode `count` talkers: full name to part."""
     names = {"trunk": "trunk", "talker-count head": "talker-count head"}
     for part in ("branch", "separator", "CTC heads"):
         names[f"{part}, {count} talkers"] = part
@@ -139,7 +139,7 @@ def parts_of(count: int) -> Dict[str, str]:
 
 
 class FullSizeDecoding:
-    """The model that the options name, and what decodes with it.
+    """The model given by the options, and its decoders.
 
     Raises:
         UserError: the configuration is wrong, lacks a part, or doesn't know one of
@@ -171,14 +171,14 @@ class FullSizeDecoding:
                 Speech2TextLLM,
                 self.model,
                 train_args,
-                # The end of sentence comes when the limit is reached, and is the last.
+                # The end of sentence is written last, when the limit is reached.
                 maxlen_ratio=(tokens - 0.5) / args.seconds,
                 **options,
             )
 
     @quietly()
     def pieces(self, rows: int) -> Dict[str, Piece]:
-        """All that is timed for batches of `rows` mixtures, by name."""
+        """Return everything to time for batches of `rows` mixtures, by name."""
         waves = noise(rows, self.args.seconds)
         pieces: Dict[str, Piece] = {}
         for count in self.args.talker_counts:
@@ -201,7 +201,7 @@ class FullSizeDecoding:
         return lambda: decoder(waves, [count] * len(waves))
 
     def _parts(self, waves: Sequence[Any], count: int) -> Parts:
-        """Each part of decoding, given what those before it give, and its module."""
+        """Return each part of decoding, with earlier parts' outputs, and its module."""
         import torch
 
         args, model, encoder = self.args, self.model, self.model.encoder
@@ -227,7 +227,7 @@ class FullSizeDecoding:
         return dict(zip(parts_of(count), parts))
 
     def _check_same(self, parts: Parts, waves: Sequence[Any], count: int) -> None:
-        """Raise `RuntimeError` if the parts don't give what decoding gives."""
+        """Raise `RuntimeError` if the parts don't give the same tokens as decoding."""
         import torch
 
         with torch.no_grad():
@@ -237,13 +237,12 @@ class FullSizeDecoding:
             for mixture in self._decode(self.ours, waves, count)()
         ]
         if from_parts != decoded:
-            raise RuntimeError(f"{count} talkers: the parts give other tokens")
+            raise RuntimeError(f"{count} talkers: the parts give different tokens")
 
     def _check_tokens(self, waves: Sequence[Any], count: int) -> None:
-        """Raise `RuntimeError` if a transcript hasn't as many tokens as it should."""
+        """Raise `RuntimeError` if a transcript has a wrong number of tokens."""
         for mixture in self._decode(self.llms[count], waves, count)():
-            # What comes after each talker, `<sc>` or the end of sentence, is none of
-            # its tokens.
+            # `<sc>` or the end of sentence after each talker isn't among its tokens.
             written = sum(len(talker.token_ids) + 1 for talker in mixture.talkers)
             if written != self.tokens[count]:
                 raise RuntimeError(
@@ -252,7 +251,7 @@ class FullSizeDecoding:
                 )
 
     def _llm_work(self, waves: Sequence[Any], count: int) -> Work:
-        """Trunk, count head, branch, adaptor, projection and language model."""
+        """Return the work of all parts up to and including the language model."""
         model, teacher = self.model, self.model.teacher
         work = count_work(
             self._decode(self.llms[count], waves[:1], count),
@@ -262,7 +261,7 @@ class FullSizeDecoding:
             teacher.adaptor,
             teacher.projection,
         )
-        # Each token reads them anew.
+        # They are read again for each token.
         output = teacher.llm.get_output_embeddings()
         read = self.tokens[count] * weight_bytes(teacher.llm.model.layers, output)
         return work.of_batch(len(waves)).plus(Work(bytes=read))

@@ -1,9 +1,9 @@
 """Training steps of both phases at full size, on synthetic audio: speed and memory.
 
-The models of the configurations are built with random weights of the published shapes
-(tools/published_models.py), so that nothing is downloaded: losses mean nothing but that
-they are finite. A step is ESPnet's: forward, backward, clipping, AdamW. From anywhere,
-after `. ./path.sh` of a recipe; the first is a check for a machine with 10 GB of free
+The models of the configurations have random weights of the published shapes
+(tools/published_models.py), so nothing is downloaded. The losses only show that they
+are finite. A step is ESPnet's: forward, backward, clipping, AdamW. From anywhere, after
+`. ./path.sh` of a recipe. The first command is a check for a machine with 10 GB of free
 memory and no GPU, the second a benchmark:
 
     python -m tools.bench.full_size_step --batch_seconds 2 --utterance_seconds 2
@@ -25,7 +25,7 @@ OPTIONS = bench.Options(
     device=bench.DEVICE,
     steps=(1, "timed"),
     warmup_steps=(0, "before these"),
-    dtype=("bfloat16", "of the LLM; on a GPU of mixed precision too", bench.DTYPES),
+    dtype=("bfloat16", "of the LLM; on a GPU also of mixed precision", bench.DTYPES),
     batch_seconds=(2.0, "per step"),
     utterance_seconds=15.0,
     seed=0,
@@ -35,7 +35,7 @@ OPTIONS.add_argument("--output", dest="json", type=Path, help="the same as --jso
 
 
 def run(config: Path, args: argparse.Namespace) -> Dict[str, Any]:
-    """Train for some steps and say how fast."""
+    """Train for some steps and return the speed."""
     import torch
 
     rows = max(1, round(args.batch_seconds / args.utterance_seconds))

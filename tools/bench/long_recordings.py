@@ -1,11 +1,11 @@
-"""Long recordings: the words that windows cost, and time and memory as they grow.
+"""Long recordings: word errors that windows cost, and time and memory by length.
 
 Test mixtures become recordings in two ways: with pauses between them, and cross-faded
-without any, in groups of which no window has more than three talkers. The same mixtures
-decoded one by one, at the same places, are what the windows are compared with: by
-time-constrained ORC-WER (meeteval), so that it doesn't matter who is called talker 1.
-Then the recording with pauses is repeated to different lengths, and each is transcribed
-in a process of its own.
+without pauses, in groups with at most three talkers per window. The windows are
+compared with the same mixtures decoded one by one, at the same places, by
+time-constrained ORC-WER (meeteval), so it doesn't matter who is called talker 1. Then
+the recording with pauses is repeated to different lengths, and each is transcribed in a
+process of its own.
 
 After stages 1 to 3 of egs2/mini_librimix, on one core:
     OMP_NUM_THREADS=1 python -m tools.bench.long_recordings
@@ -26,17 +26,17 @@ from tools.bench import side_by_side as bench
 
 MINI = bench.ROOT / "egs2" / "mini_librimix" / "mtasr1"
 RATE = bench.SAMPLING_RATE
-# Seconds of pauses, of a cross-fade, and by which a word may be heard elsewhere.
+# Seconds of a pause (range) and of a cross-fade; tolerance for the times of words.
 PAUSES, FADE, COLLAR = (0.6, 2.0), 0.25, 5.0
 GROUP = 20
 OPTIONS = bench.Options(
     __doc__,
-    recipe=(MINI, "of which data is taken"),
+    recipe=(MINI, "folder of the recipe whose data is used"),
     sets=["test_mini2mix_clean", "test_mini3mix_clean"],
     model="mini",
-    window_seconds=(20.0, "as of transcribe"),
+    window_seconds=(20.0, "as for transcribe"),
     minutes=[1.0, 5.0, 60.0, 180.0],
-    seed=(0, "of pauses and order"),
+    seed=(0, "for pauses and order"),
 )
 
 
@@ -72,7 +72,7 @@ def read_pieces(recipe: Path, sets: Sequence[str]) -> List[Piece]:
 
 
 def with_pauses(pieces: Sequence[Piece], seed: int) -> Tuple[np.ndarray, Places]:
-    """One after the other in random order, with silence between."""
+    """Concatenate pieces in random order, with silence between them."""
     rng = np.random.default_rng(seed)
     parts: List[np.ndarray] = []
     places: Places = []
@@ -87,7 +87,7 @@ def with_pauses(pieces: Sequence[Piece], seed: int) -> Tuple[np.ndarray, Places]
 
 
 def cross_faded(pieces: Sequence[Piece], seed: int) -> Tuple[np.ndarray, Places]:
-    """In groups of at most three talkers, a second between groups."""
+    """Cross-fade pieces in groups of at most three talkers, 1 s between groups."""
     rng = np.random.default_rng(seed)
     everyone = sorted(set().union(*(piece.talkers for piece in pieces)))
     triples = list(itertools.combinations(everyone, 3))
@@ -115,7 +115,7 @@ def cross_faded(pieces: Sequence[Piece], seed: int) -> Tuple[np.ndarray, Places]
 
 
 def errors(pieces: Sequence[Piece], places: Places, streams: Sequence[Sequence]) -> Any:
-    """Errors of talkers' words, in times of the recording."""
+    """Count errors of talkers' words; times are of the recording."""
     from meeteval.io import SegLST
     from meeteval.wer import tcorcwer
 
@@ -137,7 +137,7 @@ def errors(pieces: Sequence[Piece], places: Places, streams: Sequence[Sequence])
 
 
 def one_by_one(found: Sequence[Any], places: Places) -> List[List[Any]]:
-    """Words of pieces that were decoded alone, where the recording has them."""
+    """Return the words of pieces decoded alone, at their places in the recording."""
     streams: List[List[Any]] = [[] for _ in range(max(t.num_talkers for t in found))]
     for start, _, number in places:
         for stream, talker in zip(streams, found[number].talkers):
@@ -190,7 +190,7 @@ def _counts(error: Any) -> Dict[str, float]:
 
 
 def transcribe(path: str, model: str) -> Tuple[float, float]:
-    """Seconds that a recording takes, and the process's peak memory in GiB."""
+    """Return how many seconds a recording takes, and peak memory in GiB."""
     from espnet_mtasr import MTASR
 
     loaded = MTASR.from_pretrained(model, device="cpu")
@@ -205,7 +205,7 @@ def transcribe(path: str, model: str) -> Tuple[float, float]:
 def compare_lengths(
     args: argparse.Namespace, results: bench.Results, wave: np.ndarray
 ) -> None:
-    """Print seconds per second and peak memory, and their ratios to the shortest's."""
+    """Print the RTF and peak memory, and their ratios to the shortest recording's."""
     import soundfile
 
     rows: Dict[str, Any] = {}

@@ -1,9 +1,9 @@
-"""Compare the mixture generator with a plain loop: speeds as ratios, in one run.
+"""Compare the speed of the mixture generator with that of a plain loop.
 
-A plain loop reads, adds and writes one mixture after the other in one process, without
+A plain loop reads, adds and writes one mixture after another in one process, without
 checks, data directories or resuming. The generator (bin/simulate.py) does all of its
 work, with 1 and with N jobs. N plain loops at a time, each with its share of the
-mixtures, tell what N jobs could gain on the machine.
+mixtures, show what N jobs could gain on the machine.
 
 Example:
     python -m tools.bench.mixture_generation --mixtures 400 --nj 4 --json out.json
@@ -36,7 +36,8 @@ OPTIONS = bench.Options(
 def make_corpus(root: Path, n_mixtures: int, n_talkers: int, seconds: float) -> Path:
     """Write speech-like noise in LibriSpeech's and WHAM!'s layout, and a CSV.
 
-    Each talker has 10 utterances, each noise serves 10 mixtures. Returns the CSV.
+    Each talker has 10 utterances, and each noise is used in 10 mixtures. Returns the
+    CSV.
     """
     import numpy as np
     import soundfile
@@ -46,7 +47,7 @@ def make_corpus(root: Path, n_mixtures: int, n_talkers: int, seconds: float) -> 
     rng = np.random.default_rng(0)
 
     def write(path: Path, length: float) -> None:
-        # Low-passed and slow in level: FLAC packs it about as tightly as speech.
+        # Low-passed with a slow level: FLAC compresses it about as well as speech.
         samples = np.convolve(rng.standard_normal(int(length * RATE)), np.ones(8) / 8)
         level = 0.1 * np.abs(np.sin(np.arange(len(samples)) / RATE * 3))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +75,7 @@ def make_corpus(root: Path, n_mixtures: int, n_talkers: int, seconds: float) -> 
 
 
 def plain_loop(root: Path, csv: Path, out: Path, share: slice = slice(None)) -> None:
-    """Make the mixtures, or a share of them, one after the other."""
+    """Make the mixtures, or a share of them, one after another."""
     import numpy as np
     import soundfile
 
@@ -98,19 +99,19 @@ def plain_loop(root: Path, csv: Path, out: Path, share: slice = slice(None)) -> 
 
 
 def plain_loops(root: Path, csv: Path, out: Path, nj: int) -> None:
-    """Make the mixtures by plain loops in processes of their own."""
+    """Make the mixtures with plain loops in several processes."""
     shares = [(root, csv, out, slice(k, None, nj)) for k in range(nj)]
     with multiprocessing.Pool(nj) as pool:
         pool.starmap(plain_loop, shares, chunksize=1)
 
 
 def generator(root: Path, csv: Path, out: Path, nj: int = 1) -> Path:
-    """Make the mixtures as bin/simulate.py does; return the data directory."""
+    """Make the mixtures like bin/simulate.py; return the data directory."""
     from espnet_mtasr.mixture.describe import Corpus
     from espnet_mtasr.mixture.generate import generate_sets
 
     corpus = Corpus(root / "LibriSpeech", root / "wham_noise", RATE)
-    # A set for training: test sets are read twice, to stop before any work.
+    # A training set, because test sets are read twice, to fail before any work.
     sets = [("train_bench", str(csv), "noisy")]
     with contextlib.redirect_stdout(io.StringIO()):
         generate_sets(sets, {}, corpus, out / "audio", out / "data", nj)
@@ -118,7 +119,7 @@ def generator(root: Path, csv: Path, out: Path, nj: int = 1) -> Path:
 
 
 def in_new_folder(scratch: Path, run: Callable[[Path], object]) -> Callable[[], None]:
-    """Return `run` with a folder that isn't there yet, removed after it."""
+    """Return `run` with a new folder, which is removed afterwards."""
 
     def call() -> None:
         with tempfile.TemporaryDirectory(dir=scratch) as folder:

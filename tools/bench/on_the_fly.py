@@ -1,11 +1,11 @@
-"""What does it cost to mix while loading? Beside stored mixtures and a training step.
+"""The cost of mixing while loading, compared with stored mixtures and a training step.
 
 ESPnet's data set loads the same training examples in four ways: from FLAC recordings of
-the mixtures, from their specs (mixture/spec.py) without and with a cache of
-sources, and by dynamic mixing with that cache. In the same rounds phase-2 training
-steps are taken on mixtures of that length; of such a step's time, loading its mixtures
-is a share. With `--num_workers 0` it comes on top of the step, as in the mini recipe;
-loading processes on cores of their own hide all of it below 100 %.
+the mixtures, from their specs (mixture/spec.py) without and with a cache of sources,
+and by dynamic mixing with that cache. The same rounds take phase-2 training steps on
+mixtures of that length, and the loading time is given as a share of the step's time.
+With `--num_workers 0` it is added to the step, as in the mini recipe. Loading processes
+on their own cores hide any share below 100 %.
 
 Examples, after `. ./path.sh` of a recipe; the first has the mini recipe's lengths, the
 second is for a GPU:
@@ -34,7 +34,7 @@ OPTIONS = bench.Options(
     mixtures=(200, "in a round"),
     talkers=(2, "in a mixture"),
     seconds=(10.0, "of an utterance"),
-    num_workers=(0, "processes that load; 0: none more"),
+    num_workers=(0, "loading processes; 0: load in the main process"),
     cache_megabytes=(500.0, "each"),
     rounds=5,
     step=bench.Option(
@@ -42,7 +42,7 @@ OPTIONS = bench.Options(
         "phase 2 of the mini recipe, or of egs2/librimix with random weights",
         ("none", "mini", "full_size"),
     ),
-    rows=(24, "mixtures a step"),
+    rows=(24, "mixtures per step"),
     steps=(3, "in a round"),
     device=bench.DEVICE,
     folder=bench.SCRATCH,
@@ -54,8 +54,8 @@ def loading(
 ) -> Callable[[], None]:
     """Return a function that loads all examples of a set once, as in an epoch.
 
-    `speech` is file and data type, for instance `wav.scp,sound`; options are those of
-    the preprocessor.
+    `speech` is a file and a data type, for example `wav.scp,sound`; options are those
+    of the preprocessor.
     """
     import torch
     from espnet2.train.dataset import ESPnetDataset
@@ -67,14 +67,14 @@ def loading(
     entries = [(f"{folder}/{name}", "speech", kind)]
     keys = list(read_table(folder / name))
 
-    # As in ESPnet's training: without further processes its caches last, with them
-    # each epoch begins with empty ones.
+    # As in ESPnet's training: without loading processes the caches last; with them each
+    # epoch starts with empty caches.
     preprocess = MTASRPreprocessor(True, **options)
     epochs = itertools.count(1)
 
     def load() -> None:
         preprocess.set_epoch(next(epochs))
-        # Dynamic mixing gives a text too, which nothing tokenizes here.
+        # Dynamic mixing also returns a text, which isn't tokenized here.
         dataset = ESPnetDataset(
             entries, lambda utt, data: {"speech": preprocess(utt, data)["speech"]}
         )
@@ -88,7 +88,7 @@ def loading(
 
 
 def training_step(data: Path, args: argparse.Namespace) -> TrainingStep:
-    """A step on mixtures as long as those of a data directory are in the mean."""
+    """Return a step on mixtures of the mean length of a data directory's."""
     import soundfile
 
     from espnet_mtasr.data.tables import read_table
@@ -103,7 +103,7 @@ def training_step(data: Path, args: argparse.Namespace) -> TrainingStep:
 
 
 def format_percent(percent: Mapping[str, float]) -> str:
-    """Write percentages of a `bench.Ratio`.
+    """Format percentages of a `bench.Ratio`.
 
     >>> format_percent({'median': 2.0, 'min': -1.0, 'max': 3.0})
     '2.0 % (-1.0 to 3.0)'
@@ -150,7 +150,7 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
         each = statistics.median(seconds) / args.mixtures
         ratio = bench.Ratio(seconds, times[STORED])
         figure = {"seconds_per_example": each, "times_as_long_as_stored": ratio}
-        line = f"{name:22} {1e3 * each:8.2f} ms an example, {ratio} as long as stored"
+        line = f"{name:22} {1e3 * each:8.2f} ms per example, {ratio} as long as stored"
         if steps is not None:
             more = [a - b for a, b in zip(seconds, times[STORED])]
             share = bench.Ratio([percent * s for s in seconds], steps)

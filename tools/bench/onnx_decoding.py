@@ -1,9 +1,10 @@
-"""Decoding by onnxruntime, float32 and int8, beside PyTorch's, on the CPU.
+"""Decoding by onnxruntime (float32, int8) compared with PyTorch, on the CPU.
 
-Prints how many times as fast each is (one mixture after the other), the sizes of its
+It prints how many times as fast each is (one mixture at a time), the sizes of its
 graphs, and, for data directories with references (`--data`), its cpWER and how many
-mixtures have PyTorch's texts. Models that are not named are exported into a scratch
-folder. Example, the whole row, after the mini recipe's stages 1 to 3, in its folder:
+mixtures have the same texts as PyTorch's. Models that aren't given are exported to a
+scratch folder. Example, the whole row, after the mini recipe's stages 1 to 3, in its
+folder:
     OMP_NUM_THREADS=1 python -m tools.bench.onnx_decoding --mtasr_model_file mini \
         --data dump/raw/test_mini2mix_clean dump/raw/test_mini3mix_clean \
         --mixtures 40 --json onnx.json
@@ -21,7 +22,7 @@ from tools.bench import side_by_side as bench
 from tools.bench.full_size_models import noise
 
 TORCH, FLOAT32, INT8 = "PyTorch, float32", "onnxruntime, float32", "onnxruntime, int8"
-# Mixtures whose texts are compared are decoded together, which changes no text.
+# Mixtures are decoded in batches to compare texts; batching doesn't change texts.
 BATCH_SIZE = 8
 OPTIONS = bench.Options(
     __doc__,
@@ -35,8 +36,8 @@ OPTIONS.add_argument(
     default="mini",
     help="checkpoint of phase 2, packed model, folder or name [mini]",
 )
-OPTIONS.add_argument("--onnx", type=Path, help="onnx.json, float32 [export it]")
-OPTIONS.add_argument("--int8", type=Path, help="likewise, int8 [export it]")
+OPTIONS.add_argument("--onnx", type=Path, help="onnx.json, float32 [exported]")
+OPTIONS.add_argument("--int8", type=Path, help="onnx.json, int8 [exported]")
 OPTIONS.add_argument(
     "--data",
     dest="sets",
@@ -50,7 +51,7 @@ OPTIONS.add_argument(
 def load_all(args: argparse.Namespace, scratch: Path) -> Tuple[Dict[str, Any], Dict]:
     """Return the decoders and the megabytes of their graphs, both by name.
 
-    What is not named is exported first.
+    Models that aren't given are exported first.
     """
     from espnet_mtasr.inference import Speech2Text
     from espnet_mtasr.model_zoo.model_files import fetch_model
@@ -79,7 +80,7 @@ def load_all(args: argparse.Namespace, scratch: Path) -> Tuple[Dict[str, Any], D
 
 
 def read_set(folder: Path) -> Tuple[List, List[List[str]]]:
-    """Waveforms `(N,)` of a data directory, and the texts of each one's talkers."""
+    """Return waveforms `(N,)` of a data directory, and their talkers' texts."""
     from espnet_mtasr.data.tables import check_same_ids, read_table
     from espnet_mtasr.mixture.speech_list import read_speech_list
     from espnet_mtasr.text.sot import split_sot
@@ -90,13 +91,13 @@ def read_set(folder: Path) -> Tuple[List, List[List[str]]]:
 
 
 def texts_of(decoder: Any, waves: Sequence) -> List[List[str]]:
-    """The texts of each mixture's talkers."""
+    """Return the texts of each mixture's talkers."""
     found = decoder.in_batches(waves, BATCH_SIZE)
     return [[talker.text for talker in hypothesis.talkers] for hypothesis in found]
 
 
 def score(decoders: Dict[str, Any], args: argparse.Namespace) -> Dict[str, Any]:
-    """Return cpWER and texts like PyTorch's, of each set and of all together."""
+    """Return cpWER and the number of equal texts, for each set and for all."""
     from espnet_mtasr.scoring.error_counts import ErrorCounts, cp_errors
 
     nothing = {name: (ErrorCounts(), 0, 0) for name in decoders}
@@ -123,7 +124,7 @@ def told(where: str, found: Dict[str, tuple]) -> Dict[str, Any]:
     for name, (errors, same, mixtures) in found.items():
         cpwer = errors.percent
         figures[name] = {"cpwer": cpwer, "same_texts": same, "mixtures": mixtures}
-        line = f"{where}, {name}: {same} of {mixtures} texts are PyTorch's"
+        line = f"{where}, {name}: {same} of {mixtures} texts equal PyTorch's"
         if cpwer is not None:
             line += f", cpWER {cpwer:.2f} %"
         if wanted and name != TORCH:
@@ -139,7 +140,7 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
     """Export, score, and compare texts and times."""
     for folder in args.sets:
         if not (folder / "text").is_file():
-            raise UserError(f"--data {folder}: has no text; name a data directory")
+            raise UserError(f"--data {folder}: has no text; give a data directory")
     if None in (args.onnx, args.int8):
         from espnet_mtasr.onnx_model.manifest import check_installed
 

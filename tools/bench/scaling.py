@@ -1,15 +1,15 @@
 """How the cost of decoding grows: seconds per second of audio, and peak memory.
 
-Encoder-only decoding (trunk, talker-count head, branch, separator, CTC) of mixtures of
-noise, for longer and longer ones and larger and larger batches: a table, and where it
-stops being linear. On the CPU each measurement has a process of its own, whose peak
-memory is counted from the loaded model on. From anywhere, after `. ./path.sh` of a
-recipe; the model is a trained one, or one of full size with random weights:
+It decodes mixtures of noise (trunk, talker-count head, branch, separator, CTC) for
+growing lengths and batch sizes, and prints a table and where the cost stops being
+linear. On the CPU each measurement has its own process, and its peak memory counts from
+the loaded model on. From anywhere, after `. ./path.sh` of a recipe. The model is a
+trained one, or a full-size one with random weights:
 
     python -m tools.bench.scaling --model mini --json out.json
     python -m tools.bench.scaling --device cuda --dtype bfloat16 --json out.json
 
-Measurements with more audio than --max_audio_seconds are left out, and listed as such.
+Measurements with more audio than --max_audio_seconds are listed as left out.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tools.bench import side_by_side as bench
 from tools.bench.training import FULL_SIZE_CONFIG
 
 MEASURED, LEFT_OUT, NO_MEMORY = "measured", "left out", "out of memory"
-# Share of the least cost that still counts as linear.
+# Excess over the lowest cost that still counts as linear.
 TOLERANCE = 0.25
 MIB = 2**20
 OPTIONS = bench.Options(
@@ -32,10 +32,10 @@ OPTIONS = bench.Options(
     config=(FULL_SIZE_CONFIG, "training configuration, phase 2, for random weights"),
     device=bench.DEVICE,
     dtype=bench.DTYPE,
-    num_talkers=(2, "whose branch decodes"),
+    num_talkers=(2, "talker count, which selects the branch"),
     lengths=[2.0, 5.0, 10.0, 20.0, 40.0, 80.0],
     batch_sizes=[1, 4, 16],
-    max_audio_seconds=bench.Option(80.0, "the most audio in a batch", on_gpu=1280.0),
+    max_audio_seconds=bench.Option(80.0, "maximum audio in a batch", on_gpu=1280.0),
     rounds=bench.Option(2, on_gpu=10),
 )
 OPTIONS.add_argument("--model", help="a trained one instead: mini, .zip, folder, ...")
@@ -45,7 +45,7 @@ Cell = Dict[str, Any]
 
 @models.quietly()
 def load_decoder(args: argparse.Namespace) -> Any:
-    """The model, ready to decode.
+    """Return the model, ready to decode.
 
     Raises:
         UserError: there is no such model, or it doesn't know `--num_talkers`.
@@ -62,9 +62,9 @@ def load_decoder(args: argparse.Namespace) -> Any:
 
 @models.quietly()
 def measure_cell(args: argparse.Namespace, cell: Cell, decoder: Any = None) -> Cell:
-    """Decode a batch some times; add `times` in seconds, and `peak_bytes`.
+    """Decode a batch several times; add `times` in seconds and `peak_bytes`.
 
-    The decoder is loaded if there is none yet.
+    The decoder is loaded if none is given.
     """
     import torch
 
@@ -76,7 +76,7 @@ def measure_cell(args: argparse.Namespace, cell: Cell, decoder: Any = None) -> C
         times = bench.measure({"decode": decode}, args.rounds)["decode"]
     except (MemoryError, RuntimeError) as e:
         kinds = (MemoryError, torch.cuda.OutOfMemoryError)
-        # On the CPU torch raises a plain RuntimeError.
+        # On the CPU, torch raises a plain RuntimeError.
         if not isinstance(e, kinds) and "allocate memory" not in str(e):
             raise
         torch.cuda.empty_cache()
@@ -91,7 +91,7 @@ def measure_cell(args: argparse.Namespace, cell: Cell, decoder: Any = None) -> C
 
 
 def audio_of(cell: Cell) -> float:
-    """Seconds of audio in a cell's batch."""
+    """Return the seconds of audio in a cell's batch."""
     return cell["batch"] * cell["length"]
 
 
@@ -106,10 +106,10 @@ def measure_apart(args: argparse.Namespace, cell: Cell) -> Cell:
 def stops_being_linear(
     lengths: Sequence[float], costs: Sequence[float], tolerance: float
 ) -> Optional[float]:
-    """First length whose cost per second is above the least by more than its share.
+    """Return the first length whose cost per second isn't within tolerance.
 
-    Shorter ones than that of the least cost are left aside: what they pay more is what
-    a batch costs however short it is.
+    It is compared with the lowest cost. Shorter lengths than that of the lowest cost
+    are ignored: their excess is the fixed cost of a batch.
 
     >>> stops_being_linear([2, 5, 10, 20], [3.0, 1.0, 1.2, 1.3], 0.25)
     20
@@ -122,9 +122,9 @@ def stops_being_linear(
 
 
 def describe_growth(cells: List[Cell]) -> Dict[int, Dict[str, Any]]:
-    """For each batch size, where time and memory per second of audio stop being even.
+    """Return, by batch size, where time and memory stop being linear.
 
-    None: nowhere up to `longest`, the longest that was measured.
+    None: nowhere up to `longest`, the longest measured length.
     """
     growth: Dict[int, Dict[str, Any]] = {}
     for batch in dict.fromkeys(cell["batch"] for cell in cells):
@@ -166,7 +166,7 @@ def print_cell(cell: Cell) -> None:
 
 @OPTIONS.benchmark
 def main(args: argparse.Namespace, results: bench.Results) -> None:
-    """Measure all batches, and see where the cost stops being linear."""
+    """Measure all batches, and find where the cost stops being linear."""
     measured_by = measure_apart
     if args.device != "cpu":
         measured_by = functools.partial(measure_cell, decoder=load_decoder(args))

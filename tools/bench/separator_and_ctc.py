@@ -1,11 +1,12 @@
-"""The separator's LSTMs beside a Python loop and beside torch's packed sequences.
+"""The separator's LSTMs compared with a Python loop and torch's packed sequences.
 
-Separator and CTC heads of a branch, by default of egs2/librimix's phase 2 with random
-weights, up to each frame's most probable unit; the loop has the weights of our LSTM and
-calls torch's LSTMCell for each frame. Then the heads alone, over 1,000 units and over a
-language model's 128,256. Last the bidirectional LSTM, by default of the mini recipe's
-size, beside torch's over packed sequences, in training and in inference; its sizes are
-the options that begin with `packed`. After `. ./path.sh` of a recipe:
+First, the separator and CTC heads of a branch (default: egs2/librimix's phase 2 with
+random weights), up to each frame's most probable unit. The loop has the weights of our
+LSTM and calls torch's LSTMCell for each frame. Then the heads alone, over 1,000 units
+and over a language model's 128,256. Last, the bidirectional LSTM (default: the mini
+recipe's size) compared with torch's over packed sequences, in training and in
+inference; its sizes are the options that start with `packed`. After `. ./path.sh` of a
+recipe:
 
     python -m tools.bench.separator_and_ctc --json out.json
     python -m tools.bench.separator_and_ctc --device cuda --json out.json
@@ -40,7 +41,7 @@ OPTIONS = bench.Options(
 
 
 def loop_of_cells(lstm: Any) -> Callable[[Any], Any]:
-    """A function like `lstm` `(B, T, D)` to `(B, T, H)`: a cell call for each frame."""
+    """Return a function like `lstm`, `(B, T, D)` to `(B, T, H)`, cell by cell."""
     import torch
 
     layers = []
@@ -64,7 +65,7 @@ def loop_of_cells(lstm: Any) -> Callable[[Any], Any]:
 
 
 def with_loop(separator: Any) -> Callable[..., List[Any]]:
-    """A function like an `LSTMSeparator` whose LSTM is a loop."""
+    """Return a function like an `LSTMSeparator` whose LSTM is a loop."""
     loop = loop_of_cells(separator.lstm)
 
     def run(hidden: Any, lengths: Any) -> List[Any]:
@@ -85,7 +86,7 @@ def check_same(name: str, ours: List[Any], theirs: List[Any], device: str) -> No
 
 
 def runs_of(count: int, args: argparse.Namespace) -> bench.Runs:
-    """What is timed for a talker count: separators with heads, and heads alone."""
+    """Return what to time for a talker count: separators with heads, heads alone."""
     import torch
 
     from espnet_mtasr.asr.separator.lstm_separator import LSTMSeparator
@@ -121,7 +122,7 @@ def runs_of(count: int, args: argparse.Namespace) -> bench.Runs:
 
 
 def packed_and_padded(args: argparse.Namespace) -> bench.Runs:
-    """Bidirectional LSTMs with the same weights: `packed`, torch's, and `padded`."""
+    """Return bidirectional LSTMs with the same weights: `packed` (torch), `padded`."""
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -148,7 +149,7 @@ def packed_and_padded(args: argparse.Namespace) -> bench.Runs:
     def run_padded() -> torch.Tensor:
         return padded(xs, on_device)
 
-    # Frames beyond a row's length mean nothing.
+    # Frames beyond a row's length are meaningless.
     there = (torch.arange(frames) < lengths[:, None])[..., None].to(args.device)
     with torch.no_grad():
         outputs = ([run() * there] for run in (run_padded, run_packed))
@@ -157,7 +158,7 @@ def packed_and_padded(args: argparse.Namespace) -> bench.Runs:
 
 
 def packed_weights(padded: Any) -> Dict[str, Any]:
-    """Weights of a `PaddedBLSTM` as a bidirectional `torch.nn.LSTM` names them."""
+    """Return a `PaddedBLSTM`'s weights with a `torch.nn.LSTM`'s names."""
     weights = {}
     for suffix, layers in (("", padded.from_start), ("_reverse", padded.from_end)):
         for k, layer in enumerate(layers):
@@ -167,7 +168,7 @@ def packed_weights(padded: Any) -> Dict[str, Any]:
 
 
 def training(run: Callable[[], Any], device: str) -> Callable[[], None]:
-    """`run` and its backward pass."""
+    """Return `run` with its backward pass."""
 
     def call() -> None:
         run().sum().backward()

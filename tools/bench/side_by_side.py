@@ -1,8 +1,8 @@
-"""What all benchmarks share: options, rounds side by side, peak memory, JSON.
+"""Common code of the benchmarks: options, rounds side by side, peak memory, JSON.
 
-A round runs all that is compared, in an order that rotates; a ratio compares the times
-of one round. What else the machine does for a while then slows all of them alike, so
-that ratios can be trusted where times can't.
+A round runs everything that is compared, in a rotating order, and a ratio compares the
+times of one round. Other load on the machine then slows all of them equally, so ratios
+can be trusted when times can't.
 """
 
 import argparse
@@ -30,7 +30,7 @@ DEVICES = ("cpu", "cuda")
 DTYPES = ("float32", "bfloat16")
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
-# Linux: the peak begins anew at what is taken now.
+# Linux: resets the peak to the current usage.
 RESET_PEAK = "5"
 GIB = 2.0**30
 Seconds = Dict[str, List[float]]
@@ -41,10 +41,10 @@ class Option(NamedTuple):
     """An option of a benchmark.
 
     Attributes:
-        default: A list takes several values.
-        help: What it is.
+        default: If it is a list, the option takes several values.
+        help: Its description.
         choices: All values, if they are few.
-        on_gpu: Default with `--device cuda`, if it is another.
+        on_gpu: Default with `--device cuda`, if different.
     """
 
     default: Any
@@ -59,21 +59,21 @@ SCRATCH = Option(Path(tempfile.gettempdir()), "for scratch files")
 
 
 class Options(argparse.ArgumentParser):
-    """Options of a benchmark, with `--json`; wrong ones are a `UserError`.
+    """Options of a benchmark, including `--json`; bad ones are a `UserError`.
 
-    Numbers must be above 0, or 0 where that is the default. Files must exist, and so
-    must the GPU.
+    Numbers must be above 0, or may be 0 if that is the default. Files and the GPU must
+    exist.
 
     Args:
-        doc: Docstring of the benchmark. Its first line describes it.
-        options: By name, each as `Option`, as a tuple of its first attributes, or as
-            its default alone.
+        doc: Docstring of the benchmark. Its first line is the description.
+        options: By name, each as `Option`, as a tuple of its first attributes, or just
+            as its default.
     """
 
     def __init__(self, doc: str, **options: Any):
         super().__init__(description=doc.splitlines()[0])
         self.defaults: Dict[str, Option] = {}
-        self.add_argument("--json", type=Path, help="gets the figures")
+        self.add_argument("--json", type=Path, help="file to write the figures to")
         for name, option in options.items():
             if not isinstance(option, Option):
                 option = Option(*option if isinstance(option, tuple) else (option,))
@@ -110,7 +110,7 @@ class Options(argparse.ArgumentParser):
         return found
 
     def benchmark(self, compare: Callable) -> Callable:
-        """Make `main(cmd)` of `compare(args, results)`: options first, JSON last."""
+        """Turn `compare(args, results)` into `main(cmd)`: options first, JSON last."""
 
         @functools.wraps(compare)
         def main(cmd=None) -> None:
@@ -125,33 +125,33 @@ class Options(argparse.ArgumentParser):
 def _check(action: argparse.Action, value: Any, zero: bool) -> None:
     given = f"{action.option_strings[0]} {value}"
     if isinstance(value, Path) and action.dest != "json" and not value.exists():
-        raise UserError(f"{given}: no such file; name another")
+        raise UserError(f"{given}: no such file; give another one")
     if isinstance(value, (int, float)) and not (value > 0 or zero and value == 0):
         least = "0 or more" if zero else "more than 0"
         raise UserError(f"{given}: give {least}")
 
 
 def check_same_texts(name: str, found: Sequence, other: str, wanted: Sequence) -> None:
-    """Raise `UserError` unless the texts found are those wanted, which `other` has."""
+    """Raise `UserError` unless the found texts are those of `other`."""
     different = sum(a != b for a, b in zip(found, wanted, strict=True))
     if different:
         raise UserError(
-            f"{name}: {different} of {len(wanted)} mixtures have other texts than "
+            f"{name}: {different} of {len(wanted)} mixtures have different texts than "
             f"{other}; the times of different results aren't compared"
         )
 
 
 def check_same_output(what: str, found: Any, wanted: Any, tolerance: float) -> float:
-    """Print and return how far outputs differ, in their standard deviations.
+    """Print and return the largest difference of outputs, in standard deviations.
 
     Args:
-        what: The option or model that the outputs are of, for the message.
+        what: The option or model of the outputs, for the message.
         found: Tensor.
         wanted: Tensor of the same shape; differences are relative to its values.
-        tolerance: From which on they are not the same.
+        tolerance: Outputs with larger differences aren't equal.
 
     Raises:
-        UserError: they differ by so much.
+        UserError: they differ by more than the tolerance.
     """
     difference = float((found - wanted).abs().max() / wanted.std())
     print(f"largest difference {difference:.1e} of the outputs' standard deviation")
@@ -164,7 +164,7 @@ def check_same_output(what: str, found: Any, wanted: Any, tolerance: float) -> f
 
 
 def check_gpu() -> None:
-    """Raise `UserError` where torch can't use a GPU."""
+    """Raise `UserError` if torch can't use a GPU."""
     import torch
 
     if not torch.cuda.is_available():
@@ -175,7 +175,7 @@ def check_gpu() -> None:
 
 
 def wait_for(device: str) -> None:
-    """Wait until all that was given to the device is done."""
+    """Wait until the device has finished all work."""
     import torch
 
     if device != "cpu":
@@ -183,7 +183,7 @@ def wait_for(device: str) -> None:
 
 
 def inference(run: Callable[[], Any], device: str) -> Callable[[], Any]:
-    """`run` without gradients; it ends when the device is done."""
+    """Return `run` without gradients; it returns when the device is done."""
     import torch
 
     def call() -> Any:
@@ -196,7 +196,7 @@ def inference(run: Callable[[], Any], device: str) -> Callable[[], Any]:
 
 
 def rotate(names: Sequence[str], rounds: int) -> Iterator[tuple]:
-    """Number of a round, and what runs in it, in an order that rotates.
+    """Yield the number of a round and what to run, in a rotating order.
 
     >>> list(rotate("ab", 2))
     [(0, 'a'), (0, 'b'), (1, 'b'), (1, 'a')]
@@ -209,7 +209,7 @@ def rotate(names: Sequence[str], rounds: int) -> Iterator[tuple]:
 def measure(runs: Runs, rounds: int) -> Seconds:
     """Return the seconds of each run in each round.
 
-    One more round comes first, to warm up, and is left out.
+    One extra round comes first to warm up, and is left out.
     """
     seconds: Seconds = {name: [] for name in runs}
     for number, name in rotate(list(runs), rounds + 1):
@@ -235,7 +235,7 @@ def in_own_process(run: Callable, *args: Any) -> Any:
 
 
 class Ratio(Dict[str, float]):
-    """Median, lowest and highest of the rounds' ratios; prints as one reads them.
+    """Median, lowest and highest of the rounds' ratios, in a readable form.
 
     >>> Ratio([4, 4, 6], [2, 4, 2])
     {'median': 2.0, 'min': 1.0, 'max': 3.0}
@@ -253,14 +253,14 @@ class Ratio(Dict[str, float]):
 
 @dataclass
 class Results:
-    """Options of a run, seconds of all rounds by name, and what is told of them."""
+    """Options of a run, seconds of all rounds by name, and the figures from them."""
 
     args: argparse.Namespace
     seconds: Seconds = field(default_factory=dict)
     figures: Dict[str, Any] = field(default_factory=dict)
 
     def measure(self, runs: Runs, where: str = "") -> Seconds:
-        """`measure` with `--rounds`; the times are kept, their names after `where`."""
+        """Call `measure` with `--rounds`; store times, with `where` before names."""
         times = measure(runs, self.args.rounds)
         self.seconds.update({where + name: each for name, each in times.items()})
         return times
@@ -268,8 +268,8 @@ class Results:
     def write(self) -> None:
         """Write JSON to `--json`, if given, with date, machine and versions.
 
-        The settings are the options. Of paths is written what they are called in any
-        clone: below the repository, or by name.
+        The settings are the options. Paths are written as they are in any clone: below
+        the repository, or just the name.
         """
         if self.args.json is None:
             return
@@ -301,7 +301,7 @@ def _portable(value: Any) -> Any:
 
 
 def describe(device: str) -> str:
-    """Name the processor or the GPU."""
+    """Return the name of the processor or the GPU."""
     import torch
 
     if device != "cpu":
@@ -315,7 +315,7 @@ def describe(device: str) -> str:
 
 
 def reset_peak_memory(device: str) -> None:
-    """Let `peak_memory` count from now on; a process's own is that of all its life."""
+    """Reset `peak_memory` on a GPU; a process's own peak covers its whole life."""
     import torch
 
     if device != "cpu":
@@ -323,9 +323,9 @@ def reset_peak_memory(device: str) -> None:
 
 
 def peak_memory(device: str, reserved: bool = False) -> float:
-    """GiB: the most that tensors took on the GPU, or the process so far.
+    """Return the peak in GiB: of tensors on the GPU, or of the process so far.
 
-    With `reserved`, of a GPU, what its allocator holds back counts too.
+    With `reserved`, memory that the GPU's allocator reserves also counts.
     """
     import torch
 
@@ -340,9 +340,9 @@ def peak_memory(device: str, reserved: bool = False) -> float:
 def measure_peak(run: Callable[[], Any], device: str) -> Optional[int]:
     """Run something; return its peak in bytes.
 
-    On the CPU that is the process's resident memory, which only Linux tells (elsewhere:
-    None). Measure one thing in a process of its own, for memory that it frees may stay
-    with the process. On a GPU it is what torch's allocator gave out.
+    On the CPU this is the process's resident memory, which is only known on Linux
+    (elsewhere: None). Measure each thing in its own process, because freed memory may
+    stay with the process. On a GPU it is what torch's allocator handed out.
     """
     import torch
 
@@ -352,7 +352,7 @@ def measure_peak(run: Callable[[], Any], device: str) -> Optional[int]:
         run()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    # Or what `run` takes of freed memory would not count. Other C libraries can't.
+    # Otherwise freed memory that `run` reuses wouldn't count. Only glibc can do this.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
@@ -367,6 +367,6 @@ def measure_peak(run: Callable[[], Any], device: str) -> Optional[int]:
 
 
 def _status(name: str) -> int:
-    """An entry of /proc/self/status in bytes."""
+    """Return an entry of /proc/self/status in bytes."""
     entries = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
     return int(entries[name].split()[0]) * 1024

@@ -1,11 +1,11 @@
-"""How long does a fresh process take until it answers, beside Python and torch alone?
+"""Time from start to answer of a fresh process, compared with Python and torch alone.
 
-Each command runs in processes of its own, one after the other and in rotating order:
-`import espnet_mtasr`, `espnet-mtasr --help`, bad arguments, and the first text that
-`espnet-mtasr transcribe` writes, beside `python -c pass` and one that imports torch.
-The first round, which is left out, unpacks the model and brings files into memory.
-Processor time (user and system, all threads) is less disturbed by what else the machine
-does than the seconds are.
+Each command runs in its own processes, one after another, in a rotating order: `import
+espnet_mtasr`, `espnet-mtasr --help`, bad arguments, and the first text that
+`espnet-mtasr transcribe` writes; and for comparison `python -c pass` and importing
+torch. The first round, which is left out, unpacks the model and brings files into
+memory. Processor time (user and system, all threads) depends less on other load of the
+machine than seconds do.
 
 Example:
     OMP_NUM_THREADS=2 python -m tools.bench.startup --rounds 7 --json startup.json
@@ -33,7 +33,7 @@ class Command(NamedTuple):
 
     Attributes:
         words: Python's arguments.
-        code: Exit code to expect.
+        code: Expected exit code.
         goal: Seconds until the answer; None: only for comparison.
     """
 
@@ -43,10 +43,10 @@ class Command(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What one process took.
+    """Times and output of one process.
 
     Attributes:
-        answer: Seconds until its first line, or its end if it writes none.
+        answer: Seconds until its first line, or until its end if it writes none.
         cpu: Seconds of processor time.
         text: What it wrote to standard output.
     """
@@ -57,7 +57,7 @@ class Start(NamedTuple):
 
 
 def commands(model: str, recording: str) -> Dict[str, Command]:
-    """Return what is measured, by name."""
+    """Return the commands to measure, by name."""
     transcribe = (*MAIN, "transcribe", "--device", "cpu", "--model", model)
     return {
         PYTHON: Command(("-c", "pass")),
@@ -87,9 +87,9 @@ def start(command: Command) -> Start:
     """Run a fresh process to its end.
 
     Raises:
-        RuntimeError: it ends with another code than it should.
+        RuntimeError: it exits with an unexpected code.
     """
-    # What a pipe holds is little: a process that nobody reads would stop.
+    # A pipe's buffer is small: a process would stop if nobody read its output.
     with tempfile.TemporaryFile() as errors:
         begin = time.perf_counter()
         with subprocess.Popen(
@@ -101,7 +101,7 @@ def start(command: Command) -> Start:
             first = process.stdout.readline()
             answer = time.perf_counter() - begin
             rest = process.stdout.read()
-            # Not process.wait: the processor time of this child alone.
+            # Not process.wait, to get the processor time of just this child.
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
         errors.seek(0)
@@ -115,7 +115,7 @@ def start(command: Command) -> Start:
 
 
 def count_modules(command: Command) -> int:
-    """Return how many modules a process imports, Python's own ones included."""
+    """Return how many modules a process imports, including Python's own."""
     words = [sys.executable, "-X", "importtime", *command.words]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True)
     lines = done.stderr.splitlines()
@@ -134,7 +134,7 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
         name: lambda own=starts[name], command=command: own.append(start(command))
         for name, command in measured.items()
     }
-    # Of the whole process, which may go on after its answer.
+    # Of the whole process, which may continue after its answer.
     seconds = bench.measure(runs, args.rounds)
     kept = results.seconds
     for name, found in starts.items():
@@ -157,7 +157,7 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
 
 
 def describe(name: str, figure: dict, answers: Sequence[float]) -> str:
-    """Return one line of a command's figures."""
+    """Return a command's figures in one line."""
     said = [
         f"{name}: {figure['seconds']:.2f} s ({min(answers):.2f} to {max(answers):.2f})",
         f"processor {figure['cpu_seconds']:.2f} s, {figure['modules']} modules",

@@ -1,8 +1,8 @@
-"""A training step for benchmarks: a model of a configuration, batches, the step.
+"""A training step for benchmarks: a configuration's model, batches, the step.
 
-Nothing is downloaded: models named by a hub id get random weights of the published
-shapes (tools/published_models.py), those in a folder are read. Batches are noise and
-random tokens, which cost what speech and text of their size do. A step is ESPnet's:
+Nothing is downloaded: models with a hub id get random weights of the published shapes
+(tools/published_models.py); models in a folder are loaded. Batches are noise and random
+tokens, which cost as much as speech and text of the same size. A step is ESPnet's:
 forward, backward, clipping, AdamW.
 """
 
@@ -22,13 +22,13 @@ MINI_MODELS = (
     *("--teacher_conf", f"llm={MINI_RECIPE}/pretrained/lm"),
 )
 MINI_VOCABULARY = 120
-# Mixtures in a batch, and about the mean length of one.
+# Mixtures in a batch, and their approximate mean length.
 MINI_ROWS = 24
 MINI_SECONDS = 4.5
 CTC_TOKENS_PER_SECOND = 3.5
 TRAINING_OPTIONS = bench.Option(
     "",
-    "further ones of mtasr_train, quoted, for instance '--model_conf ctc_weight=1.0'",
+    "more options of mtasr_train, quoted, for example '--model_conf ctc_weight=1.0'",
 )
 
 
@@ -40,18 +40,18 @@ def make_batch(
     generator: Any,
     vocabulary: int = 1000,
 ) -> Dict[str, Any]:
-    """A batch of noise and random tokens as the collate function makes it.
+    """Make a batch of noise and random tokens like the collate function's.
 
-    `counts` are the talkers of each mixture, `max_count` those that the model knows.
-    CTC tokens are below `vocabulary`; the SOT transcript's are the teacher's, if there
-    is one.
+    `counts` are the talkers of each mixture, `max_count` is the model's largest count.
+    CTC tokens are below `vocabulary`; tokens of the SOT transcript are the teacher's,
+    if there is one.
     """
     import torch
 
     rows = len(counts)
     length = max(1, round(CTC_TOKENS_PER_SECOND * seconds))
     samples = round(seconds * bench.SAMPLING_RATE)
-    # No token twice in a row: as many frames as tokens are enough.
+    # No token is repeated, so there need only be as many frames as tokens.
     tokens = torch.arange(length) % (vocabulary - 1) + 1
     batch = {"speech": 0.1 * torch.randn(rows, samples, generator=generator)}
     lengths = {"speech_lengths": torch.full((rows,), samples)}
@@ -80,9 +80,9 @@ def build(
     seed: int = 0,
     units: int = 1000,
 ) -> Tuple[Any, argparse.Namespace]:
-    """A configuration's `MTASRModel` on a device, and the options of its training.
+    """Build a configuration's `MTASRModel` on a device; return it and its options.
 
-    `TrainingStep` says what the arguments are.
+    `TrainingStep` documents the arguments.
     """
     import torch
 
@@ -99,19 +99,19 @@ def build(
 
 
 class TrainingStep:
-    """Steps of a configuration's training, on batches that take turns.
+    """Steps of a configuration's training, cycling through batches.
 
     Args:
         config: Training configuration.
         rows: Mixtures in a batch.
         seconds: Of each.
-        mixed_counts: Talker counts in turn in one batch; else a batch for each.
+        mixed_counts: Mix talker counts in one batch; otherwise one batch for each.
         device: `cpu` or `cuda`.
-        dtype: Of the language model; `bfloat16` is mixed precision as well, on CUDA.
-        options: Further words of mtasr_train's command line.
+        dtype: Of the language model; on CUDA, `bfloat16` also means mixed precision.
+        options: More words of mtasr_train's command line.
         seed: Of weights and batches.
-        units: CTC tokens that the model knows.
-        vocabulary: Those that the batches have.
+        units: Number of the model's CTC tokens.
+        vocabulary: Number of CTC tokens in batches.
 
     Attributes:
         losses: Of the steps so far.
@@ -153,7 +153,7 @@ class TrainingStep:
         ]
 
     def forward(self, batch: Dict[str, Any]) -> Any:
-        """Loss of a batch, of which gradients can be taken."""
+        """Return the loss of a batch, ready for the backward pass."""
         import torch
 
         batch = {name: values.to(self.device) for name, values in batch.items()}
@@ -162,7 +162,7 @@ class TrainingStep:
         return loss
 
     def backward(self, loss: Any) -> None:
-        """Take gradients."""
+        """Compute gradients."""
         loss.backward()
 
     def update(self) -> None:
@@ -193,7 +193,7 @@ class TrainingStep:
             self()
             seconds.append(time.perf_counter() - start)
         if not all(abs(loss) < float("inf") for loss in self.losses):
-            raise UserError(f"a loss is not finite: {self.losses}; see the options")
+            raise UserError(f"a loss isn't finite: {self.losses}; check the options")
         return seconds
 
 
@@ -203,7 +203,7 @@ def mini_step(
     seconds: float = MINI_SECONDS,
     device: str = "cpu",
 ) -> TrainingStep:
-    """A step of the mini recipe: its configuration, its pretrained models."""
+    """Return a step of the mini recipe: its configuration, its pretrained models."""
     return TrainingStep(
         MINI_RECIPE / "conf" / f"train_phase{phase}.yaml",
         rows,

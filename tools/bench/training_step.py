@@ -1,22 +1,23 @@
-"""A phase-2 training step beside one that does without two of its savings.
+"""A phase-2 training step compared with steps that lack one or both of two savings.
 
-The savings: the frozen trunk records no graph, and the CTC heads know 1,000 units, not
-a language model's 128,256. Compared are all four combinations, each in a process of its
-own that starts, warms up and takes some steps; rounds of them in turn. Where the trunk
-is under autograd, it computes the same (checked) and gets gradients that no optimizer
-uses, as where its parameters were merely kept from the optimizer. Weights are random,
-of the published shapes. After `. ./path.sh` of a recipe, the second one on a GPU:
+The savings: the frozen trunk records no graph, and the CTC heads have 1,000 units, not
+a language model's 128,256. All four combinations are compared. Each has its own
+process, which starts, warms up and takes some steps; they run in turn, in rounds. A
+trunk under autograd computes the same (this is checked) and gets gradients that no
+optimizer uses, as if its parameters were just not given to the optimizer. Weights are
+random, of the published shapes. After `. ./path.sh` of a recipe; the second command is
+for a GPU:
 
     python -m tools.bench.training_step --json out.json
     python -m tools.bench.training_step --device cuda --json out.json
 
-By default a GPU takes egs2/librimix's phase 2 as it is, mixed precision included, on
-60 s a step. A CPU takes its encoder at full size, 2 talkers, 4 s a step and no teacher:
-AdamW on the 128k units of both talker counts' heads would need 9 GB alone, and the
-teacher's part is the same in all four.
+By default, a GPU runs egs2/librimix's phase 2 as it is, including mixed precision, with
+60 s per step. A CPU runs its full-size encoder with 2 talkers, 4 s per step and no
+teacher: AdamW on the 128k units of both talker counts' heads alone would need 9 GB, and
+the teacher's part is the same in all four.
 
-Where such a step's time goes, or a step's of the mini recipe, tells torch.profiler, as
-shares of its parts and of torch's operations; a profiled step as such takes longer:
+torch.profiler can show where the time of such a step goes, or of a step of the mini
+recipe, as shares of its parts and of torch's operations. Profiled steps take longer:
 
     python -m tools.bench.training_step --profile mini --steps 10
 """
@@ -36,7 +37,7 @@ from tools.bench.training import (
 )
 
 OURS = "ours"
-# Name to: is the trunk under autograd, do the heads know the large vocabulary?
+# Name to whether the trunk is under autograd, and heads have the large vocabulary.
 VARIANTS = {
     OURS: (False, False),
     "autograd": (True, False),
@@ -56,7 +57,7 @@ OPTIONS = bench.Options(
     teacher=bench.Option("false", "its loss too", ("true", "false"), on_gpu="true"),
     dtype=bench.Option(
         "float32",
-        "bfloat16: of the LLM, and on a GPU mixed precision",
+        "bfloat16: for the LLM, and on a GPU also mixed precision",
         bench.DTYPES,
         on_gpu="bfloat16",
     ),
@@ -65,16 +66,16 @@ OPTIONS = bench.Options(
     units=1000,
     large_units=128256,
     variants=bench.Option(
-        list(VARIANTS), "which to compare; ours among them", VARIANTS
+        list(VARIANTS), "which to compare; must include ours", VARIANTS
     ),
     rounds=bench.Option(2, on_gpu=3),
-    steps=bench.Option(2, "timed in a round", on_gpu=20),
+    steps=bench.Option(2, "timed per round", on_gpu=20),
     warmup_steps=2,
     seed=0,
     training_options=TRAINING_OPTIONS,
     profile=bench.Option(
         "none",
-        "shares of a step's time instead, of the mini recipe's or of ours",
+        "print shares of a step's time instead, for the mini recipe's step or ours",
         ("none", "mini", "full_size"),
     ),
     phase=bench.Option(2, "of --profile mini", (1, 2)),
@@ -82,7 +83,7 @@ OPTIONS = bench.Options(
 
 
 def our_step(args: argparse.Namespace, units: int) -> TrainingStep:
-    """Our step, with this many CTC units."""
+    """Return our step, with this many CTC units."""
     options = ["--talker_counts", *map(str, args.talker_counts)]
     if args.teacher == "false":
         options += ["--model_conf", "ctc_weight=1.0"]
@@ -103,11 +104,11 @@ def our_step(args: argparse.Namespace, units: int) -> TrainingStep:
 def record_trunk(step: TrainingStep) -> List[Any]:
     """Put the trunk of a step under autograd; nothing else changes.
 
-    The list returned grows with each gradient that one of its parameters gets.
+    The returned list grows with each gradient of one of its parameters.
     """
     gradients: List[Any] = []
-    # After the optimizer was made, so that it doesn't know them; and the trunk stays
-    # in evaluation mode: the same dropout everywhere.
+    # The optimizer was made before, so it doesn't have these parameters. The
+    # trunk stays in evaluation mode, so dropout is the same everywhere.
     for parameter in step.model.encoder.trunk.parameters():
         parameter.requires_grad = True
         parameter.register_post_accumulate_grad_hook(lambda p: gradients.append(1))
@@ -115,19 +116,19 @@ def record_trunk(step: TrainingStep) -> List[Any]:
 
 
 def run_variant(name: str, args: argparse.Namespace) -> Dict[str, Any]:
-    """Seconds of each step, peak memory in GiB and losses of one of `VARIANTS`."""
+    """Return step seconds, peak memory in GiB and losses of one of `VARIANTS`."""
     import torch
 
     autograd, large = VARIANTS[name]
     step = our_step(args, args.large_units if large else args.units)
     gradients = record_trunk(step) if autograd else []
-    # For the same dropout, whatever the weights of more units have drawn.
+    # So dropout is the same, however many random weights were drawn before.
     torch.manual_seed(args.seed)
     step.measure(args.warmup_steps)
     bench.reset_peak_memory(args.device)
     seconds = step.measure(args.steps)
     if autograd and not gradients:
-        raise UserError("the trunk got no gradient: nothing would be compared")
+        raise UserError("the trunk got no gradient, so there is nothing to compare")
     return dict(
         seconds=seconds, peak_gib=bench.peak_memory(args.device), losses=step.losses
     )
@@ -141,7 +142,7 @@ def check_same(runs: Dict[str, List[Dict[str, Any]]], tolerance: float) -> None:
         a, b = (runs[name][0]["losses"][0] for name in (plain, recorded))
         if abs(a - b) > tolerance * abs(a):
             raise UserError(
-                f"{plain} has a first loss of {a}, {recorded} of {b}: these must be one"
+                f"the first loss of {plain} is {a}, of {recorded} {b}: they must match"
             )
 
 
@@ -174,14 +175,14 @@ def compare(args: argparse.Namespace, results: bench.Results) -> None:
             "times_the_memory": bench.Ratio(memory[name], memory[OURS]),
         }
         print(
-            f"{name:9} {figure['seconds_per_step']:8.3f} s a step, "
+            f"{name:9} {figure['seconds_per_step']:8.3f} s per step, "
             f"{figure['peak_gib']:6.2f} GiB: {figure['times_as_slow']} as long as "
             f"ours, {figure['times_the_memory']} its memory"
         )
 
 
 def name_parts(step: TrainingStep) -> None:
-    """Let the profiler tell the step's parts: modules, backward pass, update."""
+    """Name the step's parts for the profiler: modules, backward pass, update."""
     encoder, model = step.model.encoder, step.model
     modules = [("encoder.trunk", encoder.trunk)]
     modules += [("encoder.branches", branch) for branch in encoder.branches.values()]
@@ -206,10 +207,10 @@ def _record(owner: Any, method: str, name: str) -> None:
 
 
 def shares(step: TrainingStep, steps: int) -> Tuple[Dict[str, float], Dict[str, float]]:
-    """Shares of a step's time, largest first: of its parts, and of operations.
+    """Return shares of a step's time, largest first: of its parts, and of operations.
 
-    Parts lie within each other; an operation's time is its own, without those that it
-    calls, forward and backward.
+    Parts are nested. An operation's time doesn't include operations that it calls; it
+    covers forward and backward.
     """
     import torch
     from torch.profiler import ProfilerActivity, profile
@@ -228,7 +229,7 @@ def shares(step: TrainingStep, steps: int) -> Tuple[Dict[str, float], Dict[str, 
     parts, operations = {}, {}
     for event in profiler.key_averages():
         if event.key.startswith(PARTS):
-            # Parts are told by the processor's clock: it waits for each step's end.
+            # Parts are timed on the processor, which waits for each step's end.
             parts[event.key.removeprefix(PARTS)] = event.cpu_time_total
         else:
             key = event.key.removeprefix(BACKWARD)
@@ -265,7 +266,9 @@ def print_profile(args: argparse.Namespace, results: bench.Results) -> None:
 def main(args: argparse.Namespace, results: bench.Results) -> None:
     """Compare, or profile."""
     if OURS not in args.variants:
-        raise UserError(f"--variants: lacks {OURS}, with which others are compared")
+        raise UserError(
+            f"--variants: lacks {OURS}, which the others are compared with; add it"
+        )
     if args.profile == "none":
         compare(args, results)
     else:

@@ -1,4 +1,4 @@
-"""WavLM's forward pass, trunk and branch, beside transformers' WavLMModel.
+"""WavLM's forward pass, trunk and branch, compared with transformers' WavLMModel.
 
 Both have the same random weights in a published shape, and must give the same output.
 From anywhere, after `. ./path.sh` of a recipe:
@@ -12,8 +12,8 @@ import argparse
 from espnet_mtasr.errors import run_command_line
 from tools.bench import side_by_side as bench
 
-# Largest difference, relative to the outputs' standard deviation. In bfloat16 each of
-# the two is 0.1 from its output in float32.
+# Largest difference, relative to the outputs' standard deviation. In bfloat16, each of
+# the two differs by 0.1 from its output in float32.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-1}
 OPTIONS = bench.Options(
     __doc__,
@@ -27,7 +27,7 @@ OPTIONS = bench.Options(
 
 
 def build(args: argparse.Namespace):
-    """transformers' model, and trunk and branch with the same weights."""
+    """Return transformers' model, and trunk and branch with the same weights."""
     import torch
     from transformers import WavLMConfig, WavLMModel
 
@@ -39,7 +39,7 @@ def build(args: argparse.Namespace):
     wavlm, parts = WavLMModel(config).eval(), WavLMModel(config).eval()
     parts.load_state_dict(wavlm.state_dict())
     num_trunk_layers = config.num_hidden_layers // 2
-    # Before the trunk takes its layers over.
+    # This must come before the trunk takes over its layers.
     branch = WavLMBranch(parts, num_trunk_layers).eval()
     trunk = WavLMTrunk(parts, num_trunk_layers, do_normalize=False).eval()
     target = dict(device=args.device, dtype=getattr(torch, args.dtype))

@@ -1,8 +1,8 @@
-"""Whisper's encoder, trunk and branch, beside transformers', which reads 30 s always.
+"""Whisper's encoder, trunk and branch, compared with transformers', always on 30 s.
 
 Both have the same random weights in a published shape, and must give the same output
-for 30 s. Ours reads what there is of a shorter mixture; `halved` is ours with
-`pool_before: 2`, whose branch reads every two frames as one. Log mels are part of each.
+for 30 s. For a shorter mixture, ours only processes its length. `halved` is ours with
+`pool_before: 2`, whose branch reads two frames as one. Log-mel features are included.
 From anywhere, after `. ./path.sh` of a recipe:
 
     OMP_NUM_THREADS=2 python -m tools.bench.whisper_forward --seconds 10
@@ -30,7 +30,7 @@ OPTIONS = bench.Options(
 
 
 def build(args: argparse.Namespace):
-    """transformers' encoder, trunk, and branch, with the same weights."""
+    """Return transformers' encoder, trunk and branch, with the same weights."""
     import torch
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -43,7 +43,7 @@ def build(args: argparse.Namespace):
     whisper, parts = WhisperEncoder(config).eval(), WhisperEncoder(config).eval()
     parts.load_state_dict(whisper.state_dict())
     num_trunk_layers = config.encoder_layers // 2
-    # Before the trunk takes its layers over.
+    # This must come before the trunk takes over its layers.
     branch = WhisperBranch(parts, num_trunk_layers).eval()
     trunk = WhisperTrunk(parts, num_trunk_layers).eval()
     return tuple(part.to(args.device) for part in (whisper, trunk, branch))
@@ -51,11 +51,13 @@ def build(args: argparse.Namespace):
 
 @OPTIONS.benchmark
 def main(args: argparse.Namespace, results: bench.Results) -> None:
-    """Compare outputs of 30 s, and times of `--seconds`."""
+    """Compare outputs for 30 s, and times for `--seconds`."""
     import torch
 
     if args.seconds > WHOLE_SECONDS:
-        raise UserError(f"--seconds {args.seconds:g}: Whisper reads 30 s; give less")
+        raise UserError(
+            f"--seconds {args.seconds:g}: Whisper reads 30 s at most; give less"
+        )
     whisper, trunk, branch = build(args)
     whole = round(WHOLE_SECONDS * bench.SAMPLING_RATE)
     samples = round(args.seconds * bench.SAMPLING_RATE)

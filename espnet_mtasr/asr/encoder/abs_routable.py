@@ -14,10 +14,10 @@ class TrunkOutput(NamedTuple):
     Attributes:
         hidden: `(B, T, D)`.
         lengths: `(B,)` valid frames per row; 0 for audio shorter than one frame.
-        context: Anything else that the branches need and that does not depend on the
-            row (WavLM: the position bias by distance `(H, 2 T - 1)`), or None.
-        features: `(B, T, F)` what the trunk's first layer reads (WavLM: the output of
-            its convolutions), or None.
+        context: Anything else that the branches need and that doesn't depend on the row
+            (WavLM: the position bias by distance `(H, 2 T - 1)`), or None.
+        features: `(B, T, F)` input of the trunk's first layer (WavLM: the output of its
+            convolutions), or None.
     """
 
     hidden: torch.Tensor
@@ -27,7 +27,7 @@ class TrunkOutput(NamedTuple):
 
 
 def check_length(samples: int, most: Optional[int]) -> None:
-    """Raise `UserError` for waveforms of 16 kHz that are longer than a trunk can read.
+    """Raise `UserError` if 16 kHz waveforms are longer than a trunk can read.
 
     Args:
         samples: Of the longest row.
@@ -45,11 +45,11 @@ class AbsTrunk(torch.nn.Module, ABC):
     """Lower part of an encoder, shared by all talker counts.
 
     Attributes:
-        input_dtype: Type of its input where that is not the model's, or None.
-        right_in_cpu_bfloat16: Whether autocast to bfloat16 is right on a CPU; not all
-            of oneDNN's convolutions are.
+        input_dtype: Type of its input if it isn't the model's, or None.
+        right_in_cpu_bfloat16: Whether autocast to bfloat16 is correct on a CPU; some of
+            oneDNN's convolutions aren't.
         ends_in_cpu_float16: Whether it can be computed in float16 on a CPU; some of
-            oneDNN's convolutions never end.
+            oneDNN's convolutions never finish.
     """
 
     input_dtype: Optional[torch.dtype] = None
@@ -62,14 +62,14 @@ class AbsTrunk(torch.nn.Module, ABC):
 
     @abstractmethod
     def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
-        """Frames `(B,)` that come out for `ilens` `(B,)` samples or frames."""
+        """Return output frames `(B,)` for `ilens` `(B,)` samples or frames."""
 
     @abstractmethod
     def forward(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> TrunkOutput:
         """Encode `(B, N)` samples or `(B, N, F)` features."""
 
     def features_size(self) -> Optional[int]:
-        """Width F of `TrunkOutput.features`; None: the trunk gives none."""
+        """Width F of `TrunkOutput.features`; None: the trunk has none."""
         return None
 
     def max_samples(self) -> Optional[int]:
@@ -77,9 +77,9 @@ class AbsTrunk(torch.nn.Module, ABC):
         return None
 
     def make_context(self, frames: int) -> Optional[torch.Tensor]:
-        """`TrunkOutput.context` for outputs of `frames` frames, with no input.
+        """Return `TrunkOutput.context` for outputs of `frames` frames, without input.
 
-        Cached outputs need it. None: the branches need no context of this trunk.
+        Cached outputs need it. None: the branches need no context from this trunk.
         """
         return None
 
@@ -93,7 +93,7 @@ class AbsBranch(torch.nn.Module, ABC):
 
     @abstractmethod
     def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
-        """Frames `(B,)` that come out for `ilens` `(B,)` frames of the trunk."""
+        """Return output frames `(B,)` for `ilens` `(B,)` frames of the trunk."""
 
     @abstractmethod
     def forward(self, trunk: TrunkOutput) -> Tuple[torch.Tensor, torch.Tensor]:

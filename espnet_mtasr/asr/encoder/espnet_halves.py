@@ -1,4 +1,4 @@
-"""Any ESPnet encoder as trunk, any as branch: a Conformer below, Conformers above."""
+"""Any ESPnet encoders as trunk and branches: a Conformer below, Conformers above."""
 
 import inspect
 from typing import Any, Dict, Optional, Sequence, Tuple
@@ -14,7 +14,7 @@ from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.open_choices import LazyChoices
 
-# Those named here are loaded without the rest of ESPnet's.
+# These are loaded without the rest of ESPnet's encoders.
 encoder_choices = LazyChoices(
     "encoder",
     dict(
@@ -35,9 +35,9 @@ def _encode(
     """Encode `(B, N, F)` with lengths `(B,)`, from 0, to `(B, T, D)` and `(B,)`.
 
     ESPnet's encoders can't take a row of length 0, and refuse a batch that is too short
-    to be subsampled: that counts as no frame.
+    for subsampling; such a batch has no frames.
     """
-    # A row without a frame keeps one, as in WavLM's trunk.
+    # A row without frames keeps one, as in WavLM's trunk.
     lengths = ilens.clamp(min=1)
     try:
         hidden, lengths, *_ = encoder(xs_pad[:, : int(lengths.max())], lengths)
@@ -49,9 +49,9 @@ def _encode(
 
 @torch.no_grad()
 def _output_lengths(encoder: AbsEncoder, width: int, ilens: torch.Tensor):
-    """Frames `(B,)` that `encoder` gives for `ilens` `(B,)`.
+    """Return output frames `(B,)` of `encoder` for `ilens` `(B,)`.
 
-    ESPnet's encoders have no closed form for it: ask once for each length.
+    ESPnet's encoders have no closed form for it, so each length is tried once.
     """
     device = next(encoder.parameters()).device
     in_training = [module for module in encoder.modules() if module.training]
@@ -67,7 +67,7 @@ def _output_lengths(encoder: AbsEncoder, width: int, ilens: torch.Tensor):
 
 
 class _EspnetHalf:
-    """What trunk and branch share: an ESPnet encoder and its input's width."""
+    """Common part of trunk and branch: an ESPnet encoder and its input's width."""
 
     def __init__(self, encoder: AbsEncoder, input_size: int):
         super().__init__()
@@ -108,19 +108,18 @@ class RoutedEspnetEncoder(RoutedEncoder):
         input_size: Width F of the features.
         talker_counts: One branch each.
         trunk: Name of an ESPnet encoder (`conformer`, `e_branchformer`, ...), or
-            `MODULE:CLASS` for one of your own.
+            `MODULE:CLASS` for your own.
         trunk_conf: Its options.
         branch: Name of the branches' encoder.
         branch_conf: Its options; for a Conformer, `input_layer: null` or `linear`
             keeps the number of frames.
         branch_masking: See `RoutedEncoder`.
 
-    A `rel_pos_type` that neither conf names is `latest`: ESPnet's `legacy` positions
-    depend on the length of the padded batch.
+    `rel_pos_type` is `latest` if neither conf sets it, because ESPnet's `legacy`
+    positions depend on the length of the padded batch.
 
     Raises:
-        UserError: an unknown encoder, or an unknown option in `trunk_conf` or
-            `branch_conf`.
+        UserError: an encoder is unknown, or an option in `trunk_conf` or `branch_conf`.
     """
 
     def __init__(

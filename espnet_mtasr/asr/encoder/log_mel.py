@@ -1,4 +1,4 @@
-"""Whisper's log mel spectrogram of padded batches; each row's is that of it alone.
+"""Whisper's log-mel spectrogram of padded batches; rows don't depend on each other.
 
 Features: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision",
 2022 (arXiv 2212.04356), as `transformers.WhisperFeatureExtractor` computes them.
@@ -18,14 +18,15 @@ MARGIN = WINDOW // 2
 
 
 def reflected(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
-    """Put `MARGIN` samples before and behind each row, mirrored at its own two ends.
+    """Add `MARGIN` samples before and after each row, mirrored at its own two ends.
 
     Args:
-        xs_pad: `(B, N)` with N above `MARGIN`; what lies behind a row doesn't count.
+        xs_pad: `(B, N)` with N above `MARGIN`; samples beyond a row's length are
+            ignored.
         ilens: `(B,)`.
 
     Returns:
-        `(B, N + 2 MARGIN)`, zero behind the mirrored end.
+        `(B, N + 2 MARGIN)`, zero after the mirrored end.
     """
     xs_pad = xs_pad.masked_fill(~valid_mask(ilens, xs_pad.size(1)), 0.0)
     steps = torch.arange(MARGIN, device=xs_pad.device)
@@ -37,7 +38,7 @@ def reflected(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
 
 
 class WhisperLogMel(torch.nn.Module):
-    """Log mel spectrogram, 100 frames a second of 16 kHz audio.
+    """Log-mel spectrogram, 100 frames per second of 16 kHz audio.
 
     Args:
         num_mel_bins: 80, or 128 for large-v3 and turbo.
@@ -54,7 +55,7 @@ class WhisperLogMel(torch.nn.Module):
             norm="slaney",
             mel_scale="slaney",
         )
-        # No buffers: a model in half precision keeps them as they are.
+        # Not buffers, so a model in half precision doesn't convert them.
         self.filters = torch.from_numpy(filters).float()
         self.window = torch.hann_window(WINDOW)
 
@@ -68,7 +69,7 @@ class WhisperLogMel(torch.nn.Module):
             ilens: `(B,)`.
 
         Returns:
-            `(B, T, M)`, zero behind each row, and frames `(B,)`, 0 below `HOP` samples.
+            `(B, T, M)`, zero after each row, and frames `(B,)`, 0 below `HOP` samples.
         """
         with torch.autocast(xs_pad.device.type, enabled=False):
             return self._compute(xs_pad, ilens)
@@ -86,7 +87,7 @@ class WhisperLogMel(torch.nn.Module):
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         missing = max(0, MARGIN + 1 - xs_pad.size(1))
         xs_pad = torch.nn.functional.pad(xs_pad.float(), (0, missing))
-        # Whisper leaves out the last window.
+        # Whisper drops the last window.
         power = self.power(reflected(xs_pad, ilens))[..., :-1]
         filters = self.filters.to(xs_pad.device)
         features = (power.transpose(1, 2) @ filters).clamp(min=1e-10).log10()

@@ -20,22 +20,22 @@ def read_config(
     """Return the configuration of a model.
 
     Args:
-        kinds: transformers' classes that it may be of; messages name the first.
+        kinds: Allowed classes of transformers; messages name the first.
         model: Folder or hub id; may be None without `load_pretrained`.
-        changes: Entries to change; without `load_pretrained` the whole configuration.
-        option: That has them in `encoder_conf`.
-        load_pretrained: Whether `model` is read.
+        changes: Entries to change; without `load_pretrained`, the whole configuration.
+        option: The option in `encoder_conf` that has them.
+        load_pretrained: Whether to read `model`.
 
     Raises:
         UserError: there is no such model, it is of another kind, an entry is unknown or
             has no effect here (`layerdrop`, masking as in pretraining), or the
-            configuration is an untrusted model's and asks for too much.
+            configuration is an untrusted model's and its sizes are too large.
     """
     check_pretrained(model if load_pretrained else None, "encoder_conf", changes or {})
     kind_of = {kind.model_type: kind for kind in kinds}
     if not load_pretrained:
         kind = kind_of.get((changes or {}).get("model_type"), kinds[0])
-        # Which attributes transformers writes of its own accord may change with its
+        # The attributes that transformers adds by itself may change with its
         # version; they are not settings of the model.
         return kind.from_dict(dict(changes or {}))
     name = kinds[0].__name__.removesuffix("Config")
@@ -49,7 +49,7 @@ def read_config(
             f"config.json nor a hub id that can be reached ({type(e).__name__}); "
             f"run stage 6 or name another"
         ) from e
-    # transformers would take another model's configuration, or none, for this one's.
+    # transformers would accept another model's configuration, or none, as this one's.
     if stored.get("model_type") not in kind_of:
         raise UserError(
             f"encoder_conf model: {model} has no config.json of a {name} (model_type: "
@@ -92,12 +92,12 @@ def trunk_layers(wanted: Optional[int], layers: int) -> int:
 
 
 def use_sdpa(config: PretrainedConfig, changes: Optional[Dict[str, Any]]) -> None:
-    """Let a model attend by torch's scaled_dot_product_attention.
+    """Make a model use torch's scaled_dot_product_attention.
 
-    That alone reads masks as this package gives them.
+    Only this implementation reads masks in this package's form.
 
     Raises:
-        UserError: `changes` ask for another implementation.
+        UserError: `changes` set another implementation.
     """
     for key, value in (changes or {}).items():
         if "attn_implementation" in key and value not in (None, "sdpa"):
@@ -145,9 +145,9 @@ def load_weights(
         kind: transformers' class of it.
         model: Folder or hub id.
         config: As `read_config` returns it.
-        option: That has changed it, for messages.
-        needed: Others may be missing: they stay random.
-        optional: Weights that may be missing all the same.
+        option: The option that changed it, for messages.
+        needed: Prefixes; other weights may be missing and stay random.
+        optional: Weights that may be missing nevertheless.
 
     Raises:
         UserError: they can't be read or don't fit, or one is missing.

@@ -19,14 +19,14 @@ class RoutedEncoder(AbsEncoder):
     """Encode with the trunk once, then each row with the branch of its talker count.
 
     Args:
-        trunk: The shared part. Once frozen (no parameter takes a gradient) it runs
+        trunk: The shared part. If it is frozen (no parameter takes a gradient), it runs
             without building a graph and stays in evaluation mode.
         branches: Talker count to branch. All branches have the same output size.
-        branch_masking: Options of `SpanMasking`, for what the branches read in
-            training; the talker-count head hears all. None masks nothing.
+        branch_masking: Options of `SpanMasking` for the branches' input in training;
+            the talker-count head's input isn't masked. None masks nothing.
 
     Raises:
-        ValueError: no branches, or branches of different output sizes.
+        ValueError: there are no branches, or their output sizes differ.
         UserError: an option of `branch_masking` doesn't exist or is out of range.
     """
 
@@ -53,7 +53,7 @@ class RoutedEncoder(AbsEncoder):
         return self._output_size
 
     def conf_without_pretrained(self) -> Dict[str, Any]:
-        """`encoder_conf` entries that rebuild this encoder with no pretrained files."""
+        """Return `encoder_conf` entries to rebuild this encoder without model files."""
         return {}
 
     @classmethod
@@ -62,19 +62,19 @@ class RoutedEncoder(AbsEncoder):
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """Return a function from input lengths `(B,)` to output frames `(B,)`.
 
-        It takes what the constructor takes, and answers for the smallest number of
-        frames over the branches.
+        It takes the constructor's arguments. The frames are the minimum over the
+        branches.
         """
         encoder = cls(input_size=input_size, **conf)
         return encoder.output_lengths
 
     @classmethod
     def max_input(cls, **conf: Any) -> Optional[int]:
-        """Longest input in samples, of what the constructor takes; None: any."""
+        """Return the longest input in samples for the constructor's arguments."""
         return None
 
     def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
-        """Smallest number of frames `(B,)` over the branches for `ilens` `(B,)`."""
+        """Return the minimum frames `(B,)` over the branches for `ilens` `(B,)`."""
         frames = self.trunk.output_lengths(ilens)
         per_branch = [b.output_lengths(frames) for b in self.branches.values()]
         return torch.stack(per_branch).min(dim=0).values
@@ -93,8 +93,8 @@ class RoutedEncoder(AbsEncoder):
             return self.trunk(xs_pad, ilens)
 
     def restore_trunk(self, hidden: torch.Tensor, lengths: torch.Tensor) -> TrunkOutput:
-        """Return what `encode_trunk` did when it gave `(B, T, D)` and `(B,)`."""
-        # A row without a frame keeps one, as in the trunks.
+        """Return the output of `encode_trunk` that had this `(B, T, D)` and `(B,)`."""
+        # A row without frames keeps one, as in the trunks.
         frames = max(1, int(lengths.max()))
         missing = max(0, frames - hidden.size(1))
         hidden = torch.nn.functional.pad(hidden[:, :frames], (0, 0, 0, missing))
@@ -137,7 +137,7 @@ class RoutedEncoder(AbsEncoder):
         prev_states: Optional[torch.Tensor] = None,
         counts: Optional[torch.Tensor] = None,
     ) -> Tuple[torch.Tensor, torch.Tensor, Optional[torch.Tensor]]:
-        """Encode a batch of mixed talker counts, for use as any ESPnet encoder.
+        """Encode a batch with mixed talker counts, for use like any ESPnet encoder.
 
         Args:
             xs_pad: `(B, N)` samples or `(B, N, F)` features.

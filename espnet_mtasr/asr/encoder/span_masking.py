@@ -19,9 +19,10 @@ class SpanMasking(torch.nn.Module):
     """Mask spans of frames and of channels; an identity outside training.
 
     A row of n valid frames gets `time_prob * n / time_length` spans of `time_length`
-    frames on average, anywhere within its valid frames. Spans may overlap, so that a
-    little less than the share `time_prob` is masked. Channels likewise, other ones in
-    each row. A row that is no longer than a span has no frames masked.
+    frames on average, anywhere within its valid frames. Spans may overlap, so slightly
+    less than the share `time_prob` is masked. Channels are masked in the same way,
+    different ones in each row. No frames are masked in a row that isn't longer than a
+    span.
 
     Args:
         time_prob: Share of the frames, from 0 to below 1; 0 masks none.
@@ -73,17 +74,17 @@ class SpanMasking(torch.nn.Module):
 def draw_spans(
     sizes: torch.Tensor, size: int, prob: float, length: int
 ) -> torch.Tensor:
-    """Draw spans `(B, size)`, True inside of one, by torch's random numbers.
+    """Draw spans `(B, size)`, True inside a span, with torch's random numbers.
 
     Args:
         sizes: `(B,)` valid places of each row.
         size: Places of the padded row.
         prob: Share of places that spans without overlap would cover.
-        length: Places of a span; a row with no more than these has none.
+        length: Places of a span; a row that isn't longer has none.
     """
     rows = len(sizes)
     device = sizes.device
-    # Rounded up or down at random, so that the share is right on average.
+    # Rounded up or down at random, so the share is right on average.
     wanted = (prob * sizes / length + torch.rand(rows, device=device)).floor().long()
     wanted = wanted.masked_fill(sizes <= length, 0)
     most = int(wanted.max())
@@ -96,7 +97,7 @@ def draw_spans(
 
 
 def build_masking(conf: Optional[Mapping[str, Any]]) -> Optional[SpanMasking]:
-    """Build what `branch_masking` says; None without options.
+    """Build the masking from `branch_masking`; None without options.
 
     Raises:
         UserError: an option doesn't exist or is out of range.

@@ -1,8 +1,8 @@
-"""wav2vec 2.0, XLS-R and HuBERT (Hugging Face format) cut in two, as WavLM is.
+"""wav2vec 2.0, XLS-R and HuBERT (Hugging Face format), cut in two like WavLM.
 
 Models: Baevski et al., "wav2vec 2.0", NeurIPS 2020 (arXiv 2006.11477); Babu et al.,
-"XLS-R", 2021 (arXiv 2111.09296); Hsu et al., "HuBERT", 2021 (arXiv 2106.07447), as
-`transformers` has them. They are WavLM without its position biases.
+"XLS-R", 2021 (arXiv 2111.09296); Hsu et al., "HuBERT", 2021 (arXiv 2106.07447), from
+`transformers`. They are like WavLM without its position biases.
 """
 
 from typing import Any, Callable, Dict, Optional, Sequence
@@ -40,7 +40,7 @@ class Wav2Vec2Layers:
 
     @staticmethod
     def take_layers(layers: torch.nn.ModuleList) -> torch.nn.ModuleList:
-        """Take them as they are."""
+        """Return the layers unchanged."""
         return layers
 
     @staticmethod
@@ -59,7 +59,7 @@ class Wav2Vec2Trunk(Wav2Vec2Layers, WavLMTrunk):
     """Convolutions, projection and first layers; see `WavLMTrunk`."""
 
     def make_context(self, frames: int) -> None:
-        """The branches need none."""
+        """Return None: the branches need no context."""
 
 
 class Wav2Vec2Branch(Wav2Vec2Layers, WavLMBranch):
@@ -78,9 +78,9 @@ class RoutedWav2Vec2Encoder(RoutedEncoder):
             without, the whole configuration.
         do_normalize: Normalize waveforms; None follows preprocessor_config.json.
         load_pretrained: Load the weights; False draws them at random.
-        pretrained_branches: False draws the branches' weights anew. An ablation.
-        gradient_checkpointing: Compute the transformer layers once more in the
-            backward pass and keep less in memory; loss and gradients stay the same.
+        pretrained_branches: False draws the branches' weights at random (an ablation).
+        gradient_checkpointing: Compute the transformer layers again in the backward
+            pass, to keep less in memory; loss and gradients stay the same.
         branch_masking: See `RoutedEncoder`. The models' own masking isn't used.
 
     Raises:
@@ -136,7 +136,7 @@ class RoutedWav2Vec2Encoder(RoutedEncoder):
         )
 
     def conf_without_pretrained(self) -> Dict[str, Any]:
-        """`encoder_conf` entries that rebuild this encoder with no pretrained files."""
+        """Return `encoder_conf` entries to rebuild this encoder without model files."""
         return dict(
             load_pretrained=False,
             wav2vec2_conf=self.trunk.config.to_dict(),

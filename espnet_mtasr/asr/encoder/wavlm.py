@@ -1,6 +1,6 @@
 """WavLM (Hugging Face format) cut in two: a trunk and a branch per talker count.
 
-Model: Chen et al., "WavLM", IEEE JSTSP 2022, as `transformers.WavLMModel` has it.
+Model: Chen et al., "WavLM", IEEE JSTSP 2022, from `transformers.WavLMModel`.
 The cut: Shi et al., Interspeech 2026 (arXiv 2603.10587), 12 + 12 layers of WavLM-Large.
 """
 
@@ -26,7 +26,7 @@ from espnet_mtasr.asr.padding import padding_mask, valid_mask
 
 
 def wavlm_output_lengths(config: WavLMConfig, samples: torch.Tensor) -> torch.Tensor:
-    """Frames `(B,)` of WavLM's convolutions for `samples` `(B,)`; 0 if too short."""
+    """Return frames `(B,)` of WavLM's convolutions for `samples` `(B,)`, from 0."""
     lengths = samples
     for kernel, stride in zip(config.conv_kernel, config.conv_stride):
         lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
@@ -34,12 +34,12 @@ def wavlm_output_lengths(config: WavLMConfig, samples: torch.Tensor) -> torch.Te
 
 
 def receptive_field(config: WavLMConfig) -> int:
-    """Samples that the first output frame sees."""
+    """Return the number of samples that the first output frame reads."""
     return field_of(config.conv_kernel, config.conv_stride)
 
 
 def normalize_samples(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
-    """Zero mean and unit variance over each row's valid samples `(B, N)`."""
+    """Normalize each row's valid samples `(B, N)` to zero mean and unit variance."""
     padding = ~valid_mask(ilens, xs_pad.size(1))
     # In float16 a count above 65,504 is infinite.
     samples = xs_pad.float()
@@ -63,7 +63,7 @@ class WavLMLayers:
         mask: Optional[torch.Tensor],
         context: Optional[torch.Tensor],
     ) -> torch.Tensor:
-        """Map `(B, T, D)` with mask `(B, T)`, False where padding is, to the same."""
+        """Map `(B, T, D)` to the same shape; mask `(B, T)` is False for padding."""
         for layer in layers:
             hidden, _ = call(layer, hidden, attention_mask=mask, position_bias=context)
         return hidden
@@ -73,7 +73,7 @@ class WavLMTrunk(WavLMLayers, AbsTrunk):
     """WavLM's convolutions, projection and first `num_layers` transformer layers.
 
     Args:
-        wavlm: The whole model; its parts are taken over.
+        wavlm: The whole model; its parts are reused.
         num_layers: Transformer layers of the trunk, from 1.
         do_normalize: Normalize each waveform, as preprocessor_config.json says.
         gradient_checkpointing: See `RoutedWavLMEncoder`.
@@ -87,7 +87,7 @@ class WavLMTrunk(WavLMLayers, AbsTrunk):
         gradient_checkpointing: bool = False,
     ):
         super().__init__()
-        # Not a setting that a cached output depends on, hence the underscore.
+        # Cached outputs don't depend on this setting, hence the underscore.
         self._call = layer_caller(gradient_checkpointing)
         self.config = wavlm.config
         self.do_normalize = do_normalize
@@ -115,11 +115,11 @@ class WavLMTrunk(WavLMLayers, AbsTrunk):
         """Encode waveforms.
 
         Args:
-            xs_pad: `(B, N)` samples at the rate WavLM was trained with (16 kHz).
+            xs_pad: `(B, N)` samples at the rate of WavLM's training (16 kHz).
             ilens: `(B,)` samples.
 
         Raises:
-            ValueError: `xs_pad` is not `(B, N)`.
+            ValueError: `xs_pad` isn't `(B, N)`.
         """
         if xs_pad.dim() != 2:
             raise ValueError(f"expected waveforms (B, N), got {tuple(xs_pad.shape)}")
@@ -128,7 +128,7 @@ class WavLMTrunk(WavLMLayers, AbsTrunk):
         lengths = self.output_lengths(ilens)
         features = self._convolve(xs_pad, ilens)
         hidden = self.feature_projection(features)
-        # HuBERT's gives the projection alone.
+        # HuBERT's returns only the projection.
         if not torch.is_tensor(hidden):
             hidden = hidden[0]
         mask = padding_mask(lengths, hidden.size(1))
@@ -145,11 +145,11 @@ class WavLMTrunk(WavLMLayers, AbsTrunk):
         return self.config.conv_dim[-1]
 
     def make_context(self, frames: int) -> torch.Tensor:
-        """Relative position bias `(H, 2 T - 1)` by distance, for T = `frames`."""
+        """Return relative position bias `(H, 2 T - 1)` by distance; T = `frames`."""
         return self.layers[0].attention.distance_bias(frames)
 
     def _convolve(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
-        """Convolutional features `(B, T, C)`; at least one frame."""
+        """Return convolutional features `(B, T, C)`; at least one frame."""
         shortest = receptive_field(self.config)
         missing = max(0, shortest - xs_pad.size(1))
         xs_pad = torch.nn.functional.pad(xs_pad, (0, missing))
@@ -182,7 +182,7 @@ class WavLMBranch(WavLMLayers, AbsBranch):
         return self.config.hidden_size
 
     def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
-        """The number of frames stays."""
+        """Return `ilens`: the number of frames stays the same."""
         return ilens
 
     def forward(self, trunk: TrunkOutput) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -202,16 +202,16 @@ class RoutedWavLMEncoder(RoutedEncoder):
         model: Folder in Hugging Face format, or a hub id.
         num_trunk_layers: Transformer layers of the trunk; the rest are the branches'.
         wavlm_conf: With `load_pretrained`, changes to the model's configuration (for
-            instance `hidden_dropout`, but no `layerdrop`: a rank's branch would go
-            without gradient); without, the whole configuration.
+            example `hidden_dropout`, but not `layerdrop`: a rank's branch might get no
+            gradient); without, the whole configuration.
         do_normalize: Normalize waveforms; None follows preprocessor_config.json.
         load_pretrained: Load the weights; False draws them at random.
-        pretrained_branches: False draws the branches' weights anew, each branch its
-            own and as WavLM draws them; the trunk keeps the loaded ones. An ablation.
-        gradient_checkpointing: Compute the transformer layers once more in the
-            backward pass and keep less in memory; loss and gradients stay the same.
-        branch_masking: See `RoutedEncoder`. WavLM's own masking, which its
-            pretraining has, is not used.
+        pretrained_branches: False draws the weights of each branch at random, like a
+            new WavLM; the trunk keeps the loaded ones (an ablation).
+        gradient_checkpointing: Compute the transformer layers again in the backward
+            pass, to keep less in memory; loss and gradients stay the same.
+        branch_masking: See `RoutedEncoder`. WavLM's own masking, from its pretraining,
+            isn't used.
 
     Raises:
         UserError: the model can't be read or lacks weights, `wavlm_conf` has an unknown
@@ -259,7 +259,7 @@ class RoutedWavLMEncoder(RoutedEncoder):
         )
 
     def conf_without_pretrained(self) -> Dict[str, Any]:
-        """`encoder_conf` entries that rebuild this encoder with no pretrained files."""
+        """Return `encoder_conf` entries to rebuild this encoder without model files."""
         return dict(
             load_pretrained=False,
             wavlm_conf=self.trunk.config.to_dict(),
@@ -283,7 +283,7 @@ class RoutedWavLMEncoder(RoutedEncoder):
 
 
 def read_do_normalize(model: Optional[str], config: WavLMConfig) -> bool:
-    """What preprocessor_config.json says; without the file, as published models do."""
+    """Read preprocessor_config.json; without it, return published models' setting."""
     by_default = config.feat_extract_norm == "layer"
     if model is None:
         return by_default

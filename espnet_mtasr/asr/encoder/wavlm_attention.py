@@ -1,12 +1,12 @@
-"""WavLM's self-attention by torch's scaled_dot_product_attention.
+"""WavLM's self-attention with torch's scaled_dot_product_attention.
 
 WavLM adds a learned bias per head and distance to the attention scores, times a gate
 that each query computes ("gated relative position bias", Chen et al., "WavLM", IEEE
-JSTSP 2022). transformers 5 keeps the biases and the scores of all pairs of frames, and
-averages the attention weights, which nobody reads. Here biases are kept by distance
-and, where no gradients are recorded, laid out for a head or a few at a time, which stay
-in the processor's cache: faster, and with less memory. The outputs are the same but for
-rounding.
+JSTSP 2022). transformers 5 stores the biases and scores of all pairs of frames, and
+averages the attention weights, which aren't used. Here biases are stored by distance.
+If no gradients are recorded, they are expanded for one or a few heads at a time, which
+stay in the processor's cache. This is faster and needs less memory. The outputs are the
+same except for rounding.
 """
 
 import math
@@ -16,32 +16,32 @@ import torch
 from torch.nn.functional import linear, scaled_dot_product_attention
 from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
-# Scores that are worked on at a time: on a CPU they should fit in its cache, on a GPU
-# they should keep it busy.
+# Scores to process at a time: on a CPU they should fit in its cache, on a GPU they
+# should keep it busy.
 SCORES_ON_CPU = 2**20
 SCORES_ON_GPU = 2**27
-# With fewer queries torch's kernel for CPUs is half as fast.
+# With fewer queries, torch's CPU kernel is half as fast.
 FEWEST_QUERIES = 1024
 
 
 class GatedBiasAttention(WavLMAttention):
     """`WavLMAttention` with the same weights and names of weights.
 
-    What differs: `position_bias` is by distance, see `distance_bias`, and attention
-    weights are not returned.
+    The differences: `position_bias` is by distance, see `distance_bias`, and attention
+    weights aren't returned.
     """
 
     @classmethod
     def taking_over(cls, attention: WavLMAttention) -> "GatedBiasAttention":
-        """Return one that has the very weights of `attention`."""
+        """Return one that shares the weights of `attention`."""
         taken = cls.__new__(cls)
         taken.__dict__.update(attention.__dict__)
         return taken
 
     def distance_bias(self, frames: int) -> torch.Tensor:
-        """Position bias `(H, 2 T - 1)` by key minus query, from 1 - T to T - 1.
+        """Return position bias `(H, 2 T - 1)` by key minus query, 1 - T to T - 1.
 
-        Only the first layer of a WavLM has the weights for it, for all layers.
+        Only the first layer of a WavLM has the weights for it; all layers use them.
         """
         device = self.rel_attn_embed.weight.device
         distances = torch.arange(1 - frames, frames, device=device)
@@ -60,7 +60,7 @@ class GatedBiasAttention(WavLMAttention):
             hidden_states: `(B, T, D)`.
             attention_mask: `(B, T)`, False where a frame is padding; None: none is.
             position_bias: `(H, 2 T' - 1)` by distance, for T' >= T frames.
-            kwargs: What transformers' layers pass on besides; not used.
+            kwargs: Other arguments from transformers' layers; not used.
 
         Returns:
             `(B, T, D)`, None and `position_bias`.
@@ -83,14 +83,14 @@ class GatedBiasAttention(WavLMAttention):
         position_bias: torch.Tensor,
         padding: Optional[torch.Tensor],
     ) -> torch.Tensor:
-        """Attend by head: `(B, H, T, D / H)` of the same, three times.
+        """Attend by head: three inputs `(B, H, T, D / H)`, output of the same shape.
 
         Args:
             gates: `(B, H, T, 1)`.
             position_bias: See `forward`.
             padding: `(B, 1, 1, T)`, True for keys that are padding, or None.
         """
-        # From the last query to the first, biases begin one distance further each time.
+        # From the last query to the first, biases start one distance further each time.
         query, gates = query.flip(2), gates.flip(2)
         frames = query.size(2)
         unused = (position_bias.size(1) + 1) // 2 - frames
@@ -127,12 +127,12 @@ class GatedBiasAttention(WavLMAttention):
         )
 
     def _by_head(self, hidden: torch.Tensor) -> torch.Tensor:
-        """`(B, T, D)` as `(B, H, T, D / H)`."""
+        """Reshape `(B, T, D)` to `(B, H, T, D / H)`."""
         return hidden.unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)
 
     def _gates(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Factors `(B, H, T, 1)` of each query's biases, of `(B, H, T, D / H)`."""
-        # The two sums of four outputs each, as one matrix product with two columns.
+        """Return factors `(B, H, T, 1)` for queries' biases from `(B, H, T, D / H)`."""
+        # The two sums of four outputs each are one matrix product with two columns.
         weight = self.gru_rel_pos_linear.weight.unflatten(0, (2, 4)).sum(1)
         bias = self.gru_rel_pos_linear.bias.unflatten(0, (2, 4)).sum(1)
         update, reset = linear(hidden, weight, bias).sigmoid().split(1, -1)
@@ -140,7 +140,7 @@ class GatedBiasAttention(WavLMAttention):
 
     @staticmethod
     def _portions(query: torch.Tensor) -> Iterator[Tuple[slice, slice]]:
-        """Heads and queries to work on together."""
+        """Yield heads and queries to process together."""
         rows, heads, frames, _ = query.shape
         scores = SCORES_ON_GPU if query.is_cuda else SCORES_ON_CPU
         some_heads = max(1, scores // (rows * frames**2))

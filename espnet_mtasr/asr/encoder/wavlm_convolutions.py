@@ -1,10 +1,10 @@
-"""WavLM's convolutions as matrix products, a stretch of time after the other.
+"""WavLM's convolutions as matrix products, one stretch of time after another.
 
-transformers' module computes `(B, C, T)` and turns it around twice in every layer, for
+transformers' module computes `(B, C, T)` and transposes it twice in every layer for
 layer norm; its first layers' outputs are 64 times as long as the last one's and don't
-fit in a processor's cache. Here channels come last, where layer norm and matrix
-products want them, and a few frames of the output are computed at a time. The outputs
-are the same but for rounding.
+fit in a processor's cache. Here channels are last, as layer norm and matrix products
+need them, and a few frames of the output are computed at a time. The outputs are the
+same except for rounding.
 """
 
 import math
@@ -16,14 +16,14 @@ from transformers.models.wavlm.modeling_wavlm import WavLMFeatureEncoder
 
 from espnet_mtasr.asr.padding import valid_mask
 
-# Values of the first layer's output that are worked on at a time: on a CPU they should
-# fit in its cache, on a GPU they should keep it busy.
+# Values of the first layer's output to process at a time: on a CPU they should fit in
+# its cache, on a GPU they should keep it busy.
 VALUES_ON_CPU = 2**21
 VALUES_ON_GPU = 2**27
 
 
 def field_of(kernels: Sequence[int], strides: Sequence[int]) -> int:
-    """Input values that the first output frame of some convolutions reads."""
+    """Return the input values that the first output frame of convolutions reads."""
     field = 1
     for kernel, stride in zip(reversed(kernels), reversed(strides)):
         field = (field - 1) * stride + kernel
@@ -33,19 +33,19 @@ def field_of(kernels: Sequence[int], strides: Sequence[int]) -> int:
 def extract_features(
     extractor: WavLMFeatureEncoder, xs_pad: torch.Tensor, ilens: torch.Tensor
 ) -> torch.Tensor:
-    """Convolutional features `(B, T, C)` of `(B, N)` samples.
+    """Return convolutional features `(B, T, C)` of `(B, N)` samples.
 
     Args:
         extractor: A WavLM's `feature_extractor`.
         xs_pad: At least as many samples as its receptive field.
-        ilens: `(B,)` valid samples; padding must not enter the statistics that models
-            of WavLM-Base's form take over time.
+        ilens: `(B,)` valid samples; padding must stay out of the statistics over time
+            that models like WavLM-Base compute.
     """
     first, *others = extractor.conv_layers
     hidden = xs_pad[..., None]
     if not isinstance(getattr(first, "layer_norm", None), torch.nn.GroupNorm):
         return _by_stretches(extractor.conv_layers, hidden)
-    # A row that is too short for a frame counts as long enough for one.
+    # A row that is too short for a frame is treated as long enough for one.
     ilens = ilens.clamp(min=field_of(*_kernels_and_strides(extractor.conv_layers)))
     kernel, stride = first.conv.kernel_size[0], first.conv.stride[0]
     lengths = (ilens - kernel).div(stride, rounding_mode="floor") + 1
@@ -119,7 +119,7 @@ def _convolve(
     hidden: torch.Tensor, conv: torch.nn.Conv1d, matrix: torch.Tensor
 ) -> torch.Tensor:
     """Map `(B, T, C)` to `(B, T', C')`."""
-    # Compilers and exporters know convolutions as such.
+    # Compilers and exporters recognize convolutions.
     if torch.compiler.is_compiling():
         return conv(hidden.transpose(1, 2)).transpose(1, 2)
     windows = hidden.unfold(1, conv.kernel_size[0], conv.stride[0])

@@ -1,9 +1,9 @@
 """Whisper's encoder (Hugging Face format) cut in two: a trunk and a branch per count.
 
 Model: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision",
-2022 (arXiv 2212.04356), as `transformers.WhisperModel` has its encoder. Whisper pads
-all audio to 30 seconds; here positions are cut to the length of the input, and rows are
-masked, so that a row's output depends neither on padding nor on its batch.
+2022 (arXiv 2212.04356), the encoder of `transformers.WhisperModel`. Whisper pads all
+audio to 30 seconds. Here positions are cut to the length of the input, and rows are
+masked, so a row's output depends neither on padding nor on its batch.
 """
 
 import copy
@@ -33,30 +33,30 @@ from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.asr.padding import padding_mask, valid_mask
 from espnet_mtasr.errors import UserError
 
-# Frames of the spectrogram for one of the encoder.
+# Frames of the spectrogram per frame of the encoder.
 STRIDE = 2
 
 
 def whisper_output_lengths(samples: torch.Tensor) -> torch.Tensor:
-    """Frames `(B,)`, 50 a second, of Whisper's encoder for `samples` `(B,)`."""
+    """Return frames `(B,)` of Whisper's encoder, 50 per second, for samples `(B,)`."""
     frames = torch.div(samples, HOP, rounding_mode="floor")
     return torch.div(frames + STRIDE - 1, STRIDE, rounding_mode="floor")
 
 
 def pooled_lengths(lengths: torch.Tensor, size: int) -> torch.Tensor:
-    """Frames `(B,)` after `pool`."""
+    """Return frames `(B,)` after `pool`."""
     return torch.div(lengths + size - 1, size, rounding_mode="floor")
 
 
 def pool(
     hidden: torch.Tensor, lengths: torch.Tensor, size: int
 ) -> Tuple[torch.Tensor, torch.Tensor]:
-    """Average each `size` frames; a row's last average has what frames there are left.
+    """Average every `size` frames; a row's last average is over the remaining frames.
 
     Args:
         hidden: `(B, T, D)`.
         lengths: `(B,)`.
-        size: Frames that become one.
+        size: Frames per average.
 
     Returns:
         `(B, T', D)` and lengths `(B,)`.
@@ -79,12 +79,12 @@ class WhisperTrunk(AbsTrunk):
     """Whisper's spectrogram, convolutions, positions and first `num_layers` layers.
 
     Args:
-        encoder: The whole encoder; its parts are taken over.
+        encoder: The whole encoder; its parts are reused.
         num_layers: Transformer layers of the trunk, from 1.
         gradient_checkpointing: See `RoutedWhisperEncoder`.
     """
 
-    # Samples of half precision have a noise of their own, which log mels show.
+    # Half-precision samples have rounding noise that shows in log-mel features.
     input_dtype = torch.float32
     right_in_cpu_bfloat16 = True
 
@@ -95,7 +95,7 @@ class WhisperTrunk(AbsTrunk):
         gradient_checkpointing: bool = False,
     ):
         super().__init__()
-        # Not a setting that a cached output depends on, hence the underscore.
+        # Cached outputs don't depend on this setting, hence the underscore.
         self._call = layer_caller(gradient_checkpointing)
         self.config = encoder.config
         self.log_mel = WhisperLogMel(encoder.config.num_mel_bins)
@@ -116,7 +116,7 @@ class WhisperTrunk(AbsTrunk):
         return self.config.d_model
 
     def max_samples(self) -> int:
-        """As many as there are positions for: 30 seconds."""
+        """Longest input by the number of positions: 30 seconds."""
         return self.config.max_source_positions * STRIDE * HOP
 
     def forward(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> TrunkOutput:
@@ -127,8 +127,8 @@ class WhisperTrunk(AbsTrunk):
             ilens: `(B,)` samples.
 
         Raises:
-            UserError: a waveform is longer than Whisper's positions reach.
-            ValueError: `xs_pad` is not `(B, N)`.
+            UserError: a waveform is longer than Whisper's positions.
+            ValueError: `xs_pad` isn't `(B, N)`.
         """
         if xs_pad.dim() != 2:
             raise ValueError(f"expected waveforms (B, N), got {tuple(xs_pad.shape)}")
@@ -148,7 +148,7 @@ class WhisperTrunk(AbsTrunk):
     def _convolve(self, mel: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
         """Map `(B, T, M)` with frames `(B,)` to `(B, T / 2, D)`."""
         hidden = torch.nn.functional.gelu(self.conv1(mel.transpose(1, 2)))
-        # What a row alone gets from the convolution's own padding.
+        # The convolution's own padding gives the same to a row alone.
         hidden = hidden * valid_mask(frames, hidden.size(2))[:, None]
         return torch.nn.functional.gelu(self.conv2(hidden)).transpose(1, 2)
 
@@ -158,10 +158,10 @@ class WhisperBranch(AbsBranch):
 
     Args:
         encoder: The whole encoder.
-        num_trunk_layers: Layers that are the trunk's.
+        num_trunk_layers: Number of the trunk's layers.
         gradient_checkpointing: See `RoutedWhisperEncoder`.
-        pool_before: Frames that become one below the layers.
-        pool_behind: Frames that become one above them.
+        pool_before: Average this many frames below the layers.
+        pool_behind: Average this many frames above the layers.
     """
 
     def __init__(
@@ -201,19 +201,19 @@ class RoutedWhisperEncoder(RoutedEncoder):
         input_size: Unused, kept for ESPnet's interface (waveforms: 1).
         talker_counts: One branch each.
         model: Folder in Hugging Face format, or a hub id: any size, English or
-            multilingual. A decoder that it has isn't used.
+            multilingual. Its decoder isn't used.
         num_trunk_layers: Transformer layers of the trunk; None: half of them.
         whisper_conf: With `load_pretrained`, changes to the model's configuration (for
-            instance `dropout`); without, the whole configuration.
+            example `dropout`); without, the whole configuration.
         load_pretrained: Load the weights; False draws them at random.
-        pretrained_branches: False draws the branches' weights anew. An ablation.
-        gradient_checkpointing: Compute the transformer layers once more in the
-            backward pass and keep less in memory; loss and gradients stay the same.
-        max_seconds: Longest input. Beyond 30 s the positions are those that Whisper's
-            sinusoids go on with, which its pretraining hasn't heard.
-        pool_before: The branches read averages of so many frames of 20 ms, at a cost
-            that falls accordingly.
-        pool_behind: The separators read averages of so many frames of the branches.
+        pretrained_branches: False draws the branches' weights at random (an ablation).
+        gradient_checkpointing: Compute the transformer layers again in the backward
+            pass, to keep less in memory; loss and gradients stay the same.
+        max_seconds: Longest input. Beyond 30 s, positions continue Whisper's sinusoids;
+            its pretraining hasn't used them.
+        pool_before: The branches read averages of this many frames of 20 ms, which
+            lowers their cost accordingly.
+        pool_behind: The separators read averages of this many of the branches' frames.
         branch_masking: See `RoutedEncoder`.
 
     Raises:
@@ -250,7 +250,7 @@ class RoutedWhisperEncoder(RoutedEncoder):
         else:
             encoder = WhisperEncoder(config)
         _extend_positions(encoder, max_seconds)
-        # As published, positions are no parameters that learn.
+        # As in the published model, positions aren't trained.
         encoder.embed_positions.requires_grad_(False)
         super().__init__(
             WhisperTrunk(encoder, num_trunk_layers, gradient_checkpointing),
@@ -268,12 +268,12 @@ class RoutedWhisperEncoder(RoutedEncoder):
         )
 
     def conf_without_pretrained(self) -> Dict[str, Any]:
-        """`encoder_conf` entries that rebuild this encoder with no pretrained files."""
+        """Return `encoder_conf` entries to rebuild this encoder without model files."""
         return dict(load_pretrained=False, whisper_conf=self.trunk.config.to_dict())
 
     @classmethod
     def max_input(cls, max_seconds: float = 30.0, **conf: Any) -> int:
-        """See `RoutedEncoder.max_input`; reads no file: all Whispers hear 30 s."""
+        """See `RoutedEncoder.max_input`; reads no file, as all Whispers take 30 s."""
         return _positions(max(30.0, max_seconds)) * STRIDE * HOP
 
     @classmethod
@@ -304,9 +304,9 @@ def _extend_positions(encoder: WhisperEncoder, max_seconds: float) -> None:
     same = known.is_meta or torch.allclose(extended[: len(known)], known, atol=1e-3)
     if not same:
         raise UserError(
-            f"encoder_conf max_seconds: {max_seconds:g}: this model's positions are no "
-            f"sinusoids, which alone go on; it hears "
-            f"{len(known) * STRIDE * HOP / RATE:g} s"
+            f"encoder_conf max_seconds: {max_seconds:g}: this model's positions aren't "
+            f"sinusoids, so they can't be extended; give at most "
+            f"{len(known) * STRIDE * HOP / RATE:g}"
         )
     encoder.embed_positions = torch.nn.Embedding.from_pretrained(extended)
     encoder.config.max_source_positions = number

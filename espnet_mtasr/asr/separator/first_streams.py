@@ -1,7 +1,7 @@
 """A separator that several talker counts share.
 
-An ablation of Shi et al., Interspeech 2026 (arXiv 2603.10587), where each talker count
-has a separator of its own.
+It is an ablation of Shi et al., Interspeech 2026 (arXiv 2603.10587), where each talker
+count has its own separator.
 """
 
 from typing import List
@@ -12,11 +12,11 @@ from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
 
 
 class FirstStreams(AbsSeparator):
-    """The first streams of a separator that was made for more talkers.
+    """The first streams of a separator for more talkers.
 
     Args:
         separator: Shared with other objects of this class.
-        num_talkers: Streams K that are taken of it.
+        num_talkers: Streams K to use.
     """
 
     def __init__(self, separator: AbsSeparator, num_talkers: int):

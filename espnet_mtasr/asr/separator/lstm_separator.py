@@ -24,12 +24,12 @@ class LSTMSeparator(AbsSeparator):
         bidirectional: Read both ways.
         dropout: Between the LSTM layers.
         stream_size: Width E of a stream; None takes `hidden_size`.
-        residual: Streams are the branch's output and what the LSTM adds to it, at first
-            nothing. So CTC heads learn from a pretrained encoder at once, and a further
-            talker count starts from a lower one's streams. Needs `stream_size` D.
+        residual: A stream is the branch's output plus the LSTM's, which is 0 at first.
+            So CTC heads learn from a pretrained encoder at once, and another talker
+            count starts from a lower one's streams. Needs `stream_size` D.
 
     Raises:
-        UserError: `residual`, and streams of another width than the branch's output.
+        UserError: `residual` with streams that aren't as wide as the branch's output.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class LSTMSeparator(AbsSeparator):
             lengths: `(B,)`.
 
         Returns:
-            K streams `(B, T, E)`; frames beyond a row's length mean nothing.
+            K streams `(B, T, E)`; frames beyond a row's length are meaningless.
         """
         if isinstance(self.lstm, PaddedBLSTM):
             output = self.lstm(hidden, lengths)

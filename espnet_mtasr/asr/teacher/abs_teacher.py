@@ -16,7 +16,7 @@ class TeacherOutput(NamedTuple):
         num_tokens: `(B,)` text tokens including the end of sentence.
         num_correct: `(B,)` tokens whose most probable prediction was right.
         word_loss: `(B,)` cross entropy summed over the tokens of words: without `<sc>`
-            and the end of sentence, which a teacher that hears nothing may know well.
+            and the end of sentence, which a teacher may predict well without the audio.
             Stage 9 needs it; training doesn't.
         num_word_tokens: `(B,)` their number.
     """
@@ -33,7 +33,7 @@ class Transcript(NamedTuple):
 
     Attributes:
         ids: Tokens, without the end of sentence.
-        ended: Whether it came to an end by itself, and not at its limit.
+        ended: Whether it ended by itself, not at its limit.
     """
 
     ids: List[int]
@@ -41,7 +41,7 @@ class Transcript(NamedTuple):
 
 
 class AbsTeacher(torch.nn.Module, ABC):
-    """Base of teachers. They exist in training, and where they decode themselves.
+    """Base of teachers. They exist in training, and if they decode themselves.
 
     Attributes:
         tokenizer: Of the transcripts.
@@ -82,7 +82,7 @@ class AbsTeacher(torch.nn.Module, ABC):
         Args:
             hidden: `(B, T, D)` a branch's output.
             lengths: `(B,)` its frames.
-            limits: B numbers from 0, the most tokens that a row may have.
+            limits: B numbers from 0, the maximum tokens of each row.
             beam_size: 1: greedy search; more: beam search.
             length_penalty: Beam search compares log probabilities / tokens (end of
                 sentence included) to this power: 0 sums, 1 averages.

@@ -1,4 +1,4 @@
-"""A pretrained language model made ready for SOT: `<sc>` in its tables, and LoRA.
+"""Adapt a pretrained language model to SOT: add `<sc>` to its tables, and LoRA.
 
 LoRA: Hu et al., ICLR 2022, by `peft`.
 """
@@ -22,7 +22,7 @@ DEFAULT_LORA = dict(
 
 @torch.no_grad()
 def add_sc_row(base: PreTrainedModel, tokenizer: LLMTokenizer) -> None:
-    """Give `<sc>` the mean embedding, in the output layer too if that stands apart."""
+    """Give `<sc>` the mean embedding, also in the output layer if it isn't tied."""
     old_size = base.get_input_embeddings().num_embeddings
     rows = min(old_size, tokenizer.sc_id)
     if len(tokenizer) > old_size:
@@ -33,13 +33,13 @@ def add_sc_row(base: PreTrainedModel, tokenizer: LLMTokenizer) -> None:
         tables.append(output.weight)
     for table in tables:
         mean = table[:rows].float().mean(0).to(table.dtype)
-        # Other new rows too: no checkpoint holds them, so they must not be random.
+        # Other new rows too: they aren't in checkpoints, so they must not be random.
         table[old_size:] = mean
         table[tokenizer.sc_id] = mean
 
 
 def with_lora(base: PreTrainedModel, sc_id: int, lora: Dict[str, Any]):
-    """Wrap a model by peft: LoRA, and the row of `<sc>` trainable.
+    """Wrap a model with peft: LoRA, and a trainable row for `<sc>`.
 
     Raises:
         UserError: `lora` has an option that peft's `LoraConfig` lacks, or names modules
@@ -67,6 +67,6 @@ def with_lora(base: PreTrainedModel, sc_id: int, lora: Dict[str, Any]):
 
 
 def _name_of(model: torch.nn.Module, wanted: torch.nn.Module) -> str:
-    """Last part of a submodule's name, as peft matches them."""
+    """Return the last part of a submodule's name, which peft matches."""
     name = next(name for name, m in model.named_modules() if m is wanted)
     return name.rsplit(".", 1)[-1]

@@ -1,4 +1,4 @@
-"""A causal LM writes SOT transcripts after a prefix of embeddings: greedy, beam search.
+"""Decode SOT transcripts with a causal LM after a prefix of embeddings.
 
 The baseline "LLM SOT decoder" of Shi et al., Interspeech 2026 (arXiv 2603.10587). The
 search itself is Hugging Face's `generate`, with its key-value cache.
@@ -18,7 +18,7 @@ from espnet_mtasr.asr.padding import valid_mask
 from espnet_mtasr.asr.teacher.abs_teacher import Transcript
 from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 
-# An LM that repeats itself may write `<sc>` without end; scoring knows so many talkers.
+# An LM that repeats itself may write `<sc>` forever; scoring allows this many talkers.
 MAX_TALKERS = 20
 # Tokens of a passage that may be said only twice in a row; of the longest passage.
 LONG = 4
@@ -35,16 +35,16 @@ def pad_left(rows: Sequence[torch.Tensor]) -> Tuple[torch.Tensor, torch.Tensor]:
 
 
 class SOTRules(LogitsProcessor):
-    """Forbids what can't come next in a transcript.
+    """Forbids tokens that can't come next in a transcript.
 
-    Those are rows of the LM's table that no token has, `<sc>` after `MAX_TALKERS`
-    talkers, and at a row's limit everything but the end of sentence. What is allowed
-    keeps its score.
+    These are unused rows of the LM's table, `<sc>` after `MAX_TALKERS` talkers, and at
+    a row's limit everything except the end of sentence. Allowed tokens keep their
+    scores.
 
     Args:
-        limits: `(B,)` the most tokens that a row may have.
+        limits: `(B,)` the maximum tokens of each row.
         tokenizer: Of the LM.
-        beam_size: Rows of a batch are that many rows here.
+        beam_size: Each row of a batch is this many rows here.
         begin: Tokens before the transcript.
     """
 
@@ -72,10 +72,10 @@ class SOTRules(LogitsProcessor):
 
 
 class LoopGuard(LogitsProcessor):
-    """Forbids a token that would say a passage over and over again.
+    """Forbids a token that would repeat a passage again and again.
 
-    A passage of `LONG` tokens or more may be said twice in a row, a shorter one, such
-    as a digit of a number, four times.
+    A passage of `LONG` tokens or more may occur twice in a row; a shorter one, such as
+    a digit of a number, four times.
 
     Args:
         begin: Tokens before the transcript.
@@ -117,7 +117,7 @@ def search_config(
     length_penalty: float,
     **more: Any,
 ) -> GenerationConfig:
-    """Return what `transformers` searches a transcript of at most `limit` tokens by."""
+    """Return transformers' search configuration for at most `limit` tokens."""
     beam_options = {} if beam_size == 1 else {"length_penalty": length_penalty}
     return GenerationConfig(
         do_sample=False,
@@ -132,7 +132,7 @@ def search_config(
 
 
 def to_transcript(ids: List[int], limit: int, tokenizer: LLMTokenizer) -> Transcript:
-    """Cut what was found at its end of sentence."""
+    """Cut the result at its end of sentence."""
     ids = ids[: ids.index(tokenizer.eos_id)]
     return Transcript(ids, ended=len(ids) < limit or limit == 0)
 
@@ -150,8 +150,8 @@ def generate(
     embeddings, mask = pad_left(prefixes)
     row_limits = torch.tensor(limits, device=mask.device)
     begin = torch.tensor([tokenizer.bos_id], device=mask.device)
-    # What comes with an LM (sampling, penalties for repeated words) is for chat, and
-    # would fill in whatever the configuration below leaves open.
+    # An LM's own generation settings (sampling, penalties for repeated words) are for
+    # chat, and would apply to anything that the configuration below leaves open.
     llm.generation_config = GenerationConfig()
     sequences = llm.generate(
         inputs_embeds=embeddings.to(llm.get_input_embeddings()(begin).dtype),

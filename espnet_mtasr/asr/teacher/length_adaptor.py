@@ -1,7 +1,7 @@
-"""Make speech frames fewer before a language model reads them.
+"""Reduce the number of speech frames before a language model reads them.
 
-Strided convolutions between encoder and language model: Shi et al., Interspeech 2026
-(arXiv 2603.10587) down-sample; the form is ours.
+Shi et al., Interspeech 2026 (arXiv 2603.10587) down-sample with strided convolutions
+between encoder and language model; the exact form is ours.
 """
 
 from typing import Tuple

@@ -1,8 +1,8 @@
 """A causal language model that teaches the branches by SOT cross entropy.
 
 Source: Shi et al., Interspeech 2026 (arXiv 2603.10587): the branch's output, shortened
-and projected, is a prefix of the transcript; LoRA and the embedding of `<sc>` are
-trained in phase 1; in phase 2 all of it is frozen and only passes gradients on.
+and projected, is a prefix of the transcript. LoRA and the embedding of `<sc>` are
+trained in phase 1. In phase 2 all of it is frozen and only passes gradients on.
 LoRA: Hu et al., ICLR 2022, by `peft`.
 """
 
@@ -30,9 +30,9 @@ from espnet_mtasr.errors import UserError
 class LLMTeacher(AbsTeacher):
     """Length adaptor, projection, and a causal LM with LoRA.
 
-    The LM reads ``<bos> [speech] text`` and predicts ``text <eos>``. A checkpoint holds
-    the adaptor, the projection, LoRA and the row of `<sc>`, never the LM's own weights:
-    they are read from `llm` whenever the teacher is built.
+    The LM reads ``<bos> [speech] text`` and predicts ``text <eos>``. A checkpoint has
+    the adaptor, the projection, LoRA and the row of `<sc>`, but never the LM's own
+    weights. They are read from `llm` whenever the teacher is built.
 
     Args:
         input_size: Width D of the branch's output.
@@ -40,11 +40,11 @@ class LLMTeacher(AbsTeacher):
         downsample: Frames become 1, 2, 4 or 8 times fewer.
         lora: Options of `peft.LoraConfig`; None takes `DEFAULT_LORA`.
         llm_dtype: Type of the LM's own weights: float32, bfloat16 or float16.
-        text_mask_prob: Share of the transcript's tokens that are hidden from the LM
-            while it trains. What it can't guess from the previous words, it must learn
-            from the audio.
-        gradient_checkpointing: Compute the LM's layers once more in the backward pass
-            and keep less in memory; loss and gradients stay the same.
+        text_mask_prob: Share of the transcript's tokens that are hidden from the LM in
+            training. What it can't guess from the previous words, it must learn from
+            the audio.
+        gradient_checkpointing: Compute the LM's layers again in the backward pass, to
+            keep less in memory; loss and gradients stay the same.
 
     Raises:
         UserError: `llm` can't be read, or an option is unknown or out of range.
@@ -106,11 +106,11 @@ class LLMTeacher(AbsTeacher):
         return score(logits, targets, text_lengths + 1, self.tokenizer)
 
     def train(self, mode: bool = True) -> "LLMTeacher":
-        """Set the mode; a frozen teacher's LoRA is folded into the LM's weights.
+        """Set the mode; a frozen teacher's LoRA is merged into the LM's weights.
 
-        Output and gradients stay the same, to rounding, by fewer operations; so does
-        what a checkpoint holds. Weights in half precision would lose some of LoRA by
-        it: there it stays apart.
+        This saves operations. Output and gradients stay the same except for rounding,
+        and so do checkpoints. Weights in half precision would lose some of LoRA's
+        precision, so there it isn't merged.
         """
         super().train(mode)
         self._fold_lora(is_frozen(self) and self._lm_is_float32())
@@ -139,10 +139,10 @@ class LLMTeacher(AbsTeacher):
         text: torch.Tensor,
         text_lengths: torch.Tensor,
     ) -> torch.Tensor:
-        """Logits `(B, L + 1, V)` that predict ``text <eos>``, ending at the right edge.
+        """Return logits `(B, L + 1, V)` for ``text <eos>``, aligned right.
 
-        Rows are padded on the left, as for generation: all texts then end at the same
-        place, and logits over the vocabulary are computed for the text alone.
+        Rows are padded on the left, as for generation. Then all texts end at the same
+        place, and logits over the vocabulary are only computed for the text.
         """
         words = self._mask(self.llm.get_input_embeddings()(text.clamp(min=0)))
         rows = [
@@ -167,7 +167,7 @@ class LLMTeacher(AbsTeacher):
     def _prefixes(
         self, hidden: torch.Tensor, lengths: torch.Tensor
     ) -> List[torch.Tensor]:
-        """Embeddings `(n, E)` of each row's ``<bos> [speech]``."""
+        """Return embeddings `(n, E)` of each row's ``<bos> [speech]``."""
         speech, speech_lengths = self.adaptor(hidden, lengths)
         speech = self.projection(speech)
         bos_id = torch.tensor([self.tokenizer.bos_id], device=speech.device)
@@ -204,7 +204,7 @@ class LLMTeacher(AbsTeacher):
     def _right_aligned_targets(
         self, text: torch.Tensor, text_lengths: torch.Tensor
     ) -> torch.Tensor:
-        """``text <eos>`` `(B, L + 1)` ending at the right edge, the rest ignored."""
+        """Return ``text <eos>`` `(B, L + 1)`, aligned right; the rest is ignored."""
         rows = [row[:n] for row, n in zip(text, text_lengths.tolist())]
         eos = text.new_tensor([self.tokenizer.eos_id])
         return torch.nn.utils.rnn.pad_sequence(
@@ -249,7 +249,7 @@ def _drop_base_weights(module, state_dict, prefix, local_metadata) -> None:
 def _refill_base_weights(
     module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors
 ) -> None:
-    # The LoRA that is about to be loaded may be another.
+    # The LoRA that will be loaded may differ.
     module._fold_lora(False)
     for name, parameter in module.named_parameters(remove_duplicate=False):
         if name in module._base_names:

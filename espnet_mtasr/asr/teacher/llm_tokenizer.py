@@ -5,15 +5,15 @@ from typing import Dict, List, Sequence
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.text.sot import SC, join_sot, split_sot
 
-# Texts whose ids are kept: a training asks for the same ones in every epoch.
+# Number of texts whose ids are cached: a training needs the same ones in every epoch.
 KEPT_TEXTS = 2**16
 
 
 class LLMTokenizer:
-    """SOT transcripts to ids of a Hugging Face tokenizer and back.
+    """Convert SOT transcripts to ids of a Hugging Face tokenizer and back.
 
-    Each talker's text is tokenized alone and the id of `<sc>` is put between, so that
-    no talker's tokens depend on a neighbour's.
+    Each talker's text is tokenized alone, with the id of `<sc>` in between, so no
+    talker's tokens depend on a neighbor's.
 
     Args:
         llm: Folder in Hugging Face format, or a hub id.
@@ -74,9 +74,9 @@ class LLMTokenizer:
         return parts
 
     def decode_talker(self, ids: Sequence[int]) -> str:
-        """Return one talker's text, white space normalized.
+        """Return one talker's text, with normalized white space.
 
-        `<sc>` spelled out by other tokens than its own separates nothing but words.
+        If `<sc>` is spelled by other tokens than its own, it only separates words.
         """
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         return " ".join(text.replace(SC, " ").split())

@@ -14,13 +14,13 @@ def score(
     num_tokens: torch.Tensor,
     tokenizer: LLMTokenizer,
 ) -> TeacherOutput:
-    """Return what a teacher's predictions are worth.
+    """Score a teacher's predictions.
 
     Args:
         logits: `(B, L, V)`.
         targets: `(B, L)`, ``text <eos>`` of each row, `IGNORE` elsewhere.
         num_tokens: `(B,)` tokens of each row.
-        tokenizer: Tells which of them are no words.
+        tokenizer: Knows which of them aren't words.
     """
     loss = torch.nn.functional.cross_entropy(
         logits.float().transpose(1, 2), targets, ignore_index=IGNORE, reduction="none"

@@ -1,8 +1,8 @@
 """Whisper's own decoder as a teacher: a language model that reads its encoder's frames.
 
 Model: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision",
-2022 (arXiv 2212.04356). A language model that has only read (llm_teacher.py) must learn
-what frames say; this one knows, and is smaller by far.
+2022 (arXiv 2212.04356). A text-only language model (llm_teacher.py) must learn to read
+frames; this one already can, and is much smaller.
 """
 
 import math
@@ -36,19 +36,19 @@ class WhisperTeacher(AbsTeacher):
     """Whisper's decoder, which attends to a branch's output.
 
     It reads Whisper's prompt and the text, and predicts ``text <eos>``. The branch must
-    be as wide as this Whisper. A checkpoint holds all of the decoder.
+    be as wide as this Whisper. A checkpoint has the whole decoder.
 
     Args:
         input_size: Width D of the branch's output.
-        llm: Folder of the Whisper in Hugging Face format, or a hub id: the one that the
-            encoder is of.
-        lora: Options of `peft.LoraConfig`: these weights are trained in phase 1, and
-            the row of `<sc>`. None: all weights of the decoder are.
-        language: Of the prompt of a multilingual Whisper.
+        llm: Folder of the Whisper in Hugging Face format, or a hub id: the same model
+            as the encoder's.
+        lora: Options of `peft.LoraConfig`; then LoRA and the row of `<sc>` are trained
+            in phase 1. None: all weights of the decoder are.
+        language: For the prompt of a multilingual Whisper.
 
     Raises:
-        UserError: `llm` can't be read, is no Whisper or of another width, or an option
-            is unknown.
+        UserError: `llm` can't be read, isn't a Whisper or has another width, or an
+            option is unknown.
     """
 
     tokenizer_class: Type[LLMTokenizer] = WhisperSOTTokenizer
@@ -71,16 +71,16 @@ class WhisperTeacher(AbsTeacher):
             )
         self.prompt = self.tokenizer.prompt(config, language)
         add_sc_row(self.whisper, self.tokenizer)
-        # As published, positions are no parameters that learn.
+        # As in the published model, positions aren't trained.
         self.whisper.model.decoder.embed_positions.requires_grad_(False)
         if lora is not None:
-            # What peft wraps it in is not needed: LoRA lies in its layers.
+            # peft's wrapper isn't needed: LoRA is in the layers.
             wrapped = with_lora(self.whisper, self.tokenizer.sc_id, lora)
             self.whisper = wrapped.get_base_model()
 
     @property
     def max_tokens(self) -> int:
-        """The longest transcript, `<sc>` included."""
+        """The longest transcript, including `<sc>`."""
         return self.whisper.config.max_target_positions - len(self.prompt)
 
     def forward(
@@ -93,7 +93,7 @@ class WhisperTeacher(AbsTeacher):
         """See `AbsTeacher.forward`.
 
         Raises:
-            UserError: a transcript is longer than Whisper's positions reach.
+            UserError: a transcript is longer than Whisper's positions.
         """
         longest = int(text_lengths.max())
         if longest > self.max_tokens:
@@ -151,7 +151,7 @@ class WhisperTeacher(AbsTeacher):
         beam_size: int = 1,
         length_penalty: float = 1.0,
     ) -> List[Transcript]:
-        """See `AbsTeacher.generate`; row by row, for rows have no mask here."""
+        """See `AbsTeacher.generate`; row by row, because rows have no mask here."""
         return [
             self._write(row[: max(n, 1)], limit, beam_size, length_penalty)
             for row, n, limit in zip(hidden, lengths.tolist(), limits)
@@ -181,7 +181,7 @@ class WhisperTeacher(AbsTeacher):
                 limit,
                 beam_size,
                 length_penalty,
-                # Or transformers would put another token before the prompt.
+                # Otherwise transformers would put another token before the prompt.
                 decoder_start_token_id=self.prompt[0],
             ),
         ).tolist()

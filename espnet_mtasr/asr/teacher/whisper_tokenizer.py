@@ -6,7 +6,7 @@ from transformers import WhisperConfig
 
 from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 
-# Vocabularies of models that know several languages have so many tokens or more.
+# Vocabularies of multilingual models have at least this many tokens.
 MULTILINGUAL = 51865
 
 

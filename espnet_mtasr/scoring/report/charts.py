@@ -9,14 +9,14 @@ WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 34
 # Classes s0 to s7 of looks.py.
 NUM_COLORS = 8
-# Points of a line: more can't be seen.
+# Points of a line; more can't be seen.
 MOST_POINTS = 200
 
 Point = Tuple[int, float]
 
 
 class Rate(NamedTuple):
-    """A rate with its interval, and what it is of, for who points at it."""
+    """A rate with its interval, and a text to show on hover."""
 
     value: float
     low: float
@@ -28,9 +28,9 @@ class Axis:
     """A vertical axis.
 
     Args:
-        low: The least value.
+        low: The smallest value.
         high: The largest value.
-        log: Whether the axis is logarithmic; `low` is above 0 then.
+        log: Whether the axis is logarithmic; then `low` must be above 0.
     """
 
     def __init__(self, low: float, high: float, log: bool = False):
@@ -50,7 +50,7 @@ class Axis:
         return round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 1)
 
     def draw(self) -> List[Markup]:
-        """Return the grid and its numbers."""
+        """Return the grid lines and their labels."""
         drawn = []
         for value in self.ticks:
             y = self.place(value)
@@ -101,7 +101,7 @@ def _svg(title: str, drawn: Sequence[Any]) -> Markup:
 
 
 def key(names: Sequence[str], left_out: Container[str] = ()) -> Markup:
-    """Return which colour is whose, but for names that aren't drawn."""
+    """Return the legend, without names that aren't drawn."""
     return tag(
         "div",
         [
@@ -123,7 +123,7 @@ def rate_chart(
     Args:
         title: Of the chart.
         columns: Their names.
-        series: Name to a rate per column, None where there is none.
+        series: Name to a rate per column, None if there is none.
     """
     known = [rate for rates in series.values() for rate in rates if rate is not None]
     axis = Axis(0.0, max((rate.high for rate in known), default=1.0))
@@ -147,7 +147,7 @@ def rate_chart(
 
 
 def thin(points: Sequence[Point], most: int = MOST_POINTS) -> List[Point]:
-    """Leave out points in between, never the last.
+    """Leave out points, but never the last one.
 
     >>> thin([(0, 5), (1, 6), (2, 7), (3, 8)], 2)
     [(1, 6), (3, 8)]

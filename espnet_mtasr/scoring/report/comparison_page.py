@@ -1,4 +1,4 @@
-"""A page on two decodings: the test, and mixtures in which they differ most."""
+"""A page on two decodings: the test, and the mixtures in which they differ most."""
 
 from typing import List, Mapping, Optional, Tuple
 
@@ -14,7 +14,7 @@ from espnet_mtasr.scoring.report.mixtures import render_words
 from espnet_mtasr.scoring.report.page import facts, note, told
 from espnet_mtasr.scoring.report.sound import ReadSound, Sounds
 
-# Of each set, where B is better, and where it is worse.
+# Mixtures per set where B is better, and as many where it is worse.
 MOST_SHOWN = 3
 TITLE = "A against B"
 
@@ -33,7 +33,7 @@ def render_comparison(
         b: Another one.
         sets: What `compare` returned.
         read_sound: Reads the recording of an utterance; None: no sounds.
-        rate: Hz of these.
+        rate: Of the recordings, in Hz.
     """
     sounds = Sounds(read_sound, rate)
     body = [
@@ -50,8 +50,8 @@ def render_comparison(
         section(
             "Mixtures",
             note(
-                "Those in which the numbers of errors differ most. Above what was "
-                "said, below what was written; S: another word, D: left out, I: added."
+                "The mixtures whose numbers of errors differ most. Top: what was said; "
+                "bottom: what was written. S: substituted, D: deleted, I: inserted."
             ),
             [_set(name, compared, sounds) for name, compared in sets.items()],
         ),
@@ -60,7 +60,7 @@ def render_comparison(
 
 
 def differing(compared: ComparedSet, most: int = MOST_SHOWN) -> List[Tuple[str, int]]:
-    """Return mixtures with B's errors less A's: where B gains most, then loses most."""
+    """Return mixtures with B's errors minus A's: B's largest gains, then its losses."""
     a, b = compared.errors
     gains = sorted(
         (b[utt].errors - a[utt].errors, utt)
@@ -76,7 +76,7 @@ def _set(name: str, compared: ComparedSet, sounds: Sounds) -> Markup:
     shown = [
         _mixture(name, utt, gain, compared, sounds) for utt, gain in differing(compared)
     ]
-    none = None if shown else note("A and B make the same number of errors in each.")
+    none = None if shown else note("No mixture differs in its number of errors.")
     return tag("details", tag("summary", name), shown, none, open="")
 
 

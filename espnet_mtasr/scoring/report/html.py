@@ -1,6 +1,6 @@
-"""HTML that can't be broken by what is written into it.
+"""HTML that can't be broken by the text in it.
 
-Text becomes HTML only by `tag`, which escapes every string that isn't `Markup`.
+Text only becomes HTML through `tag`, which escapes every string that isn't `Markup`.
 """
 
 import html
@@ -8,13 +8,13 @@ from typing import Any, Iterable, Union
 
 
 class Markup(str):
-    """A string that is HTML already."""
+    """A string that is already HTML."""
 
 
 Child = Union[str, None, Iterable[Any]]
-# Elements that have no end.
+# Elements without an end tag.
 VOID = ("meta",)
-# Nothing may be loaded, from wherever; sounds come within the page.
+# Nothing may be loaded from anywhere; sounds are embedded in the page.
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "media-src data:"
@@ -42,7 +42,7 @@ def tag(name: str, /, *children: Child, **attributes: Any) -> Markup:
 
 
 def join(children: Child) -> Markup:
-    """Return texts, markup and lists of these in a row."""
+    """Concatenate texts, markup and lists of these."""
     if children is None:
         return Markup()
     if isinstance(children, Markup):
@@ -53,7 +53,7 @@ def join(children: Child) -> Markup:
 
 
 def document(title: str, body: Child, style: str, script: str = "") -> str:
-    """Return a page of its own; `style` and `script` stand there as they are."""
+    """Return a standalone page; `style` and `script` are inserted unescaped."""
     head = [
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
@@ -67,7 +67,7 @@ def document(title: str, body: Child, style: str, script: str = "") -> str:
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[Child]]) -> Markup:
-    """Return a table that scrolls where the window is narrow."""
+    """Return a table that scrolls in a narrow window."""
     head = tag("tr", [tag("th", name) for name in header])
     lines = [
         tag("tr", [tag("td" if k else "th", cell) for k, cell in enumerate(row)])

@@ -1,6 +1,6 @@
-"""What the pages look like, and what they do when clicked: CSS and JavaScript.
+"""CSS and JavaScript of the pages.
 
-Colors are those of Okabe and Ito, which color-blind people can tell apart.
+The colors are by Okabe and Ito; color-blind people can tell them apart.
 """
 
 STYLE = """

@@ -1,4 +1,4 @@
-"""Mixtures of a set, one by one: who said what, what was written, in colour."""
+"""Mixtures of a set, one by one: who said what and what was written, in color."""
 
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
@@ -8,9 +8,9 @@ from espnet_mtasr.scoring.report.charts import NUM_COLORS
 from espnet_mtasr.scoring.report.html import Markup, tag
 from espnet_mtasr.scoring.segments import Interval
 
-# Of a set.
+# Mixtures shown per set.
 WORST, MEDIAN = 3, 1
-# Of the time line, in units of its own.
+# Of the time line, in SVG units.
 WIDTH, ROW, LEFT = 1000, 22, 70
 # Words of a talker that are shown.
 MOST_WORDS = 200
@@ -21,7 +21,7 @@ class Shown(NamedTuple):
 
     Attributes:
         utt: Utterance id.
-        why: It is shown: `worst` or `median`.
+        why: Why it is shown: `worst` or `median`.
     """
 
     utt: str
@@ -33,7 +33,7 @@ def choose(
 ) -> List[Shown]:
     """Choose the mixtures with the highest cpWER, then those in the middle.
 
-    Of equal rates, more errors are worse. Mixtures without reference words are left
+    If rates are equal, more errors are worse. Mixtures without reference words are left
     out.
 
     >>> errors = {u: ErrorCounts(4, n) for u, n in zip("abcde", (0, 4, 2, 3, 1))}
@@ -50,9 +50,9 @@ def choose(
 
 
 def render_words(reference: Sequence[str], hypothesis: Sequence[str]) -> List[Markup]:
-    """Return, per talker, spoken words above written ones; errors are coloured.
+    """Return spoken words above written words, per talker; errors are colored.
 
-    Under a word stands S, D or I: substituted, deleted or inserted.
+    An error has S, D or I below it: substituted, deleted or inserted.
 
     Args:
         reference: One text per talker.
@@ -72,7 +72,7 @@ def render_words(reference: Sequence[str], hypothesis: Sequence[str]) -> List[Ma
             for said, written, error in words[:MOST_WORDS]
         ]
         if len(words) > MOST_WORDS:
-            cells.append(tag("span", f"and {len(words) - MOST_WORDS} words more"))
+            cells.append(tag("span", f"and {len(words) - MOST_WORDS} more words"))
         color = None if talker is None else f"s{talker % NUM_COLORS}"
         heading = tag("div", tag("span", f"{who}, {where}", class_=color), class_="key")
         shown.append(Markup(heading + tag("div", cells, class_="words")))
@@ -120,5 +120,5 @@ def time_line(
 
 
 def place(time: float, seconds: float) -> float:
-    """Return the x of a time, in a recording of so many seconds."""
+    """Return the x of a time in a recording of this length, in seconds."""
     return LEFT + time / seconds * (WIDTH - LEFT)

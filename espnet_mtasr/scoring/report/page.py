@@ -1,7 +1,7 @@
 """RESULTS.html: the figures of RESULTS.md with charts, and mixtures to listen to.
 
-A page of its own, which loads nothing. Its size is bounded: few mixtures of each set
-are shown, and their sounds have a budget.
+A standalone page that loads nothing. Its size is bounded: it shows few mixtures of each
+set, and their sounds have a budget.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from espnet_mtasr.scoring.report.sound import ReadSound, Sounds
 from espnet_mtasr.scoring.segments import Timing
 from espnet_mtasr.scoring.tables import count_told, range_name
 
-# Where the decodings beside the default one go, in the page of a training.
+# In a training's page, decodings other than the default go here.
 OTHERS = "<!-- other decodings -->"
 
 
@@ -54,11 +54,11 @@ def render_page(
 
     Args:
         results: results.json's content.
-        sets: Name to what was scored; as in `results`.
+        sets: Name to what was scored, for the sets in `results`.
         curves: Contents of the trainings' learning_curve.json.
         read_sound: Reads the recording of an utterance; None: no sounds.
-        rate: Hz of these.
-        command: The command line that gave the figures.
+        rate: Of the recordings, in Hz.
+        command: The command line that produced the figures.
         machine: What they were measured on.
     """
     sounds = Sounds(read_sound, rate)
@@ -83,9 +83,9 @@ def render_page(
         section(
             "Mixtures",
             note(
-                f"The {mixtures.WORST} worst of each set, and the one in the middle. "
-                f"Above what was said, below what was written; S: another word, "
-                f"D: left out, I: added. A click on a time line plays from there."
+                f"The {mixtures.WORST} worst mixtures of each set, and the median one. "
+                f"Top: what was said; bottom: what was written. S: substituted, "
+                f"D: deleted, I: inserted. Click on a time line to play from there."
             ),
             [_mixtures(name, part, sounds) for name, part in sets.items()],
         ),
@@ -95,7 +95,7 @@ def render_page(
 
 
 def note(text: str) -> Markup:
-    """Return a paragraph that explains."""
+    """Return an explanatory paragraph."""
     return tag("p", text, class_="note")
 
 
@@ -107,7 +107,7 @@ def facts(results: Mapping[str, Any], machine: str = "") -> Markup:
 
 
 def render_others(others: Mapping[str, Mapping[str, Any]]) -> Markup:
-    """Return a part of a training's page on the decodings beside the default.
+    """Return the part of a training's page on decodings other than the default.
 
     Args:
         others: Name of a decoding's folder to its results.json.
@@ -127,7 +127,7 @@ def render_others(others: Mapping[str, Mapping[str, Any]]) -> Markup:
 
 
 def _counts(results: Mapping[str, Any]) -> Markup:
-    """Return the confusion of counts, darker where more mixtures are."""
+    """Return the confusion of counts; more mixtures are darker."""
     header, rows = tables.count_table(results)
     shaded = []
     for name, true, *numbers in rows:
@@ -152,7 +152,7 @@ def _conditions(results: Mapping[str, Any], sets: Mapping[str, ScoredSet]) -> Ma
     charts = []
     for name, bounds in edges.items():
         title, explained = tables.BREAKDOWNS[f"by_{name}"]
-        # Of all sets, so that each has its colour in all charts.
+        # All sets are included, so each has the same color in all charts.
         rates = {n: _rates(part, name, bounds) for n, part in sets.items()}
         shown = [k for k in range(len(bounds) - 1) if any(r[k] for r in rates.values())]
         if not shown:
@@ -171,8 +171,8 @@ def _conditions(results: Mapping[str, Any], sets: Mapping[str, ScoredSet]) -> Ma
     return section(
         "What makes mixtures hard",
         note(
-            "Bars: intervals of 95 %, a bootstrap over mixtures (1,000 draws, seed 0). "
-            "Point at a dot for its figures."
+            "Bars: 95 % intervals by a bootstrap over mixtures (1,000 draws, seed 0). "
+            "Hover over a dot for its figures."
         ),
         tag("div", charts, class_="charts"),
         gender and [tag("h3", "cpWER % by gender (words)"), table(*gender)],
@@ -180,7 +180,7 @@ def _conditions(results: Mapping[str, Any], sets: Mapping[str, ScoredSet]) -> Ma
 
 
 def _rates(part: ScoredSet, name: str, edges: Edges) -> List[Optional[Rate]]:
-    """Return the rate of each bin, None where no word is known to be in it."""
+    """Return the rate of each bin; None if no words are known to be in it."""
     values: Dict[str, Optional[float]] = dict.fromkeys(part.errors)
     if name == "overlap":
         values.update(part.references.overlaps or {})
@@ -219,7 +219,7 @@ def _curves(curves: Sequence[Mapping[str, Any]]) -> Markup:
         )
         for curve in curves
     ]
-    how = "Solid: validation; dotted: training; the upright line: the best epoch."
+    how = "Solid: validation; dotted: training; vertical line: the best epoch."
     return section("Learning curves", note(how), parts)
 
 
@@ -250,12 +250,12 @@ def _mixture(
 def told(
     reference: Sequence[str], hypothesis: Optional[Sequence[str]], errors: ErrorCounts
 ) -> str:
-    """Say in words what became of a mixture."""
+    """Summarize the result of a mixture in words."""
     rate = "no words" if errors.percent is None else f"cpWER {errors.percent:.1f} %"
     counts: Tuple[str, ...] = (f"{len(reference)} talkers",)
     if hypothesis is None:
         counts += ("no hypothesis",)
     else:
         counts += (f"{len(hypothesis)} streams",)
-    wrong = f"{errors.errors} of {errors.words} words wrong or added"
+    wrong = f"{errors.errors} errors in {errors.words} words"
     return ", ".join((rate, *counts, wrong))

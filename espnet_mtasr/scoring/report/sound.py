@@ -1,4 +1,4 @@
-"""Recordings within a page, as MP3: few bytes, and all browsers play it."""
+"""Recordings within a page, as MP3: small, and all browsers play it."""
 
 import base64
 from io import BytesIO
@@ -9,12 +9,12 @@ import numpy as np
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.scoring.report.html import Markup, tag
 
-# Bytes of all sounds of a page, and seconds of one.
+# Bytes of all sounds of a page, and seconds of each.
 MOST_BYTES = 6_000_000
 MOST_SECONDS = 30.0
 
-# Set and utterance to samples `(N,)` or `(N, channels)` in [-1, 1]; a `UserError`
-# where they can't be read.
+# Set and utterance to samples `(N,)` or `(N, channels)` in [-1, 1]; raises `UserError`
+# if they can't be read.
 ReadSound = Callable[[str, str], np.ndarray]
 
 
@@ -22,7 +22,7 @@ class Sounds:
     """The sounds of a page.
 
     Args:
-        read: Reads a recording; None: the page is silent.
+        read: Reads a recording; None: the page has no sounds.
         rate: Hz.
     """
 
@@ -32,14 +32,14 @@ class Sounds:
         self.left = MOST_BYTES
 
     def player(self, name: str, utt: str) -> Tuple[Optional[Markup], float]:
-        """Return what plays a recording, or says why it can't; and its seconds.
+        """Return a player, or a note why there is none, and the recording's seconds.
 
         Args:
             name: Of the set.
             utt: Utterance id.
 
         Returns:
-            None and 0 seconds on a silent page.
+            None and 0 seconds on a page without sounds.
         """
         if self.read is None:
             return None, 0.0
@@ -52,7 +52,7 @@ class Sounds:
         seconds = len(samples) / self.rate
         sound = encode(samples[: int(MOST_SECONDS * self.rate)], self.rate)
         if len(sound) > self.left:
-            note = "No sound: the page has as many bytes of sound as it may have"
+            note = "No sound: the page's limit for sounds is reached"
             return tag("p", note, class_="note"), seconds
         self.left -= len(sound)
         source = f"data:audio/mpeg;base64,{sound}"

@@ -14,9 +14,9 @@ class Journal:
     """A line per finished window, after a line with what they depend on.
 
     Args:
-        path: File; its folder is created.
+        path: The file; its folder is created.
         depends: What the windows depend on, as JSON values.
-        resume: Keep existing windows, if they depend on the same.
+        resume: Keep existing windows if `depends` is unchanged.
     """
 
     def __init__(self, path: Path, depends: Mapping[str, Any], resume: bool):
@@ -24,7 +24,7 @@ class Journal:
         self.heard = _read(path, depends) if resume else []
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(dict(depends)), *(_line(*entry) for entry in self.heard)]
-        # A line that was cut off by a kill would hide those after it.
+        # If a kill cut off a line, lines after it couldn't be read.
         write_whole(path, "".join(line + "\n" for line in lines))
         self._file: Optional[TextIO] = None
 

@@ -29,7 +29,7 @@ from espnet_mtasr.transcription.transcript import (
     Word,
 )
 
-# Seconds that the detector gets before a place where it resumes.
+# Seconds before a resumed place that the detector gets as context.
 RUN_UP = 5.0
 # Maps waveforms `(N,)` to their results.
 Decode = Callable[[Sequence[np.ndarray]], List[Transcript]]
@@ -42,7 +42,7 @@ class Channel:
 
     Args:
         settings: How it is cut.
-        begin: Where its first window can begin.
+        begin: Earliest beginning of its first window.
     """
 
     def __init__(self, settings: Settings, begin: Place = Place(0.0)):
@@ -64,7 +64,7 @@ class Channel:
         yield from self.cutter.push(samples, self.detector(samples))
 
     def end(self) -> Iterator[Window]:
-        """Yield the rest."""
+        """Yield the remaining windows."""
         yield from self.cutter.end(self.detector.end())
 
 
@@ -75,9 +75,9 @@ class LongRecording:
         waves: The recording.
         decode: The model.
         settings: How it is cut.
-        origin: What its transcript was made with.
-        heard: Results of an earlier run, by channel; continue after them.
-        keep: Is called with the result of each window, and its channel.
+        origin: What the transcript is made with.
+        heard: Results of an earlier run with their channels, to continue after.
+        keep: Called with each window's channel and result.
         listen: Finds voices, if `settings.people` is set.
     """
 

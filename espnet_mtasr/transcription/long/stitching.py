@@ -1,4 +1,4 @@
-"""Join the words of windows; no word at a seam is lost or doubled."""
+"""Join the words of windows without losing or doubling words at seams."""
 
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -106,14 +106,14 @@ def match_streams(
     for row, new in enumerate(after):
         for column, old in enumerate(before):
             alike[row, column] = len(common_words(old, new))
-    # Among equals, the first gets the first.
+    # Break ties in order.
     alike -= 1e-3 * np.abs(np.arange(number) - np.arange(len(after))[:, None])
     rows, columns = linear_sum_assignment(alike, maximize=True)
     return [int(column) for _, column in sorted(zip(rows, columns))]
 
 
 def common_words(old: Words, new: Words) -> List[Tuple[int, int]]:
-    """Places, in both, of words that are the same at about the same time."""
+    """Return the places, in both, of equal words at about the same time."""
     if not old or not new:
         return []
     first = next(

@@ -9,19 +9,19 @@ import numpy as np
 from espnet_mtasr.transcription.settings import THRESHOLD
 from espnet_mtasr.transcription.speech_detector import FRAME, SHORTEST_SPEECH
 
-# Frames next to speech count as speech down to this share of the threshold.
+# Frames next to speech also count as speech, down to this share of the threshold.
 LOWER = 0.2
-# Seconds without speech that end a window; and those that suffice when it must end.
+# Seconds without speech that end a window; and fewer that suffice if it must end.
 PAUSE, SHORT_PAUSE = 0.6, 0.15
 # Seconds of margin before and after speech in its window, unless they are silent: a
 # frame with less than this share of the loudest frame's power is silent.
 MARGIN = 0.4
 SILENT = 1e-5
-# Overlap in seconds of windows if speech goes on, and its maximum share of a window.
+# Overlap of windows in seconds if speech goes on, and its maximum share of a window.
 OVERLAP, LARGEST_OVERLAP = 2.0, 0.25
 # Frames that are read after a window without a pause.
 LOOK_AHEAD = 31
-# Frames in which the quietest place is searched.
+# Frames over which probabilities are averaged to find the quietest place.
 SMOOTHING = 7
 
 
@@ -30,8 +30,8 @@ class Place(NamedTuple):
 
     Attributes:
         start: Seconds from the recording's beginning.
-        seam: Within the part that the window shares with the one before: seconds at
-            which one takes over from the other. None: there is none.
+        seam: Seconds at which this window takes over from the previous one, within the
+            part that they share. None: they share none.
     """
 
     start: float
@@ -46,7 +46,7 @@ class Window:
         place: Where it begins.
         end: Seconds from the recording's beginning.
         samples: `(n,)`.
-        next: Where the next can begin.
+        next: Earliest beginning of the next window.
     """
 
     place: Place
@@ -61,9 +61,9 @@ class WindowCutter:
     Args:
         rate: Hz.
         longest: Maximum seconds of a window.
-        threshold: Probability from which a frame is speech.
-        begin: Where the first can begin.
-        first: The frame with which the samples begin.
+        threshold: A frame is speech from this probability on.
+        begin: Earliest beginning of the first window.
+        first: The frame at which the samples begin.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class WindowCutter:
         self.rate = rate
         self.longest = round(longest / FRAME)
         self.threshold = threshold
-        # Frames before and behind a seam that both windows have.
+        # Frames before and after a seam that both windows have.
         self.shared = round(min(OVERLAP, LARGEST_OVERLAP * longest) / FRAME / 2)
         self.begin = begin
         self.first = first
@@ -90,7 +90,7 @@ class WindowCutter:
 
         Args:
             samples: `(n,)`.
-            probabilities: Of the frames that they complete, by `SpeechDetector`.
+            probabilities: Of the frames that they complete, from `SpeechDetector`.
         """
         self.samples = np.concatenate([self.samples, samples])
         self.probabilities = np.concatenate([self.probabilities, probabilities])
@@ -108,7 +108,7 @@ class WindowCutter:
         self._forget()
 
     def _next(self, last: bool) -> Optional[Window]:
-        """The next window; None if there is none, or it is not complete."""
+        """Return the next window; None if there is none or it isn't complete yet."""
         while True:
             if self.begin.seam is None and not self._skip_silence():
                 return None
@@ -123,7 +123,7 @@ class WindowCutter:
                 pause = int(np.flatnonzero([True, *speech])[-1])
             if pause is None or self.begin.seam is None or pause > 2 * self.shared:
                 break
-            # The window before has all of it.
+            # The previous window already has all of it.
             self.begin = Place(self._seconds(begin + pause))
         if pause is not None:
             end = min(pause + _frames(MARGIN), len(some))
@@ -133,7 +133,7 @@ class WindowCutter:
         return None
 
     def _skip_silence(self) -> bool:
-        """Begin where speech does; say if there is any yet."""
+        """Begin where speech begins; return whether there is any yet."""
         begin = self._begin()
         some = self.probabilities[begin:]
         voiced = np.flatnonzero(speech_frames(some, self.threshold))
@@ -145,12 +145,12 @@ class WindowCutter:
         return max(round(self.begin.start / FRAME) - self.first, 0)
 
     def _low(self, probabilities: np.ndarray) -> int:
-        """Frames up to the last one that is not speech, whatever follows."""
+        """Return the frames up to the last that can't be speech, whatever follows."""
         low = probabilities < LOWER * self.threshold
         return int(np.flatnonzero([True, *low])[-1])
 
     def _forced(self, begin: int, speech: np.ndarray) -> Tuple[int, Place]:
-        """End of a window that has no pause, and where the next begins."""
+        """Return where a window without a pause ends, and where the next begins."""
         half = self.longest // 2
         cut = longest_pause(speech[half:], _frames(SHORT_PAUSE))
         if cut is not None:
@@ -173,7 +173,7 @@ class WindowCutter:
         return Window(place, place.start + len(samples) / self.rate, samples, following)
 
     def _forget(self) -> None:
-        """Drop samples that no window needs any more."""
+        """Drop samples that no window needs anymore."""
         passed = round(self.begin.start / FRAME) - self.first
         passed = min(passed, len(self.probabilities))
         if passed > 0:
@@ -185,7 +185,7 @@ class WindowCutter:
         return (self.first + frame) * FRAME
 
     def _sample(self, frame: int) -> int:
-        """The first of a kept frame, counted from the first that is kept."""
+        """Return a kept frame's first sample, counted from the first kept sample."""
         places = (
             round(f * FRAME * self.rate) for f in (self.first, self.first + frame)
         )
@@ -198,10 +198,10 @@ def _frames(seconds: float) -> int:
 
 
 def speech_frames(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """Say of each frame if it is speech.
+    """Return whether each frame is speech.
 
-    Speech needs enough frames in a row with at least `threshold`, and extends before
-    and after them down to `LOWER` of it.
+    Speech needs enough frames in a row with at least `threshold`. It extends before and
+    after them while frames have at least `LOWER` of it.
 
     >>> speech_frames(np.array([0.3, 0.6, 0.6, 0.6, 0.7, 0.0, 0.9, 0.0]), 0.5).tolist()
     [True, True, True, True, True, False, False, False]
@@ -210,7 +210,7 @@ def speech_frames(probabilities: np.ndarray, threshold: float) -> np.ndarray:
     enough = math.ceil(SHORTEST_SPEECH / FRAME)
     for start, end in runs_of(probabilities >= LOWER * threshold):
         sure = runs_of(probabilities[start:end] >= threshold)
-        # The last one may go on.
+        # A run at the end may go on.
         longest = enough if sure and end == len(found) else 0
         longest = max([longest, *(stop - begin for begin, stop in sure)])
         found[start:end] = longest >= enough
@@ -218,7 +218,7 @@ def speech_frames(probabilities: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def runs_of(frames: np.ndarray) -> List[Tuple[int, int]]:
-    """Begin and end of each run of true frames.
+    """Return the begin and end of each run of true frames.
 
     >>> runs_of(np.array([1, 0, 1, 1], bool))
     [(0, 1), (2, 4)]
@@ -228,7 +228,9 @@ def runs_of(frames: np.ndarray) -> List[Tuple[int, int]]:
 
 
 def loud_samples(samples: np.ndarray, frame: int) -> Tuple[int, int]:
-    """Begin and end of the frames that aren't silent relative to the loudest.
+    """Return the begin and end of the samples that aren't silent at the ends.
+
+    A frame is silent relative to the loudest one.
 
     >>> loud_samples(np.array([0, 0, 0, 0, 1, 1, 0, 1, 0, 0, 0]), 2)
     (4, 8)
@@ -242,7 +244,7 @@ def loud_samples(samples: np.ndarray, frame: int) -> Tuple[int, int]:
 
 
 def first_pause(speech: np.ndarray, shortest: int) -> Optional[int]:
-    """The first of at least `shortest` frames without speech; None: there are none.
+    """Return the first frame of a pause of at least `shortest` frames; None: no pause.
 
     >>> first_pause(np.array([1, 0, 1, 0, 0], bool), 2)
     3
@@ -252,14 +254,14 @@ def first_pause(speech: np.ndarray, shortest: int) -> Optional[int]:
 
 
 def longest_pause(speech: np.ndarray, shortest: int) -> Optional[int]:
-    """The middle of the longest run of at least `shortest` frames without speech."""
+    """Return the middle of the longest pause of at least `shortest` frames."""
     runs = [(end - start, (start + end) // 2) for start, end in runs_of(~speech)]
     length, middle = max(runs, default=(0, 0))
     return middle if length >= shortest else None
 
 
 def quietest(probabilities: np.ndarray) -> int:
-    """The frame around which speech is least probable."""
+    """Return the frame around which speech is least probable."""
     width = min(SMOOTHING, len(probabilities))
     smooth = np.convolve(probabilities, np.ones(width) / width, "valid")
     return int(smooth.argmin()) + width // 2

@@ -83,7 +83,7 @@ def test_the_page(tmp_path):
     assert EVIL in page.texts and len(page.all("script")) == 1
     assert len(page.all("audio")) == 1
     assert "No sound: " in page.text and "has no recording of v" in page.text
-    assert "A: cpWER 75.0 %, 2 talkers, 2 streams, 3 of 4 words" in page.text
+    assert "A: cpWER 75.0 %, 2 talkers, 2 streams, 3 errors in 4 words" in page.text
 
 
 def test_a_training_means_its_default_decoding(tmp_path, capsys):
@@ -95,18 +95,20 @@ def test_a_training_means_its_default_decoding(tmp_path, capsys):
     assert "| 25.00 | 16.67 | -8.33 |" in capsys.readouterr().out
     (tmp_path / "exp/results.json").unlink()
     with pytest.raises(
-        UserError, match="exp: has several decodings; name one: one, tw"
+        UserError, match="exp: has several decodings; choose one: one, tw"
     ):
         run(tmp_path / "exp", tmp_path / "exp/two")
 
 
 def test_what_cannot_be_compared(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
-    with pytest.raises(UserError, match="a: has no results.json; name a folder that"):
+    with pytest.raises(UserError, match="a: has no results.json; give a folder that"):
         run(a, b)
     decode(tmp_path, "a", texts(10))
     decode(tmp_path, "b", texts(10), dict.fromkeys(texts(0), "a b c x <sc> e f"))
-    with pytest.raises(UserError, match="t has other references, for instance of u00;"):
+    with pytest.raises(
+        UserError, match="t has different references, for instance of u00;"
+    ):
         run(a, b)
     decode(tmp_path, "b", texts(10), sets=("v",))
     with pytest.raises(UserError, match="have no set in common"):
@@ -114,11 +116,11 @@ def test_what_cannot_be_compared(tmp_path):
     decode(tmp_path, "b", texts(10))
     results = json.loads((b / "results.json").read_text())
     (b / "results.json").write_text(json.dumps({**results, "text_normalizer": "x"}))
-    with pytest.raises(UserError, match=r"other text normalizers \(none, x\)"):
+    with pytest.raises(UserError, match=r"different text normalizers \(none, x\)"):
         run(a, b)
     (b / "results.json").write_text(json.dumps(results))
     (b / "scoring/t/hyp.seglst.json").write_text("{}]")
-    with pytest.raises(UserError, match="hyp.seglst.json: is no SegLST file"):
+    with pytest.raises(UserError, match="hyp.seglst.json: is not a SegLST file"):
         run(a, b)
     (b / "scoring/t/hyp.seglst.json").unlink()
     with pytest.raises(UserError, match="hyp.seglst.json: no such file; run stage 13"):

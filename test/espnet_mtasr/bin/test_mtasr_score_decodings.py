@@ -103,7 +103,7 @@ def test_figures_of_an_earlier_training_are_said_to_be_so(exp):
     for folder in (DEFAULT, BEAM):
         decode(exp, folder, "t1")
         score(exp, folder, "t1")
-    said = "exp/ave.pth, as it was before it was trained anew"
+    said = "exp/ave.pth, an earlier version, since trained again"
     assert said not in (exp / "RESULTS.md").read_text()
     decode(exp, DEFAULT, "t1", model="2")
     score(exp, DEFAULT, "t1")

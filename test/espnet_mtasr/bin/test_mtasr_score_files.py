@@ -152,7 +152,7 @@ def test_breakdowns_by_conditions(tmp_path):
     "name, content, message",
     [
         ("utt2conditions", "u {}\nv {}\n", "utt2conditions: lacks id w|lacks id v"),
-        ("utt2conditions", 'u {"snr": "x"}\n', "utt2conditions: u: no conditions"),
+        ("utt2conditions", 'u {"snr": "x"}\n', "utt2conditions: u: not the conditions"),
         ("utt2num_samples", "u many\n", "utt2num_samples: u many: is not a number"),
         ("utt2mixture", "u {\n", "utt2mixture: u: is not JSON"),
     ],

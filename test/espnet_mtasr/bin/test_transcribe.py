@@ -154,7 +154,7 @@ def test_warnings(folder, recordings, capsys):
     first, *others = said.err.splitlines()
     assert first == ".: skips 1 file not named as audio (1 .txt)"
     (cancel,), (short,) = (by_name[name]["warnings"] for name in ("out", "short"))
-    assert "out.wav: its channels cancel each other out, their mean has 0% of" in cancel
+    assert "out.wav: its channels cancel each other out (their mean has 0% of" in cancel
     assert "short: 0.006 s is too short to contain a word" == short
     assert sorted(others) == sorted(f"warning: {w}" for w in (cancel, short))
 

@@ -204,7 +204,7 @@ def test_record(page):
     page.locator("#recording button.record-button").click()
     page.wait_for_timeout(1500)
     page.locator("#recording button.stop-button").click()
-    expect(page.locator("#result .mt")).to_contain_text("No speech was heard.")
+    expect(page.locator("#result .mt")).to_contain_text("No speech was detected.")
     expect(page.locator("#result .mt-counts")).to_contain_text("0 talkers")
     assert 1.0 < float(page.locator("#result .mt").get_attribute("data-seconds")) < 3.0
 

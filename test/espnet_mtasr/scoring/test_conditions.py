@@ -17,12 +17,12 @@ def test_what_is_written_is_read(tmp_path):
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("{", "utt2conditions: u: no conditions of a mixture"),
-        ("3", "utt2conditions: u: no conditions of a mixture"),
+        ("{", "utt2conditions: u: not the conditions of a mixture"),
+        ("3", "utt2conditions: u: not the conditions of a mixture"),
         ('{"loudness": 1}', "loudness.*remove the file and run stage 13 again"),
-        ('{"snr": "loud"}', "snr 'loud' is no number"),
-        ('{"snr": true}', "snr True is no number"),
-        ('{"onset_gap": NaN}', "onset_gap nan is no number"),
+        ('{"snr": "loud"}', "snr 'loud' is not a number"),
+        ('{"snr": true}', "snr True is not a number"),
+        ('{"onset_gap": NaN}', "onset_gap nan is not a number"),
         ('{"onset_gap": -1}', "onset_gap -1 is below 0"),
         ('{"genders": "many"}', "genders 'many'"),
     ],

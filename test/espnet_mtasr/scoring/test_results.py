@@ -49,7 +49,7 @@ def test_keys_are_those_of_the_design():
 
 
 def test_references_without_words():
-    with pytest.raises(UserError, match="holds no words"):
+    with pytest.raises(UserError, match="has no words"):
         score_set(References({"u": ["", ""]}), Hypotheses({}))
 
 
@@ -79,5 +79,5 @@ def test_markdown_says_what_was_measured_how():
 def test_output_directory_that_is_a_file(tmp_path):
     (tmp_path / "taken").touch()
     results = assemble_results("m", "m", {})
-    with pytest.raises(UserError, match="--output_dir .*taken: cannot be written"):
+    with pytest.raises(UserError, match="--output_dir .*taken: can't be written"):
         write_results(tmp_path / "taken", results, {})

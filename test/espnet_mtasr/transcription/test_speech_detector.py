@@ -63,7 +63,7 @@ def test_speech_is_heard(wave):
 
 def test_samples_that_are_too_large():
     """They are no silence."""
-    with pytest.raises(UserError, match="from samples so large"):
+    with pytest.raises(UserError, match="samples are too large to detect"):
         SpeechDetector(RATE).hears_speech(np.full(RATE, 1e38, np.float32))
 
 

@@ -54,7 +54,9 @@ def test_other_texts_are_refused():
         "batches of 2": lambda: [list(texts) for texts in right],
         "batches of 3": lambda: [["a", "b"], ["d", "c"]],
     }
-    with pytest.raises(UserError, match="^batches of 3: 1 of 2 mixtures have other"):
+    with pytest.raises(
+        UserError, match="^batches of 3: 1 of 2 mixtures have different"
+    ):
         batched_decoding.check_same_texts(runs)
     del runs["batches of 3"]
     batched_decoding.check_same_texts(runs)

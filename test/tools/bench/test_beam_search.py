@@ -30,7 +30,7 @@ def test_other_texts_are_refused(monkeypatch):
         return prefix_beam_search(log_probs, beam_size)[1:]
 
     monkeypatch.setattr(ctc_beam_search, "prefix_beam_search", search)
-    with pytest.raises(UserError, match="have other texts than one that sorts"):
+    with pytest.raises(UserError, match="have different texts than one that sorts"):
         beam_search.main(WORDS)
 
 

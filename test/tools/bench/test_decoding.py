@@ -132,7 +132,9 @@ def test_parts_that_give_other_tokens_are_refused(config, monkeypatch):
         ]
 
     monkeypatch.setattr(heads, "greedy_search", one_more)
-    with pytest.raises(RuntimeError, match="2 talkers: the parts give other tokens"):
+    with pytest.raises(
+        RuntimeError, match="2 talkers: the parts give different tokens"
+    ):
         made.pieces(1)
 
 

@@ -69,7 +69,7 @@ class TestTrainingStep:
 
     def test_losses_that_differ_are_refused(self):
         runs = {"ours": [{"losses": [1.0]}], "autograd": [{"losses": [1.1]}]}
-        with pytest.raises(UserError, match="ours has a first loss of 1.0"):
+        with pytest.raises(UserError, match="the first loss of ours is 1.0"):
             training_step.check_same(runs, 1e-3)
         training_step.check_same(runs, 0.2)
 
@@ -219,9 +219,9 @@ class TestCachedTrunk:
             return {1: {part: {"loss": loss} for part in cached_trunk.PARTS}}
 
         assert cached_trunk.check_same(stats(2.0), stats(2.001)) == pytest.approx(5e-4)
-        with pytest.raises(UserError, match="a loss of 2.0 without, of 2.1 with"):
+        with pytest.raises(UserError, match="the loss is 2.0 without and 2.1 with"):
             cached_trunk.check_same(stats(2.0), stats(2.1))
-        with pytest.raises(UserError, match="a loss of 0.0; give more --seconds"):
+        with pytest.raises(UserError, match="the loss is 0.0; give more --seconds"):
             cached_trunk.check_same(stats(0.0), stats(0.0))
 
     def test_the_first_epoch_does_not_count(self):

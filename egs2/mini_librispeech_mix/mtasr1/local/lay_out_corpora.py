@@ -1,10 +1,10 @@
 """Lay out Mini LibriSpeech and speechocean762 as one LibriSpeech-shaped folder.
 
-Made are OUT/SPLIT_CORPUS/TALKER/0/ID.flac and TALKER.trans.txt, for the splits train,
-dev and test of the corpora ml (Mini LibriSpeech) and so (speechocean762), test_dc of
-Mini LibriSpeech's dev-clean-2 where it is there, and SPEAKERS.TXT. Silence at both ends
-of a recording is left out, or it would shift onsets. No talker is in two splits; of dev
-and test those sentences are left out, and counted, that are said in training too.
+It makes OUT/SPLIT_CORPUS/TALKER/0/ID.flac and TALKER.trans.txt for the splits train,
+dev and test of the corpora ml (Mini LibriSpeech) and so (speechocean762), test_dc from
+Mini LibriSpeech's dev-clean-2 if present, and SPEAKERS.TXT. Silence at both ends of a
+recording is cut, because it would shift onsets. No talker is in two splits. Sentences
+of dev and test that also occur in training are left out and counted.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from espnet_mtasr.lifetime import worker_pool
 from espnet_mtasr.progress import progress
 
 RATE = 16000
-# Speech is what is at most so far below the loudest frames.
+# Frames are speech if they are at most this far below the loudest frames.
 SILENCE_DB = 40.0
 FRAME = 320
 MARGIN_FRAMES = 5
 TEST_TALKERS = "163 1970 2136 3664 4640 7859"
 DEV_TALKERS = "19 32 7312"
-# speechocean762 has its own test talkers; of its 125 others these are for dev.
+# speechocean762 has its own test talkers; these of its 125 others are for dev.
 EVERY_DEV = 12
 DEV_SUBSET = "dev-clean-2"
 
@@ -45,8 +45,8 @@ class Recording:
     """A recording of one talker.
 
     Attributes:
-        id: Begins with the talker.
-        talker: So that none of the other corpus is called the same.
+        id: Starts with the talker.
+        talker: A name that no talker of the other corpus has.
         gender: M, F or empty: unknown.
         audio: Its file.
         text: Words in lower case.
@@ -74,7 +74,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--train_subsets",
         default="train-clean-5",
-        help="of LibriSpeech, between blanks; the talkers of dev and test are of them",
+        help="of LibriSpeech, separated by spaces; include the dev and test talkers",
     )
     parser.add_argument("--dev_talkers", default=DEV_TALKERS, help="of LibriSpeech")
     parser.add_argument("--test_talkers", default=TEST_TALKERS, help="of LibriSpeech")
@@ -94,10 +94,10 @@ def words_of(text: str) -> str:
 def librispeech_recordings(
     root: Path, subsets: str, dev: Sequence[str], test: Sequence[str]
 ) -> List[Recording]:
-    """List LibriSpeech's recordings; one that two subsets hold counts once.
+    """List LibriSpeech's recordings; one in two subsets counts once.
 
     Raises:
-        UserError: a folder is missing, a file of it too, or a dev or test talker.
+        UserError: a folder, a file in it, or a dev or test talker is missing.
     """
     nested = root / "LibriSpeech"
     root = nested if nested.is_dir() else root
@@ -126,7 +126,7 @@ def librispeech_recordings(
     for option, talkers in (("dev_talkers", dev), ("test_talkers", test)):
         for talker in set(talkers) - {r.talker for r in found.values()}:
             raise UserError(
-                f"{root}: has no talker {talker} in {subsets}; name others by "
+                f"{root}: has no talker {talker} in {subsets}; give others with "
                 f"--ml_{option}"
             )
     return list(found.values())
@@ -165,7 +165,7 @@ def speechocean_recordings(root: Path) -> List[Recording]:
 def without_known_sentences(
     recordings: Sequence[Recording],
 ) -> Tuple[List[Recording], List[Recording]]:
-    """Split into those to use, and those of dev and test whose text training has."""
+    """Split into recordings to use, and those of dev and test with training texts."""
     trained = {r.text for r in recordings if r.is_training}
     known = [r for r in recordings if not r.is_training and r.text in trained]
     left_out = {r.id for r in known}
@@ -173,7 +173,7 @@ def without_known_sentences(
 
 
 def speech_span(samples: np.ndarray) -> Tuple[int, int]:
-    """Return the samples from and to which somebody speaks, a margin included.
+    """Return the begin and end sample of speech, including a margin.
 
     Args:
         samples: `(N,)`.
@@ -193,7 +193,7 @@ def write_trimmed(
     """Write a recording without the silence at its ends.
 
     Returns:
-        None and its seconds before and after; or what is wrong with it.
+        None and its seconds before and after; or the problem with it.
     """
     import soundfile
 
@@ -224,7 +224,7 @@ def write_texts(recordings: Iterable[Recording], out: Path) -> None:
 
 
 def lay_out(recordings: Sequence[Recording], out: Path, nj: int) -> None:
-    """Make the folders of all splits; `out` appears whole.
+    """Make the folders of all splits; `out` is created atomically.
 
     Raises:
         UserError: bad audio outside of training.
@@ -258,14 +258,14 @@ def lay_out(recordings: Sequence[Recording], out: Path, nj: int) -> None:
         print(
             f"{out / split}: {len(talkers)} talkers, "
             f"{sum(r.split == split for r in good)} recordings, {after / 3600:.2f} h "
-            f"({before / 3600:.2f} h with the silence at their ends)"
+            f"({before / 3600:.2f} h with silence at the ends)"
         )
     if bad:
-        print(f"left out {len(bad)} bad recordings of training, as: {bad[0]}")
+        print(f"left out {len(bad)} bad recordings of training, e.g.: {bad[0]}")
 
 
 def digest_of(recordings: Sequence[Recording]) -> str:
-    """Return a hash of all that the layout depends on."""
+    """Return a hash of everything that the layout depends on."""
     described = [
         (*map(str, asdict(r).values()), r.audio.stat().st_size) for r in recordings
     ]
@@ -274,7 +274,7 @@ def digest_of(recordings: Sequence[Recording]) -> str:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Lay out the corpora, unless they are laid out already."""
+    """Lay out the corpora, unless they already are."""
     args = get_parser().parse_args(cmd)
     found: List[Recording] = []
     if args.librispeech is not None:

@@ -1,7 +1,7 @@
 """Split a folder of noise recordings into WHAM!'s folders OUT/{tr,cv,tt}, by links.
 
-Which recording goes where depends on its name alone: of ten, about eight go to tr, for
-training, one to cv, for dev, and one to tt, for test. None is in two.
+Where a recording goes only depends on its name: about eight of ten go to tr (training),
+one to cv (dev) and one to tt (test). None is in two.
 """
 
 import argparse
@@ -25,10 +25,10 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def split_of(names: Sequence[str]) -> Dict[str, List[str]]:
-    """Split names; each part has one at least.
+    """Split names; each part gets at least one.
 
     Raises:
-        UserError: fewer than three.
+        UserError: there are fewer than three.
     """
     if len(names) < 3:
         raise UserError(
@@ -45,7 +45,7 @@ def split_of(names: Sequence[str]) -> Dict[str, List[str]]:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Make the folders anew."""
+    """Make the folders again from scratch."""
     args = get_parser().parse_args(cmd)
     files = {
         path.relative_to(args.noise).as_posix().replace("/", "-"): path

@@ -1,9 +1,9 @@
-"""Lay out recordings of single talkers as the mixture tools read them, by links.
+"""Lay out recordings of single talkers for the mixture tools, by links.
 
-The corpus is CORPUS/TALKER/.../NAME.wav (or whatever libsndfile reads, at any rate)
-with NAME.txt beside it, or below another folder (VCTK: wav48 and txt). It is never
-written to. Made are OUT/{train,dev,test}/TALKER/0/ID.{wav,flac} and TALKER.trans.txt,
-which is LibriSpeech's layout; no talker is in two of the three.
+The corpus is CORPUS/TALKER/.../NAME.wav (or any format of libsndfile, at any rate) with
+NAME.txt beside it, or below another folder (VCTK: wav48 and txt). It is never changed.
+The output is in LibriSpeech's layout, OUT/{train,dev,test}/TALKER/0/ID.{wav,flac} and
+TALKER.trans.txt; no talker is in two of the three.
 """
 
 import argparse
@@ -23,9 +23,9 @@ from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import files_below, write_list
 
 SETS = ("train", "dev", "test")
-# What the mixture tools find; other formats become FLAC, once.
+# The mixture tools read these; other formats are converted to FLAC once.
 LINKED = (".wav", ".flac")
-# Of three ids a mixture's file name is made, which may have 255 bytes.
+# A mixture's file name contains up to three ids and may have 255 bytes.
 MAX_ID_BYTES = 75
 
 
@@ -34,7 +34,7 @@ class Recording:
     """A recording of one talker.
 
     Attributes:
-        id: Unique in the corpus, begins with the talker.
+        id: Unique in the corpus, starts with the talker.
         talker: Name of its first folder.
         audio: Its file.
         text: Normalized words; empty: there are none.
@@ -56,12 +56,12 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def add_corpus_options(parser: argparse.ArgumentParser, required: bool = False) -> None:
-    """Add what says which recordings there are, and how talkers are split."""
+    """Add the options that select recordings and split talkers."""
     parser.add_argument("--corpus", type=Path, required=required)
     parser.add_argument("--transcripts", type=Path, help="default: beside recordings")
     parser.add_argument("--audio_ending", help="e.g. _mic1.flac; default: any audio")
     parser.add_argument(
-        "--max_recordings", type=int, help="of a talker, the first; default: all"
+        "--max_recordings", type=int, help="per talker, the first; default: all"
     )
     parser.add_argument("--split", type=Path, help="lines TALKER train|dev|test")
     for name in ("dev", "test"):
@@ -69,7 +69,7 @@ def add_corpus_options(parser: argparse.ArgumentParser, required: bool = False) 
             f"--{name}_talkers", type=int, help="default: a tenth of all"
         )
     parser.add_argument(
-        "--min_talkers", type=int, default=3, help="that each set must have"
+        "--min_talkers", type=int, default=3, help="minimum in each set"
     )
     parser.add_argument("--seed", type=int, default=1)
 
@@ -87,7 +87,7 @@ def normalize(text: str) -> str:
 
 
 def name_of(text: str) -> str:
-    """Return `text` with only what file names and ids may hold.
+    """Return `text` with only characters that are allowed in file names and ids.
 
     >>> name_of("Anna Maria (2)")
     'Anna_Maria_2'
@@ -96,7 +96,7 @@ def name_of(text: str) -> str:
 
 
 def id_of(talker: str, folders: Sequence[str], stem: str) -> str:
-    """Return the id of a recording that lies in `folders` of a talker's folder.
+    """Return the id of a recording in `folders` of a talker's folder.
 
     >>> id_of("p225", [], "p225_001"), id_of("1", ["day 2"], "10")
     ('p225_001', '1-day_2-10')
@@ -108,7 +108,7 @@ def id_of(talker: str, folders: Sequence[str], stem: str) -> str:
 
 
 def audio_endings() -> Tuple[str, ...]:
-    """Return the endings of what libsndfile reads, but for formats without a header."""
+    """Return file endings that libsndfile reads, except formats without a header."""
     import soundfile
 
     formats = (name.lower() for name in soundfile.available_formats() if name != "RAW")
@@ -130,11 +130,11 @@ def read_text(path: Path) -> str:
 def find_recordings(
     corpus: Path, transcripts: Path, audio_ending: Optional[str]
 ) -> Tuple[List[Recording], List[str]]:
-    """List recordings that have a transcript, and say what was left out.
+    """List recordings that have a transcript, and what was left out.
 
     Raises:
-        UserError: no recordings, recordings outside of talkers' folders, or two with
-            one id.
+        UserError: there are no recordings, some are outside of talkers' folders, or two
+            have the same id.
     """
     endings = (audio_ending.lower(),) if audio_ending else audio_endings()
     recordings: Dict[str, Recording] = {}
@@ -148,7 +148,7 @@ def find_recordings(
         relative = audio.relative_to(corpus)
         if len(relative.parts) < 2:
             raise UserError(
-                f"{audio}: lies in no talker's folder; move it into {corpus}/TALKER"
+                f"{audio}: is not in a talker's folder; move it into {corpus}/TALKER"
             )
         talker = name_of(relative.parts[0])
         if folders.setdefault(talker, relative.parts[0]) != relative.parts[0]:
@@ -167,7 +167,7 @@ def find_recordings(
         _check_id(recording, recordings)
         recordings[recording.id] = recording
         if not recording.text:
-            left_out.append(f"{text_file} holds no words")
+            left_out.append(f"{text_file} has no words")
     left_out += [
         f"{path} has no recording"
         for path in files_below(transcripts)
@@ -179,7 +179,7 @@ def find_recordings(
     if not usable:
         what = f"*{audio_ending}" if audio_ending else "*.wav, *.flac or the like"
         raise UserError(
-            f"{corpus}: holds no TALKER/{what} with TALKER/*.txt in {transcripts}; "
+            f"{corpus}: has no TALKER/{what} with TALKER/*.txt in {transcripts}; "
             f"check --corpus, --transcripts and --audio_ending"
         )
     return usable, left_out
@@ -212,7 +212,7 @@ def _problem(recording: Recording) -> Optional[str]:
 def without_bad_audio(
     recordings: Sequence[Recording], nj: int
 ) -> Tuple[List[Recording], List[str]]:
-    """Leave out recordings that cannot be read, and say which."""
+    """Split off recordings that can't be read."""
     from espnet_mtasr.lifetime import worker_pool
     from espnet_mtasr.progress import progress
 
@@ -230,13 +230,13 @@ def draw_split(
     least: int,
     seed,
 ) -> Dict[str, str]:
-    """Draw which talkers are for training, dev and test: talker to set.
+    """Draw the talkers of training, dev and test: talker to set.
 
     >>> draw_split(["a", "b", "c"], None, None, 1, 0)
     {'a': 'test', 'b': 'dev', 'c': 'train'}
 
     Raises:
-        UserError: too few talkers.
+        UserError: there are too few talkers.
     """
     order = sorted(talkers)
     random.Random(f"{seed} talkers").shuffle(order)
@@ -258,7 +258,7 @@ def read_split(path: Path, talkers: Iterable[str], least: int) -> Dict[str, str]
     """Read which talkers are for training, dev and test.
 
     Raises:
-        UserError: a talker or a set that there isn't, or fewer than `least` in a set.
+        UserError: a talker or a set is unknown, or a set has fewer than `least`.
     """
     split: Dict[str, str] = {}
     wanted = set(talkers)
@@ -269,7 +269,7 @@ def read_split(path: Path, talkers: Iterable[str], least: int) -> Dict[str, str]
         if fields[0] not in wanted:
             raise UserError(f"{path}:{number}: no recording of {fields[0]}; remove it")
         if fields[0] in split:
-            raise UserError(f"{path}:{number}: {fields[0]} stands twice; keep one")
+            raise UserError(f"{path}:{number}: {fields[0]} is listed twice; keep one")
         split[fields[0]] = fields[1]
     for talker in sorted(wanted - set(split)):
         raise UserError(f"{path}: lacks {talker}; add a line")
@@ -283,7 +283,7 @@ def read_split(path: Path, talkers: Iterable[str], least: int) -> Dict[str, str]
 
 
 def lay_out(recording: Recording, chapter: Path) -> None:
-    """Link a recording, or write it as FLAC where the mixture tools need one."""
+    """Link a recording, or write it as FLAC if the mixture tools need that."""
     import soundfile
 
     audio = recording.audio
@@ -298,7 +298,7 @@ def lay_out(recording: Recording, chapter: Path) -> None:
 def make_layout(
     recordings: Sequence[Recording], split: Dict[str, str], out: Path
 ) -> None:
-    """Make the folders of all three sets; `out` appears whole."""
+    """Make the folders of all three sets; `out` is created atomically."""
     from espnet_mtasr.progress import progress
 
     part = out.with_name(out.name + ".part")
@@ -319,7 +319,7 @@ def make_layout(
 
 
 def digest_of(recordings: Sequence[Recording], split: Dict[str, str]) -> str:
-    """Return a hash of all that the layout depends on."""
+    """Return a hash of everything that the layout depends on."""
     files = [
         (r.id, str(r.audio.resolve()), r.text, r.audio.stat().st_size)
         for r in recordings
@@ -329,7 +329,7 @@ def digest_of(recordings: Sequence[Recording], split: Dict[str, str]) -> str:
 
 
 def recordings_of(args: argparse.Namespace) -> Tuple[List[Recording], List[str]]:
-    """Return the recordings that the options ask for, and what was left out.
+    """Return the recordings that the options select, and what was left out.
 
     Raises:
         UserError: a folder or file is missing; see `find_recordings`.
@@ -365,7 +365,7 @@ def split_of(
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Lay out the corpus, unless it is laid out already."""
+    """Lay out the corpus, unless it already is."""
     args = get_parser().parse_args(cmd)
     found, left_out = recordings_of(args)
     recordings, bad = without_bad_audio(found, args.nj)

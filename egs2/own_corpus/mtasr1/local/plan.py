@@ -1,6 +1,6 @@
-"""Plan a training before anything long: what it starts from, its settings, its cost.
+"""Plan a training before any long work: what it starts from, its settings, its cost.
 
-A file gets the training's talker counts, and options of mtasr.sh, a word a line.
+The training's talker counts and options for mtasr.sh go to a file, one word per line.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def get_parser() -> argparse.ArgumentParser:
     add_corpus_options(parser)
     parser.add_argument("--out", type=Path, required=True, help="for configurations")
     parser.add_argument("--options", type=Path, required=True, help="file to write")
-    parser.add_argument("--talker_counts", help="as 2,3; default: the model's")
+    parser.add_argument("--talker_counts", help="e.g. 2,3; default: the model's")
     parser.add_argument("--n_train", type=int, default=5000, help="per talker count")
     parser.add_argument("--onset_gap", default="0.5,1.5")
     parser.add_argument("--phase1_config", type=Path, help="of the teacher, with --llm")
@@ -52,7 +52,7 @@ def read_settings(path: Path) -> Dict[str, Any]:
     """Read a training's configuration.
 
     Raises:
-        UserError: it is none.
+        UserError: it can't be read, or isn't a configuration.
     """
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -66,19 +66,19 @@ def read_settings(path: Path) -> Dict[str, Any]:
 def plan_phase(
     path: Path, name: str, args: argparse.Namespace, start: Optional[Start] = None
 ) -> Path:
-    """Write a phase's configuration, if it is another than it was; return which it is.
+    """Write a phase's configuration if it must be changed; return the one to use.
 
     Args:
         path: Configuration.
         name: Without `train_`.
         args: Options.
-        start: Of a trained model.
+        start: The trained model to start from.
     """
     changes: List[Dict[str, Any]] = []
     if start is not None:
         changes.append(start.parts)
         name = f"from_{start.name}"
-        # Whoever names a configuration has chosen how to train.
+        # A user who gives a configuration has chosen how to train.
         if args.phase2_config is None:
             changes.append(read_settings(CONF / "fine_tuning.yaml"))
     if args.quick == "true":
@@ -95,7 +95,7 @@ def plan_phase(
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Plan, and say what was planned; `UserError` where it can't be done."""
+    """Make the plan and print it; `UserError` if it is impossible."""
     args = get_parser().parse_args(cmd)
     start = None
     if args.pretrained_model is not None:
@@ -126,7 +126,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 
 
 def tell(args: argparse.Namespace, phase2: Path, start: Optional[Start]) -> None:
-    """Look at the corpus, and say what training on it takes."""
+    """Print what training on the corpus costs."""
     args.min_talkers = max(map(int, args.talker_counts.split(",")))
     if not re.fullmatch(r"[\d.]+,[\d.]+", args.onset_gap) or args.n_train < 1:
         raise UserError(

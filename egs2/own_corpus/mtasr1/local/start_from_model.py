@@ -19,16 +19,16 @@ UNITS_FILES = {"bpe": "bpe.model", "hugging_face": "tokenizer.json"}
 
 @dataclass(frozen=True)
 class Start:
-    """What a training needs of a trained model.
+    """What a training needs from a trained model.
 
     Attributes:
-        name: Of the model, as file names may have it.
+        name: Of the model, valid in file names.
         talker_counts: Of the training.
         parameters: Of the model.
         parts: Entries of the training's configuration.
-        token_type: Of the model's units; None: the training has units of its own.
+        token_type: Of the model's units; None: the training has its own units.
         token_dir: Folder with the model's units.
-        init_param: ESPnet's option, with what doesn't fit left out.
+        init_param: ESPnet's option; parts that don't fit are excluded.
         sampling_rate: In Hz.
     """
 
@@ -42,7 +42,7 @@ class Start:
     sampling_rate: int
 
     def options(self) -> List[str]:
-        """Return what mtasr.sh must be told."""
+        """Return the options for mtasr.sh."""
         words = ["--fs", str(self.sampling_rate), "--pretrained_model", self.init_param]
         if self.token_type is not None:
             words += ["--token_type", self.token_type]
@@ -51,7 +51,7 @@ class Start:
 
 
 def other_parts(known: Sequence[int], wanted: Sequence[int]) -> List[str]:
-    """Return which of a model's parts a training on fewer talker counts has not.
+    """Return the parts of a model that a training on fewer talker counts lacks.
 
     >>> other_parts([1, 2], [2])
     ['encoder.branches.1', 'separator.1', 'ctc.1', 'count_head']
@@ -76,7 +76,7 @@ def choose_counts(
         wanted: None: the model's.
 
     Raises:
-        UserError: the model doesn't know one, or can't do without one.
+        UserError: the model doesn't know one, or needs one that is missing.
     """
     known = list(model.talker_counts)
     wanted = known if wanted is None else list(wanted)
@@ -90,10 +90,10 @@ def choose_counts(
 
 
 def parts_of(model: argparse.Namespace) -> Dict[str, Any]:
-    """Return the model's parts, as a training's configuration has them."""
+    """Return the model's parts in the form of a training's configuration."""
     from espnet_mtasr.publishing.packing import MODEL_OPTIONS
 
-    # The stages name the units, and the rate.
+    # The stages set the units and the sampling rate.
     told = ("talker_counts", "token_type", "bpemodel", "sampling_rate")
     names = (*MODEL_OPTIONS, "freeze_param", "lr_scale")
     parts = {n: getattr(model, n) for n in names if hasattr(model, n) and n not in told}
@@ -103,7 +103,7 @@ def parts_of(model: argparse.Namespace) -> Dict[str, Any]:
         "ctc_weight": 1.0,
         "extract_feats_in_collect_stats": False,
     }
-    # The weights come from the model, also where its own came from elsewhere.
+    # The weights come from the model, even if it was itself pretrained on another one.
     if "load_pretrained" in parts["encoder_conf"]:
         parts["encoder_conf"] = {**parts["encoder_conf"], "load_pretrained": False}
     return parts
@@ -128,8 +128,8 @@ def start_from(
         trust_remote_code: See `trust`.
 
     Raises:
-        UserError: there is no such model, it can't be trained or not for these talker
-            counts, or it names what it may not.
+        UserError: there is no such model, it can't be trained, not with these talker
+            counts, or its configuration names code that isn't trusted.
     """
     from espnet_mtasr.model_zoo.model_files import fetch_model, model_name
     from espnet_mtasr.onnx_model.manifest import is_onnx
@@ -142,9 +142,9 @@ def start_from(
     if is_onnx(weights):
         raise UserError(
             f"--pretrained_model {source}: is an exported model, which can't be "
-            f"trained; name the one that it was made of"
+            f"trained; give the model that it was exported from"
         )
-    # Whatever is damaged or isn't to be trusted is found here.
+    # This finds damaged or untrusted models.
     model, options = ModelBuilder.build_model_from_file(
         files.mtasr_train_config, weights, trust_remote_code=trust_remote_code
     )
@@ -169,7 +169,7 @@ def start_from(
         parts=parts_of(options),
         token_type=None if own_units else options.token_type,
         token_dir=token_dir,
-        # File, source, target, and what is left out.
+        # File, source, target, and what to exclude.
         init_param=f"{link}:::{','.join(left_out)}".rstrip(":"),
         sampling_rate=getattr(options, "sampling_rate", 16000),
     )

@@ -1,6 +1,6 @@
-"""Say what a training on a corpus will cost, and whether the corpus will do.
+"""Estimate what a training on a corpus costs, and whether the corpus is large enough.
 
-Hours are those of the training steps, which take nearly all of the time.
+The hours only cover training steps, which take nearly all of the time.
 """
 
 import argparse
@@ -13,12 +13,12 @@ from lay_out_corpus import Recording
 
 from espnet_mtasr.errors import UserError
 
-# Measured: seconds that a core of a shared Intel Xeon takes for a second of audio in a
-# step of conf/train_phase2.yaml; and the parameters of that model.
+# Measured: seconds of one core of a shared Intel Xeon per second of audio in a step of
+# conf/train_phase2.yaml; and the parameters of that model.
 CORE_SECONDS = 0.072
 PARAMETERS = 23.5e6
 SOURCE = "tools/bench/results/own_corpus_step.json"
-# Estimated, never run: a GPU that computes 9 TFLOP/s beside that core.
+# Estimated, never run: a GPU of 9 TFLOP/s in units of that core.
 GPU_IN_CORES = 50
 # Rules of thumb, not measured: hours of speech and talkers in training.
 FROM_SCRATCH = (100, 200)
@@ -46,7 +46,7 @@ def sample_seconds(recordings: Sequence[Recording]) -> List[float]:
             continue
     if not seconds:
         raise UserError(
-            f"{drawn[0].audio}: can't be read, nor can others; see --corpus"
+            f"{drawn[0].audio}: can't be read, nor can others; check --corpus"
         )
     return seconds
 
@@ -54,13 +54,13 @@ def sample_seconds(recordings: Sequence[Recording]) -> List[float]:
 def audio_of_epoch(
     seconds: Sequence[float], counts: Sequence[int], n_train: int, gap: Sequence[float]
 ) -> float:
-    """Return how many seconds of mixtures an epoch has, by mixtures drawn at random.
+    """Estimate the seconds of audio in an epoch from mixtures drawn at random.
 
     Args:
         seconds: Lengths of recordings.
         counts: Talkers in a mixture.
-        n_train: Mixtures for each of them.
-        gap: Least and most seconds from one onset to the next.
+        n_train: Mixtures per count.
+        gap: Minimum and maximum seconds from one onset to the next.
     """
     rng, total = random.Random(0), 0.0
     for count in counts:
@@ -78,19 +78,19 @@ def audio_of_epoch(
 def cost_in_words(
     audio: float, pretrained: Optional[str], parameters: int, not_timed: str
 ) -> List[str]:
-    """Return what training on so many seconds of audio takes, and by which figures.
+    """Return how long training on this audio takes, and the source of the estimate.
 
     Args:
         audio: Seconds, over all epochs.
         pretrained: Model that the training starts from; None: train_phase2.yaml's.
         parameters: Of that model.
-        not_timed: What else the training has whose time nobody knows; may be empty.
+        not_timed: Other parts of the training that were never timed; may be empty.
     """
     per_second, source = CORE_SECONDS, "measured on an Intel Xeon"
     if pretrained is not None:
         per_second *= parameters / PARAMETERS
         source = (
-            f"estimated by {pretrained}'s {parameters / 1e6:.1f} million parameters"
+            f"estimated from {pretrained}'s {parameters / 1e6:.1f} million parameters"
         )
     core_hours = audio * per_second / 3600
     lines = [
@@ -99,9 +99,7 @@ def cost_in_words(
         f"{_hours(core_hours / GPU_IN_CORES)} on one GPU (estimated, never run)."
     ]
     if not_timed:
-        lines.append(
-            f"These are figures without {not_timed}: it may be many times more."
-        )
+        lines.append(f"This leaves out {not_timed}, so it may take many times as long.")
     return lines
 
 
@@ -113,12 +111,12 @@ def _hours(hours: float) -> str:
 
 
 def needs_in_words(hours: float, talkers: int, least: int, pretrained: bool) -> str:
-    """Return whether there is enough speech.
+    """Return a text that says whether there is enough speech.
 
     Args:
         hours: Of speech in the training part.
         talkers: In the training part.
-        least: Talkers that each part must have.
+        least: Minimum of talkers in each part.
         pretrained: Whether the training starts from a trained model or encoder.
     """
     needed = FROM_MODEL if pretrained else FROM_SCRATCH
@@ -130,7 +128,7 @@ def needs_in_words(hours: float, talkers: int, least: int, pretrained: bool) -> 
     if hours >= needed[0] and talkers >= needed[1]:
         return text
     text += " This is less: expect many wrong words, or add speech."
-    return text if pretrained else f"{text} A trained model as start needs less."
+    return text if pretrained else f"{text} Starting from a trained model needs less."
 
 
 def tell_cost(
@@ -141,10 +139,10 @@ def tell_cost(
     pretrained: Optional[str] = None,
     parameters: int = 0,
 ) -> None:
-    """Print how much speech there is, how much is needed, and what training takes.
+    """Print how much speech there is, how much is needed, and what training costs.
 
     Args:
-        recordings: All of the corpus.
+        recordings: The whole corpus.
         split: Talker to part.
         args: Of plan.py.
         settings: Of the training.

@@ -63,7 +63,7 @@ def test_all_that_is_known():
     # u8 has no hypothesis; of equal rates the one that comes first by name.
     shown = ["u8 (worst)", "u7 (worst)", "u6 (worst)", "u4 (median)"]
     assert [t for t in page.texts if t.endswith((" (worst)", " (median)"))] == shown
-    assert "cpWER 100.0 %, 2 talkers, no hypothesis, 9 of 9 words" in page.text
+    assert "cpWER 100.0 %, 2 talkers, no hypothesis, 9 errors in 9 words" in page.text
     assert len(page.all("audio")) == 4
     assert [e["data-seconds"] for e in page.all("svg", class_="times")] == ["2.000"]
     said = next(t for t in page.texts if t.startswith("test_a, 0.2–0.4: "))
@@ -130,13 +130,13 @@ def test_the_size_is_bounded(monkeypatch):
     content = page_of({f"set{k}": a_set() for k in range(8)}, long)
     page = Page(content)
     assert 0 < len(page.all("audio")) < 32 and len(content) < 600_000
-    assert "No sound: the page has as many bytes of sound as it may have" in page.text
+    assert "No sound: the page's limit for sounds is reached" in page.text
     # As many mixtures and words as one likes.
     words = " ".join(f"word{k}" for k in range(5000))
     references = References({f"u{k}": [words, "x"] for k in range(20)})
     hypotheses = Hypotheses({f"u{k}": ["", "x"] for k in range(20)}, {})
     content = page_of({"a": scored(references, hypotheses)})
-    assert len(content) < 150_000 and "and 4800 words more" in Page(content).text
+    assert len(content) < 150_000 and "and 4800 more words" in Page(content).text
 
 
 def test_curves():

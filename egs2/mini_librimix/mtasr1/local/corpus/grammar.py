@@ -1,8 +1,8 @@
 """The closed grammar of the mini corpus: 4 sentence forms over 75 words.
 
-The forms follow small-vocabulary corpora made for multi-talker listening tests: the
+The forms follow small-vocabulary corpora for multi-talker listening tests: the
 Coordinate Response Measure (Bolia et al., JASA 2000), GRID (Cooke et al., JASA 2006)
-and matrix sentences (Hagerman 1982), next to strings of digits.
+and matrix sentences (Hagerman 1982), plus strings of digits.
 """
 
 import random
@@ -52,7 +52,7 @@ def clause(rng: random.Random) -> str:
 
 
 def sentence(rng: random.Random) -> str:
-    """Draw what one utterance says: one clause, or two in 4 of 10 (2 to 5 s)."""
+    """Draw the text of an utterance: one clause, or two in 4 of 10 (2 to 5 s)."""
     return " ".join(clause(rng) for _ in range(2 if rng.random() < 0.4 else 1))
 
 
@@ -68,9 +68,9 @@ def draw_sentences(
     Args:
         rng: Decides everything.
         n: How many.
-        taken: Sentences that must not come again; grows.
-        known_words: The only words that may occur; None allows all.
-        max_draws: After so many draws the grammar counts as exhausted.
+        taken: Sentences that must not occur again; grows.
+        known_words: The only allowed words; None allows all.
+        max_draws: The grammar counts as exhausted after this many draws.
 
     Raises:
         ValueError: fewer than `n` sentences are left.

@@ -3,7 +3,7 @@
 
 flite, espeak-ng and SVOX Pico (PyPI's py-nanotts) speak sentences of a closed grammar
 (grammar.py) as the talkers of talkers.py. Talkers are disjoint between the splits, and
-no sentence stands twice in the corpus. Everything is drawn per utterance from the seed,
+no sentence occurs twice in the corpus. Everything is drawn per utterance from the seed,
 so the same versions of the synthesizers give the same files in any order of work.
 """
 
@@ -39,7 +39,7 @@ ENGINES = {
 }
 # Speed of espeak-ng (words per minute) at which its voices last as long as flite's.
 ESPEAK_SPEED = 165
-# A little slower than the voices speak by themselves: longer overlap, clearer words.
+# A little slower than the voices' default: longer overlap, clearer words.
 STRETCH = (1.05, 1.25)
 # LibriMix's reader takes the 12th line of SPEAKERS.TXT as the header.
 SPEAKERS_HEAD = (
@@ -79,7 +79,7 @@ def available_engines() -> List[str]:
 def choose_talkers(
     engines: Sequence[str], wanted: Dict[str, Optional[int]]
 ) -> Dict[str, List[Talker]]:
-    """Return each split's talkers that the engines can speak, at most `wanted`.
+    """Return each split's talkers that the engines can synthesize, at most `wanted`.
 
     Raises:
         UserError: too few talkers remain in a split.
@@ -129,7 +129,7 @@ def synthesize(talker: Talker, text: str, stretch: float, out: Path) -> None:
 
 
 def finish(samples, rate: int, warp: float, rng):
-    """Warp the vocal tract, cut the silence, add a faint floor, set the level.
+    """Warp the vocal tract, cut silence, add a faint noise floor, set the level.
 
     Args:
         samples: (N,) float64 at `rate` Hz.
@@ -147,7 +147,7 @@ def finish(samples, rate: int, warp: float, rng):
 
 
 def warped(samples, rate: int, warp: float):
-    """Bring (N,) at `rate` Hz to 16 kHz, and warp the vocal tract."""
+    """Resample (N,) from `rate` Hz to 16 kHz, and warp the vocal tract."""
     from scipy.signal import resample_poly
 
     ratio = (Fraction(RATE, rate) / Fraction(warp)).limit_denominator(100)
@@ -157,7 +157,7 @@ def warped(samples, rate: int, warp: float):
 
 
 def loud_part(samples) -> Tuple[int, int]:
-    """Return the first and the last sample of (N,) at 16 kHz that is no silence."""
+    """Return the first and the last sample of (N,) at 16 kHz that isn't silent."""
     import numpy as np
 
     window = RATE // 50
@@ -167,10 +167,10 @@ def loud_part(samples) -> Tuple[int, int]:
 
 
 def leveled(samples, rng):
-    """Add a faint floor to (N,), set its level, and return float32."""
+    """Add a faint noise floor to (N,), set its level, and return float32."""
     import numpy as np
 
-    # Digital silence would give log features no recording has.
+    # Digital silence would give log features that no recording has.
     samples = samples + rng.standard_normal(len(samples)) * 1e-4
     level = 10 ** ((-26 + rng.uniform(-3, 3)) / 20)
     samples = samples * (level / np.sqrt(np.mean(samples**2)))
@@ -178,7 +178,7 @@ def leveled(samples, rng):
 
 
 def utterance_rng(seed: int, utt: str):
-    """Return numpy's generator of an utterance, whatever else is made."""
+    """Return the random generator of an utterance; it doesn't depend on others."""
     import numpy as np
 
     key = hashlib.sha256(f"{seed} {utt}".encode()).digest()
@@ -230,7 +230,7 @@ def make_talker(
 def draw_texts(
     talkers: Dict[str, List[Talker]], n_utts: Dict[str, int], seed: int
 ) -> Dict[str, List[List[str]]]:
-    """Draw every talker's sentences; dev and test use words of train only.
+    """Draw every talker's sentences; dev and test only use words of train.
 
     Raises:
         UserError: the grammar has too few sentences.
@@ -252,16 +252,16 @@ def draw_texts(
 
 
 def prepare_folder(root: Path, settings: str) -> bool:
-    """Ready the corpus folder; False if the very corpus is there already.
+    """Prepare the corpus folder; False if the same corpus is already there.
 
     Raises:
-        UserError: the folder holds a corpus that this script did not make.
+        UserError: the folder has a corpus that this script didn't make.
     """
     note = root / ".settings"
     if root.exists() and not note.exists():
-        raise UserError(f"{root}: is not of this script's making; choose another OUT")
+        raise UserError(f"{root}: wasn't made by this script; choose another OUT")
     if root.exists() and note.read_text() != settings:
-        print(f"{root}: made with other settings, is made anew", file=sys.stderr)
+        print(f"{root}: was made with other settings; making it again", file=sys.stderr)
         shutil.rmtree(root)
     if (root / ".complete").exists():
         return False

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Make noise in WHAM!'s folder layout: wham_noise/{tr,cv,tt}/*.wav at 16 kHz.
 
-Four kinds in turn: babble of the same split's talkers, noise with speech's spectrum,
-coloured noise with slow swells, and mains hum with clatter. Made, not recorded.
+Four kinds take turns: babble of the same split's talkers, noise with the spectrum of
+speech, colored noise with slow swells, and mains hum with clatter. All is synthetic.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def normalize(samples):
 
 
 def read_any(files: List[Path], rng, max_tries: int = 100):
-    """Read a random utterance that is not broken, (n,) samples.
+    """Read a random utterance that isn't broken, (n,) samples.
 
     Raises:
         UserError: a hundred files in a row are broken.
@@ -93,7 +93,7 @@ def coloured(n: int, slope: float, rng):
 
 
 def swelling(n: int, rng):
-    """Make coloured noise that rises and falls by up to 6 dB, (n,) samples."""
+    """Make colored noise that rises and falls by up to 6 dB, (n,) samples."""
     import numpy as np
 
     decibel = np.interp(np.arange(n), np.linspace(0, n, 9), rng.uniform(-6, 6, 9))
@@ -141,16 +141,16 @@ def make_split(files: List[Path], out: Path, n_files: int, seed: List[int]) -> N
 
 
 def prepare_folder(root: Path, settings: str) -> None:
-    """Ready the noise folder; empty it if its noises were made otherwise.
+    """Prepare the noise folder; empty it if its noises were made differently.
 
     Raises:
-        UserError: the folder holds noise that this script did not make.
+        UserError: the folder has noise that this script didn't make.
     """
     note = root / ".settings"
     if root.exists() and not note.exists():
-        raise UserError(f"{root}: is not of this script's making; choose another OUT")
+        raise UserError(f"{root}: wasn't made by this script; choose another OUT")
     if root.exists() and note.read_text() != settings:
-        print(f"{root}: made from other speech, is made anew", file=sys.stderr)
+        print(f"{root}: was made from other speech; making it again", file=sys.stderr)
         shutil.rmtree(root)
     root.mkdir(parents=True, exist_ok=True)
     note.write_text(settings)
@@ -170,7 +170,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         )
         if not files:
             raise UserError(
-                f"{args.corpus / subsets[0]}: holds no TALKER/CHAPTER/*.flac or *.wav; "
+                f"{args.corpus / subsets[0]}: has no TALKER/CHAPTER/*.flac or *.wav; "
                 f"check --{split}_subset"
             )
         plan[split] = (files, getattr(args, f"n_{split}"))

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Make a corpus of sentences that are spoken word by word: word times are known.
+"""Make a corpus of sentences spoken word by word, so word times are known.
 
-The dev and test talkers of the mini corpus say new sentences of its grammar; each word
-is synthesized alone and placed after a short pause. Beside LibriSpeech's files stands
-words.ctm: UTTERANCE 1 START DURATION WORD, seconds in the utterance. What is louder
-than 2 % of a word's peak (20 ms windows) is the word.
+The dev and test talkers of the mini corpus say new sentences of its grammar. Each word
+is synthesized alone and placed after a short pause. words.ctm is beside LibriSpeech's
+files: UTTERANCE 1 START DURATION WORD, times in seconds from the utterance's beginning.
+A word is what is louder than 2 % of its peak (20 ms windows).
 """
 
 import argparse
@@ -34,7 +34,7 @@ from espnet_mtasr.errors import run_command_line
 from espnet_mtasr.lifetime import worker_pool
 from espnet_mtasr.progress import progress
 
-# Folders of the corpus, and whose talkers speak there.
+# Folders of the corpus, and the split whose talkers speak in each.
 SUBSETS = {"dev-placed": "dev-clean", "test-placed": "test-clean"}
 PAUSE_SECONDS = (0.02, 0.12)
 
@@ -101,13 +101,13 @@ def make_talker(job: Tuple[Path, int, Talker, List[str]]) -> List[str]:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Make the corpus; what is there is kept."""
+    """Make the corpus; an existing one is kept."""
     args = get_parser().parse_args(cmd)
     root = args.out / "LibriSpeech"
     if root.exists():
-        print(f"{root}: is there already")
+        print(f"{root}: already exists")
         return
-    # What the model may have heard, and only words that it may know.
+    # No sentence that the model may have heard, and only words that it may know.
     splits = ("train-clean-100", *SUBSETS.values())
     taken = {
         u.text for split in splits for u in scan_corpus(args.corpus, split).utterances

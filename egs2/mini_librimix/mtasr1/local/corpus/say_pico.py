@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Say one sentence with SVOX Pico (PyPI's py-nanotts): OUT VOICE PITCH SPEED TEXT.
 
-A process of its own per sentence: a second call in one process starts from the first
-one's state and gives other samples.
+Each sentence needs its own process: a second call in one process starts from the state
+of the first and gives different samples.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """The talkers of the mini corpus: engine voice x vocal-tract warp x pitch x rate.
 
-No voice, pitch and warp come together in two splits. Each split mixes the engines from
-the top of its list on, so that a small corpus of the first few talkers does too.
+No combination of voice, pitch and warp is in two splits. Each split mixes the engines
+from the top of its list, so a small corpus of the first few talkers mixes them too.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Talker:
         name: For SPEAKERS.TXT.
         sex: M or F, as a listener would guess.
         engine: flite, espeak or pico.
-        voice: The engine's name of the voice.
+        voice: The engine's name for the voice.
         warp: Resampling factor; above 1 shortens the vocal tract (raises formants).
         pitch: F0 after the warp in Hz (flite; None keeps the voice's own), -p of
             espeak-ng (0 to 99, before the warp), ratio to the voice's own (pico).

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Set trainings beside each other: a table of their results.json files.
+"""Compare trainings: a table of their results.json files.
 
-`ablate_start.sh` calls it. The trainings must have seen the same and for as long: their
-config.yaml files and the test sets of their results are compared first.
+`ablate_start.sh` calls it. The trainings must have used the same data for as long, so
+their config.yaml files and the test sets of their results are compared first.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import yaml
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
 
-# What makes two trainings of one kind, equally long and equally taught.
+# Options that must be equal for two trainings to be comparable.
 SAME = (
     "talker_counts",
     "token_list",
@@ -45,7 +45,7 @@ class Run(NamedTuple):
     """A phase-2 training with its results.
 
     Attributes:
-        name: For the table's head.
+        name: For the table's header.
         results: results.json.
         configs: config.yaml of phase 2 and of phase 1 (None: there was none).
         folders: Where the two are.
@@ -67,13 +67,13 @@ def get_parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar=("NAME", "PHASE2_DIR"),
-        help="NAME PHASE2_DIR [PHASE1_DIR]; the first one is what others are held to",
+        help="NAME PHASE2_DIR [PHASE1_DIR]; the others must be comparable to the first",
     )
     return parser
 
 
 def read_run(words: Sequence[str]) -> Run:
-    """Read what a `--run` names.
+    """Read the training that a `--run` names.
 
     Raises:
         UserError: too few or too many words, or a file is missing or damaged.
@@ -104,7 +104,7 @@ def _read(path: Path) -> Dict[str, Any]:
 
 
 def check_comparable(first: Run, other: Run) -> None:
-    """Raise `UserError` unless two runs differ in nothing but their start."""
+    """Raise `UserError` unless two runs only differ in their start."""
     for folder, mine, ours in zip(other.folders, other.configs, first.configs):
         if mine is None or ours is None:
             continue
@@ -117,8 +117,8 @@ def check_comparable(first: Run, other: Run) -> None:
                 )
         if _apart_from_the_start(mine) != _apart_from_the_start(ours):
             raise UserError(
-                f"{folder}/config.yaml: has another encoder or other kinds of data "
-                f"than {first.name}; remove {folder} and run again"
+                f"{folder}/config.yaml: has a different encoder or different kinds of "
+                f"data than {first.name}; remove {folder} and run again"
             )
     folder = other.folders[0]
     if other.results["mixtures"] != first.results["mixtures"]:
@@ -136,13 +136,13 @@ def check_comparable(first: Run, other: Run) -> None:
     ]
     if sizes[0] != sizes[1]:
         raise UserError(
-            f"{folder}/results.json: has other test sets than {first.name}'s; "
+            f"{folder}/results.json: has different test sets than {first.name}'s; "
             f"remove {folder} and run again"
         )
 
 
 def _apart_from_the_start(config: Dict[str, Any]) -> Any:
-    """The encoder without its branches' start, and what kinds of data were read."""
+    """Return the encoder's options except its branches' start, and kinds of data."""
     encoder = dict(config.get("encoder_conf") or {})
     encoder.pop("pretrained_branches", None)
     data = config.get("train_data_path_and_name_and_type") or []
@@ -169,7 +169,7 @@ def format_table(runs: Sequence[Run]) -> str:
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(
         [
-            "# What the start of the training is worth",
+            "# What the start of the training contributes",
             "",
             f"Measured on {runs[0].results['mixtures']}; in parentheses the 95 % "
             "bootstrap interval. Seeds, data and step counts are the same.",
@@ -181,7 +181,7 @@ def format_table(runs: Sequence[Run]) -> str:
 
 
 def _branches(run: Run) -> str:
-    # Where there was a phase 1, phase 2's branches are those that it left.
+    # After a phase 1, phase 2's branches start from its branches.
     start = run.configs[1] or run.configs[0]
     conf = start.get("encoder_conf") or {}
     return "the encoder" if conf.get("pretrained_branches", True) else "random weights"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Write what the mixtures of `espnet-mtasr demo` are made of: each talker, and noise.
+"""Write the parts of the mixtures of `espnet-mtasr demo`: each talker, and noise.
 
-Three of make_samples.py's six: `utt2mixture` and `text` as in a data directory, with
-recordings beside them.
+These are three of make_samples.py's six mixtures, as `utt2mixture` and `text` of a data
+directory, with recordings beside them.
 """
 
 from dataclasses import replace

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write six test mixtures with their references, to listen to and to try a model on.
 
-Three of two talkers and three of three, clean and noisy by turns, from places spread
-evenly over the test sets: no result has a say in the choice.
+Three have two talkers and three have three, alternately clean and noisy, from places
+spread evenly over the test sets. The choice doesn't depend on any results.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.mixture.spec import samples_until
 
-# Talker count and noise of each sample. Clean and noisy sets hold the same mixtures in
-# the same order, so the three of a count come from three places.
+# Talker count and noise of each sample. Clean and noisy sets have the same mixtures in
+# the same order, so the three samples of a count are from three places.
 CHOICE = {2: ("clean", "noisy", "clean"), 3: ("noisy", "clean", "noisy")}
 IN_WORDS = {2: "two", 3: "three"}
 
@@ -75,7 +75,7 @@ def choose_samples(data_dir: Path) -> List[Sample]:
     """Choose from the test sets.
 
     Raises:
-        UserError: a set is missing or holds fewer mixtures than are wanted.
+        UserError: a set is missing or has too few mixtures.
     """
     samples = []
     for talkers, noises in CHOICE.items():
@@ -85,7 +85,7 @@ def choose_samples(data_dir: Path) -> List[Sample]:
             utts = list(tables["text"])
             if len(utts) < len(noises):
                 raise UserError(
-                    f"{folder}: holds {len(utts)} mixtures, {len(noises)} are needed; "
+                    f"{folder}: has {len(utts)} mixtures, {len(noises)} are needed; "
                     f"run stage 1 with a larger --n_test"
                 )
             utt = utts[len(utts) * (2 * k + 1) // (2 * len(noises))]
@@ -93,7 +93,7 @@ def choose_samples(data_dir: Path) -> List[Sample]:
                 raise UserError(
                     f"{folder}: has no recordings; run stage 1 with --on_the_fly false"
                 )
-            # Paths in a data directory are relative to the recipe, where it lies.
+            # Paths in a data directory are relative to its recipe.
             audio = data_dir.absolute().parent / tables["wav.scp"][utt]
             name = f"{IN_WORDS[talkers]}_talkers_{k + 1}_{noise}"
             source = f"{folder.name} {utt}"
@@ -102,12 +102,12 @@ def choose_samples(data_dir: Path) -> List[Sample]:
 
 
 def write_audio(source: Path, target: Path, seconds: Optional[float] = None) -> None:
-    """Write a recording of one channel as FLAC with 16 bits; it appears whole.
+    """Write a recording of one channel as 16-bit FLAC, atomically.
 
     Args:
         source: Recording.
         target: File.
-        seconds: That are written of it; None: all.
+        seconds: How much of it to write; None: all.
 
     Raises:
         UserError: `source` can't be read.

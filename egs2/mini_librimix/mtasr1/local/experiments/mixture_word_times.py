@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Write words.ctm of data directories whose source utterances' word times are known.
+"""Write words.ctm of data directories if the source utterances' word times are known.
 
-UTTERANCE TALKER START DURATION WORD; talkers from 1 in onset order, in seconds from the
-mixture's beginning.
+Lines are UTTERANCE TALKER START DURATION WORD; talkers from 1 in onset order, times in
+seconds from the mixture's beginning.
 """
 
 import argparse
@@ -41,9 +41,7 @@ def read_words(path: Path) -> Dict[str, Words]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         fields = line.split(maxsplit=3)
         if len(fields) != 4 or not fields[2].replace(".", "", 1).isdecimal():
-            raise UserError(
-                f"{path}:{number}: is not 'utterance 1 start duration word'"
-            )
+            raise UserError(f"{path}:{number}: isn't 'utterance 1 start duration word'")
         words.setdefault(fields[0], []).append((float(fields[2]), fields[3]))
     return words
 
@@ -61,7 +59,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
                 if source.speed != 1.0:
                     raise UserError(
                         f"{folder}/utt2mixture: {utt} plays {name} at another speed; "
-                        f"name mixtures at the recorded one"
+                        f"give mixtures at the recorded speed"
                     )
                 if name not in words:
                     raise UserError(f"{args.words}: has no words of {name} ({utt})")

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Print the trainer's options for more (or fewer) epochs of a training configuration.
 
-Schedules of the learning rate count steps: one that ends after a number of them is
-stretched by the same factor as the epochs. A warm-up that is a number of steps stays;
-one that is a share of the schedule grows with it.
+Learning-rate schedules count steps. A schedule that ends after a number of steps is
+stretched by the same factor as the epochs. A warm-up in steps stays as it is; a warm-up
+that is a share of the schedule grows with it.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("config", type=Path, help="Training configuration, YAML")
     parser.add_argument("max_epoch", type=int, help="Epochs to train")
     parser.add_argument(
-        "--decay_steps", type=int, help="Length of the schedule; else stretched"
+        "--decay_steps", type=int, help="Length of the schedule (default: stretched)"
     )
     return parser
 

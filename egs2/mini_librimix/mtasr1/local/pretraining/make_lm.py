@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Make the mini recipe's language model: a small Llama that reads what precedes a text.
 
-It plays Llama-3.2's part, and so it must do what any real language model does: read a
-prefix and write it down (noisy_reports.py). Its sentences are drawn from the grammar,
-and none is one of the corpus. Tokenizer: BPE with byte fallback, so that words of other
-corpora can be written; each word of the grammar is one token. Weights: fp16
+It stands in for Llama-3.2, so it must be able to do what any real language model does:
+read a prefix and write it down (noisy_reports.py). Its sentences are drawn from the
+grammar, and none is in the corpus. The tokenizer is BPE with byte fallback, so it can
+write words of other corpora; each word of the grammar is one token. Weights are fp16
 safetensors.
 
     local/pretraining/make_lm.py --librispeech downloads/LibriSpeech \
@@ -31,12 +31,12 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "corpus"))
 from grammar import VOCABULARY, draw_sentences  # noqa: E402
 
 SPLITS = "train-clean-100 dev-clean test-clean"
-# Between two talkers' texts: a line break. `<sc>` is not known to a language model.
+# A line break between two talkers' texts, because a language model lacks `<sc>`.
 SEPARATOR = "<0x0A>"
 IGNORE = -100
-# Share of examples without a report, and of texts without order.
+# Share of examples without a report, and of texts with words in random order.
 ALONE, SALAD = 0.15, 0.3
-# So often some of a text's own words are hidden, as the teacher's text_mask_prob does.
+# How often some of a text's own words are hidden, as by the teacher's text_mask_prob.
 MASKED_STEPS, MASK = 0.4, 0.3
 
 
@@ -56,7 +56,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def train_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Train BPE whose alphabet includes all 256 bytes, and which knows all `words`."""
+    """Train BPE whose alphabet has all 256 bytes and which knows all `words`."""
     special = ["<s>", "</s>", "<unk>"]
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence(
@@ -71,7 +71,7 @@ def train_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
         ]
     )
     all_bytes = [f"<0x{b:02X}>" for b in range(256)]
-    # More than there are: it stops when each word is one piece.
+    # More than needed: training stops when each word is one piece.
     trainer = trainers.BpeTrainer(
         vocab_size=2000, special_tokens=special + all_bytes, show_progress=False
     )
@@ -86,10 +86,10 @@ def train_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 class ReadingLM(torch.nn.Module):
-    """A causal LM, and how it is told who says what: a matrix per talker.
+    """A causal LM with a matrix per talker that encodes who says what.
 
     Args:
-        lm: Learns.
+        lm: The model to train.
         bos: Id of the first token.
         eos: Id of the last one.
     """
@@ -99,7 +99,7 @@ class ReadingLM(torch.nn.Module):
         self.lm = lm
         self.bos, self.eos = bos, eos
         size = lm.config.hidden_size
-        # The first to begin is told otherwise than the second. Not kept afterwards.
+        # They tell the first talker from the second. They aren't kept after training.
         self.voices = torch.nn.ModuleList(
             torch.nn.Linear(size, size, bias=False) for _ in range(MAX_TALKERS)
         )
@@ -152,13 +152,13 @@ class ReadingLM(torch.nn.Module):
 
 
 class Examples:
-    """Draws examples; whatever it draws, none of it is a sentence of the corpus.
+    """Draws examples; none of them is a sentence of the corpus.
 
     Args:
         tokenizer: Knows the grammar's words.
         sentences: What talkers may say.
-        unseen: What nobody may say.
-        seed: Decides everything.
+        unseen: What no talker may say.
+        seed: Determines everything.
     """
 
     def __init__(
@@ -178,14 +178,14 @@ class Examples:
         self.separator = tokenizer.convert_tokens_to_ids(SEPARATOR)
 
     def encode(self, texts: Sequence[str]) -> List[int]:
-        """Return ids of all talkers' texts, the separator between them."""
+        """Return ids of all talkers' texts, with the separator between them."""
         ids: List[int] = []
         for text in texts:
             ids += [self.separator] * bool(ids) + [self.ids[w] for w in text.split()]
         return ids
 
     def draw(self, n: int) -> Tuple[List[Optional[Report]], List[List[int]]]:
-        """Draw reports, some of them missing, and the texts that they tell."""
+        """Draw reports, some of them missing, and the texts that they encode."""
         reports: List[Optional[Report]] = []
         texts = []
         for _ in range(n):
@@ -200,7 +200,7 @@ class Examples:
 def perplexities(
     model: ReadingLM, examples: Examples, num_talkers: int, n: int = 96
 ) -> Dict[str, float]:
-    """Perplexity of texts after the right report, after another one, after none."""
+    """Return perplexities of texts after the right report, another one, and none."""
     model.eval()
     said = [examples.rng.sample(examples.sentences, num_talkers) for _ in range(n)]
     texts = [examples.encode(s) for s in said]
@@ -215,7 +215,7 @@ def perplexities(
 
 
 def train(model: ReadingLM, examples: Examples, args: argparse.Namespace) -> None:
-    """Train with a short rise of the learning rate, and its fall in the second half."""
+    """Train with a short warm-up, and learning-rate decay in the second half."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=args.lr, weight_decay=0.05, betas=(0.9, 0.98)
     )
@@ -240,7 +240,7 @@ def train(model: ReadingLM, examples: Examples, args: argparse.Namespace) -> Non
 
 
 def main(cmd=None) -> None:
-    """Make tokenizer and model, write both in Hugging Face format."""
+    """Make tokenizer and model, and write both in Hugging Face format."""
     args = get_parser().parse_args(cmd)
     torch.manual_seed(args.seed)
     corpus = {u.text.upper() for u in scan_corpus(args.librispeech, SPLITS).utterances}
@@ -269,7 +269,7 @@ def main(cmd=None) -> None:
         strange = Examples(tokenizer, drawn[:held_out], unseen, args.seed + 1)
         told = perplexities(model, strange, k)
         shown = ", ".join(f"{name} report {value:.2f}" for name, value in told.items())
-        print(f"perplexity of strange sentences, {k} talkers: {shown}")
+        print(f"perplexity of unseen sentences, {k} talkers: {shown}")
     lm.half().save_pretrained(args.output_dir)
     tokenizer.save_pretrained(args.output_dir)
     parameters = sum(p.numel() for p in lm.parameters())

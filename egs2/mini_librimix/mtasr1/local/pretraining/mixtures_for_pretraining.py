@@ -1,6 +1,6 @@
-"""Examples that the small encoder is pretrained on: mixtures made afresh for each step.
+"""Examples for pretraining the small encoder: new mixtures for each step.
 
-The talker who begins is the one to write down; up to two others and noise disturb.
+The first talker to begin is the target; up to two others and noise interfere.
 """
 
 import random
@@ -20,12 +20,12 @@ RATE = 16000
 
 @dataclass
 class Example:
-    """A mixture and what it was made of.
+    """A mixture and its parts.
 
     Attributes:
         mixture: `(N,)` float32 samples.
-        sources: What each talker adds to it, `(N,)` each, first to begin first.
-        text: The words of the first to begin.
+        sources: Each talker's part, `(N,)` each, first to begin first.
+        text: The words of the first talker to begin.
     """
 
     mixture: np.ndarray
@@ -34,12 +34,12 @@ class Example:
 
 
 class Mixer:
-    """Draws examples; the levels are relative to the talker who begins.
+    """Draws examples; levels are relative to the first talker to begin.
 
     Args:
         utterances: Recordings to draw from; all are kept in memory.
         noise_dir: Folder of WAV files.
-        seed: Decides everything.
+        seed: Determines everything.
         shares: Of examples with one, two and three talkers.
 
     Raises:
@@ -50,7 +50,7 @@ class Mixer:
     NOISE_DB = (-25.0, -3.0)
     NOISE_SHARE = 0.6
     SECONDS_BETWEEN_ONSETS = (0.3, 1.2)
-    # Faster is higher too: other talkers than those of the corpus.
+    # A higher speed also raises the pitch, which makes other talkers than the corpus's.
     SPEED = (0.9, 1.12)
 
     def __init__(
@@ -67,7 +67,7 @@ class Mixer:
         self.talkers = sorted(self.utterances)
         self.noises = [_read(path) for path in sorted(noise_dir.glob("*.wav"))]
         if not self.noises:
-            raise UserError(f"{noise_dir}: has no *.wav; name WHAM!-shaped noise")
+            raise UserError(f"{noise_dir}: has no *.wav; give noise in WHAM!'s layout")
 
     def draw(self) -> Example:
         """Draw an example."""

@@ -1,10 +1,10 @@
-"""What the small language model learns to read: sentences, told noisily before them.
+"""What the small language model learns to read: noisy reports before sentences.
 
-A real language model reads what stands before a text and may write it again. A model
-of this size learns that only from many examples. Each is a mixture of one to three
-talkers, told as if by frames of a bad recognizer: who speaks what when, with frames
-lost, words mistaken and noise on top. The examples are drawn from the grammar: no
-recording is used, and no sentence of the corpus.
+A real language model can read what precedes a text and write it again. A model of this
+size only learns this from many examples. Each example is a mixture of one to three
+talkers, reported as if by frames of a bad recognizer: who speaks what and when, with
+lost frames, wrong words and added noise. The examples are drawn from the grammar: no
+recordings and no sentences of the corpus are used.
 """
 
 import random
@@ -14,9 +14,9 @@ from typing import AbstractSet, Dict, List, Sequence, Tuple
 import numpy as np
 
 MAX_TALKERS = 3
-# How often an example has one, two or three talkers.
+# Shares of examples with one, two and three talkers.
 TALKER_SHARES = (2, 5, 4)
-# Frames are 0.1 to 0.2 s long, as the teacher's in the mini recipe.
+# Frames are 0.1 to 0.2 s long, like the teacher's in the mini recipe.
 FRAME_SECONDS = (0.1, 0.2)
 ONSET_GAP = (0.5, 1.0)
 LOST, MISTAKEN = 0.10, 0.05
@@ -25,7 +25,7 @@ LOUDNESS = (0.4, 1.2)
 
 @dataclass(frozen=True)
 class Report:
-    """A mixture told frame by frame.
+    """A mixture reported frame by frame.
 
     Attributes:
         words: `(F, MAX_TALKERS)` ids of the words that are said; -1: the talker is
@@ -47,11 +47,11 @@ def draw_texts(
     """Draw what each talker of an example says.
 
     Args:
-        rng: Decides everything.
+        rng: Determines everything.
         sentences: Of the grammar.
         words: Its words.
-        unseen: Texts that must not come.
-        salad: Share of texts that are words in no order, which only the report tells.
+        unseen: Texts that must not occur.
+        salad: Share of texts in random word order, which only the report can tell.
     """
     texts = []
     for _ in range(rng.choices(range(1, MAX_TALKERS + 1), TALKER_SHARES)[0]):
@@ -63,7 +63,7 @@ def draw_texts(
 
 
 def tell(rng: random.Random, texts: Sequence[str], word_ids: Dict[str, int]) -> Report:
-    """Tell a mixture of talkers who say `texts`, the first one from the start on."""
+    """Report a mixture of talkers who say `texts`; the first begins at the start."""
     frame = rng.uniform(*FRAME_SECONDS)
     said = _words_in_time(rng, texts)
     n = max(1, int(max(end for *_, end in said) / frame))
@@ -91,7 +91,7 @@ def tell(rng: random.Random, texts: Sequence[str], word_ids: Dict[str, int]) -> 
 def _words_in_time(
     rng: random.Random, texts: Sequence[str]
 ) -> List[Tuple[int, str, float, float]]:
-    """Talker, word, start and end in seconds of each word; long words take longer."""
+    """Return talker, word, start and end (s) of each word; long words take longer."""
     said = []
     onset = 0.0
     pace = rng.uniform(0.8, 1.25)

@@ -1,25 +1,25 @@
 #!/usr/bin/env python3
-"""Make the mini recipe's pretrained encoder: a tiny WavLM in WavLM-Large's part.
+"""Make the mini recipe's pretrained encoder: a tiny WavLM instead of WavLM-Large.
 
-Real WavLM is trained without transcripts on 94,000 hours, a part of them overlapped;
-nothing like it can be had from a few hours of synthetic speech. This one learns in two
-rounds from mixtures of one to three training talkers, made afresh for each step:
+The real WavLM is trained without transcripts on 94,000 hours, some of them overlapped.
+A few hours of synthetic speech can't give the same. This one learns in two rounds from
+mixtures of one to three training talkers, new ones for each step:
 
-1. by CTC, to write down the talker who begins while the others and noise disturb;
-2. without transcripts, to tell each talker's pseudo-units, which are clusters of what
-   the first round's encoder hears of that talker alone (pseudo_units.py).
+1. with CTC, to transcribe the first talker to begin while others and noise interfere;
+2. without transcripts, to predict each talker's pseudo-units, which are clusters of the
+   first round's encoder outputs for that talker alone (pseudo_units.py).
 
-In both rounds the output of the lower layers tells the log-mel spectrum of each talker
-alone, so that the trunk keeps what it hears of all of them. Only the encoder is kept:
-nothing that could write down a word. No talker or sentence of dev or test is seen,
-which `read_train_split` asserts.
+In both rounds the lower layers must predict the log-mel spectrum of each talker alone,
+so the trunk keeps information about all of them. Only the encoder is kept, and nothing
+that could write down a word. No talker or sentence of dev or test is seen;
+`read_train_split` asserts this.
 
     local/pretraining/pretrain_encoder.py --librispeech downloads/LibriSpeech \\
         --wham_noise downloads/wham_noise --output_dir round1
     local/pretraining/pretrain_encoder.py --librispeech downloads/LibriSpeech \\
         --wham_noise downloads/wham_noise --output_dir round2 --first_round round1
 
-The schedule counts steps; a killed run goes on from its last checkpoint.
+The schedule counts steps; a killed run resumes from its last checkpoint.
 """
 
 import argparse
@@ -61,13 +61,13 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--held_out",
         type=Path,
-        help="corpus whose dev and test talkers and sentences must not be seen "
+        help="corpus whose dev and test talkers and sentences must stay unseen "
         "(default: --librispeech)",
     )
     parser.add_argument(
         "--first_round",
         type=Path,
-        help="the second round: the encoder to start from, and to hear units with",
+        help="for the second round: encoder to start from, and to compute units with",
     )
     parser.add_argument(
         "--shares",
@@ -91,7 +91,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 class Pretraining(torch.nn.Module):
-    """WavLM with two heads: what the round is about, and spectra of all talkers.
+    """WavLM with two heads: the round's targets, and spectra of all talkers.
 
     Args:
         config: The encoder's.
@@ -118,14 +118,14 @@ class Pretraining(torch.nn.Module):
     def forward(
         self, waves: torch.Tensor, lengths: torch.Tensor
     ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Logits `(B, T, V)`, spectra `(B, T, K * F)`, frames `(B,)`."""
+        """Return logits `(B, T, V)`, spectra `(B, T, K * F)` and frames `(B,)`."""
         out, frames = hear(self.wavlm, waves, lengths)
         spectra = self.spectra(out.hidden_states[self.num_lower_layers])
         return self.top(out.last_hidden_state), spectra, frames
 
     @torch.no_grad()
     def spectra_of(self, sources: torch.Tensor, frames: int) -> torch.Tensor:
-        """Log-mel spectra that the lower layers shall tell, `(B, frames, K * F)`.
+        """Return log-mel spectra for the lower layers to predict, `(B, frames, K * F)`.
 
         Args:
             sources: `(B, K, N)`, of unit variance when mixed.
@@ -133,7 +133,7 @@ class Pretraining(torch.nn.Module):
         """
         rows, talkers, _ = sources.shape
         per_frame = self.stride // self.MEL_HOP
-        # The spectra of a frame are those around the centre of what WavLM sees for it.
+        # A frame's spectra are those around the center of its receptive field in WavLM.
         heard = (per_frame - 1) * self.MEL_HOP + WINDOW
         skipped = (receptive_field(self.wavlm.config) - heard) // 2
         transformed = torch.stft(
@@ -154,15 +154,15 @@ class Pretraining(torch.nn.Module):
         return logmel.permute(0, 3, 1, 2, 4).reshape(rows, frames, -1)
 
 
-# From logits `(B, T, V)`, frames `(B,)` and examples to a loss.
+# Maps logits `(B, T, V)`, frames `(B,)` and examples to a loss.
 Objective = Callable[[torch.Tensor, torch.Tensor, List[Example]], torch.Tensor]
 
 
 class FirstTalkersWords:
-    """CTC loss per word of the talkers who begin.
+    """CTC loss per word of the first talker to begin.
 
     Args:
-        utterances: Whose words there are.
+        utterances: They define the vocabulary.
     """
 
     def __init__(self, utterances: List[Utterance]):
@@ -173,7 +173,7 @@ class FirstTalkersWords:
     def __call__(
         self, logits: torch.Tensor, frames: torch.Tensor, examples: List[Example]
     ) -> torch.Tensor:
-        """Mean loss of a batch."""
+        """Return the mean loss of a batch."""
         targets = [
             torch.tensor([self.ids[word] for word in e.text.split()]) for e in examples
         ]
@@ -190,7 +190,7 @@ class EveryTalkersUnits:
     """Cross entropy of the units of all talkers, first to begin first.
 
     Args:
-        units: Hears them.
+        units: Computes them.
     """
 
     SILENCE_WEIGHT = 0.2
@@ -205,7 +205,7 @@ class EveryTalkersUnits:
     def __call__(
         self, logits: torch.Tensor, frames: torch.Tensor, examples: List[Example]
     ) -> torch.Tensor:
-        """Weighted mean loss over the frames of a batch."""
+        """Return the weighted mean loss over the frames of a batch."""
         rows, longest, _ = logits.shape
         targets = torch.full((rows, longest, MAX_TALKERS), self.units.silence)
         sources = [torch.from_numpy(s) for e in examples for s in e.sources]
@@ -221,7 +221,7 @@ class EveryTalkersUnits:
 
 
 def run_model(model: Pretraining, examples: List[Example]):
-    """Logits, frames, and the L1 loss of the spectra of a batch."""
+    """Return logits, frames, and the L1 loss of the spectra of a batch."""
     waves = [torch.from_numpy(e.mixture) for e in examples]
     lengths = torch.tensor([len(wave) for wave in waves])
     padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
@@ -237,19 +237,19 @@ def run_model(model: Pretraining, examples: List[Example]):
 
 
 def beside(args: argparse.Namespace, ending: str) -> Path:
-    """A file of an unfinished training: beside the folder of the model."""
+    """Return a file for an unfinished training, beside the model's folder."""
     return args.output_dir.with_name(args.output_dir.name + ending)
 
 
 def save_state(path: Path, args: argparse.Namespace, **state: Any) -> None:
-    """Keep what an unfinished training needs, with its settings."""
+    """Save what an unfinished training needs, with its settings."""
     part = path.with_suffix(".part")
     torch.save(dict(state, settings=_settings(args)), part)
     os.replace(part, path)
 
 
 def load_state(path: Path, args: argparse.Namespace) -> Optional[Dict[str, Any]]:
-    """Return what `save_state` kept, if anything; `UserError` for other settings."""
+    """Return what `save_state` saved, if anything; `UserError` for other settings."""
     if not path.exists():
         return None
     state = torch.load(path, weights_only=False)
@@ -265,7 +265,7 @@ def _settings(args: argparse.Namespace) -> Dict[str, str]:
 def train(
     args: argparse.Namespace, model: Pretraining, mixer: Mixer, objective: Objective
 ) -> None:
-    """Train `args.steps` steps, with a checkpoint every `args.save_every`."""
+    """Train for `args.steps` steps, with a checkpoint every `args.save_every` steps."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01
     )
@@ -317,9 +317,9 @@ def train(
 
 
 def hear_units(args: argparse.Namespace, utterances: List[Utterance]) -> PseudoUnits:
-    """Cluster what the first round's encoder hears of clean recordings.
+    """Cluster the first round's encoder outputs for clean recordings.
 
-    A run that goes on must tell the units that it began with: they are kept.
+    They are saved, because a resumed run must predict the same units.
     """
     units = PseudoUnits(args.first_round, args.units_layer, args.num_units)
     kept = beside(args, ".units.pth")
@@ -339,7 +339,7 @@ def hear_units(args: argparse.Namespace, utterances: List[Utterance]) -> PseudoU
 def begin(
     args: argparse.Namespace, utterances: List[Utterance]
 ) -> Tuple[Pretraining, Objective, Sequence[float]]:
-    """Return the model of a round as it begins, its objective, and `Mixer`'s shares."""
+    """Return a round's initial model, its objective, and `Mixer`'s shares."""
     if args.first_round is None:
         words = FirstTalkersWords(utterances)
         config = wavlm_config(args.hidden_size, args.num_layers)
@@ -357,7 +357,7 @@ def begin(
         args.first_round, num_hidden_layers=args.num_layers
     )
     model = Pretraining(config, units.num_outputs, args.num_lower_layers)
-    # Layers that the first round doesn't have start at random.
+    # Layers that the first round doesn't have start from random weights.
     model.wavlm.load_state_dict(first.state_dict(), strict=False)
     return model, units, SECOND_SHARES
 
@@ -374,7 +374,7 @@ def main(cmd=None) -> None:
         args.first_round is not None
         and not (args.first_round / "config.json").is_file()
     ):
-        raise UserError(f"--first_round {args.first_round}: holds no encoder; run it")
+        raise UserError(f"--first_round {args.first_round}: has no encoder; run it")
     flush_denormals()
     torch.manual_seed(args.seed)
     utterances = read_train_split(args.librispeech, held_out_corpus=args.held_out)

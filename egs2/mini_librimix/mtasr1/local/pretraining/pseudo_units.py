@@ -1,10 +1,10 @@
-"""What each talker of a mixture says, without transcripts: clusters of frames.
+"""Targets for each talker of a mixture without transcripts: clusters of frames.
 
-An encoder hears every talker alone; its frames, clustered by k-means, are pseudo-units
-that another encoder learns to tell for all talkers of the mixture at once. After
-HuBERT (Hsu et al., IEEE/ACM TASLP 2021), where clusters of one round are the targets of
-the next, and Cocktail HuBERT (Fazel-Zarandi and Hsu, ICASSP 2023), which tells those of
-all sources of a mixture.
+An encoder processes every talker alone. Its frames, clustered by k-means, are
+pseudo-units that another encoder learns to predict for all talkers of the mixture at
+once. Source: HuBERT (Hsu et al., IEEE/ACM TASLP 2021), where clusters of one round are
+the targets of the next, and Cocktail HuBERT (Fazel-Zarandi and Hsu, ICASSP 2023), which
+predicts those of all sources of a mixture.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from transformers import WavLMModel
 
 from espnet_mtasr.asr.encoder.wavlm import receptive_field
 
-# A frame in which a talker is this much weaker than at the loudest is silent.
+# A frame is silent if the talker is this much weaker than in the loudest frame.
 SILENCE_DB = 40.0
 BATCH = 24
 
@@ -27,7 +27,7 @@ class PseudoUnits:
     """Pseudo-units of single talkers.
 
     Args:
-        encoder: Folder of the encoder that hears them, in Hugging Face format.
+        encoder: Folder of the encoder that computes them, in Hugging Face format.
         layer: Transformer layer whose output is clustered, from 1.
         num_units: Clusters; one more unit stands for silence.
     """
@@ -40,7 +40,7 @@ class PseudoUnits:
         self.centroids = torch.zeros(num_units, self.wavlm.config.hidden_size)
 
     def fit(self, recordings: Sequence[np.ndarray], seed: int) -> None:
-        """Cluster the frames of `(N,)` float32 recordings; `seed` is of k-means."""
+        """Cluster the frames of `(N,)` float32 recordings; `seed` is for k-means."""
         frames = []
         for start in range(0, len(recordings), BATCH):
             waves = [torch.from_numpy(r) for r in recordings[start : start + BATCH]]
@@ -60,7 +60,7 @@ class PseudoUnits:
 
     @torch.no_grad()
     def label(self, sources: List[torch.Tensor], frames: int) -> torch.Tensor:
-        """Units `(len(sources), frames)` of talkers `(N,)` in their mixture's time."""
+        """Return units `(len(sources), frames)` of talkers `(N,)` in mixture time."""
         hidden, _ = self._hear(sources)
         distances = torch.cdist(hidden, self.centroids[None].to(hidden.dtype))
         units = distances.argmin(-1)
@@ -73,7 +73,7 @@ class PseudoUnits:
         return units
 
     def _is_loud(self, source: torch.Tensor, frames: int) -> torch.Tensor:
-        """Say for each frame `(frames,)` whether the talker is heard in its middle."""
+        """Return whether the talker is loud in each frame's middle, `(frames,)`."""
         config = self.wavlm.config
         stride = int(np.prod(config.conv_stride))
         before = (receptive_field(config) - stride) // 2

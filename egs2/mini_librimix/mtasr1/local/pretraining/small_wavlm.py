@@ -1,6 +1,6 @@
-"""WavLM's architecture made small, whose first convolution starts as a mel filterbank.
+"""A small WavLM whose first convolution starts as a mel filterbank.
 
-Learning a filterbank from nothing took several times as many steps. 25 ms windows every
+Learning a filterbank from scratch took several times as many steps. 25 ms windows every
 10 ms and strides of 2 make frames of 80 ms, which keep the rest fast on a CPU.
 """
 
@@ -20,7 +20,7 @@ BANDS, PHASES = 40, 4
 
 
 def wavlm_config(hidden_size: int, num_layers: int) -> WavLMConfig:
-    """WavLM-Large's form (layer norm before each part), made small."""
+    """Return a small configuration like WavLM-Large's (layer norm before each part)."""
     return WavLMConfig(
         hidden_size=hidden_size,
         num_hidden_layers=num_layers,
@@ -46,10 +46,10 @@ def wavlm_config(hidden_size: int, num_layers: int) -> WavLMConfig:
 
 
 def mel_filterbank() -> torch.Tensor:
-    """Mel-spaced band filters in four phases each, `(BANDS * PHASES, 1, WINDOW)`.
+    """Return mel-spaced filters in four phases each, `(BANDS * PHASES, 1, WINDOW)`.
 
     Half-wave rectified (GELU follows), the phases of a band add up to its envelope.
-    Above 500 Hz the gain grows with frequency as speech's spectrum falls.
+    Above 500 Hz the gain grows with frequency, as the spectrum of speech falls.
     """
 
     def hertz(mel: float) -> float:
@@ -87,7 +87,7 @@ def start_as_filterbank(wavlm: WavLMModel) -> None:
 def hear(
     wavlm: WavLMModel, waves: torch.Tensor, lengths: torch.Tensor
 ) -> Tuple[BaseModelOutput, torch.Tensor]:
-    """Outputs of all layers for padded samples `(B, N)`, and their frames `(B,)`."""
+    """Return outputs of all layers for padded samples `(B, N)`, and frames `(B,)`."""
     mask = valid_mask(lengths, waves.size(1)).long()
     outputs = wavlm(normalize_samples(waves, lengths), mask, output_hidden_states=True)
     return outputs, wavlm_output_lengths(wavlm.config, lengths)

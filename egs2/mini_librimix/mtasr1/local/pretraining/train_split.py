@@ -1,7 +1,7 @@
-"""Read the training split of a LibriSpeech-shaped corpus, and nothing of the others.
+"""Read only the training split of a LibriSpeech-shaped corpus.
 
-Used by the scripts that make the small pretrained models of this recipe: whatever they
-see must be strange to the talkers and sentences of the dev and test splits.
+The scripts that make the small pretrained models of this recipe use it, because they
+must not see the talkers and sentences of the dev and test splits.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ def read_train_split(
     held_out: Iterable[str] = ("dev-clean", "test-clean"),
     held_out_corpus: Optional[Path] = None,
 ) -> List[Utterance]:
-    """Return the training utterances after checking that they share nothing.
+    """Return the training utterances, after checking that held-out ones differ.
 
     Their paths include `librispeech`, and their texts are in lower case.
 
@@ -25,13 +25,13 @@ def read_train_split(
         librispeech: Corpus to read the training split of.
         train: The split's folder.
         held_out: Folders that must stay unseen.
-        held_out_corpus: The corpus that they are in, if it is another one: training
-            utterances of its sentences are left out.
+        held_out_corpus: The corpus that they are in, if it is another one; then
+            training utterances with its sentences are left out.
 
     Raises:
         AssertionError: a talker or a sentence of a held-out split is in the training
             split.
-        UserError: a split is missing or holds nothing.
+        UserError: a split is missing or empty.
     """
     strange = [
         replace(u, text=u.text.lower())

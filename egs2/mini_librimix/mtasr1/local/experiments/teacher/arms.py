@@ -1,4 +1,4 @@
-"""The table of trainings that are compared, and what its rows mean."""
+"""The table of trainings to compare, and the meaning of its rows."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,7 +19,7 @@ class FirstPhase:
         epochs: Of it.
         llm: The recipe's or a `random` one.
         after: Arm without phase 1 and flat start whose encoder it starts from; None:
-            the pretrained one.
+            the pretrained encoder.
     """
 
     epochs: int
@@ -35,7 +35,7 @@ class Arm:
         arm: Its name in tables.
         seeds: One training each.
         epochs: Of phase 2; 0: phase 1's language model decodes.
-        first_phase: Name of the phase 1 before it; None: there is none.
+        first_phase: Name of its phase 1; None: there is none.
         ctc_weight: Of phase 2; 1 builds no teacher.
         flat_start: Epochs of the flat start.
         teacher: Class of the teacher in phase 2, of controls.py; None: the recipe's.
@@ -57,7 +57,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Table:
-    """What is to be run, see arms.yaml."""
+    """What to run; see arms.yaml."""
 
     epoch_steps: int
     drawn_epochs: int
@@ -69,8 +69,8 @@ def read_arms(path: Path) -> Table:
     """Read the table.
 
     Raises:
-        UserError: it can't be read, a key is unknown or missing, two rows have one
-            name, or a row names a phase 1 that isn't there or none where it needs one.
+        UserError: it can't be read, a key is unknown or missing, two rows have the same
+            name, or a row names an unknown phase 1 or lacks one that it needs.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -91,7 +91,7 @@ def read_arms(path: Path) -> Table:
     for arm in arms:
         where = f"{path}: arms: {arm.arm}"
         if (arm.arm, arm.flat_start) in seen:
-            raise UserError(f"{where}: stands twice; give one of them another name")
+            raise UserError(f"{where}: is listed twice; rename one of them")
         seen.add((arm.arm, arm.flat_start))
         if arm.first_phase is not None and arm.first_phase not in phases:
             raise UserError(f"{where}: first_phases lacks {arm.first_phase}")

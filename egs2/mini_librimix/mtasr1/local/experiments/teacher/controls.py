@@ -1,4 +1,4 @@
-"""What stands in the teacher's place to show what the teacher does."""
+"""Controls that replace the teacher, to show what the teacher contributes."""
 
 from pathlib import Path
 from typing import Tuple
@@ -11,13 +11,13 @@ from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
 
 
 class OtherTranscript(LLMTeacher):
-    """A frozen teacher that is shown another mixture's transcript in training.
+    """A frozen teacher that gets another mixture's transcript in training.
 
-    Each row of a batch gets the next row's: that of as many talkers and, where batches
-    hold mixtures of like lengths, of about the same length. (The only row of its count
-    keeps its own.) The loss of a wrong transcript is far larger; each row's gradient
-    is scaled to the norm that the right transcript would give. So CTC's share of a
-    step, which is clipped, stays what it is with the method.
+    Each row of a batch gets the transcript of the next row with the same talker count;
+    with batches of similar lengths, it has about the same length. (A row that is the
+    only one of its count keeps its own.) The loss of a wrong transcript is far larger,
+    so each row's gradient is scaled to the norm that the right transcript would give.
+    So CTC's share of a step, which is clipped, is the same as with the real teacher.
     """
 
     def forward(
@@ -54,11 +54,11 @@ def _norms(gradient: torch.Tensor) -> torch.Tensor:
 
 
 def make_random_lm(source: Path, target: Path, seed: int = 0) -> None:
-    """Write a language model of the same form and tokenizer that knows nothing.
+    """Write a language model with the same shape and tokenizer that knows nothing.
 
-    Every matrix has the entries of `source`'s in a random order. Weights as they are
-    drawn for a training would be far smaller, and an LM with them could write nothing,
-    whatever it heard.
+    Every matrix has the entries of `source`'s in random order. Freshly initialized
+    weights would be far smaller, and an LM with them couldn't write any text, whatever
+    its input.
     """
     generator = torch.Generator().manual_seed(seed)
     lm = AutoModelForCausalLM.from_pretrained(source)

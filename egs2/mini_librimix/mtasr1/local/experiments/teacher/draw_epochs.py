@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draw the mixtures of some epochs of dynamic mixing, as one data directory.
 
-Trainings that are to be compared then see the same mixtures, and the frozen trunk's
-outputs can be cached: nothing is mixed anew while they run.
+Then all compared trainings see the same mixtures, and the frozen trunk's outputs can be
+cached, because no new mixtures are made while they run.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Decode all sets with a trained arm, and write what was measured as one JSON file.
+"""Decode all sets with a trained arm, and write the measurements as one JSON file.
 
-CTC's models are decoded greedily, mixture by mixture, with the predicted and with the
-given talker count; without `--phase2_dir` phase 1's language model writes.
+CTC models decode greedily, mixture by mixture, with the predicted and with the given
+talker count. Without `--phase2_dir`, phase 1's language model decodes.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def measure(data: Path, output: Path) -> Dict[str, Any]:
 
 
 def training_of(folder: Optional[Path], criterion: str) -> Dict[str, Any]:
-    """Epochs, seconds and the best value on dev of a training."""
+    """Return epochs, seconds and the best value on dev of a training."""
     if folder is None:
         return {"epochs": 0, "seconds": 0.0, "best": None}
     state = torch.load(folder / "checkpoint.pth", weights_only=False)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train, decode and measure the arms of arms.yaml; what is done stays as it is.
+"""Train, decode and measure the arms of arms.yaml; finished work is kept.
 
 run_experiments.sh calls it when the data are ready. Trainings are the recipe's own, on
 cached outputs of the trunk.
@@ -45,7 +45,7 @@ class Runner:
     """Commands of the arms, and the order in which they can run.
 
     Args:
-        table: What there is to run.
+        table: What to run.
         args: Of the command line.
     """
 
@@ -54,11 +54,11 @@ class Runner:
         self.args = args
 
     def first_phase_dir(self, name: str, seed: int) -> Path:
-        """Folder of a phase 1."""
+        """Return the folder of a phase 1."""
         return self.args.expdir / f"phase_1_{name}_seed_{seed}".replace(" ", "_")
 
     def warmup_dir(self, phase: FirstPhase, seed: int) -> Optional[Path]:
-        """Folder of the arm that a phase 1 comes after."""
+        """Return the folder of the arm that a phase 1 starts from."""
         if phase.after is None:
             return None
         return self.args.expdir / Arm(phase.after, (), 0).folder(seed)
@@ -66,7 +66,7 @@ class Runner:
     def trainer_options(
         self, phase: int, folder: Path, epochs: int, options: Sequence[str]
     ) -> List[str]:
-        """All options of mtasr_train."""
+        """Return all options for mtasr_train."""
         lists, tokens = self.args.lists, self.args.tokens
         words = ["--config", f"conf/train_phase{phase}.yaml"]
         for part in ("train", "valid"):
@@ -89,21 +89,21 @@ class Runner:
     def train(
         self, phase: int, folder: Path, epochs: int, options: Sequence[str]
     ) -> None:
-        """Train a phase, or go on with it."""
+        """Train a phase, or resume it."""
         words = self.trainer_options(phase, folder, epochs, options)
         check_same_inputs(folder / "inputs.txt", words)
         command = [sys.executable, "-m", "espnet_mtasr.bin.mtasr_train", *words]
         self.call(command, folder / "train.log")
 
     def llm(self, phase: FirstPhase) -> List[str]:
-        """Options that name its language model."""
+        """Return the options that name its language model."""
         folder = self.args.models / "llm"
         if phase.llm == "random":
             folder = self.args.expdir / "random_lm"
         return ["--teacher_conf", f"llm={folder}"]
 
     def run_first_phase(self, name: str, seed: int) -> None:
-        """Train a phase 1, and ask if its teacher listens."""
+        """Train a phase 1, and check that its teacher uses the audio."""
         phase = self.table.first_phases[name]
         folder = self.first_phase_dir(name, seed)
         if (folder / "perplexity.json").is_file():
@@ -152,7 +152,7 @@ class Runner:
         self.call(measure, folder / "measure.log")
 
     def phase2_options(self, arm: Arm, seed: int, first: Optional[Path]) -> List[str]:
-        """Options of phase 2 that make the arm what it is."""
+        """Return the options of phase 2 that define the arm."""
         options = ["--seed", str(seed)]
         options += ["--preprocessor_conf", f"flat_start_epochs={arm.flat_start}"]
         options += ["--model_conf", f"ctc_weight={arm.ctc_weight}"]
@@ -168,7 +168,7 @@ class Runner:
         return options
 
     def call(self, command: Sequence[str], log: Path) -> None:
-        """Run a command, its output in a log.
+        """Run a command, with its output in a log.
 
         Raises:
             UserError: it fails.
@@ -177,7 +177,7 @@ class Runner:
         with log.open("a", encoding="utf-8") as f:
             code = subprocess.run(command, stdout=f, stderr=f).returncode
         if code != 0:
-            raise UserError(f"{log}: ended with code {code}; see its last lines")
+            raise UserError(f"{log}: exited with code {code}; see its last lines")
 
     def run(self, rows: Sequence[Tuple[Arm, int]]) -> List[str]:
         """Run arms with their seeds, `nj` at a time, and return what failed."""
@@ -209,9 +209,9 @@ class Runner:
 
 
 def check_same_inputs(path: Path, words: Sequence[str]) -> None:
-    """Raise `UserError` if a training in this folder began with other options or files.
+    """Raise `UserError` if a training in this folder has other options or files.
 
-    The learning rate's schedule, for one, would go on as it was.
+    If it were resumed, the old learning-rate schedule would continue, for example.
     """
     files = [word.partition(",")[0].partition(":")[0] for word in words]
     files += [f"{word[4:]}/model.safetensors" for word in words if word[:4] == "llm="]
@@ -223,7 +223,7 @@ def check_same_inputs(path: Path, words: Sequence[str]) -> None:
     inputs = "\n".join([" ".join(words), *lines]) + "\n"
     if path.is_file() and path.read_text(encoding="utf-8") != inputs:
         raise UserError(
-            f"{path}: the training there began with other options or files; remove "
+            f"{path}: the training there has other options or files; remove "
             f"{path.parent}"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -233,10 +233,10 @@ def check_same_inputs(path: Path, words: Sequence[str]) -> None:
 def choose(
     table: Table, only: Optional[Sequence[str]], seeds: Optional[Sequence[int]]
 ) -> List[Tuple[Arm, int]]:
-    """Return the rows that are asked for, seed by seed, flat starts last.
+    """Return the wanted rows, seed by seed, flat starts last.
 
     Raises:
-        UserError: an arm that is asked for isn't in the table.
+        UserError: a wanted arm isn't in the table.
     """
     names = {arm.arm for arm in table.arms}
     for name in only or ():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Seconds of a training step: phase 1, and phase 2 with and without a teacher.
+"""Measure seconds per training step: phase 1, and phase 2 with and without a teacher.
 
-Steps of all three take turns, on the same batches of cached outputs. It also says how
+Steps of all three take turns, on the same batches of cached outputs. It also prints how
 many epochs of phase 2 without a teacher take as long as both phases with one.
 """
 
@@ -27,7 +27,7 @@ WARM_UP = 5
 
 
 def make_step(args: argparse.Namespace) -> Callable[[], float]:
-    """Return a function that takes a step as the trainer does, less loading."""
+    """Return a function that takes a step like the trainer, without loading."""
     model = MTASRTask.build_model(args)
     for name, parameter in model.named_parameters():
         if any(is_part(name, prefix) for prefix in args.freeze_param):
@@ -78,7 +78,7 @@ def main(cmd=None) -> None:
     found = {name: statistics.mean(s[WARM_UP:]) for name, s in seconds.items()}
     plain = found["phase 2 without"]
     for name, value in found.items():
-        print(f"{name}: {value:.3f} s a step, {value / plain:.2f} times as long")
+        print(f"{name}: {value:.3f} s per step, {value / plain:.2f} times as long")
     table = runner.table
     arm = next(a for a in table.arms if a.ctc_weight < 1.0 and a.first_phase)
     first = table.first_phases[arm.first_phase].epochs
