@@ -1,9 +1,9 @@
 """Decode a data set by CTC or by an LLM, with the options of ESPnet's asr_inference.
 
-Writes `1best_recog/text` (SOT), `text_spk1`, ..., `utt2num_spk`, `posteriors` (of the
-CTC over time, see scoring/posteriors.py) and `rtf` (seconds of decoding, seconds of
-audio, batch size) into `--output_dir`; with `--oracle_output_dir` it also decodes with
-the true talker counts of `--utt2num_spk`.
+Writes `1best_recog/text` (SOT), `text_spk1`, ..., `utt2num_spk`, and `rtf` (seconds of
+decoding, seconds of audio, batch size) into `--output_dir`; with `--store_posteriors
+true` also `posteriors` (scoring/posteriors.py); with `--oracle_output_dir` it also
+decodes with the true talker counts of `--utt2num_spk`.
 
 `--decoder llm` is the baseline without CTC: the language model of a phase-1 model
 decodes. The true count then picks the branch that it reads; the number of talkers is
@@ -76,9 +76,10 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--store_posteriors",
-        default="true",
+        default="false",
         choices=BOOL,
-        help="With decoder ctc: store its posteriors over time, for RESULTS.html",
+        help="With decoder ctc: store its posteriors over time, for RESULTS.html; this "
+        "takes a second pass, which is not timed",
     )
     parser.add_argument(
         "--num_talkers",
@@ -249,8 +250,8 @@ def load(args: argparse.Namespace):
 def decode(args: argparse.Namespace) -> None:
     """Decode all utterances, with the predicted count first.
 
-    Only this is timed. What follows costs at most as much: posteriors are computed
-    given that count, and mixtures are decoded again whose true count is another.
+    Only this is timed. Posteriors take a second pass, given that count. Those mixtures
+    are decoded again whose true count is another.
     """
     import torch
 

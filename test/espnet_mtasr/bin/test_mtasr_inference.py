@@ -22,6 +22,7 @@ from espnet_mtasr.inference_llm import Speech2TextLLM
 from espnet_mtasr.scoring.posteriors import unpack
 
 ROOT = Path(__file__).resolve().parents[3]
+STORE = ["--store_posteriors", "true"]
 LENGTHS = {"a": 9000, "b": 4000, "c": 100, "d": 7001}
 
 
@@ -66,6 +67,7 @@ def test_files(model_file, tmp_path, caplog):
             model_file,
             *("--oracle_output_dir", data / "oracle"),
             *("--utt2num_spk", data / "utt2num_spk"),
+            *STORE,
         )
     hypotheses = Speech2Text(None, model_file)(
         [soundfile.read(data / f"{key}.wav", dtype="float32")[0] for key in LENGTHS]
@@ -101,8 +103,9 @@ def test_files(model_file, tmp_path, caplog):
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_batches_and_lists(model_file, tmp_path, beam_size):
     data = make_data(tmp_path)
-    alone = decode(data, model_file, "--beam_size", beam_size)
-    together = decode(data, model_file, "--beam_size", beam_size, "--batch_size", 3)
+    search = ["--beam_size", beam_size, *STORE]
+    alone = decode(data, model_file, *search)
+    together = decode(data, model_file, *search, "--batch_size", 3)
     for name in alone:
         if name != "posteriors":
             assert together[name] == alone[name]
@@ -125,7 +128,7 @@ def test_mixtures_are_decoded_again_only_where_the_count_is_another(
 ):
     """And once for the posteriors, whatever the beam; the first time alone is timed."""
     data = make_data(tmp_path)
-    given = ["--utt2num_spk", data / "utt2num_spk", "--beam_size", 3]
+    given = ["--utt2num_spk", data / "utt2num_spk", "--beam_size", 3, *STORE]
     given += ["--oracle_output_dir", data / "oracle"]
     calls, plain = [], Speech2Text.in_batches
 
@@ -150,17 +153,13 @@ def test_mixtures_are_decoded_again_only_where_the_count_is_another(
     assert oracle == {k: h.sot_text for k, h in zip(LENGTHS, hypotheses)}
 
 
-def test_posteriors_that_are_not_stored(model_file, tmp_path):
-    data = make_data(tmp_path)
-    assert "posteriors" in decode(data, model_file)
-    conf = data / "decode.yaml"
-    conf.write_text("store_posteriors: false\nrescore_routing: true\n")
-    words = options(data, model_file, "--config", conf)
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_true_and_false_as_yaml_has_them(tmp_path, value):
+    conf = tmp_path / "decode.yaml"
+    conf.write_text(f"store_posteriors: {value}\nrescore_routing: {value}\n")
+    words = options(tmp_path, "model", "--config", conf)
     args = mtasr_inference.parse_arguments(words)
-    # As YAML has them.
-    assert (args.store_posteriors, args.rescore_routing) == ("false", "true")
-    mtasr_inference.main([*words, "--output_dir", f"{data}/none"])
-    assert not (data / "none" / "1best_recog" / "posteriors").exists()
+    assert (args.store_posteriors, args.rescore_routing) == (value, value)
 
 
 def test_forced_count_and_config(model_file, tmp_path):
@@ -169,6 +168,7 @@ def test_forced_count_and_config(model_file, tmp_path):
     conf.write_text("num_talkers: 3\nbatch_size: 2\n")
     tables = decode(data, model_file, "--config", conf)
     assert set(tables["utt2num_spk"].values()) == {"3"}
+    assert "posteriors" not in tables
     assert (data / "out/1best_recog/rtf").read_text().endswith(" 2\n")
     # The command line goes before the file.
     tables = decode(data, model_file, "--config", conf, "--num_talkers", 2)
@@ -189,7 +189,7 @@ def test_decoding_by_the_language_model(phase1, tmp_path, caplog, beam_size):
     conf = data / "decode.yaml"
     conf.write_text(f"decoder: llm\nbeam_size: {beam_size}\nmaxlen_ratio: 12\n")
     given = ["--config", conf, "--utt2num_spk", data / "utt2num_spk"]
-    given += ["--oracle_output_dir", data / "oracle"]
+    given += ["--oracle_output_dir", data / "oracle", *STORE]
     with caplog.at_level(logging.INFO):
         tables = decode(data, phase1, *given)
     speech2text = Speech2TextLLM(None, phase1, beam_size=beam_size, maxlen_ratio=12)
