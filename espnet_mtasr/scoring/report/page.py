@@ -254,15 +254,14 @@ def _mixture(
     player, seconds = sounds.player(name, utt)
     seconds = part.timing.lengths.get(utt, seconds)
     intervals = part.timing.intervals.get(utt, ())
-    streams, problem = [], None
+    posteriors, problem = None, None
     try:
         posteriors = read_posteriors and read_posteriors(name, utt)
     except UserError as e:
-        posteriors, problem = None, note(f"No CTC posteriors: {e}")
-    if posteriors:
-        streams = mixtures.draw_streams(
-            posteriors, reference, hypothesis or [], seconds
-        )
+        problem = note(f"No CTC posteriors: {e}")
+    streams = mixtures.draw_streams(
+        posteriors or [], reference, hypothesis or [], seconds
+    )
     return tag(
         "div",
         tag("h3", f"{utt} ({shown.why})"),
