@@ -15,6 +15,7 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.model_zoo.model_files import fetch_model
 from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.onnx_model.model import load_onnx
+from espnet_mtasr.scoring.posteriors import Posteriors
 from espnet_mtasr.tasks.building import ModelBuilder
 from espnet_mtasr.text.sot import join_sot
 from espnet_mtasr.trust import check_settings, trusting
@@ -31,14 +32,14 @@ class TalkerHypothesis:
         tokens: Tokens of the CTC or the language model, whichever decoded.
         token_ids: Their ids.
         spans: Frames of each token; None if not requested.
-        log_probs: `(T, V)` of the CTC, on the model's device; None if not requested.
+        posteriors: Of the CTC; None if not requested.
     """
 
     text: str
     tokens: List[str]
     token_ids: List[int]
     spans: Optional[List[TokenSpan]] = None
-    log_probs: Optional[torch.Tensor] = None
+    posteriors: Optional[Posteriors] = None
 
 
 # One talker's hypotheses, best first: text, tokens, their ids, and the hypothesis.

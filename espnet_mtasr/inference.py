@@ -27,6 +27,7 @@ from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
 from espnet_mtasr.model_zoo.model_files import ROUTING
 from espnet_mtasr.onnx_model.manifest import is_onnx
+from espnet_mtasr.scoring.posteriors import Posteriors, summarize
 from espnet_mtasr.text.tokenizer import SPECIAL_TOKENS, build_tokenizer
 
 
@@ -57,7 +58,7 @@ class Speech2Text(AbsSpeech2Text):
         trust_remote_code: Allow the configuration to name any class, and run its code.
 
     Attributes:
-        keep_log_probs: Keep the CTC's log probabilities in hypotheses.
+        keep_posteriors: Return the CTC's posteriors in hypotheses.
 
     Raises:
         UserError: a file is missing or doesn't fit, the model has no CTC, the model
@@ -92,7 +93,7 @@ class Speech2Text(AbsSpeech2Text):
             )
         self.beam_size = beam_size
         self.align = align
-        self.keep_log_probs = False
+        self.keep_posteriors = False
         self.routing = self._read_routing(mtasr_model_file) if rescore else None
         args = self.train_args
         if args.bpemodel is not None:
@@ -212,7 +213,7 @@ class Speech2Text(AbsSpeech2Text):
     def _of_ctc(self, streams: Streams) -> List[List[Optional[torch.Tensor]]]:
         """For each row, log probabilities `(T, V)` of each talker, if needed."""
         lengths = streams.lengths.tolist()
-        if not self.align and not self.keep_log_probs:
+        if not self.align and not self.keep_posteriors:
             return [[None] * streams.count for _ in lengths]
         log_probs = self.model.ctc[str(streams.count)].log_probs(streams.streams)
         return [[p[row, :n] for p in log_probs] for row, n in enumerate(lengths)]
@@ -228,6 +229,13 @@ class Speech2Text(AbsSpeech2Text):
         ids = [ids[k] for k in places]
         spans = spans and [spans[k] for k in places]
         tokens = self.converter.ids2tokens(ids)
-        kept = log_probs if self.keep_log_probs else None
+        posteriors: Optional[Posteriors] = None
+        if self.keep_posteriors and log_probs is not None:
+            posteriors = self._posteriors(log_probs)
         text = self.tokenizer.tokens2text(tokens)
-        return TalkerHypothesis(text, tokens, ids, spans, kept)
+        return TalkerHypothesis(text, tokens, ids, spans, posteriors)
+
+    def _posteriors(self, log_probs: torch.Tensor) -> Posteriors:
+        best, blank = log_probs[:, 1:].amax(1).exp(), log_probs[:, 0].exp()
+        found = (best, blank, log_probs.argmax(1))
+        return summarize(*(x.cpu().numpy() for x in found), self.model.token_list)

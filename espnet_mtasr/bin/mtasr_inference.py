@@ -1,8 +1,9 @@
 """Decode a data set by CTC or by an LLM, with the options of ESPnet's asr_inference.
 
 Writes `1best_recog/text` (SOT), `text_spk1`, ..., `utt2num_spk`, and `rtf` (seconds of
-decoding, seconds of audio, batch size) into `--output_dir`; with `--oracle_output_dir`
-it decodes a second time with the true talker counts of `--utt2num_spk`.
+decoding, seconds of audio, batch size) into `--output_dir`; with `--store_posteriors
+true` also `posteriors` (scoring/posteriors.py); with `--oracle_output_dir` it also
+decodes with the true talker counts of `--utt2num_spk`.
 
 `--decoder llm` is the baseline without CTC: the language model of a phase-1 model
 decodes. The true count then picks the branch that it reads; the number of talkers is
@@ -10,6 +11,7 @@ what it writes, and is in `utt2num_spk`.
 """
 
 import argparse
+import copy
 import logging
 import time
 from pathlib import Path
@@ -21,10 +23,12 @@ from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.gpus import device_of
 from espnet_mtasr.mixture.speech_list import Kind, Speech, kind_of_entry
+from espnet_mtasr.scoring import posteriors
 from espnet_mtasr.trust import add_trust_option
 
 DECODERS = ("ctc", "llm")
 LLM_OPTIONS = ("maxlen_ratio", "length_penalty")
+BOOL = ("true", "false")
 # Recordings of this many batches are read at a time and sorted by length.
 BATCHES_AHEAD = 8
 
@@ -67,8 +71,15 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rescore_routing",
         default="true",
-        choices=("true", "false"),
+        choices=BOOL,
         help="Use the routing.json beside the model file, if there is one",
+    )
+    parser.add_argument(
+        "--store_posteriors",
+        default="false",
+        choices=BOOL,
+        help="With decoder ctc: store its posteriors over time, for RESULTS.html; this "
+        "takes a second pass, which is not timed",
     )
     parser.add_argument(
         "--num_talkers",
@@ -115,7 +126,15 @@ def parse_arguments(cmd=None) -> argparse.Namespace:
         value = getattr(args, name)
         if not isinstance(value, int) or value < 1:
             raise UserError(f"--{name} {value}: give a whole number from 1")
-    for name, choices in (("dtype", DTYPES), ("decoder", DECODERS)):
+    for name in ("rescore_routing", "store_posteriors"):
+        # YAML has a type for them.
+        setattr(args, name, str(getattr(args, name)).lower())
+    for name, choices in (
+        ("dtype", DTYPES),
+        ("decoder", DECODERS),
+        ("rescore_routing", BOOL),
+        ("store_posteriors", BOOL),
+    ):
         value = getattr(args, name)
         if value not in choices:
             raise UserError(f"--{name} {value}: choose one of {', '.join(choices)}")
@@ -195,6 +214,11 @@ class Writer:
             self.tables.setdefault(f"text_spk{k}", {})[key] = talker.text
             self.tables.setdefault(f"token_spk{k}", {})[key] = " ".join(talker.tokens)
 
+    def add_posteriors(self, key: str, hypothesis) -> None:
+        """Add what the CTC computed of one mixture."""
+        word = posteriors.pack([talker.posteriors for talker in hypothesis.talkers])
+        self.tables.setdefault(posteriors.TABLE, {})[key] = word
+
     def write(self) -> None:
         """Write all files."""
         for name, table in self.tables.items():
@@ -224,7 +248,11 @@ def load(args: argparse.Namespace):
 
 
 def decode(args: argparse.Namespace) -> None:
-    """Decode all utterances, with the predicted count first."""
+    """Decode all utterances, with the predicted count first.
+
+    Only this is timed. Posteriors take a second pass, given that count. Those mixtures
+    are decoded again whose true count is another.
+    """
     import torch
 
     from espnet_mtasr.tasks.mtasr import MTASRTask
@@ -242,6 +270,10 @@ def decode(args: argparse.Namespace) -> None:
         ngpu=args.ngpu,
         inference=True,
     )
+    keeper = None
+    if args.store_posteriors == "true" and args.decoder == "ctc":
+        keeper = copy.copy(speech2text)
+        keeper.keep_posteriors, keeper.beam_size = True, 1
     writer, oracle = Writer(args.output_dir), Writer(args.oracle_output_dir or "")
     # The first call also sets up libraries, so it is not timed.
     speech2text([torch.zeros(args.fs)])
@@ -259,10 +291,26 @@ def decode(args: argparse.Namespace) -> None:
         for key, hypothesis in zip(keys, hypotheses):
             logging.info(f"best hypo: {hypothesis.sot_text}")
             writer.add(key, hypothesis)
+        if keeper is not None:
+            counts = [hypothesis.num_talkers for hypothesis in hypotheses]
+            kept = keeper.in_batches(waves, args.batch_size, counts)
+            for key, hypothesis in zip(keys, kept):
+                writer.add_posteriors(key, hypothesis)
         if args.oracle_output_dir is not None:
-            counts = [int(true_counts[key]) for key in keys]
-            hypotheses = speech2text.in_batches(waves, args.batch_size, counts)
-            for key, hypothesis in zip(keys, hypotheses):
+            found = dict(zip(keys, hypotheses))
+            # A language model writes other texts if it is given the count.
+            again = {
+                key: wave
+                for key, wave in zip(keys, waves)
+                if args.decoder == "llm"
+                or found[key].num_talkers != int(true_counts[key])
+            }
+            counts = [int(true_counts[key]) for key in again]
+            hypotheses = speech2text.in_batches(
+                list(again.values()), args.batch_size, counts
+            )
+            found.update(zip(again, hypotheses))
+            for key, hypothesis in found.items():
                 oracle.add(key, hypothesis)
     writer.write()
     if args.oracle_output_dir is not None:

@@ -257,6 +257,7 @@ def _page(
     """Return RESULTS.html."""
     from espnet_mtasr.files import read_json
     from espnet_mtasr.mixture.speech_list import read_by_id
+    from espnet_mtasr.scoring import posteriors
     from espnet_mtasr.scoring.report.page import ScoredSet, render_page
 
     shown = {
@@ -274,6 +275,7 @@ def _page(
         args.fs,
         command,
         args.machine,
+        posteriors.read_by_id(args.decode_dir, sets),
     )
 
 

@@ -7,6 +7,7 @@ from typing import List, NamedTuple, Optional, Sequence
 import numpy as np
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.scoring.posteriors import Posteriors
 from espnet_mtasr.transcription.channels import MIX
 from espnet_mtasr.transcription.long.recording import read_head
 from espnet_mtasr.transcription.mtasr import MTASR
@@ -27,17 +28,14 @@ class Heard(NamedTuple):
         transcript: Talkers, words, times.
         samples: `(N,)` float32, the model's input.
         rate: Hz.
-        posteriors: Of each talker `(T, V)` probabilities of the CTC's tokens; the T
-            frames cover the recording.
-        token_list: The V tokens; the first is the blank.
+        posteriors: Of each talker, if speech was heard.
         reference: What each talker said, if known.
     """
 
     transcript: Transcript
     samples: np.ndarray
     rate: int
-    posteriors: List[np.ndarray]
-    token_list: Sequence[str]
+    posteriors: List[Posteriors]
     reference: Optional[Sequence[str]] = None
 
 
@@ -91,6 +89,5 @@ def hear(
         recording.channels[0],
         model.rate,
         posteriors,
-        model.token_list,
         reference,
     )

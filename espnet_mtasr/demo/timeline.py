@@ -11,14 +11,11 @@ from typing import List, Sequence, Set, Tuple
 import numpy as np
 
 from espnet_mtasr.data.audio import to_int16
-from espnet_mtasr.demo.figures import (
-    colour_of,
-    find_peaks,
-    posteriors_svg,
-    waveform_svg,
-)
+from espnet_mtasr.demo.figures import colour_of, posteriors_svg, waveform_svg
 from espnet_mtasr.demo.hearing import Heard
 from espnet_mtasr.demo.mixer import Mixed
+from espnet_mtasr.scoring.posteriors import Posteriors
+from espnet_mtasr.scoring.report.posteriors import EXPLAINED
 from espnet_mtasr.transcription.formats import FORMATS
 from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
 
@@ -43,7 +40,7 @@ def render_heard(heard: Heard) -> str:
         posteriors = heard.posteriors[number] if heard.posteriors else None
         lanes.append(_talker(number, talker, transcript.seconds, wrong))
         if posteriors is not None:
-            lanes.append(_posteriors(number, posteriors, heard.token_list))
+            lanes.append(_posteriors(number, posteriors))
     return "".join(
         [
             f'<section class="mt" data-seconds="{transcript.seconds}">',
@@ -204,15 +201,16 @@ def _talker(
     )
 
 
-def _posteriors(number: int, posteriors: np.ndarray, token_list: Sequence[str]) -> str:
+def _posteriors(number: int, posteriors: Posteriors) -> str:
+    frames = len(posteriors.best)
     peaks = "".join(
-        f'<span style="left:{100 * peak.place:.2f}%" title="{peak.probability:.2f}">'
-        f"{escape(peak.token)}</span>"
-        for peak in find_peaks(posteriors, token_list)
+        f'<span style="left:{_share(peak.frame + 0.5, frames)}" '
+        f'title="{posteriors.best[peak.frame]} %">{escape(peak.token)}</span>'
+        for peak in posteriors.peaks
     )
     return (
-        f'<div class="mt-ctc" title="CTC posteriors: area: most probable token; '
-        f'dashed: blank">{posteriors_svg(posteriors, colour_of(number))}'
+        f'<div class="mt-ctc" title="{EXPLAINED}">'
+        f"{posteriors_svg(posteriors, colour_of(number))}"
         f'<div class="mt-peaks">{peaks}</div></div>'
     )
 

@@ -11,6 +11,7 @@ from espnet_mtasr.abs_inference import MixtureHypothesis
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.model_zoo.voice_encoder import get_voice_encoder
+from espnet_mtasr.scoring.posteriors import Posteriors
 from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.channels import Channel
 from espnet_mtasr.transcription.long.recording import LongRecording
@@ -180,7 +181,7 @@ class Decoder:
 
     def transcribe_with_posteriors(
         self, recording: Recording, num_talkers: Optional[int] = None
-    ) -> Tuple[Transcript, List[np.ndarray]]:
+    ) -> Tuple[Transcript, List[Posteriors]]:
         """Transcribe a recording of one channel, and return the CTC posteriors.
 
         Args:
@@ -188,8 +189,7 @@ class Decoder:
             num_talkers: Its talker count; None: predicted.
 
         Returns:
-            Its transcript, and for each talker the probabilities `(T, V)` of the tokens
-            in `token_list`; the T frames cover the recording.
+            Its transcript, and each talker's posteriors.
 
         Raises:
             UserError: the model doesn't know the talker count.
@@ -202,16 +202,16 @@ class Decoder:
         origin = self._origin(num_talkers, recording.channel, how)
         if not self._hears_speech(wave, how.threshold):
             return self._transcript(recording, len(wave), whole, None, origin), []
-        self.speech2text.keep_log_probs = True
+        self.speech2text.keep_posteriors = True
         try:
             (hypothesis,) = self.speech2text([wave], [num_talkers])
         finally:
-            self.speech2text.keep_log_probs = False
+            self.speech2text.keep_posteriors = False
         transcript = self._transcript(recording, len(wave), whole, hypothesis, origin)
         posteriors = [
-            talker.log_probs.exp().cpu().numpy()
+            talker.posteriors
             for talker in hypothesis.talkers[: transcript.num_talkers]
-            if talker.log_probs is not None
+            if talker.posteriors is not None
         ]
         return transcript, posteriors
 

@@ -261,10 +261,17 @@ case $* in *mtasr_inference*) ;; *) exit 0 ;; esac
         assert done.returncode == 0, done.stdout + done.stderr
         decoded = recipe / "exp" / "mtasr_phase2" / "decode_valid.loss_ctc.ave" / "t1"
         assert (decoded / "text").read_text() == "a\nb\nc\n"
+        posteriors = decoded / "posteriors"
+        assert posteriors.read_text() == "a word\nb word\nc word\n"
         rtf = '{"rtf": 0.25000, "batch_size": 1}\n'
         assert (decoded / "rtf.json").read_text() == rtf
         keys = sorted(p.name for p in (decoded / "logdir").glob("keys.*"))
         assert keys == [f"keys.{n + 1}.scp" for n in range(jobs)]
+    # Not even those of before stay.
+    options += ["--python", python, "--store_posteriors", "false"]
+    done, _ = call(recipe, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (decoded / "text").exists() and not posteriors.exists()
 
 
 # Stands for Python, and decodes.
@@ -322,7 +329,7 @@ def test_the_language_model_is_phase_1s(llm_recipe):
     assert not exp.with_name("mtasr_phase2").exists()
     decoded = exp / "llm_valid.loss_sot.ave" / "t1"
     assert (decoded / "text").read_text() == "a\nb\n"
-    assert (decoded / "rtf.json").exists()
+    assert (decoded / "rtf.json").exists() and not (decoded / "posteriors").exists()
     oracle = exp / "llm_valid.loss_sot.ave_oracle" / "t1"
     assert sorted(p.name for p in oracle.iterdir()) == ["text", "utt2num_spk"]
     for got in calls(llm_recipe, "mtasr_inference"):

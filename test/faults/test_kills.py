@@ -124,7 +124,7 @@ def decoding(root: Path) -> Job:
     recordings(root)
     words = ["--mtasr_model_file", model, "--num_workers", 0]
     words += ["--data_path_and_name_and_type", f"{root}/wav.scp,speech,sound"]
-    words += ["--output_dir", root / "decoded"]
+    words += ["--output_dir", root / "decoded", "--store_posteriors", "true"]
     return Job("mtasr_inference", words, root / "decoded", texts_and_tables)
 
 

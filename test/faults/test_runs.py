@@ -280,6 +280,7 @@ def test_a_decoding_that_breaks_off_leaves_no_text_of_before(recipe):
     (recipe / "broken").touch()
     assert mtasr(recipe, 12, *options).wait(timeout=60) == 1
     assert texts[0].exists() and not texts[1].exists()
+    assert not texts[1].with_name("posteriors").exists()
 
 
 @pytest.mark.parametrize(

@@ -19,15 +19,21 @@ case $* in
 esac
 """
 
-# Writes each key of `--key_file` as a text, in bash.
+# Writes each key of `--key_file` as a text, in bash. Decoder llm has no posteriors.
 DECODE = """\
 while [ $# -gt 0 ]; do
     case $1 in
+        --config) config=$2 ;;
         --key_file) keys=$2 ;;
+        --store_posteriors) store=$2 ;;
         --output_dir | --oracle_output_dir)
             mkdir -p "$2/1best_recog"
             cut -d' ' -f1 "${keys}" >"$2/1best_recog/text"
             cp "$2/1best_recog/text" "$2/1best_recog/utt2num_spk"
+            case $1,${config},${store} in
+                --output_dir,*decode*,true)
+                    sed 's/ .*/ word/' "${keys}" >"$2/1best_recog/posteriors" ;;
+            esac
             echo 1 4 1 >"$2/1best_recog/rtf" ;;
     esac
     shift

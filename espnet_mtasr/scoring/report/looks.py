@@ -37,6 +37,7 @@ svg .cursor { stroke: var(--text); stroke-width: 1.5; }
 .s3 { --c: #cc79a7; } .s4 { --c: #e69f00; } .s5 { --c: #56b4e9; }
 .s6 { --c: #8c6bb1; } .s7 { --c: #999999; }
 svg .stroke { stroke: var(--c); } svg .fill { fill: var(--c); }
+svg .ctc text { font-size: 10.5px; text-anchor: middle; }
 .key { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; font-size: .87rem; }
 .key span::before { content: ""; display: inline-block; width: .8em; height: .8em;
   margin-right: .4em; background: var(--c); }
@@ -63,12 +64,16 @@ for (const mixture of document.querySelectorAll(".mixture")) {
   const time = mixture.querySelector("svg[data-seconds]");
   if (!audio || !time) continue;
   const cursor = time.querySelector(".cursor");
+  const wide = time.parentElement;
   const {seconds, left, right} = time.dataset;
   const width = right - left;
   const show = () => {
     const x = +left + width * audio.currentTime / seconds;
     cursor.setAttribute("x1", x);
     cursor.setAttribute("x2", x);
+    const at = x / time.viewBox.baseVal.width * time.getBoundingClientRect().width;
+    if (at < wide.scrollLeft || at > wide.scrollLeft + wide.clientWidth)
+      wide.scrollLeft = at - wide.clientWidth / 4;
     if (!audio.paused) requestAnimationFrame(show);
   };
   audio.addEventListener("play", show);

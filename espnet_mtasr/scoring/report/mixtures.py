@@ -3,15 +3,26 @@
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
 from espnet_mtasr.scoring.alignment import GAP, align_talkers
-from espnet_mtasr.scoring.error_counts import ErrorCounts
+from espnet_mtasr.scoring.error_counts import ErrorCounts, match_talkers
+from espnet_mtasr.scoring.posteriors import Posteriors
 from espnet_mtasr.scoring.report.charts import NUM_COLORS
 from espnet_mtasr.scoring.report.html import Markup, tag
+from espnet_mtasr.scoring.report.posteriors import (
+    EXPLAINED,
+    ROWS,
+    draw_curves,
+    place_labels,
+)
 from espnet_mtasr.scoring.segments import Interval
 
 # Mixtures shown per set.
 WORST, MEDIAN = 3, 1
-# Of the time line, in SVG units.
-WIDTH, ROW, LEFT = 1000, 22, 70
+# Of the time line, in CSS pixels of a narrow window; wide ones stretch it.
+WIDEST, NARROWEST, SECOND = 4000, 1000, 80
+ROW, LEFT = 22, 70
+# Of a stream in it: its curves, a row of tokens below them, and all with a margin.
+CURVES, TOKENS = 40, 13
+STREAM = CURVES + ROWS * TOKENS + 10
 # Words of a talker that are shown.
 MOST_WORDS = 200
 
@@ -80,45 +91,91 @@ def render_words(reference: Sequence[str], hypothesis: Sequence[str]) -> List[Ma
 
 
 def time_line(
-    intervals: Sequence[Interval], seconds: float, more: Sequence[Any] = ()
+    intervals: Sequence[Interval], seconds: float, streams: Sequence[Markup] = ()
 ) -> Optional[Markup]:
-    """Draw when each talker speaks; None if that isn't known.
+    """Draw when each talker speaks, and CTC posteriors; None if no time is known.
 
     Args:
         intervals: (start, end) of each talker, in seconds.
         seconds: The recording's length.
-        more: Further rows, each `ROW` high.
+        streams: What `draw_streams` returned.
     """
-    if not seconds or not (intervals or more):
+    if not seconds or not (intervals or streams):
         return None
-    height = ROW * (len(intervals) + len(more))
+    width = width_of(seconds)
+    bars = ROW * len(intervals)
+    height = bars + STREAM * len(streams)
     drawn: List[Any] = []
     for k, (start, end) in enumerate(intervals):
-        x, width = place(start, seconds), place(end, seconds) - place(start, seconds)
+        x, last = (LEFT + time / seconds * (width - LEFT) for time in (start, end))
         label = tag("text", f"talker {k + 1}", x=0, y=ROW * k + 15)
         bar = tag(
             "rect",
             tag("title", f"{start:.2f} to {end:.2f} s"),
             x=round(x, 1),
             y=ROW * k + 4,
-            width=round(width, 1),
+            width=round(last - x, 1),
             height=ROW - 8,
             class_=f"fill s{k % NUM_COLORS}",
         )
         drawn += [label, bar]
-    drawn += more
+    for k, stream in enumerate(streams):
+        top = bars + STREAM * k
+        label = tag("text", f"stream {k + 1}", x=0, y=top + CURVES / 2 + 8)
+        drawn += [label, tag("g", stream, transform=f"translate({LEFT} {top + 4})")]
     drawn.append(tag("line", x1=LEFT, y1=0, x2=LEFT, y2=height, class_="cursor"))
-    return tag(
+    picture = tag(
         "svg",
         drawn,
-        viewBox=f"0 0 {WIDTH} {height}",
+        viewBox=f"0 0 {width} {height}",
         class_="times",
+        style=f"min-width:{width}px",
         data_seconds=f"{seconds:.3f}",
         data_left=LEFT,
-        data_right=WIDTH,
+        data_right=width,
     )
+    return tag("div", picture, class_="wide")
 
 
-def place(time: float, seconds: float) -> float:
-    """Return the x of a time in a recording of this length, in seconds."""
-    return LEFT + time / seconds * (WIDTH - LEFT)
+def width_of(seconds: float) -> int:
+    """Return the width of a time line."""
+    return min(max(NARROWEST, LEFT + round(SECOND * seconds)), WIDEST)
+
+
+def draw_streams(
+    streams: Sequence[Posteriors],
+    reference: Sequence[str],
+    hypothesis: Sequence[str],
+    seconds: float,
+) -> List[Markup]:
+    """Draw the posteriors of each stream, in the colour of its talker.
+
+    Args:
+        streams: Of a mixture.
+        reference: One text per talker.
+        hypothesis: One text per stream.
+        seconds: The recording's length.
+    """
+    talkers = {
+        stream: talker
+        for talker, stream in match_talkers(reference, hypothesis).assignment
+        if talker is not None
+    }
+    width = width_of(seconds) - LEFT
+    drawn = []
+    for k, posteriors in enumerate(streams):
+        scale = f"scale({width / max(len(posteriors.best), 1):.4f} {CURVES / 100})"
+        curves = tag(
+            "g", draw_curves(posteriors, "var(--c, var(--pale))"), transform=scale
+        )
+        tokens = [
+            tag("text", label.token, x=label.x, y=CURVES + TOKENS * (label.row + 0.8))
+            for label in place_labels(posteriors, width)
+        ]
+        base = tag("line", x1=0, y1=CURVES, x2=width, y2=CURVES, class_="grid")
+        talker = talkers.get(k)
+        color = "ctc" if talker is None else f"ctc s{talker % NUM_COLORS}"
+        drawn.append(
+            tag("g", tag("title", EXPLAINED), base, curves, tokens, class_=color)
+        )
+    return drawn

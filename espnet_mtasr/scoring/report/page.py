@@ -7,15 +7,18 @@ set, and their sounds have a budget.
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from espnet_mtasr.errors import UserError
 from espnet_mtasr.scoring import tables
 from espnet_mtasr.scoring.bootstrap import bootstrap_interval
 from espnet_mtasr.scoring.breakdown import EDGES, OVERLAP_EDGES, Edges, group_by_value
 from espnet_mtasr.scoring.error_counts import ErrorCounts
 from espnet_mtasr.scoring.inputs import Hypotheses, References
+from espnet_mtasr.scoring.posteriors import ReadPosteriors
 from espnet_mtasr.scoring.report import mixtures
 from espnet_mtasr.scoring.report.charts import Rate, curve_chart, key, rate_chart
 from espnet_mtasr.scoring.report.html import Markup, document, section, table, tag
 from espnet_mtasr.scoring.report.looks import SCRIPT, STYLE
+from espnet_mtasr.scoring.report.posteriors import EXPLAINED
 from espnet_mtasr.scoring.report.sound import ReadSound, Sounds
 from espnet_mtasr.scoring.segments import Timing
 from espnet_mtasr.scoring.tables import count_told, range_name
@@ -49,6 +52,7 @@ def render_page(
     rate: int = 16000,
     command: str = "",
     machine: str = "",
+    read_posteriors: Optional[ReadPosteriors] = None,
 ) -> str:
     """Return the page.
 
@@ -60,6 +64,7 @@ def render_page(
         rate: Of the recordings, in Hz.
         command: The command line that produced the figures.
         machine: What they were measured on.
+        read_posteriors: Reads the CTC posteriors of an utterance; None: none are shown.
     """
     sounds = Sounds(read_sound, rate)
     body = [
@@ -87,7 +92,11 @@ def render_page(
                 f"Top: what was said; bottom: what was written. S: substituted, "
                 f"D: deleted, I: inserted. Click on a time line to play from there."
             ),
-            [_mixtures(name, part, sounds) for name, part in sets.items()],
+            read_posteriors and note(f"{EXPLAINED}."),
+            [
+                _mixtures(name, part, sounds, read_posteriors)
+                for name, part in sets.items()
+            ],
         ),
         Markup(OTHERS),
     ]
@@ -223,24 +232,42 @@ def _curves(curves: Sequence[Mapping[str, Any]]) -> Markup:
     return section("Learning curves", note(how), parts)
 
 
-def _mixtures(name: str, part: ScoredSet, sounds: Sounds) -> Markup:
-    shown = [_mixture(name, part, one, sounds) for one in mixtures.choose(part.errors)]
+def _mixtures(
+    name: str, part: ScoredSet, sounds: Sounds, read: Optional[ReadPosteriors]
+) -> Markup:
+    shown = [
+        _mixture(name, part, one, sounds, read) for one in mixtures.choose(part.errors)
+    ]
     return tag("details", tag("summary", name), shown, open="")
 
 
 def _mixture(
-    name: str, part: ScoredSet, shown: mixtures.Shown, sounds: Sounds
+    name: str,
+    part: ScoredSet,
+    shown: mixtures.Shown,
+    sounds: Sounds,
+    read_posteriors: Optional[ReadPosteriors],
 ) -> Markup:
     utt = shown.utt
     reference = part.references.texts[utt]
     hypothesis = part.hypotheses.texts.get(utt)
     player, seconds = sounds.player(name, utt)
+    seconds = part.timing.lengths.get(utt, seconds)
     intervals = part.timing.intervals.get(utt, ())
+    posteriors, problem = None, None
+    try:
+        posteriors = read_posteriors and read_posteriors(name, utt)
+    except UserError as e:
+        problem = note(f"No CTC posteriors: {e}")
+    streams = mixtures.draw_streams(
+        posteriors or [], reference, hypothesis or [], seconds
+    )
     return tag(
         "div",
         tag("h3", f"{utt} ({shown.why})"),
         tag("p", told(reference, hypothesis, part.errors[utt]), class_="pale"),
-        mixtures.time_line(intervals, part.timing.lengths.get(utt, seconds)),
+        mixtures.time_line(intervals, seconds, streams),
+        problem,
         player,
         mixtures.render_words(reference, hypothesis or []),
         class_="mixture",

@@ -19,8 +19,10 @@ from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.inference_llm import Speech2TextLLM
+from espnet_mtasr.scoring.posteriors import unpack
 
 ROOT = Path(__file__).resolve().parents[3]
+STORE = ["--store_posteriors", "true"]
 LENGTHS = {"a": 9000, "b": 4000, "c": 100, "d": 7001}
 
 
@@ -65,6 +67,7 @@ def test_files(model_file, tmp_path, caplog):
             model_file,
             *("--oracle_output_dir", data / "oracle"),
             *("--utt2num_spk", data / "utt2num_spk"),
+            *STORE,
         )
     hypotheses = Speech2Text(None, model_file)(
         [soundfile.read(data / f"{key}.wav", dtype="float32")[0] for key in LENGTHS]
@@ -85,6 +88,12 @@ def test_files(model_file, tmp_path, caplog):
     assert decoding > 0
     assert seconds == pytest.approx(sum(LENGTHS.values()) / 16000, abs=1e-4)
     assert batch == 1
+    assert not (data / "oracle" / "1best_recog" / "posteriors").exists()
+    for key, hypothesis in zip(LENGTHS, hypotheses):
+        streams = unpack(tables["posteriors"][key])
+        written = [[token for _, token in stream.peaks] for stream in streams]
+        assert written == [talker.tokens for talker in hypothesis.talkers]
+        assert {len(s.best) for s in streams} == {hypothesis.num_frames}
     # What ESPnet's script for the real-time factor looks for, utterance by utterance.
     marks = [m.split(":")[0] for m in caplog.messages]
     marks = [m for m in marks if m in ("speech length", "best hypo")]
@@ -94,14 +103,63 @@ def test_files(model_file, tmp_path, caplog):
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_batches_and_lists(model_file, tmp_path, beam_size):
     data = make_data(tmp_path)
-    alone = decode(data, model_file, "--beam_size", beam_size)
-    together = decode(data, model_file, "--beam_size", beam_size, "--batch_size", 3)
-    assert together == alone
+    search = ["--beam_size", beam_size, *STORE]
+    alone = decode(data, model_file, *search)
+    together = decode(data, model_file, *search, "--batch_size", 3)
+    for name in alone:
+        if name != "posteriors":
+            assert together[name] == alone[name]
+    for one, other in zip(
+        together["posteriors"].values(), alone["posteriors"].values()
+    ):
+        for stream, same in zip(unpack(one), unpack(other), strict=True):
+            assert stream.best == pytest.approx(same.best, abs=1)
+            assert stream.blank == pytest.approx(same.blank, abs=1)
+            assert stream.peaks == same.peaks
     (data / "keys").write_text("b\nd some more\n")
     some = decode(
         data, model_file, "--beam_size", beam_size, "--key_file", f"{data}/keys"
     )
     assert some["text"] == {key: alone["text"][key] for key in "bd"}
+
+
+def test_mixtures_are_decoded_again_only_where_the_count_is_another(
+    model_file, tmp_path, monkeypatch
+):
+    """And once for the posteriors, whatever the beam; the first time alone is timed."""
+    data = make_data(tmp_path)
+    given = ["--utt2num_spk", data / "utt2num_spk", "--beam_size", 3, *STORE]
+    given += ["--oracle_output_dir", data / "oracle"]
+    calls, plain = [], Speech2Text.in_batches
+
+    def noting(self, speech, batch_size, counts=None):
+        calls.append((len(speech), counts, self.keep_posteriors, self.beam_size))
+        return plain(self, speech, batch_size, counts)
+
+    monkeypatch.setattr(Speech2Text, "in_batches", noting)
+    tables = decode(data, model_file, *given)
+    predicted = [int(n) for n in tables["utt2num_spk"].values()]
+    true = [2, 3, 3, 2]
+    assert 0 < sum(p != t for p, t in zip(predicted, true)) < 4
+    expected = []
+    for p, t in zip(predicted, true):
+        expected += [(1, None, False, 3), (1, [p], True, 1)]
+        expected.append((0, [], False, 3) if p == t else (1, [t], False, 3))
+    assert calls == expected
+    oracle = read_table(data / "oracle" / "1best_recog" / "text")
+    monkeypatch.undo()
+    waves = [soundfile.read(data / f"{key}.wav", dtype="float32")[0] for key in LENGTHS]
+    hypotheses = Speech2Text(None, model_file, beam_size=3)(waves, true)
+    assert oracle == {k: h.sot_text for k, h in zip(LENGTHS, hypotheses)}
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_true_and_false_as_yaml_has_them(tmp_path, value):
+    conf = tmp_path / "decode.yaml"
+    conf.write_text(f"store_posteriors: {value}\nrescore_routing: {value}\n")
+    words = options(tmp_path, "model", "--config", conf)
+    args = mtasr_inference.parse_arguments(words)
+    assert (args.store_posteriors, args.rescore_routing) == (value, value)
 
 
 def test_forced_count_and_config(model_file, tmp_path):
@@ -110,6 +168,7 @@ def test_forced_count_and_config(model_file, tmp_path):
     conf.write_text("num_talkers: 3\nbatch_size: 2\n")
     tables = decode(data, model_file, "--config", conf)
     assert set(tables["utt2num_spk"].values()) == {"3"}
+    assert "posteriors" not in tables
     assert (data / "out/1best_recog/rtf").read_text().endswith(" 2\n")
     # The command line goes before the file.
     tables = decode(data, model_file, "--config", conf, "--num_talkers", 2)
@@ -130,7 +189,7 @@ def test_decoding_by_the_language_model(phase1, tmp_path, caplog, beam_size):
     conf = data / "decode.yaml"
     conf.write_text(f"decoder: llm\nbeam_size: {beam_size}\nmaxlen_ratio: 12\n")
     given = ["--config", conf, "--utt2num_spk", data / "utt2num_spk"]
-    given += ["--oracle_output_dir", data / "oracle"]
+    given += ["--oracle_output_dir", data / "oracle", *STORE]
     with caplog.at_level(logging.INFO):
         tables = decode(data, phase1, *given)
     speech2text = Speech2TextLLM(None, phase1, beam_size=beam_size, maxlen_ratio=12)
@@ -143,6 +202,7 @@ def test_decoding_by_the_language_model(phase1, tmp_path, caplog, beam_size):
         assert got["text"] == {k: h.sot_text for k, h in zip(LENGTHS, hypotheses)}
         for key, hypothesis in zip(LENGTHS, hypotheses):
             assert got["utt2num_spk"][key] == str(hypothesis.num_talkers)
+    assert "posteriors" not in tables
     assert tables["text"]["c"] == "" and all(tables["text"][key] for key in "abd")
     marks = [m.split(":")[0] for m in caplog.messages]
     marks = [m for m in marks if m in ("speech length", "best hypo")]
@@ -282,6 +342,11 @@ BAD = {
         write_text("x.yaml", "decoder: lm\n"),
         ["--config", "DATA/x.yaml"],
         "--decoder lm: choose one of ctc, llm",
+    ),
+    "neither true nor false": (
+        write_text("x.yaml", "store_posteriors: some\n"),
+        ["--config", "DATA/x.yaml"],
+        "--store_posteriors some: choose one of true, false",
     ),
     "another decoder's": (
         write_text("x.yaml", "maxlen_ratio: 20\n"),

@@ -10,6 +10,7 @@ from helpers.pages import Page
 from espnet_mtasr.bin.mtasr_score import main
 from espnet_mtasr.data.tables import write_table
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.scoring.posteriors import Peak, Posteriors, pack
 
 
 @pytest.fixture
@@ -53,6 +54,23 @@ def test_a_data_directory_without_recordings(root):
     wavs.unlink()
     page = score(root)
     assert page.all("audio") == [] and "wav.scp: no such file" in page.text
+
+
+def test_posteriors_of_decodings(root):
+    """Of one before there were any, of the present one, and damaged ones."""
+    assert "CTC" not in score(root).text
+    table = root / "decode" / "t" / "posteriors"
+    lengths = dict.fromkeys("uvw", 8000)
+    write_table(root / "data" / "t" / "utt2num_samples", lengths)
+    streams = [Posteriors([5, 90], [95, 10], [Peak(1, "▁a")])] * 2
+    write_table(table, {"u": pack(streams), "v": "damaged"})
+    page = score(root)
+    # u's: w has none.
+    assert len(page.all("g", class_="ctc")) == 2 and page.text.count("▁a") == 2
+    assert f"No CTC posteriors: {table}: v is damaged; run stage 12 again" in page.texts
+    table.write_bytes(b"\xff")
+    assert f"{table}: is not UTF-8" in score(root).text
+    assert (root / "exp" / "results.json").exists()
 
 
 def test_curves(root):

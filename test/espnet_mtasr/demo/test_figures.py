@@ -7,11 +7,10 @@ import numpy as np
 from espnet_mtasr.demo.figures import (
     COLOURS,
     MOST_POINTS,
-    Peak,
-    find_peaks,
     posteriors_svg,
     waveform_svg,
 )
+from espnet_mtasr.scoring.posteriors import Posteriors
 
 NUMBER = r"(-?[\d.]+) (-?[\d.]+)"
 
@@ -43,23 +42,10 @@ def test_waveform_of_little():
         assert len(outline) == 2 * len(samples) and np.isfinite(outline).all()
 
 
-FRAMES = np.array(
-    [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.1, 0.3, 0.6], [0.0, 0.0, 1.0], [1, 0, 0]]
-)
-
-
 def test_posteriors():
-    area, blank = points(posteriors_svg(FRAMES, COLOURS[0]))
-    assert [y for _, y in blank] == [11.8, 80.4, 90.2, 100.0, 2.0]
-    assert area[0] == (0.0, 100.0) and area[-1] == (5.0, 100.0)
-    assert [y for _, y in area[1:-1]] == [90.2, 21.6, 41.2, 2.0, 100.0]
-    assert posteriors_svg(FRAMES[:0], COLOURS[0]) == ""
-
-
-def test_peaks():
-    assert find_peaks(FRAMES, ["<blank>", "a", "b"]) == [
-        Peak("a", 0.3, 0.8),
-        Peak("b", 0.7, 1.0),
-    ]
-    assert find_peaks(FRAMES[:0], ["<blank>", "a", "b"]) == []
-    assert find_peaks(FRAMES[4:], ["<blank>", "a", "b"]) == []
+    posteriors = Posteriors([10, 80, 60, 100, 0], [90, 20, 10, 0, 100], [])
+    area, blank = points(posteriors_svg(posteriors, COLOURS[0]))
+    assert area[0] == (0.0, 100.0) and area[-1] == (5.0, 100.0) and len(area) == 7
+    assert [x for x, _ in blank] == [0.5, 1.5, 2.5, 3.5, 4.5] and blank[-1][1] == 2.0
+    assert 'viewBox="0 0 5 100"' in posteriors_svg(posteriors, COLOURS[0])
+    assert posteriors_svg(Posteriors([], [], []), COLOURS[0]) == ""

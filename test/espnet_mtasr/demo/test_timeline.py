@@ -12,6 +12,7 @@ from espnet_mtasr.demo.figures import COLOURS
 from espnet_mtasr.demo.hearing import Heard
 from espnet_mtasr.demo.mixer import Mixed, Part
 from espnet_mtasr.demo.timeline import render_error, render_heard, render_mixed
+from espnet_mtasr.scoring.posteriors import Peak, Posteriors
 from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
 
 EVIL = "<script>alert('x')</script>\"&"
@@ -26,7 +27,10 @@ TRANSCRIPT = Transcript(
     {2: 0.75, 3: 0.25},
     ("a mix: is truncated",),
 )
-POSTERIORS = [np.full((10, 3), 1 / 3), np.full((10, 3), 1 / 3)]
+POSTERIORS = [
+    Posteriors([33] * 10, [30] * 10, [Peak(4, EVIL)]),
+    Posteriors([33] * 10, [34] * 10, []),
+]
 SAMPLES = np.linspace(-0.5, 0.5, 200, dtype=np.float32)
 
 
@@ -61,8 +65,7 @@ class Page(HTMLParser):
 
 
 def heard(transcript=TRANSCRIPT, reference=None):
-    tokens = ["<blank>", "a", "b"]
-    return Heard(transcript, SAMPLES, 100, POSTERIORS, tokens, reference)
+    return Heard(transcript, SAMPLES, 100, POSTERIORS, reference)
 
 
 def test_words_stand_at_their_times():
@@ -81,6 +84,10 @@ def test_words_stand_at_their_times():
     assert [lane[1]["style"] for lane in lanes] == [f"--c:{c}" for c in COLOURS[:2]]
     assert lanes[1][2] == "no words"
     assert len(page.find("div", "mt-ctc")) == 2
+    peaks, _ = page.find("div", "mt-peaks")
+    assert peaks[2] == EVIL
+    ((_, place, _),) = [e for e in page.find("span") if e[2] == EVIL]
+    assert place["style"] == "left:45.000%" and place["title"] == "33 %"
     assert [note[2] for note in page.find("p", "mt-note")] == ["a mix: is truncated"]
 
 

@@ -6,7 +6,7 @@
 # The test sets, with the predicted talker count and, into DECODE_DIR_oracle, with the
 # given one.
 decode() {
-    local dset logdir oracle_dir speech list jobs keys logs n f gpus=0 mark
+    local dset logdir oracle_dir speech list jobs keys logs n f files gpus=0 mark
     if [ "${gpu_inference}" = true ]; then gpus=1; fi
     if [ "${rescore_routing}" = true ] && [ "${decoder}" = ctc ] &&
         [ -z "${download_model}" ] && [ ! "${test_exp}/routing.json" -nt "${test_model}" ]; then
@@ -18,7 +18,7 @@ decode() {
     fi
     # Remove old texts, or stage 13 would score them after an interrupted run.
     for dset in "${tests[@]}"; do
-        rm -f "${decode_dir}"{,_oracle}/"${dset}"/{text,utt2num_spk,rtf.json,decoded_by.json}
+        rm -f "${decode_dir}"{,_oracle}/"${dset}"/{text,utt2num_spk,posteriors,rtf.json,decoded_by.json}
     done
     # Decodings with the same hashes may share a table.
     mark=$(printf '{"model_sha256": "%s", "options_sha256": "%s"}' \
@@ -51,9 +51,15 @@ decode() {
             --key_file "${logdir}/keys.JOB.scp" \
             --utt2num_spk "${data_feats}/${dset}/utt2num_spk" \
             --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
-            --rescore_routing "${rescore_routing}" --output_dir "${logdir}/output.JOB" \
-            --oracle_output_dir "${logdir}/oracle.JOB" \
+            --rescore_routing "${rescore_routing}" \
+            --store_posteriors "${store_posteriors}" \
+            --output_dir "${logdir}/output.JOB" --oracle_output_dir "${logdir}/oracle.JOB" \
             "${trust_options[@]}" "${inference_options[@]}"
+        # Decoder llm has none.
+        files=("${logdir}"/output.*/1best_recog/posteriors)
+        if [ -e "${files[0]}" ]; then
+            sort "${files[@]}" >"${decode_dir}/${dset}/posteriors"
+        fi
         for f in text utt2num_spk; do
             sort "${logdir}"/output.*/1best_recog/${f} >"${decode_dir}/${dset}/${f}"
         done

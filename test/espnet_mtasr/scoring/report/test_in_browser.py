@@ -1,5 +1,7 @@
 """RESULTS.html in a real browser: a sound plays, the time line moves, a phone shows it.
 
+Posteriors stand where the sound has them.
+
 Needs Chromium, as Debian has it.
 """
 
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from espnet_mtasr.scoring.inputs import Hypotheses, References
+from espnet_mtasr.scoring.posteriors import Peak, Posteriors
 from espnet_mtasr.scoring.report.page import ScoredSet, render_page
 from espnet_mtasr.scoring.results import assemble_results, score_set
 from espnet_mtasr.scoring.segments import Timing
@@ -29,11 +32,31 @@ addEventListener("load", () => {
     const box = time.getBoundingClientRect();
     const x = box.left + box.width * (70 + 465) / 1000;
     time.dispatchEvent(new MouseEvent("click", {clientX: x, clientY: box.top + 3}));
+    const place = element => {
+      const {left, width, top, bottom} = element.getBoundingClientRect();
+      return {x: (left + width / 2 - box.left) / box.width, top: top - box.top,
+        bottom: bottom - box.top, height: bottom - top};
+    };
+    // Where half of the area's height is filled.
+    const peak = area => {
+      const {top, height} = area.getBoundingClientRect();
+      const within = area.getScreenCTM().inverse();
+      const filled = [...Array(1000).keys()].filter(k => area.isPointInFill(
+        new DOMPoint(box.left + box.width * k / 1000, top + height / 2)
+          .matrixTransform(within)));
+      return (filled[0] + filled.at(-1)) / 2000;
+    };
+    const drawn = [...time.querySelectorAll(".ctc")].map(stream => {
+      const area = stream.querySelector("path");
+      return {area: {...place(area), x: peak(area)}, color: getComputedStyle(area).fill,
+        token: place(stream.querySelector("text"))};
+    });
     setTimeout(() => {
       document.body.append(Object.assign(document.createElement("pre"), {
         id: "probe", textContent: JSON.stringify({
           seconds: audio.duration, time: audio.currentTime,
           cursor: +time.querySelector(".cursor").getAttribute("x1"),
+          drawn, scrolled: time.parentElement.scrollLeft,
           needed: document.documentElement.scrollWidth, width: innerWidth,
         })}));
     }, 800);
@@ -52,10 +75,17 @@ def test_a_click_on_the_time_line_plays_from_there(width, tmp_path):
     score = score_set(references, hypotheses)
     timing = Timing({"u": 4.0}, {"u": [(0.0, 3.0), (1.0, 4.0)]})
     part = ScoredSet(references, hypotheses, score.errors, timing)
+    # A token at 1.1 s in the one, at 3.1 s in the other, of 20 frames.
+    streams = []
+    for place in (5, 15):
+        best = [100 if k == place else 0 for k in range(20)]
+        peaks = [Peak(place, "▁word")]
+        streams.append(Posteriors(best, [100 - b for b in best], peaks))
     page = render_page(
         assemble_results("mixtures", "exp/" + "long" * 30, {"test": score}),
         {"test": part},
         read_sound=lambda name, utt: 0.1 * np.sin(np.arange(64000)),
+        read_posteriors=lambda name, utt: streams,
     )
     path = tmp_path / "page.html"
     path.write_text(page.replace("</body>", PROBE), encoding="utf-8")
@@ -72,3 +102,17 @@ def test_a_click_on_the_time_line_plays_from_there(width, tmp_path):
     # A mouse is at whole pixels.
     assert 1.98 <= probe["time"] < 3.5 and 530 <= probe["cursor"] < 900
     assert probe["needed"] <= probe["width"]
+    # On a phone the time line is wider than the window, and follows the sound.
+    assert (probe["scrolled"] > 0) == (width == 500)
+    bottom = 44
+    for stream, seconds in zip(probe["drawn"], (1.1, 3.1), strict=True):
+        for shape in ("area", "token"):
+            assert stream[shape]["x"] == pytest.approx(
+                0.07 + 0.93 * seconds / 4, abs=0.003
+            )
+        assert bottom < stream["area"]["top"] and 30 < stream["area"]["height"] < 50
+        assert stream["area"]["bottom"] - 3 < stream["token"]["top"]
+        assert stream["token"]["height"] > 10
+        bottom = stream["token"]["bottom"]
+    colors = [stream["color"] for stream in probe["drawn"]]
+    assert colors == ["rgb(0, 114, 178)", "rgb(213, 94, 0)"]

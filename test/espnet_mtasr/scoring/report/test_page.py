@@ -11,6 +11,7 @@ from helpers.pages import Page
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.scoring.conditions import Conditions
 from espnet_mtasr.scoring.inputs import Hypotheses, References
+from espnet_mtasr.scoring.posteriors import Peak, Posteriors
 from espnet_mtasr.scoring.report import sound
 from espnet_mtasr.scoring.report.page import ScoredSet, render_page
 from espnet_mtasr.scoring.results import assemble_results, score_set
@@ -137,6 +138,58 @@ def test_the_size_is_bounded(monkeypatch):
     hypotheses = Hypotheses({f"u{k}": ["", "x"] for k in range(20)}, {})
     content = page_of({"a": scored(references, hypotheses)})
     assert len(content) < 150_000 and "and 4800 more words" in Page(content).text
+
+
+def posteriors(frames, *tokens):
+    places = dict(tokens)
+    curve = [90 if k in places else 5 for k in range(frames)]
+    return Posteriors(curve, [95 - c for c in curve], [Peak(*t) for t in tokens])
+
+
+def test_posteriors_stand_in_the_time_line():
+    """Each stream in its talker's colour, tokens at their frames."""
+
+    def read(name, utt):
+        streams = [posteriors(20, (2, "▁x"), (3, EVIL)), posteriors(20, (19, "▁a"))]
+        return streams if utt in ("u6", "u7") else None
+
+    references = References({f"u{k}": ["a b", "x"] for k in range(5, 8)})
+    hypotheses = Hypotheses({u: ["x", "a"] for u in references.texts}, {})
+    timing = Timing(dict.fromkeys(references.texts, 2.0), {"u7": [(0.0, 1.5), (1, 2)]})
+    sets = {"s": scored(references, hypotheses, timing)}
+    page = Page(page_of(sets, read_posteriors=read))
+    assert "CTC posteriors: area: most probable token; dashed: blank." in page.texts
+    six, seven = page.all("svg", class_="times")
+    assert (six["viewbox"], seven["viewbox"]) == ("0 0 1000 152", "0 0 1000 196")
+    groups = [group["class"] for group in page.all("g") if "class" in group]
+    # Stream 1 is talker 2's.
+    assert groups == ["ctc s1", "ctc s0"] * 2
+    tokens = {t["x"]: t for t in page.all("text") if t["x"] not in ("0",)}
+    # Frames 2, 3 and 19 of 20; the wide one has no room.
+    assert set(tokens) == {"116.2", "906.8"} | ({"162.8"} & set(tokens))
+    assert "▁x" in page.texts and "▁a" in page.texts
+    assert "CTC" not in Page(page_of(sets)).text
+
+
+def test_posteriors_that_cannot_be_read():
+    def read(name, utt):
+        raise UserError(f"{EVIL}: u is damaged")
+
+    page = Page(page_of({"a": a_set()}, read_posteriors=read))
+    assert page.text.count(f"No CTC posteriors: {EVIL}: u is damaged") == 4
+
+
+def test_an_hour_of_posteriors_takes_no_more():
+    def read(name, utt):
+        alternating = posteriors(180_000, *((k, "a") for k in range(0, 180_000, 2)))
+        return [alternating] * 2
+
+    sets = {"a": a_set(1)}
+    content = page_of(sets, read_posteriors=read)
+    assert len(content) < 400_000
+    best, blank = (path["d"] for path in Page(content).all("path")[:2])
+    # What stands out does so still.
+    assert " 12L" in best and " 95L" in blank
 
 
 def test_curves():
