@@ -155,7 +155,7 @@ def test_onnx_decoding_of_sets(tmp_path):
         ("startup", "--rounds 0", "give more than 0"),
         ("batched_decoding", "--batch_sizes 0", "give more than 0"),
         ("onnx_decoding", "--mixtures 0", "give more than 0"),
-        ("onnx_decoding", "--data no", "no such file; give another"),
+        ("onnx_decoding", "--data no", "no such file; give another one"),
     ],
 )
 def test_a_bad_option(name, option, message):
