@@ -143,8 +143,7 @@ def test_names_and_words_are_text():
     word = Word(EVIL, 0.1, 0.3, 0.9)
     transcript = Transcript(EVIL, 2.0, (Talker((word,)),), None, (EVIL,))
     mixed = Mixed(SAMPLES, 100, (Part(EVIL, "p"),), (SAMPLES,))
-    tokens = ["<blank>", EVIL, EVIL]
-    shown = Heard(transcript, SAMPLES, 100, [POSTERIORS[0][:, ::-1]], tokens, [EVIL])
+    shown = Heard(transcript, SAMPLES, 100, POSTERIORS[:1], [EVIL])
     page = Page(render_heard(shown) + render_error(EVIL) + render_mixed(mixed, [1]))
     assert not page.find("script")
     assert page.find("button", "mt-word")[0][2] == EVIL
