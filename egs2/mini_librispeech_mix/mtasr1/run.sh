@@ -21,6 +21,9 @@ Options of this recipe (lists between commas):
     --onset_gap LO,HI      seconds from one onset to the next: 0.5,1.5
     --level_gap LO,HI      dB of each further talker against the first: -5,5
     --seed N               of mixtures and onsets: 1
+    --synthetic_share X    synthetic voices' part of the training's sources, below 1: 0
+    --synthetic_utts N     recordings of them: 2000
+    --synthetic_sentences FILE  what they read, a sentence a line: SmolLM2's
     --follow_links BOOL    true: links in the corpora may lead out of them
     --encoder NAME         a Whisper: hub id, folder, or whisper_tiny_en or whisper_base of
                            PyPI's wheels: openai/whisper-base
@@ -50,8 +53,9 @@ librispeech=
 speechocean762=
 own_options=(
     preset librispeech speechocean762 noise train_subsets ml_dev_talkers ml_test_talkers
-    n_train n_train_so n_dev n_test onset_gap level_gap seed follow_links encoder encoder_revision
-    llm talker_counts nj local_data_opts download_model
+    n_train n_train_so n_dev n_test onset_gap level_gap seed synthetic_share synthetic_utts
+    synthetic_sentences follow_links encoder encoder_revision llm
+    talker_counts nj local_data_opts download_model
 )
 passed_to=./mtasr.sh
 . utils/parse_options.sh
@@ -89,6 +93,7 @@ for option in "${given_options[@]}"; do
     case ${option} in
         preset | talker_counts | nj | encoder | encoder_revision | llm | local_data_opts | \
             download_model) continue ;;
+        synthetic_sentences) value=$(user_path -f "${option}" "${value}") ;;
         librispeech | speechocean762) value=$(user_path -d "${option}" "${value}") ;;
         noise)
             if [ "${value}" != made ] && [ "${value}" != none ]; then
