@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-# A word is 0.3 s; there is half a second of silence on both sides. "broken" makes it
+# A word is 0.45 s; there is half a second of silence on both sides. "broken" makes it
 # fail, and "hush" be silent.
 ENGINE = f"""\
 #!{sys.executable} -S
@@ -14,7 +14,7 @@ if "broken" in text:
     sys.exit("no such sound")
 voice = str([v for o, v in sorted(options.items()) if o not in ("-o", "-w", "-t")])
 hertz = 150 + zlib.crc32(voice.encode()) % 400
-n = round(0.3 * 16000 * len(text.split()))
+n = round(0.45 * 16000 * len(text.split()))
 loudness = 0 if "hush" in text else 9000
 tone = [round(loudness * math.sin(math.tau * hertz * k / 16000)) for k in range(n)]
 with wave.open(options.get("-o", options.get("-w")), "wb") as f:

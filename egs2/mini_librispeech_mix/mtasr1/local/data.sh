@@ -149,7 +149,7 @@ fi
 if [ "${speaks}" = true ]; then
     # As many mixtures as make up the share.
     n_synthetic=$(awk -v x="${synthetic_share}" -v n="${n_real}" \
-        'BEGIN { m = int(x / (1 - x) * n + 0.5); print m > 0 ? m : 1 }')
+        'BEGIN { m = int(x / (1 - x) * n + 0.5); print (m > 0 ? m : 1) }')
     log "synthetic voices, in ${corpus}/train_sy"
     utils/data_job.sh "${nj}" data/local/log/synthesize.log \
         python local/synthesize_corpus.py --corpus "${corpus}" --n "${synthetic_utts}" \
