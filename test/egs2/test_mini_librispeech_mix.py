@@ -1,6 +1,5 @@
 """mini_librispeech_mix: its corpora, its splits, and all its stages on tones."""
 
-import doctest
 import importlib.util
 import json
 import math
@@ -77,11 +76,6 @@ def lay_out(script, out, **options):
 
 def utterances(out, split):
     return {u.id: u for u in scan_corpus(out, split).utterances}
-
-
-def test_examples(script):
-    failed, attempted = doctest.testmod(script)
-    assert attempted > 0 and failed == 0
 
 
 def test_splits_by_talker(script, corpora, tmp_path, capsys):
