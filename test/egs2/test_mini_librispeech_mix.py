@@ -1,11 +1,13 @@
 """mini_librispeech_mix: its corpora, its splits, and all its stages on tones."""
 
-import doctest
 import importlib.util
 import json
 import math
+import os
 import sys
 import tarfile
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import soundfile
 import torch
 import yaml
 from helpers.recipe_copy import ROOT, call, copy_ready_recipe
+from helpers.stand_in_engines import write_engines
 from helpers.stand_in_mirror import write_md5sums
 from helpers.tiny_data import write_config
 from helpers.tiny_models import make_tiny_tokenizer
@@ -73,11 +76,6 @@ def lay_out(script, out, **options):
 
 def utterances(out, split):
     return {u.id: u for u in scan_corpus(out, split).utterances}
-
-
-def test_examples(script):
-    failed, attempted = doctest.testmod(script)
-    assert attempted > 0 and failed == 0
 
 
 def test_splits_by_talker(script, corpora, tmp_path, capsys):
@@ -257,8 +255,15 @@ DECODED = ["test_ml1mix_clean", "test_so2mix_noisy", "test_ml3mix_clean"]
 def test_all_stages(recipe, corpora, tmp_path):
     whisper = save_whisper(tiny_whisper(), tmp_path / "whisper")
     config = small_config(tmp_path / "tiny.yaml")
+    sentences = tmp_path / "sentences.txt"
+    sentences.write_text(
+        "Alpha, foxtrot hotel!\nDelta juliet echo.\nIndia golf bravo.\n"
+    )
+    engines = write_engines(tmp_path / "engines")
     done = call(
-        ["./run.sh", *SMALL]
+        ["env", f"PATH={engines}:{Path(sys.executable).parent}:{os.environ['PATH']}"]
+        + ["./run.sh", *SMALL, "--synthetic_share", "0.25", "--synthetic_utts", "9"]
+        + ["--synthetic_sentences", sentences]
         + ["--librispeech", corpora, "--speechocean762", corpora / "speechocean762"]
         + ["--encoder", whisper, "--phase2_config", config, "--stop_stage", "14"]
         + ["--skip_packing", "false", "--test_sets", " ".join(DECODED)]
@@ -290,14 +295,22 @@ def test_all_stages(recipe, corpora, tmp_path):
     specs = specs_of(recipe)
     talkers = {source.talker for spec in specs.values() for source in spec.sources}
     assert not talkers & {*TEST, *DEV}
-    assert sorted(len(spec.sources) for spec in specs.values()) == 12 * [1] + 12 * [
-        2
-    ] + 12 * [3]
+    assert Counter(len(spec.sources) for spec in specs.values()) == {
+        1: 16,
+        2: 16,
+        3: 16,
+    }
+    # A quarter, and of training alone.
+    assert (data / "train" / "utt2mixture").read_text().count("/train_sy/") == 24
+    for path in data.glob("[dt]e[vs]*/utt2mixture"):
+        assert "train_sy" not in path.read_text()
     assert {spec.noise is None for spec in specs.values()} == {True, False}
     for line in read_table(data / "test_ml3mix_clean" / "onsets").values():
         first, second, third = map(float, line.split())
         assert first == 0.0 and 0.5 <= second <= 1.5 and 0.5 <= third - second <= 1.5
-    assert "Mini LibriSpeech" in (data / "mixtures.txt").read_text()
+    mixtures = (data / "mixtures.txt").read_text()
+    assert "Mini LibriSpeech" in mixtures
+    assert "in training 0.25 of the sources are synthetic voices" in mixtures
 
 
 def test_whispers_own_decoder_as_teacher(recipe, tmp_path, monkeypatch):
@@ -392,6 +405,11 @@ def test_downloads(recipe, corpora, tmp_path):
         (["--noise", "nowhere"], "--noise nowhere: no such folder"),
         (["--librispeech", "nowhere"], "--librispeech nowhere: no such folder"),
         (["--level_gap", "5"], "--level_gap '5': give two numbers of dB"),
+        (
+            ["--synthetic_share", "1.0"],
+            "--synthetic_share 1.0: give 0, or a share below",
+        ),
+        (["--synthetic_sentences", "none"], "--synthetic_sentences none: no such file"),
         (["--n_dev", "0"], "'0' in --talker_counts, --n_train, --n_train_so"),
     ],
 )

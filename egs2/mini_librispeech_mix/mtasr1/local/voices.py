@@ -1,0 +1,1 @@
+../../../mini_librimix/mtasr1/local/corpus/voices.py
