@@ -271,6 +271,6 @@ def test_a_training_goes_on_with_its_own_data_and_options_only(run):
     assert done.returncode == 0, done.stdout + done.stderr
     assert (run.phase1 / "2epoch.pth").exists()
     log = (run.phase1 / "train.log").read_text()
-    assert "goes on with other settings: max_epoch: 1 -> 2; " in log
+    assert "resumes with other settings: max_epoch: 1 -> 2; " in log
     assert "batch_size: 4 -> 2" in log
     assert (run.phase1 / "train.1.log").read_text() == before
