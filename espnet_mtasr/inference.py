@@ -145,14 +145,22 @@ class Speech2Text(AbsSpeech2Text):
         talkers: List[List[TalkerHypothesis]] = [[] for _ in wanted]
         frames = [0] * len(wanted)
         for streams in self.model.separate(trunk, counts):
-            _check_finite(streams)
-            ids = self._search(streams)
-            heard = self._of_ctc(streams)
-            lengths = streams.lengths.tolist()
-            for at, row in enumerate(streams.rows.tolist()):
-                talkers[row] = list(map(self._hypothesis, ids[at], heard[at]))
-                frames[row] = lengths[at]
+            rows, lengths = streams.rows.tolist(), streams.lengths.tolist()
+            for row, length, found in zip(rows, lengths, self.search(streams)):
+                talkers[row], frames[row] = found, length
         return list(map(MixtureHypothesis, talkers, log_probs, frames))
+
+    def search(self, streams: Streams) -> List[List[TalkerHypothesis]]:
+        """Return the talkers' hypotheses for each row of a branch's streams.
+
+        Raises:
+            UserError: streams aren't finite.
+        """
+        _check_finite(streams)
+        return [
+            list(map(self._hypothesis, ids, log_probs))
+            for ids, log_probs in zip(self._search(streams), self._of_ctc(streams))
+        ]
 
     def _counts(
         self, trunk: TrunkOutput, wanted: Sequence[Optional[int]]

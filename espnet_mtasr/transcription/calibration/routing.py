@@ -11,7 +11,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 import numpy as np
 import torch
 
-from espnet_mtasr.asr.routing import Routing, branch_entropies
+from espnet_mtasr.asr.routing import Routing, stream_entropy
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.mixture.dynamic import read_mixer
@@ -100,19 +100,22 @@ def judge(speech2text: Speech2Text, mixtures: Mixtures, batch_size: int = 16) ->
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
         trunk = model.encode_trunk(padded, lengths.to(padded.device))
-        errors = [
-            [
-                cp_errors(mixtures[place][1], [t.text for t in hypothesis.talkers])
-                for place, hypothesis in zip(
-                    places, speech2text(waves, [count] * len(waves))
-                )
-            ]
-            for count in known
-        ]
+        entropies_of, errors = [], []
+        for count in known:
+            # A branch runs once, for both.
+            (streams,) = model.separate(trunk, torch.full_like(trunk.lengths, count))
+            log_probs_of = model.ctc[str(count)].log_probs(streams.streams)
+            entropies_of.append(stream_entropy(log_probs_of, streams.lengths).cpu())
+            errors.append(
+                [
+                    cp_errors(mixtures[place][1], [t.text for t in talkers]).errors
+                    for place, talkers in zip(places, speech2text.search(streams))
+                ]
+            )
         found = (
             model.count_talkers(trunk).cpu(),
-            branch_entropies(model, trunk).cpu(),
-            torch.tensor([[counts.errors for counts in row] for row in errors]).T,
+            torch.stack(entropies_of, dim=1),
+            torch.tensor(errors).T,
         )
         for at, place in enumerate(places):
             rows[place] = [values[at] for values in found]
