@@ -53,6 +53,12 @@ RECIPES = {
         "mini recipe",
         folder_of("mini_librimix") / "README.md",
     ),
+    "mini_librispeech_mix": Recipe(
+        "mtasr_ctc_cpu",
+        None,
+        folder_of("mini_librispeech_mix") / "README.md",
+        "real speech",
+    ),
 }
 
 

@@ -494,7 +494,7 @@ case $* in *get_models*) exec {sys.executable} "$@" ;; esac
         }
         done, _ = call(recipe, *options, environment=environment)
         assert done.returncode == 2
-        assert done.stderr.startswith("get_models: error: --llm a/b: is gated; ask")
+        assert done.stderr.startswith("get_models: error: --llm a/b: is gated; request")
         assert done.stderr.count("\n") == 1
         assert "data" not in marks.read_text().split()
         assert not (recipe / "exp" / "models").exists()
