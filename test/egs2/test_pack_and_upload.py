@@ -178,7 +178,10 @@ def test_what_was_not_scored_is_not_packed_for_upload(recipe):
         ("--packed_dtype int8", "--packed_dtype int8: choose float16 or float32"),
         ("--model_card none.yaml", "--model_card none.yaml: no such file"),
         ("--stage 14 --skip_packing true", "--stage 14 comes after --stop_stage 13"),
-        ("--download_model a/b --hf_repo me/m", "--download_model a/b: is already packed"),
+        (
+            "--download_model a/b --hf_repo me/m",
+            "--download_model a/b: is already packed",
+        ),
         ("--download_model a/b --stage 14", "--download_model a/b: is already packed"),
         (
             "--download_model a/b --inference_config conf/llm.yaml",

