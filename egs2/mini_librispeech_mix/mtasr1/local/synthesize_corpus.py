@@ -249,9 +249,7 @@ def make_subset(readings: Sequence[Reading], out: Path, seed: int, nj: int) -> N
         f"{total / 3600:.2f} h, {len(words)} different words"
     )
     if bad:
-        print(
-            f"left out {len(bad)} recordings that failed, for example: {bad[0]}"
-        )
+        print(f"left out {len(bad)} recordings that failed, for example: {bad[0]}")
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
