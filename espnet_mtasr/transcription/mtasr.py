@@ -146,7 +146,7 @@ class MTASR:
     @property
     def talker_counts(self) -> Tuple[int, ...]:
         """Talker counts that the model knows."""
-        return self.decoder.talker_counts
+        return self.speech2text.model.talker_counts
 
     @property
     def token_list(self) -> List[str]:

@@ -11,7 +11,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 import numpy as np
 import torch
 
-from espnet_mtasr.asr.routing import Routing, stream_entropy
+from espnet_mtasr.asr.routing import Routing, branch_entropy
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.mixture.dynamic import read_mixer
@@ -104,8 +104,7 @@ def judge(speech2text: Speech2Text, mixtures: Mixtures, batch_size: int = 16) ->
         for count in known:
             # A branch runs once, for both.
             (streams,) = model.separate(trunk, torch.full_like(trunk.lengths, count))
-            log_probs_of = model.ctc[str(count)].log_probs(streams.streams)
-            entropies_of.append(stream_entropy(log_probs_of, streams.lengths).cpu())
+            entropies_of.append(branch_entropy(model, streams).cpu())
             errors.append(
                 [
                     cp_errors(mixtures[place][1], [t.text for t in talkers]).errors

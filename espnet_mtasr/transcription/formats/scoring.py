@@ -95,7 +95,9 @@ def render_ctm(transcripts: Sequence[Transcript]) -> str:
 
     CTM has no column for talkers: the channel is the talker's number. (meeteval ignores
     it, and reads a CTM file as one talker's: seglst and stm are for meeteval.) Spaces
-    in a recording's name become `_`.  Raises:
+    in a recording's name become `_`.
+
+    Raises:
         UserError: two recordings' names become the same.
     """
     from meeteval.io import CTM, CTMLine
