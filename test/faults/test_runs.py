@@ -304,7 +304,7 @@ def test_jobs_that_a_closed_terminal_has_left(recipe, stage, running, refused):
     process = mtasr(recipe, stage, *options, PATH=path)
     if refused:
         line = errors(process)
-        assert line.endswith("or end them by: scancel 4711"), line
+        assert line.endswith("or cancel them by: scancel 4711"), line
         assert "that this one would write: 4711; wait for them" in line
     else:
         assert process.wait(timeout=60) == 0
