@@ -3,7 +3,8 @@
     python -m tools.teacher_results keep   # after local/experiments/run_experiments.sh
     python -m tools.teacher_results show   # writes doc/results.md's tables
 
-`keep` changes no figure. `doc/results/teacher.json` has an entry per training.
+`keep` changes no figure, and keeps the arms whose folders are gone.
+`doc/results/teacher.json` has an entry per training.
 `teacher_errors.json` has the errors of each mixture, to compute intervals from.
 """
 
@@ -35,6 +36,8 @@ MINIATURE = {
 SEED = 0
 # Arms that have no teacher in phase 2.
 CTC_ALONE = ("no teacher", "equal time", "phase 1 then CTC")
+ARMS = "teacher.json"
+ERRORS = "teacher_errors.json"
 STEP_SECONDS = "teacher_step_seconds.json"
 # Arms to compare the teacher with, besides the baseline.
 CONTROLS = ("random LM", "other transcript", "phase 1 then CTC", "equal time")
@@ -42,15 +45,24 @@ Entry = Dict[str, Any]
 
 
 def keep(exp: Path, output: Path) -> None:
-    """Collect all arms that are done.
+    """Add all arms that are done to those in `output`, or replace them there.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or their mixtures differ from the others'.
     """
-    entries: List[Entry] = []
+    entries: Dict[str, Entry] = {}
     words: Dict[str, List[int]] = {}
     errors: Dict[str, Any] = {}
-    for path in sorted(exp.glob("*/arm.json")):
+    if (output / ARMS).is_file():
+        kept = read(output / ERRORS)
+        words, errors = kept["words"], kept["errors"]
+        entries = {key_of(entry): entry for entry in read(output / ARMS)}
+    paths = sorted(exp.glob("*/arm.json"))
+    if not paths:
+        raise UserError(
+            f"{exp}: no arm is done; run local/experiments/run_experiments.sh"
+        )
+    for path in paths:
         entry = json.loads(path.read_text(encoding="utf-8"))
         key = key_of(entry)
         errors[key] = {}
@@ -61,17 +73,13 @@ def keep(exp: Path, output: Path) -> None:
                     f"{path}: {name} has different mixtures than the others'"
                 )
             errors[key][name] = [counts["errors"], counts["oracle_errors"]]
-        entries.append(entry)
-    if not entries:
-        raise UserError(
-            f"{exp}: no arm is done; run local/experiments/run_experiments.sh"
-        )
-    entries.sort(key=lambda e: (e["flat_start"], e["arm"], e["seed"]))
-    write_whole(output / "teacher.json", json.dumps(entries, indent=1) + "\n")
-    kept = {"words": words, "errors": errors}
-    write_whole(
-        output / "teacher_errors.json", json.dumps(kept, separators=(",", ":")) + "\n"
+        entries[key] = entry
+    rows = sorted(
+        entries.values(), key=lambda e: (e["flat_start"], e["arm"], e["seed"])
     )
+    write_whole(output / ARMS, json.dumps(rows, indent=1) + "\n")
+    text = json.dumps({"words": words, "errors": errors}, separators=(",", ":"))
+    write_whole(output / ERRORS, text + "\n")
     steps = read(exp / "step_seconds.json")
     write_whole(output / STEP_SECONDS, json.dumps(steps, indent=1) + "\n")
 
@@ -89,8 +97,8 @@ class Experiments:
     """
 
     def __init__(self, folder: Path):
-        self.entries: List[Entry] = read(folder / "teacher.json")  # type: ignore
-        kept = read(folder / "teacher_errors.json")
+        self.entries: List[Entry] = read(folder / ARMS)  # type: ignore
+        kept = read(folder / ERRORS)
         self.words, self.errors = kept["words"], kept["errors"]
         self.step_seconds = read(folder / STEP_SECONDS)
 

@@ -394,7 +394,7 @@ class MTASRModel(AbsESPnetModel):
         if (hashes != self._trunk_hash.to(hashes.device)).any():
             raise UserError(
                 "speech: the cached outputs are those of another trunk than the "
-                "model's; run stage 10 (cache_trunk) again with its --init_param"
+                "model's; run cache_trunk again (stage 7 or 10) with its --init_param"
             )
         return self.encoder.restore_trunk(hidden, lengths)
 

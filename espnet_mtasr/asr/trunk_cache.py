@@ -20,8 +20,10 @@ from typing import Dict, Iterator, List, Mapping, Tuple, Union
 import numpy as np
 import torch
 
+from espnet_mtasr.data.audio import read_recording
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
+from espnet_mtasr.mixture.render import Reader
 from espnet_mtasr.mixture.speech_list import Kind, Speech
 
 DTYPES = ("float16", "float32")
@@ -29,7 +31,7 @@ DTYPES = ("float16", "float32")
 VERSION = 1
 HEX_DIGITS = 32
 MAX_OPEN_SHARDS = 256
-AGAIN = "run stage 10 (cache_trunk) again"
+AGAIN = "run cache_trunk again (stage 7 of phase 1, stage 10 of phase 2)"
 
 
 def parts_below_branches(
@@ -111,14 +113,16 @@ def audio_hash(path: Union[str, Path]) -> str:
         ) from e
 
 
-def speech_hash(speech: Speech) -> str:
+def speech_hash(speech: Speech, read_source: Reader = read_recording) -> str:
     """Return a hash of an utterance's speech: a recording's file, else the samples.
 
     An archive or a source may change in other places while these samples stay the same.
+    `read_source` reads the recordings of mixtures.
     """
     if speech.kind is Kind.RECORDING:
         return audio_hash(speech.value)
-    return hashlib.sha256(speech.read().tobytes()).hexdigest()[:HEX_DIGITS]
+    samples = speech.read(read_source)
+    return hashlib.sha256(samples.tobytes()).hexdigest()[:HEX_DIGITS]
 
 
 def hash_to_ids(digits: str) -> np.ndarray:

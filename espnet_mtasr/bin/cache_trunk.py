@@ -1,9 +1,9 @@
-"""Stage 10: compute the outputs of the frozen trunk once, for all epochs of phase 2.
+"""Stages 7 and 10: compute the outputs of the frozen trunk once, for all epochs.
 
 Jobs 1 to N (`--num_jobs N --job J`) share the mixtures in `STATS_DIR/lists`; what is
 already in the cache is not computed again. Then `--join true` with the same
 `--num_jobs` writes `lists/*/trunk.scp` for the training. All other options are the
-trainer's, including the `--init_param` that phase 2 starts from.
+trainer's, including the `--init_param` that it starts from.
 """
 
 import argparse
@@ -38,6 +38,11 @@ def get_parser() -> argparse.ArgumentParser:
         default=96,
         help="Recordings per file; a stopped job loses at most one file",
     )
+    parser.add_argument(
+        "--known_stats_dir",
+        type=Path,
+        help="Of another training: recordings that haven't changed aren't hashed again",
+    )
     parser.add_argument("--ngpu", type=int, default=0, help="0: CPU, 1: GPU")
     return parser
 
@@ -69,6 +74,7 @@ def main(cmd=None) -> None:
         args.cache_dtype,
         args.cache_batch_size,
         args.shard_size,
+        args.known_stats_dir,
     )
 
 

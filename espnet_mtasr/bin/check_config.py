@@ -29,7 +29,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--inference_config", help="Options of mtasr_inference")
     parser.add_argument("--inference_args", default="", help="Further options")
     parser.add_argument(
-        "--cache_trunk", choices=("true", "false"), default="false", help="In phase 2"
+        "--cache_trunk", choices=("true", "false"), default="false", help="In both"
     )
     parser.add_argument("--ngpu", type=int, default=0, help="GPUs needed here")
     parser.add_argument(
@@ -98,8 +98,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         decoder = decoding.decoder
         if decoding.num_talkers is not None:
             print(f"num_talkers {decoding.num_talkers}")
+    cached = args.cache_trunk == "true"
     if args.phase1_config is not None:
-        check_training(args.phase1_config, args.phase1_args.split(), args.task_options)
+        check_training(
+            args.phase1_config, args.phase1_args.split(), args.task_options, cached
+        )
     if args.phase2_config is not None:
         from espnet_mtasr.tasks.mtasr import MTASRTask
         from espnet_mtasr.tasks.seconds_batches import first_epochs
@@ -108,7 +111,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             args.phase2_config,
             args.phase2_args.split(),
             args.task_options,
-            cached=args.cache_trunk == "true",
+            cached,
         )
         has_teacher = MTASRTask.has_teacher(training)
         first = first_epochs(training)

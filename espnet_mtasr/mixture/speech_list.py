@@ -15,10 +15,11 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
+from espnet_mtasr.data.audio import read_recording
 from espnet_mtasr.data.audio_check import AudioInfo, check_audio
 from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.render import render
+from espnet_mtasr.mixture.render import Reader, render
 from espnet_mtasr.mixture.spec import parse_spec, recordings_of
 
 IN_ARCHIVE = re.compile(r"(.+\.ark):(\d+)")
@@ -49,14 +50,17 @@ class Speech:
     kind: Kind
     value: str
 
-    def read(self) -> np.ndarray:
+    def read(self, read_source: Reader = read_recording) -> np.ndarray:
         """Return (N,), or (N, C) of several channels, float32.
+
+        Args:
+            read_source: Reads the recordings of a mixture; may be a cache.
 
         Raises:
             UserError: not readable.
         """
         if self.kind is Kind.MIXTURE:
-            return render(parse_spec(self.value, "utt2mixture"))
+            return render(parse_spec(self.value, "utt2mixture"), read_source)
         if self.kind is Kind.ARCHIVE:
             return self._read_archive("")[1]
         import soundfile

@@ -9,7 +9,7 @@ mixture/speech_list.py) has their paths.
 import argparse
 import os
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 from espnet_mtasr.asr.trunk_cache import AGAIN, TrunkCache, open_cache, split_line
 from espnet_mtasr.data.tables import check_same_ids, read_table, write_table
@@ -162,6 +162,24 @@ def join(stats_dir: Path, num_jobs: int) -> None:
     megabytes = cache.size() / 1e6
     print(f"{stats_dir}/lists: {count} mixtures cached in {cache.folder}", end="")
     print(f" ({len(cache)} in {megabytes:.0f} MB)")
+
+
+def known_hashes(stats_dir: Path) -> Dict[Tuple[Speech, str], str]:
+    """Return hashes of `join`'s lists, by speech and `describe_files`.
+
+    There are none if the lists have no cached outputs.
+    """
+    hashes = {}
+    for part in PARTS:
+        folder = stats_dir / "lists" / part
+        if not (folder / "trunk.scp").is_file():
+            return {}
+        stats = read_table(folder / "trunk.stat")
+        lines = read_table(folder / "trunk.scp")
+        for utt, speech in read_speech_list(folder).items():
+            if utt in lines and utt in stats:
+                hashes[speech, stats[utt]] = split_line(lines[utt])[1]
+    return hashes
 
 
 def job_table(stats_dir: Path, part: str, job: int) -> Path:

@@ -6,7 +6,7 @@ not computed again. cached_trunk.py makes lists from the jobs' tables.
 
 import argparse
 from pathlib import Path
-from typing import Dict, List, Sequence
+from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 import torch
@@ -19,9 +19,12 @@ from espnet_mtasr.asr.trunk_cache import (
     speech_hash,
     trunk_hash,
 )
+from espnet_mtasr.data.audio import read_recording
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.data.tables import write_table
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.mixture.render import Reader
+from espnet_mtasr.mixture.source_cache import SourceCache
 from espnet_mtasr.mixture.speech_list import Speech, read_speech_list
 from espnet_mtasr.progress import progress
 from espnet_mtasr.tasks.cached_trunk import (
@@ -29,10 +32,14 @@ from espnet_mtasr.tasks.cached_trunk import (
     check_cacheable,
     describe_files,
     job_table,
+    known_hashes,
 )
 from espnet_mtasr.tasks.init_param import check_init_param
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.tasks.options import is_part
+
+# Memory for the recordings of mixtures; the preprocessor's default.
+CACHE_MEGABYTES = 100.0
 
 
 def run_job(
@@ -45,6 +52,7 @@ def run_job(
     dtype: str = "float16",
     batch_size: int = 8,
     shard_size: int = 96,
+    known_stats_dir: Optional[Path] = None,
 ) -> None:
     """Compute the outputs of this job's share that aren't cached; write its table.
 
@@ -58,6 +66,7 @@ def run_job(
         dtype: Of the stored outputs, float16 or float32.
         batch_size: Recordings in a batch.
         shard_size: Recordings in a file.
+        known_stats_dir: Of another training, with hashes of the same speech.
 
     Raises:
         UserError: the outputs differ between epochs, or see `build_model`.
@@ -72,18 +81,22 @@ def run_job(
     share = list(speeches.items())[job - 1 :: num_jobs]
     model = build_model(train_args, device, stats_dir)
     cache = TrunkCache.of(cache_dir, trunk_hash(model), dtype)
+    known = {} if known_stats_dir is None else known_hashes(known_stats_dir)
+    # Recordings are in many mixtures.
+    room = train_args.preprocessor_conf.get("cache_megabytes", CACHE_MEGABYTES)
+    read_source = SourceCache(room).read
 
     tables: Dict[str, Dict[str, str]] = {part: {} for part in PARTS}
     missing: Dict[str, Speech] = {}
     for (part, utt), speech in progress(share, len(share), "reading recordings"):
         # The time comes first, so a change while reading is noticed later.
         stat = describe_files(speech)
-        audio = speech_hash(speech)
+        audio = known.get((speech, stat)) or speech_hash(speech, read_source)
         tables[part][utt] = f"{cache.folder} {audio} {stat}"
         if audio not in cache:
             missing[audio] = speech
     print(f"{cache.folder}: has {len(share) - len(missing)} of {len(share)} mixtures")
-    fill(cache, model, missing, batch_size, shard_size)
+    fill(cache, model, missing, batch_size, shard_size, read_source)
     for part in PARTS:
         write_table(job_table(stats_dir, part, job), tables[part])
 
@@ -125,6 +138,7 @@ def fill(
     missing: Dict[str, Speech],
     batch_size: int,
     shard_size: int,
+    read_source: Reader,
 ) -> None:
     """Compute the mixtures in `missing` (hash to speech), shard by shard."""
     # In an order that doesn't depend on the lists.
@@ -139,14 +153,18 @@ def fill(
         firsts = range(0, len(shard), batch_size)
         for first in progress(firsts, len(firsts), label):
             batch = [order[place] for place in shard[first : first + batch_size]]
-            arrays = encode(model, [missing[audio] for audio in batch])
+            arrays = encode(model, [missing[audio] for audio in batch], read_source)
             outputs.update(zip(batch, arrays))
         cache.add(outputs)
         # For the log of a job, which isn't a terminal.
         print(f"{label}: done", flush=True)
 
 
-def encode(model: MTASRModel, speeches: Sequence[Speech]) -> List[np.ndarray]:
+def encode(
+    model: MTASRModel,
+    speeches: Sequence[Speech],
+    read_source: Reader = read_recording,
+) -> List[np.ndarray]:
     """Return the trunk's outputs `(T, D)`, float32, for some mixtures.
 
     Raises:
@@ -156,7 +174,7 @@ def encode(model: MTASRModel, speeches: Sequence[Speech]) -> List[np.ndarray]:
     device = next(model.parameters()).device
     waves = []
     for speech in speeches:
-        samples = speech.read()
+        samples = speech.read(read_source)
         if samples.ndim != 1:
             raise UserError(
                 f"{speech.value}: has {samples.shape[1]} channels; keep one"

@@ -79,7 +79,7 @@ def test_cached_outputs_are_made_and_trained_on(recipe):
         (lists / "trunk.scp").unlink()
     done = call(recipe, "--stage", "11", *cached)
     assert done.returncode == 2
-    assert "trunk.scp: no such file; run stage 10 with --cache_trunk true" in (
+    assert "trunk.scp: no such file; run the stage before it (7 or 10) with" in (
         done.stderr
     )
 

@@ -66,11 +66,13 @@ def call(recipe, *options, script="./mtasr.sh", cwd=None, environment=None):
         ([*SETS, "--ngpu", "many"], "error: --ngpu many: give a number"),
         ([*SETS, "--skip_train", "yes"], "--skip_train takes true or false, not 'yes'"),
         ([*SETS, "--cache_trunk", "1"], "--cache_trunk takes true or false, not '1'"),
+        ([*SETS, "--drawn_epochs", "ten"], "error: --drawn_epochs ten: give a number"),
         ([*SETS, "--cache_dtype", "int8"], "error: --cache_dtype int8: choose float16"),
         (
             [*SETS, "--cache_trunk", "true", "--dynamic_mixing", "true"],
             "error: --cache_trunk true: mixtures that change in each epoch "
-            "can't be cached; add --dynamic_mixing false",
+            "can't be cached; add --drawn_epochs N (12, for example), "
+            "--dynamic_mixing false or --cache_trunk false",
         ),
         ([*SETS, "--audio_format", "mp3"], "error: --audio_format mp3: choose flac"),
         (
@@ -118,8 +120,8 @@ def test_configurations_are_checked_before_stage_1(recipe):
     assert (recipe / "calls").read_text() == (
         "-m espnet_mtasr.bin.check_config --phase1_config conf/train_phase1.yaml "
         "--phase1_args= --phase2_config conf/train_phase2.yaml "
-        "--phase2_args=--model_conf ctc_wieght=1.0 --cache_trunk false "
-        "--inference_config conf/decode.yaml --inference_args= --task_options "
+        "--phase2_args=--model_conf ctc_wieght=1.0 --inference_config "
+        "conf/decode.yaml --inference_args= --cache_trunk false --task_options "
         "--talker_counts 2 3 --token_type char --token_list "
         "data/token_list/char/tokens.txt --use_preprocessor true --sampling_rate 16000"
         "\n"

@@ -9,7 +9,8 @@ from helpers.tiny_corpus import make_tiny_corpus
 
 from espnet_mtasr.data.tables import read_table
 
-ONE_EPOCH = "--max_epoch 1 --batch_size 4 --num_workers 2 --use_tensorboard false"
+ONE_EPOCH = "--max_epoch 1 --batch_size 4 --num_workers 2 --use_tensorboard false "
+ONE_EPOCH += "--num_iters_per_epoch none"
 SETS = ["test_mini2mix_clean", "test_mini3mix_noisy"]
 LISTS = "exp/mtasr_stats_phase2/lists"
 

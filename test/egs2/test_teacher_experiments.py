@@ -1,4 +1,4 @@
-"""Experiments on the teacher: drawn epochs, controls, table of arms, their order."""
+"""Experiments on the teacher: controls, table of arms, their order."""
 
 import argparse
 import threading
@@ -7,14 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.recipe_copy import MINI
-from helpers.tiny_corpus import make_tiny_corpus
 from helpers.tiny_models import LORA, make_tiny_llm
 
 from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
-from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.dynamic import read_mixer
-from espnet_mtasr.mixture.spec import MixtureSpec, Source, parse_spec
 
 FOLDER = MINI / "local" / "experiments" / "teacher"
 
@@ -22,43 +18,6 @@ FOLDER = MINI / "local" / "experiments" / "teacher"
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-
-
-@pytest.fixture(scope="module")
-def mixtures(tmp_path_factory):
-    """A data directory of 8 mixtures of 2 talkers, out of 4."""
-    root = make_tiny_corpus(tmp_path_factory.mktemp("data"), n_talkers=4)
-    paths = sorted((root / "LibriSpeech").rglob("*.flac"))
-    specs, texts = {}, {}
-    for u in range(8):
-        pair = [paths[u], paths[(u + 4) % 12]]
-        sources = tuple(Source(str(p), 1.0, p.parts[-3], 1.0) for p in pair)
-        specs[f"u{u}"] = MixtureSpec(sources, (0.0, 0.1 + 0.01 * u)).to_line()
-        texts[f"u{u}"] = f"alpha{u} <sc> bravo{u}"
-    write_table(root / "set" / "utt2mixture", specs)
-    write_table(root / "set" / "text", texts)
-    return root / "set"
-
-
-def test_drawn_epochs_are_those_of_dynamic_mixing(mixtures, tmp_path):
-    import draw_epochs
-
-    words = ["--source", str(mixtures), "--target", str(tmp_path / "drawn")]
-    draw_epochs.main([*words, "--epochs", "3", "--speeds", "0.9", "1.1"])
-    specs = read_table(tmp_path / "drawn" / "utt2mixture")
-    texts = read_table(tmp_path / "drawn" / "text")
-    assert len(specs) == 24 and specs.keys() == texts.keys()
-    mixer = read_mixer(
-        mixtures / "utt2mixture", mixtures / "text", seed=0, speeds=[0.9, 1.1]
-    )
-    for epoch in (1, 3):
-        for utt in ("u0", "u7"):
-            spec, drawn = mixer.draw(utt, epoch)
-            key = f"e{epoch:03d}_{utt}"
-            assert parse_spec(specs[key], key) == spec
-            assert texts[key] == " <sc> ".join(drawn)
-    with pytest.raises(UserError, match="--epochs 0: give a number from 1"):
-        draw_epochs.main([*words, "--epochs", "0"])
 
 
 def test_other_transcript_shows_another_one_in_training_alone(tmp_path):
@@ -261,6 +220,28 @@ def test_a_training_with_other_inputs_is_refused(tmp_path):
     config.write_text("lr: 2\n")
     with pytest.raises(UserError, match="has other options or files; remove"):
         check_same_inputs(path, words)
+
+
+def test_the_search_of_the_language_model_is_chosen_on_dev(tmp_path, monkeypatch):
+    import measure_arm
+
+    rates = {"1 0.0": 9.0, "4 0.0": 8.0, "4 0.5": 7.0, "4 1.0": 7.5}
+    seen = []
+
+    def decode(data, model, decoder, output, options):
+        seen.append((data, decoder))
+        output.mkdir(parents=True)
+        (output / "rate").write_text(str(rates[f"{options[1]} {options[3]}"]))
+
+    def measure(data, output):
+        return {"cpwer": float((output / "rate").read_text())}
+
+    monkeypatch.setattr(measure_arm, "decode", decode)
+    monkeypatch.setattr(measure_arm, "measure", measure)
+    found = measure_arm.choose_search(Path("dev"), Path("model.pth"), tmp_path)
+    assert found["search"] == "--beam_size 4 --length_penalty 0.5"
+    assert sorted(found["dev_cpwer_by_search"].values()) == sorted(rates.values())
+    assert set(seen) == {(Path("dev"), "llm")}
 
 
 def test_figures_of_a_training(tmp_path):

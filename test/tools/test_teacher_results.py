@@ -55,6 +55,21 @@ def test_results_are_kept_as_they_are(kept):
     assert of_set == [[5, 5, 5, 6], [4, 4, 4, 5]]
 
 
+def test_arms_are_added_and_replaced(kept, tmp_path):
+    exp = tmp_path / "later"
+    write_arm(exp, "equal time", 0, [2, 2, 2, 2])
+    write_arm(exp, "teacher", 1, [3, 3, 3, 3])
+    seconds = {"phase 1": 0.3, "phase 2 with teacher": 0.4, "phase 2 without": 0.2}
+    (exp / "step_seconds.json").write_text(json.dumps(seconds))
+    teacher_results.main(["keep", "--expdir", str(exp), "--output", str(kept)])
+    found = teacher_results.Experiments(kept)
+    assert found.arms(0) == ["no teacher", "equal time", "random LM", "teacher"]
+    assert len(found.entries) == 7
+    assert found.errors["teacher, flat start 0, seed 0"] != [3, 3, 3, 3]
+    given = found.errors["teacher, flat start 0, seed 1"][teacher_results.SETS[0]][1]
+    assert given == [3, 3, 3, 3]
+
+
 def test_rates_and_differences_by_hand(kept):
     found = teacher_results.Experiments(kept)
     sets = teacher_results.SETS

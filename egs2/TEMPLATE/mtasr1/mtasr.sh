@@ -73,7 +73,8 @@ asr_exp=             # Phase 2's folder (default: in expdir, by its name).
 asr_stats_dir=       # Phase 2's statistics (default: in expdir, by its name).
 resume_anyway=false  # Resume a training even if its data or settings have changed.
 dynamic_mixing=false # Make new training mixtures in each epoch.
-cache_trunk=false    # Compute the frozen trunk's outputs once, in stage 10, for phase 2.
+drawn_epochs=0       # Dynamic mixing makes the mixtures of this many epochs once, in stage 4 (0: while training).
+cache_trunk=false    # Compute the frozen trunk's outputs once, in stages 7 and 10, for all epochs.
 cache_dtype=float16  # Type of the stored outputs: float16 or float32.
 aligned_start=       # Phase 2 starts with words aligned by a 1-talker model: its zip, folder, checkpoint or hub id, or curriculum: the training's own first stage.
 max_unalignable=0.01 # Maximum share of training mixtures with too few frames for their text.
@@ -156,10 +157,11 @@ for f in phase1_config phase2_config inference_config; do
     [ -f "${!f}" ] || die "--${f} ${!f}: no such file"
 done
 
+[[ ${drawn_epochs} =~ ^[0-9]+$ ]] || die "--drawn_epochs ${drawn_epochs}: give a number"
 if [ "${dynamic_mixing}" = true ]; then
-    if [ "${cache_trunk}" = true ]; then
+    if [ "${cache_trunk}" = true ] && [ "${drawn_epochs}" -eq 0 ]; then
         die "--cache_trunk true: mixtures that change in each epoch can't be cached; add" \
-            "--dynamic_mixing false, or omit --cache_trunk"
+            "--drawn_epochs N (12, for example), --dynamic_mixing false or --cache_trunk false"
     fi
     if [ -n "${speed_perturb_factors}" ]; then
         die "--speed_perturb_factors ${speed_perturb_factors}: dynamic mixing changes" \
@@ -346,9 +348,6 @@ find_speech() {
 speech_list() { # speech_list SET [FOLDER]: FOLDER has a part of the set
     echo "${2:-${data_feats}/$1}/${speech_of_set[$1]%%,*}"
 }
-reads_cache() { # reads_cache STATS_DIR: does the training on these lists?
-    [ "${cache_trunk}" = true ] && [ "$1" = "${phase2_stats}" ]
-}
 at_most() { # at_most N FILE...: jobs for the shortest list
     local n=$1 lines file
     shift
@@ -397,8 +396,7 @@ if runs 7 || runs 8; then
     checks+=(--phase1_config "${phase1_config}" --phase1_args="${phase1_args}")
 fi
 if runs 10 || runs 11; then
-    checks+=(--phase2_config "${phase2_config}" --phase2_args="${phase2_args}"
-        --cache_trunk "${cache_trunk}")
+    checks+=(--phase2_config "${phase2_config}" --phase2_args="${phase2_args}")
 fi
 if runs 12 || runs 13; then
     checks+=(--inference_config "${inference_config}" --inference_args="${inference_args}")
@@ -410,15 +408,14 @@ if [ "${decode_cmd_words[0]}" = utils/run.sh ] && [ "${gpu_inference}" = true ] 
 fi
 if [ "${cuda_cmd_words[0]}" = utils/run.sh ] && [ "${ngpu}" -gt 0 ]; then
     if runs 8 || runs 9 || runs 11; then gpus_here=${ngpu}; fi
-    if runs 10 && { [ "${cache_trunk}" = true ] || [ -n "${aligned_start}" ]; }; then
-        gpus_here=${ngpu}
-    fi
+    if { runs 7 || runs 10; } && [ "${cache_trunk}" = true ]; then gpus_here=${ngpu}; fi
+    if runs 10 && [ -n "${aligned_start}" ]; then gpus_here=${ngpu}; fi
 fi
 if [ "${gpus_here}" -gt 0 ]; then checks+=(--ngpu "${gpus_here}"); fi
 if [ ${#checks[@]} -gt 0 ]; then
     log "Checking the configurations"
     found=$("${python}" -m espnet_mtasr.bin.check_config "${checks[@]}" \
-        --task_options "${task_options[@]}")
+        --cache_trunk "${cache_trunk}" --task_options "${task_options[@]}")
     # A user's module may also print lines.
     decoder=$(sed -n 's/^decoder //p' <<<"${found}")
     phase2_has_teacher=$(sed -n 's/^phase2_has_teacher //p' <<<"${found}")
@@ -577,6 +574,12 @@ if runs 4; then
         --source "${data_feats}/org" --target "${data_feats}" \
         --train_sets "${train_set}" --eval_sets "${valid_set} ${test_sets}" \
         --min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}"
+    if [ "${dynamic_mixing}" = true ] && [ "${drawn_epochs}" -gt 0 ]; then
+        "${python}" -m espnet_mtasr.bin.draw_epochs --epochs "${drawn_epochs}" \
+            --source "${data_feats}/${train_set}" \
+            --target "${data_feats}/${train_set}_drawn${drawn_epochs}" \
+            --config "${phase2_config}" "${task_options[@]}" "${phase2_options[@]}"
+    fi
     finish 4
 fi
 
@@ -603,6 +606,15 @@ if runs 6; then
 fi
 
 hold shared data "${dumpdir}"
+if [ "${dynamic_mixing}" = true ] && [ "${drawn_epochs}" -gt 0 ]; then
+    # From here on it is a training set like any other.
+    train_set=${train_set}_drawn${drawn_epochs}
+    dynamic_mixing=false
+    if runs 7 || runs 10; then
+        [ -f "${data_feats}/${train_set}/text" ] ||
+            die "${data_feats}/${train_set}/text: no such file; run stage 4"
+    fi
+fi
 speech_sets=()
 if runs 7 || runs 8 || runs 10 || runs 11; then
     speech_sets+=("${train_set}" "${valid_set}")
@@ -613,6 +625,10 @@ if [ ${#speech_sets[@]} -gt 0 ]; then find_speech "${speech_sets[@]}"; fi
 if runs 7; then
     begin 7 "statistics of phase 1: ${phase1_stats}"
     collect_stats "${phase1_config}" "${phase1_stats}" "${phase1_options[@]}"
+    if [ "${cache_trunk}" = true ]; then
+        cache_outputs "${phase1_config}" "${phase1_stats}" "${pretrained[@]}" \
+            "${phase1_options[@]}"
+    fi
     finish 7
 fi
 
@@ -644,7 +660,7 @@ if runs 10; then
     collect_stats "${phase2_config}" "${phase2_stats}" "${phase2_options[@]}"
     if [ "${cache_trunk}" = true ]; then
         cache_outputs "${phase2_config}" "${phase2_stats}" "${phase2_init[@]}" \
-            "${phase2_options[@]}"
+            "${phase2_options[@]}" --known_stats_dir "${phase1_stats}"
     fi
     rm -f "${phase2_stats}/source_times.jsonl"
     if [ -n "${aligned_start}" ] && [ "${aligned_start}" != curriculum ]; then

@@ -146,11 +146,11 @@ def test_a_run_that_was_stopped_goes_on(stage, monkeypatch):
     shutil.rmtree(stage.root / "trunk")
     encode, seen = fill_trunk_cache.encode, []
 
-    def stopped(model, paths):
-        if len(seen) + len(paths) > 8:
+    def stopped(model, speeches, read_source):
+        if len(seen) + len(speeches) > 8:
             raise KeyboardInterrupt
-        seen.extend(paths)
-        return encode(model, paths)
+        seen.extend(speeches)
+        return encode(model, speeches, read_source)
 
     monkeypatch.setattr(fill_trunk_cache, "encode", stopped)
     with pytest.raises(KeyboardInterrupt):
@@ -162,11 +162,35 @@ def test_a_run_that_was_stopped_goes_on(stage, monkeypatch):
     monkeypatch.setattr(
         fill_trunk_cache,
         "encode",
-        lambda m, paths: rest.extend(paths) or encode(m, paths),
+        lambda model, speeches, _: rest.extend(speeches) or encode(model, speeches),
     )
     stage.cache()
     assert len(rest) == 7 and not set(rest) & set(seen[:5])
     assert len(TrunkCache(folder)) == 12
+
+
+def test_hashes_of_another_training_are_taken(stage, monkeypatch):
+    other = stage.root / "other"
+    shutil.copytree(stage.stats, other)
+    known = ("--known_stats_dir", str(other))
+    hashed = []
+    speech_hash = fill_trunk_cache.speech_hash
+    monkeypatch.setattr(
+        fill_trunk_cache,
+        "speech_hash",
+        lambda speech, read: hashed.append(speech.value) or speech_hash(speech, read),
+    )
+    stage.cache(*known)
+    assert not hashed
+    path = next(iter(read_table(stage.stats / "lists" / "train" / "wav.scp").values()))
+    samples, rate = soundfile.read(path)
+    soundfile.write(path, samples[::-1], rate, "PCM_16")
+    stage.cache(*known)
+    assert hashed == [path]
+    # Without cached outputs there, all are hashed.
+    (other / "lists" / "valid" / "trunk.scp").unlink()
+    stage.cache(*known)
+    assert len(hashed) == 13
 
 
 def test_a_changed_recording_is_refused_and_then_computed(stage, capsys):
@@ -208,7 +232,7 @@ def test_another_trunk_is_refused_and_then_computed(stage):
     state["teacher.projection.weight"] = torch.zeros(2, 2)
     torch.save(state, weights)
     init = [f"{weights}:encoder:encoder", f"{weights}:teacher:teacher"]
-    with pytest.raises(UserError, match="another trunk .*stage 10"):
+    with pytest.raises(UserError, match="another trunk .*stage 7 or 10"):
         stage.train("never", "trunk.scp,speech,text", init_param=init[:1])
     stage.cache(init_param=init)
     stage.cache("--join", "true")
@@ -225,7 +249,7 @@ def test_lists_that_do_not_fit(stage):
         stage.train("never", "trunk.scp,speech,text")
     folder = lines[utt].rpartition(" ")[0]
     write_table(path, {**lines, utt: f"{folder} {0:032x}"})
-    with pytest.raises(UserError, match=f"lacks {utt}; run stage 10"):
+    with pytest.raises(UserError, match=f"lacks {utt}; run cache_trunk again"):
         stage.train("never", "trunk.scp,speech,text")
 
 

@@ -137,10 +137,10 @@ train() {
                 "which dynamic mixing needs; add --dynamic_mixing false"
         speech=utt2mixture,speech,json
     fi
-    if reads_cache "${stats}"; then
+    if [ "${cache_trunk}" = true ]; then
         [ -f "${stats}/lists/train/trunk.scp" ] ||
-            die "${stats}/lists/train/trunk.scp: no such file; run stage 10 with" \
-                "--cache_trunk true"
+            die "${stats}/lists/train/trunk.scp: no such file; run the stage before it" \
+                "(7 or 10) with --cache_trunk true"
         speech=trunk.scp,speech,text
         valid_speech=${speech}
     fi

@@ -32,21 +32,15 @@ read_setting() { # read_setting NAME: of arms.yaml
     sed -n "s/^$1: *//p" "${arms}"
 }
 # run.sh keeps finished stages.
-if [ ! -f dump/raw/train/text ] || [ ! -d exp/models/llm ]; then
-    call_run --stage 1 --stop_stage 6
-fi
 epochs=$(read_setting drawn_epochs)
-drawn=train_drawn${epochs}
-if [ ! -f "dump/raw/${drawn}/text" ]; then
-    python local/experiments/teacher/draw_epochs.py --source dump/raw/train \
-        --target "dump/raw/${drawn}" --epochs "${epochs}" \
-        --speeds 0.88 0.94 1.0 1.06 1.12
+drawn=(--drawn_epochs "${epochs}" --cache_trunk true)
+if [ ! -f "dump/raw/train_drawn${epochs}/text" ] || [ ! -d exp/models/llm ]; then
+    call_run --stage 1 --stop_stage 6 "${drawn[@]}"
 fi
-stats=exp/mtasr_stats_${drawn}
+stats=exp/mtasr_stats_train_drawn${epochs}
 if [ ! -f "${stats}/lists/valid/trunk.scp" ]; then
-    call_run --stage 10 --stop_stage 10 --skip_phase1 true --cache_trunk true \
-        --dynamic_mixing false --train_set "${drawn}" --phase2_tag "${drawn}" \
-        --phase2_args "--model_conf ctc_weight=1.0"
+    call_run --stage 10 --stop_stage 10 --skip_phase1 true "${drawn[@]}" \
+        --phase2_tag "train_drawn${epochs}" --phase2_args "--model_conf ctc_weight=1.0"
 fi
 options=(
     --arms "${arms}" --expdir "${expdir}" --lists "${stats}/lists"

@@ -2,13 +2,14 @@
 """Decode all sets with a trained arm, and write the measurements as one JSON file.
 
 CTC models decode greedily, mixture by mixture, with the predicted and with the given
-talker count. Without `--phase2_dir`, phase 1's language model decodes.
+talker count. Without `--phase2_dir`, phase 1's language model decodes, with the search
+that has the lowest cpWER on dev.
 """
 
 import argparse
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 
@@ -23,6 +24,9 @@ from espnet_mtasr.scoring.inputs import (
 )
 from espnet_mtasr.scoring.results import score_set
 
+DEV = "dev"
+# Searches of the language model: width of the beam, exponent of the length.
+SEARCHES = ((1, 0.0), (4, 0.0), (4, 0.5), (4, 1.0))
 KEYS = ("cpwer", "cpwer_ci95", "cpwer_oracle_count", "count_accuracy", "rtf")
 
 
@@ -42,7 +46,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def decode(data: Path, model: Path, decoder: str, output: Path) -> None:
+def decode(
+    data: Path, model: Path, decoder: str, output: Path, options: Sequence[str] = ()
+) -> None:
     """Write a set's texts to `output`, and to `output/oracle` with given counts."""
     mtasr_inference.main(
         [
@@ -51,6 +57,7 @@ def decode(data: Path, model: Path, decoder: str, output: Path) -> None:
             *("--utt2num_spk", f"{data}/utt2num_spk", "--num_workers", "0"),
             *("--mtasr_model_file", str(model), "--output_dir", str(output)),
             *("--oracle_output_dir", str(output / "oracle"), "--log_level", "WARNING"),
+            *options,
         ]
     )
     found = output / "1best_recog"
@@ -77,6 +84,17 @@ def measure(data: Path, output: Path) -> Dict[str, Any]:
         **{kind: [c.errors for c in values] for kind, values in counts.items()},
         "words": [c.words for c in counts["errors"]],
     }
+
+
+def choose_search(data: Path, model: Path, output: Path) -> Dict[str, Any]:
+    """Return the search with the lowest cpWER on dev, and the rates of all."""
+    rates = {}
+    for beam, exponent in SEARCHES:
+        options = f"--beam_size {beam} --length_penalty {exponent}"
+        folder = output / options.replace(" ", "_")
+        decode(data, model, "llm", folder, options.split())
+        rates[options] = measure(data, folder)["cpwer"]
+    return {"search": min(rates, key=rates.__getitem__), "dev_cpwer_by_search": rates}
 
 
 def training_of(folder: Optional[Path], criterion: str) -> Dict[str, Any]:
@@ -122,10 +140,14 @@ def main(cmd: Optional[List[str]] = None) -> None:
             count: {key: round(check[key], 4) for key in ("right", "other")}
             for count, check in checks.items()
         }
+    decoded = args.output.parent / "decoded"
+    if decoder == "llm":
+        result.update(choose_search(args.data_dir / DEV, exp / name, decoded))
+    options = result.get("search", "").split()
     for data_set in args.sets:
-        output = args.output.parent / "decoded" / data_set
+        output = decoded / data_set
         data = args.data_dir / data_set
-        decode(data, exp / name, decoder, output)
+        decode(data, exp / name, decoder, output, options)
         result["sets"][data_set] = measure(data, output)
     write_whole(args.output, json.dumps(result) + "\n")
 
