@@ -202,6 +202,26 @@ def test_phases_come_first_and_a_failure_is_told(runner, monkeypatch):
         choose(runner.table, ["nothing"], None)
 
 
+def test_a_phase_1_waits_for_its_warm_up(runner, monkeypatch):
+    from run_experiments import choose
+
+    warmed, done = threading.Event(), []
+
+    def arm(arm, seed):
+        if arm.arm == "no teacher":
+            assert not warmed.wait(0.2)
+            warmed.set()
+        done.append(arm.arm)
+
+    monkeypatch.setattr(runner, "run_arm", arm)
+    monkeypatch.setattr(
+        runner, "run_first_phase", lambda *_: done.append(warmed.is_set())
+    )
+    rows = choose(runner.table, ["no teacher", "teacher after CTC"], [0])
+    assert not runner.run([row for row in rows if row[0].flat_start == 0])
+    assert done == ["no teacher", True, "teacher after CTC"]
+
+
 def test_a_training_with_other_inputs_is_refused(tmp_path):
     from run_experiments import check_same_inputs
 

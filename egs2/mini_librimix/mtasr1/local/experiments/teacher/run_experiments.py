@@ -188,6 +188,11 @@ class Runner:
         first: Dict[Path, "Future[None]"] = {}
         jobs: "Dict[str, Future[None]]" = {}
 
+        def run_first(name: str, seed: int, warmup: "Optional[Future[None]]") -> None:
+            if warmup is not None:
+                warmup.result()
+            self.run_first_phase(name, seed)
+
         def run_row(arm: Arm, seed: int) -> None:
             if arm.first_phase is not None:
                 first[self.first_phase_dir(arm.first_phase, seed)].result()
@@ -200,8 +205,13 @@ class Runner:
                     key = self.first_phase_dir(arm.first_phase, seed)
                     # Before all that waits for it, so that it has begun by then.
                     if key not in first:
+                        phase = self.table.first_phases[arm.first_phase]
+                        warmup = self.warmup_dir(phase, seed)
                         first[key] = pool.submit(
-                            self.run_first_phase, arm.first_phase, seed
+                            run_first,
+                            arm.first_phase,
+                            seed,
+                            jobs.get(warmup.name) if warmup else None,
                         )
                 jobs[arm.folder(seed)] = pool.submit(run_row, arm, seed)
         errors = [(name, job.exception()) for name, job in jobs.items()]
