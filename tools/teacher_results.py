@@ -3,8 +3,8 @@
     python -m tools.teacher_results keep   # after local/experiments/run_experiments.sh
     python -m tools.teacher_results show   # writes doc/results.md's tables
 
-`keep` changes no figure, and keeps the arms whose folders are gone.
-`doc/results/teacher.json` has an entry per training.
+`keep` leaves arms whose folders are gone as they are. Minutes are those of the latest
+timing of steps. `doc/results/teacher.json` has an entry per training.
 `teacher_errors.json` has the errors of each mixture, to compute intervals from.
 """
 

@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 from typing import Any, Dict
 
+from espnet_mtasr.bin.draw_epochs import DRAWN_FROM
 from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_list
@@ -94,6 +95,9 @@ def write_lists(stats_dir: Path, name: str, data_dir: Path, drop: set) -> None:
     looks for it, so that a batch has one talker count.
     """
     target = stats_dir / "lists" / name
+    # Cached outputs of earlier lists.
+    for cached in ("trunk.scp", "trunk.stat"):
+        (target / cached).unlink(missing_ok=True)
     tables = {n: read_table(data_dir / n) for n in ("text", "utt2num_spk")}
     tables["utt2category"] = tables.pop("utt2num_spk")
     for optional in ("wav.scp", "utt2mixture"):
@@ -109,10 +113,12 @@ def write_lists(stats_dir: Path, name: str, data_dir: Path, drop: set) -> None:
         )
 
 
-def check_longest(train_args: argparse.Namespace, stats_dir: Path) -> None:
+def check_longest(
+    train_args: argparse.Namespace, stats_dir: Path, drawn: bool = False
+) -> None:
     """Raise `UserError` if a mixture is longer than the encoder can read.
 
-    Dynamic mixing plays mixtures at other speeds.
+    Dynamic mixing plays mixtures at other speeds, unless they were `drawn` before.
     """
     from espnet_mtasr.tasks.mtasr import encoder_choices
 
@@ -122,6 +128,8 @@ def check_longest(train_args: argparse.Namespace, stats_dir: Path) -> None:
         return
     mixing = train_args.preprocessor_conf.get("dynamic_mixing_conf") or {}
     slowest = {"train": min(mixing.get("speeds") or [1.0]), "valid": 1.0}
+    if drawn:
+        slowest["train"] = 1.0
     for name, speed in slowest.items():
         path = stats_dir / name / "speech_shape"
         for utt, shape in read_table(path).items():
@@ -144,7 +152,8 @@ def main(cmd=None) -> None:
     from espnet_mtasr.tasks.mtasr import MTASRTask
 
     train_args = MTASRTask.parse_config(args.config, task_options)
-    check_longest(train_args, args.stats_dir)
+    drawn = (args.train_dir / DRAWN_FROM).is_file()
+    check_longest(train_args, args.stats_dir, drawn)
     preprocessor = MTASRTask.build_preprocess_fn(train_args, train=False)
     short = find_unalignable(train_args, texts, num_samples, preprocessor)
     valid_texts = read_table(args.valid_dir / "text")

@@ -31,6 +31,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache_trunk", choices=("true", "false"), default="false", help="In both"
     )
+    parser.add_argument(
+        "--draws",
+        choices=("true", "false"),
+        default="false",
+        help="Stage 4 draws epochs of dynamic mixing by phase 2's configuration",
+    )
     parser.add_argument("--ngpu", type=int, default=0, help="GPUs needed here")
     parser.add_argument(
         "--task_options",
@@ -104,6 +110,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             args.phase1_config, args.phase1_args.split(), args.task_options, cached
         )
     if args.phase2_config is not None:
+        from espnet_mtasr.bin.draw_epochs import mixing_options
         from espnet_mtasr.tasks.mtasr import MTASRTask
         from espnet_mtasr.tasks.seconds_batches import first_epochs
 
@@ -113,6 +120,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             args.task_options,
             cached,
         )
+        if args.draws == "true":
+            mixing_options(training)
         has_teacher = MTASRTask.has_teacher(training)
         first = first_epochs(training)
         if first is not None and first.get(1) == 1:

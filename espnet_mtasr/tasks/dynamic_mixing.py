@@ -6,11 +6,12 @@ reads it as `speech` of data type `json`.
 
 import argparse
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.dynamic import DynamicMixer, check_speeds
-from espnet_mtasr.mixture.speech_list import Kind
+from espnet_mtasr.mixture.speech_list import Kind, kind_of_entry
+from espnet_mtasr.tasks.building import model_option
 from espnet_mtasr.tasks.options import check_options
 from espnet_mtasr.train.preprocessor import flat_start_epochs_of
 
@@ -32,6 +33,21 @@ def specs_of_recordings(args: argparse.Namespace) -> Optional[str]:
         if name == "text" and specs.is_file():
             return str(specs)
     return None
+
+
+def lengths_of_mixtures(args: argparse.Namespace) -> List[str]:
+    """Return tables of the lengths of mixtures, if statistics need no samples."""
+    if not args.collect_stats or model_option(args, "extract_feats_in_collect_stats"):
+        return []
+    entries = (
+        args.train_data_path_and_name_and_type + args.valid_data_path_and_name_and_type
+    )
+    tables = [
+        Path(path).with_name("utt2num_samples")
+        for path, name, espnet_type in entries
+        if name == "speech" and kind_of_entry(path, espnet_type) is Kind.MIXTURE
+    ]
+    return [str(path) for path in tables if path.is_file()]
 
 
 def check_needs_of_specs(args: argparse.Namespace) -> None:

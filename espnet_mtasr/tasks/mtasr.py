@@ -38,6 +38,7 @@ from espnet_mtasr.tasks.cached_trunk import check_cached_training
 from espnet_mtasr.tasks.dynamic_mixing import (
     check_dynamic_mixing,
     check_needs_of_specs,
+    lengths_of_mixtures,
     specs_of_recordings,
     tables_to_mix,
 )
@@ -209,6 +210,9 @@ class MTASRTask(ModelBuilder, ASRTask):
             first_epochs=first_epochs(args),
             seed=args.seed,
         )
+        lengths = lengths_of_mixtures(args)
+        if lengths:
+            options["num_samples"] = lengths
         preprocessor_class = preprocessor_choices.get_class(args.preprocessor)
         return preprocessor_class(**{**options, **args.preprocessor_conf})
 

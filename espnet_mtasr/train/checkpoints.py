@@ -89,6 +89,34 @@ def repair(
                 _link(folder / f"{phase}.{name}.best.pth", best_epoch)
 
 
+def keep_frozen(folder: Path, model: torch.nn.Module) -> None:
+    """Write the model's frozen weights into the averages of its epochs.
+
+    They are the same in all epochs, but a sum divided by three or more is rounded. Then
+    a trunk's cached outputs would be those of another trunk.
+
+    Args:
+        folder: Of the training.
+        model: After its last epoch.
+    """
+    frozen = {
+        name: parameter.detach().cpu()
+        for name, parameter in model.named_parameters()
+        if not parameter.requires_grad
+    }
+    for path in folder.glob("*.ave_*best.pth"):
+        if path.is_symlink() or not frozen:
+            continue
+        weights = read_weights(path)
+        rounded = [
+            name
+            for name in frozen.keys() & weights.keys()
+            if not torch.equal(frozen[name], weights[name])
+        ]
+        if rounded:
+            torch.save({**weights, **{n: frozen[n] for n in rounded}}, path)
+
+
 def _link(link: Path, epoch: int) -> None:
     """Point ESPnet's link to an epoch's file, in case a kill prevented it."""
     target = epoch_file(link.parent, epoch).name

@@ -9,6 +9,7 @@ from espnet_mtasr.asr.flat_start import place_evenly
 from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 from espnet_mtasr.asr.trunk_cache import read_line
 from espnet_mtasr.asr.word_places import places_of_tokens
+from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.cuts import words_within
 from espnet_mtasr.mixture.dynamic import DynamicMixer, read_mixer
@@ -69,6 +70,8 @@ class MTASRPreprocessor(CommonPreprocessor):
         talker_times: In training, add `talker_times` `(N, 2)`: start and end of each
             talker's speech as fractions of the mixture, 0 and 0 for one who isn't
             there.
+        num_samples: Tables `utt2num_samples`: mixtures in them aren't made, and their
+            samples are zeros, because only lengths are wanted.
         kwargs: Options of ESPnet's `CommonPreprocessor`.
     """
 
@@ -87,6 +90,7 @@ class MTASRPreprocessor(CommonPreprocessor):
         source_times: Optional[str] = None,
         specs: Optional[str] = None,
         talker_times: bool = False,
+        num_samples: Sequence[str] = (),
         **kwargs,
     ):
         # ESPnet gives these tokens the language model's ids, none of which is blank.
@@ -113,6 +117,11 @@ class MTASRPreprocessor(CommonPreprocessor):
         self._words_of: Dict[str, Sequence[Span]] = {}
         self.specs = specs
         self.talker_times = talker_times
+        self._num_samples = {
+            utt: int(length)
+            for path in num_samples
+            for utt, length in read_table(path).items()
+        }
         self._spec_of: Dict[str, MixtureSpec] = {}
         self.epoch = 0
 
@@ -144,7 +153,9 @@ class MTASRPreprocessor(CommonPreprocessor):
         speech = data.get(self.speech_name)
         spec = self._spec_of.get(uid)
         kind = kind_of_loaded(speech)
-        if kind is Kind.MIXTURE:
+        if kind is Kind.MIXTURE and uid in self._num_samples:
+            data[self.speech_name] = np.zeros(self._num_samples[uid], np.float32)
+        elif kind is Kind.MIXTURE:
             spec = parse_spec(speech, f"utt2mixture: {uid}")
             data[self.speech_name] = render(spec, self._sources.read)
         elif kind is Kind.DYNAMIC:

@@ -24,7 +24,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_mtasr.asr.weights import check_weights
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.train.checkpoints import repair, whole_saves
+from espnet_mtasr.train.checkpoints import keep_frozen, repair, whole_saves
 from espnet_mtasr.train.curriculum import copy_lower_counts, curriculum_of
 from espnet_mtasr.train.health import Health
 from espnet_mtasr.train.silence import Silence
@@ -107,7 +107,12 @@ class MTASRTrainer(Trainer):
 
     @classmethod
     def run(
-        cls, *args: Any, trainer_options: Any, distributed_option: Any, **kwargs: Any
+        cls,
+        model: torch.nn.Module,
+        *args: Any,
+        trainer_options: Any,
+        distributed_option: Any,
+        **kwargs: Any,
     ) -> None:
         """See ESPnet's trainer."""
         cls._trainer_options = trainer_options
@@ -115,11 +120,14 @@ class MTASRTrainer(Trainer):
         cls._silence = Silence()
         with whole_saves():
             super().run(
+                model,
                 *args,
                 trainer_options=trainer_options,
                 distributed_option=distributed_option,
                 **kwargs,
             )
+            if cls._rank in (None, 0):
+                keep_frozen(Path(trainer_options.output_dir), model)
 
     @classmethod
     def resume(

@@ -1,9 +1,9 @@
 """Phase 2 of the mini recipe with and without cached outputs of the trunk.
 
 It uses the recipe's configuration and pretrained models, on noise with the recipe's
-sentences. The noise is stored as recordings. Each round trains both from the same seed. It compares seconds per
-epoch (training and validation) from the second epoch on. The losses must agree. After
-`. ./path.sh` of a recipe:
+sentences. The noise is stored as recordings. Each round trains both from the same seed.
+It compares seconds per epoch (training and validation) from the second epoch on. The
+losses must agree. After `. ./path.sh` of a recipe:
 
     python -m tools.bench.cached_trunk --json out.json
     python -m tools.bench.cached_trunk --device cuda --json out.json

@@ -73,7 +73,7 @@ asr_exp=             # Phase 2's folder (default: in expdir, by its name).
 asr_stats_dir=       # Phase 2's statistics (default: in expdir, by its name).
 resume_anyway=false  # Resume a training even if its data or settings have changed.
 dynamic_mixing=false # Make new training mixtures in each epoch.
-drawn_epochs=0       # Dynamic mixing makes the mixtures of this many epochs once, in stage 4 (0: while training).
+drawn_epochs=0       # Dynamic mixing draws this many epochs once, in stage 4, by phase 2's configuration (0: while training).
 cache_trunk=false    # Compute the frozen trunk's outputs once, in stages 7 and 10, for all epochs.
 cache_dtype=float16  # Type of the stored outputs: float16 or float32.
 aligned_start=       # Phase 2 starts with words aligned by a 1-talker model: its zip, folder, checkpoint or hub id, or curriculum: the training's own first stage.
@@ -252,6 +252,13 @@ if [ -n "${speed_perturb_factors}" ]; then
     train_set=${train_set}_sp
 fi
 
+drawn_set=${train_set}_drawn${drawn_epochs}
+draws=false
+if [ "${dynamic_mixing}" = true ] && [ "${drawn_epochs}" -gt 0 ] &&
+    [ "${skip_train}" = false ]; then
+    draws=true
+fi
+
 # Options that every call of the trainer shares.
 read -ra counts <<<"${talker_counts}"
 read -ra tests <<<"${test_sets}"
@@ -348,6 +355,11 @@ find_speech() {
 speech_list() { # speech_list SET [FOLDER]: FOLDER has a part of the set
     echo "${2:-${data_feats}/$1}/${speech_of_set[$1]%%,*}"
 }
+draw_epochs() { # draw_epochs [OPTION...]: of dynamic mixing, as a training set
+    "${python}" -m espnet_mtasr.bin.draw_epochs --epochs "${drawn_epochs}" \
+        --source "${data_feats}/${train_set}" --target "${data_feats}/${drawn_set}" \
+        --config "${phase2_config}" "$@" "${task_options[@]}" "${phase2_options[@]}"
+}
 at_most() { # at_most N FILE...: jobs for the shortest list
     local n=$1 lines file
     shift
@@ -415,7 +427,7 @@ if [ "${gpus_here}" -gt 0 ]; then checks+=(--ngpu "${gpus_here}"); fi
 if [ ${#checks[@]} -gt 0 ]; then
     log "Checking the configurations"
     found=$("${python}" -m espnet_mtasr.bin.check_config "${checks[@]}" \
-        --cache_trunk "${cache_trunk}" --task_options "${task_options[@]}")
+        --cache_trunk "${cache_trunk}" --draws "${draws}" --task_options "${task_options[@]}")
     # A user's module may also print lines.
     decoder=$(sed -n 's/^decoder //p' <<<"${found}")
     phase2_has_teacher=$(sed -n 's/^phase2_has_teacher //p' <<<"${found}")
@@ -574,12 +586,7 @@ if runs 4; then
         --source "${data_feats}/org" --target "${data_feats}" \
         --train_sets "${train_set}" --eval_sets "${valid_set} ${test_sets}" \
         --min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}"
-    if [ "${dynamic_mixing}" = true ] && [ "${drawn_epochs}" -gt 0 ]; then
-        "${python}" -m espnet_mtasr.bin.draw_epochs --epochs "${drawn_epochs}" \
-            --source "${data_feats}/${train_set}" \
-            --target "${data_feats}/${train_set}_drawn${drawn_epochs}" \
-            --config "${phase2_config}" "${task_options[@]}" "${phase2_options[@]}"
-    fi
+    if [ "${draws}" = true ]; then draw_epochs; fi
     finish 4
 fi
 
@@ -606,14 +613,12 @@ if runs 6; then
 fi
 
 hold shared data "${dumpdir}"
-if [ "${dynamic_mixing}" = true ] && [ "${drawn_epochs}" -gt 0 ]; then
+if runs 10 && ! runs 7 && [ -d "${phase1_stats}" ]; then hold shared "${phase1_stats}"; fi
+if [ "${draws}" = true ]; then
+    if runs 7 || runs 10; then draw_epochs --check true; fi
     # From here on it is a training set like any other.
-    train_set=${train_set}_drawn${drawn_epochs}
+    train_set=${drawn_set}
     dynamic_mixing=false
-    if runs 7 || runs 10; then
-        [ -f "${data_feats}/${train_set}/text" ] ||
-            die "${data_feats}/${train_set}/text: no such file; run stage 4"
-    fi
 fi
 speech_sets=()
 if runs 7 || runs 8 || runs 10 || runs 11; then

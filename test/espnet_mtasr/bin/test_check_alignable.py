@@ -116,10 +116,12 @@ def test_the_list_of_an_earlier_run_goes(stage, tmp_path):
     stage("1.0")
     shapes = {utt: 20000 for utt in TRAIN}
     write_table(tmp_path / "stats" / "train" / "speech_shape", shapes)
+    lists = tmp_path / "stats" / "lists" / "train"
+    (lists / "trunk.scp").write_text("u0 of-other-mixtures\n")
     stage("0.0")
     assert not (tmp_path / "stats" / "unalignable.txt").exists()
-    lists = tmp_path / "stats" / "lists" / "train"
     assert list(read_table(lists / "wav.scp")) == list(TRAIN)
+    assert not (lists / "trunk.scp").exists()
 
 
 @pytest.fixture
@@ -193,6 +195,9 @@ def test_mixtures_longer_than_the_encoder_reads(tmp_path, name, seconds, speeds,
         return
     with pytest.raises(UserError, match=says):
         check_longest(args, tmp_path)
+    if speeds:
+        # Lengths of drawn mixtures are at their speeds.
+        check_longest(args, tmp_path, drawn=True)
     args.encoder_conf = {"max_seconds": 40}
     check_longest(args, tmp_path)
     args.encoder, args.encoder_conf = "routed_wavlm", {}

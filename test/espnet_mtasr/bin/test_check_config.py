@@ -134,3 +134,11 @@ def test_decoders(tmp_path):
     path.write_text("decoder: lmm\n")
     with pytest.raises(UserError, match="--decoder lmm: choose one of ctc, llm"):
         decoding_options(str(path))
+
+
+def test_what_stage_4_cannot_draw(tmp_path):
+    conf = dict(dynamic_mixing_conf=dict(cut_at_pauses=True))
+    path = changed(tmp_path, preprocessor_conf=conf)
+    main(["--phase2_config", path])
+    with pytest.raises(UserError, match="cut_at_pauses needs .* --drawn_epochs 0"):
+        main(["--phase2_config", path, "--draws", "true"])

@@ -9,6 +9,7 @@ from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.dynamic import read_mixer
 from espnet_mtasr.mixture.spec import MixtureSpec, Source, parse_spec
+from espnet_mtasr.mixture.speech_list import read_speech_list
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,35 @@ def test_they_are_those_of_dynamic_mixing(mixtures, draw, options, seed):
             key = f"e{epoch:03d}_{utt}"
             assert parse_spec(specs[key], key) == spec
             assert texts[key] == " <sc> ".join(wanted)
+
+
+def test_lengths_are_those_of_the_mixtures(draw):
+    drawn = draw({"speeds": [0.9, 1.1]}, epochs=1)
+    lengths = read_table(drawn / "utt2num_samples")
+    for utt, speech in read_speech_list(drawn).items():
+        assert len(speech.read()) == int(lengths[utt])
+
+
+def test_another_origin_is_told(mixtures, draw, tmp_path):
+    conf, check = {"speeds": [0.9, 1.1]}, ("--check", "true")
+    with pytest.raises(UserError, match="was not drawn .*; run stage 4"):
+        draw(conf, *check)
+    drawn = draw(conf)
+    before = (drawn / "text").read_bytes()
+    draw({**conf, "cache_megabytes": 9}, *check)
+    for other, options in (
+        ({"speeds": [1.0]}, {}),
+        (conf, {"epochs": 2}),
+        (conf, {"source": drawn}),
+    ):
+        with pytest.raises(UserError, match="was not drawn .*; run stage 4"):
+            draw(other, *check, **options)
+    with pytest.raises(UserError, match="was not drawn .*; run stage 4"):
+        draw(conf, *check, "--seed", "6")
+    assert (drawn / "text").read_bytes() == before
+    (drawn / "text").unlink()
+    with pytest.raises(UserError, match="was not drawn .*; run stage 4"):
+        draw(conf, *check)
 
 
 def test_what_cannot_be_drawn(mixtures, draw, tmp_path):

@@ -10,7 +10,7 @@ from helpers.tiny_corpus import make_tiny_corpus
 from espnet_mtasr.bin.prepare_data import main as prepare
 from espnet_mtasr.bin.simulate import main as simulate
 from espnet_mtasr.data.audio import read_recording
-from espnet_mtasr.data.tables import read_data_dir, read_table
+from espnet_mtasr.data.tables import read_data_dir, read_table, write_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.metadata import MixtureRow, write_metadata
 from espnet_mtasr.mixture.render import render
@@ -271,3 +271,20 @@ def test_espnets_data_sets(tmp_path):
         assert data.keys() == made[utt].keys()
         assert all(np.array_equal(data[name], made[utt][name]) for name in data)
         assert data["speech"].dtype == made[utt]["speech"].dtype == np.float32
+
+
+def test_mixtures_are_not_made_where_only_lengths_are_wanted(tmp_path):
+    root = make_tiny_corpus(tmp_path)
+    folder = make(root) / "test_x_noisy"
+    (tmp_path / "tokens.txt").write_text("<blank>\n<unk>\na\n<space>\n<sos/eos>\n")
+    first, *others = read_table(folder / "text")
+    write_table(tmp_path / "utt2num_samples", {first: "123"})
+    preprocess = MTASRPreprocessor(
+        False,
+        token_type="char",
+        token_list=str(tmp_path / "tokens.txt"),
+        num_samples=[str(tmp_path / "utt2num_samples")],
+    )
+    made = read_all("text", folder, preprocess)
+    assert made[first]["speech"].shape == (123,) and not made[first]["speech"].any()
+    assert all(made[utt]["speech"].any() for utt in others)
