@@ -2,7 +2,8 @@
 
 They are a fixed number of the mixtures that dynamic mixing makes, so the outputs of a
 frozen trunk can be computed once. They are made while loading, and like mixtures in
-files they are clipped at full scale, where dynamic mixing would scale them down.
+files they are clipped at full scale, where dynamic mixing would scale them down. Their
+seed is 0, whatever a training's, so trainings with different seeds use the same ones.
 
 `--check true` only checks that the directory was drawn from the same set, with the same
 options.
@@ -32,7 +33,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config",
         required=True,
-        help="Training configuration, whose dynamic_mixing_conf and seed are used",
+        help="Training configuration, whose dynamic_mixing_conf is used",
     )
     parser.add_argument("--check", choices=("true", "false"), default="false")
     return parser
@@ -44,8 +45,7 @@ def mixing_options(training: argparse.Namespace) -> Dict[str, Any]:
     Raises:
         UserError: they need what is only known after training.
     """
-    options = training.preprocessor_conf.get("dynamic_mixing_conf") or {}
-    options = {"seed": training.seed, **options}
+    options = dict(training.preprocessor_conf.get("dynamic_mixing_conf") or {})
     if options.pop("cut_at_pauses", False):
         raise UserError(
             "dynamic_mixing_conf: cut_at_pauses needs the times of words, which aren't "

@@ -613,7 +613,11 @@ if runs 6; then
 fi
 
 hold shared data "${dumpdir}"
-if runs 10 && ! runs 7 && [ -d "${phase1_stats}" ]; then hold shared "${phase1_stats}"; fi
+known_outputs=()
+if [ "${cache_trunk}" = true ] && [ "${skip_phase1}" = false ]; then
+    known_outputs=(--known_stats_dir "${phase1_stats}")
+    if runs 10 && ! runs 7 && [ -d "${phase1_stats}" ]; then hold shared "${phase1_stats}"; fi
+fi
 if [ "${draws}" = true ]; then
     if runs 7 || runs 10; then draw_epochs --check true; fi
     # From here on it is a training set like any other.
@@ -665,7 +669,7 @@ if runs 10; then
     collect_stats "${phase2_config}" "${phase2_stats}" "${phase2_options[@]}"
     if [ "${cache_trunk}" = true ]; then
         cache_outputs "${phase2_config}" "${phase2_stats}" "${phase2_init[@]}" \
-            "${phase2_options[@]}" --known_stats_dir "${phase1_stats}"
+            "${phase2_options[@]}" "${known_outputs[@]}"
     fi
     rm -f "${phase2_stats}/source_times.jsonl"
     if [ -n "${aligned_start}" ] && [ "${aligned_start}" != curriculum ]; then

@@ -46,14 +46,13 @@ def draw(mixtures, tmp_path):
     return call
 
 
-@pytest.mark.parametrize("options, seed", [((), 5), (("--seed", "7"), 7)])
-def test_they_are_those_of_dynamic_mixing(mixtures, draw, options, seed):
-    drawn = draw({"speeds": [0.9, 1.1], "cache_megabytes": 3}, *options)
+def test_they_are_those_of_dynamic_mixing(mixtures, draw):
+    drawn = draw({"speeds": [0.9, 1.1], "cache_megabytes": 3})
     specs, texts = read_table(drawn / "utt2mixture"), read_table(drawn / "text")
     assert len(specs) == 24 and specs.keys() == texts.keys()
     assert set(read_table(drawn / "utt2num_spk").values()) == {"2"}
     mixer = read_mixer(
-        mixtures / "utt2mixture", mixtures / "text", seed=seed, speeds=[0.9, 1.1]
+        mixtures / "utt2mixture", mixtures / "text", seed=0, speeds=[0.9, 1.1]
     )
     for epoch in (1, 3):
         for utt in ("u0", "u7"):
@@ -84,8 +83,8 @@ def test_another_origin_is_told(mixtures, draw, tmp_path):
     ):
         with pytest.raises(UserError, match="was not drawn .*; run stage 4"):
             draw(other, *check, **options)
-    with pytest.raises(UserError, match="was not drawn .*; run stage 4"):
-        draw(conf, *check, "--seed", "6")
+    # Trainings with other seeds share them.
+    draw(conf, *check, "--seed", "6")
     assert (drawn / "text").read_bytes() == before
     (drawn / "text").unlink()
     with pytest.raises(UserError, match="was not drawn .*; run stage 4"):

@@ -84,7 +84,8 @@ fi
 exp=${expdir}/mtasr_${tag}
 log "${exp} from stage ${stage}; phase 2: ${phase2_args}"
 # run.sh repeats the same mixtures every 12 epochs, which is too often here.
-call_run --drawn_epochs 0 --cache_trunk false "${passed_options[@]}" --expdir "${expdir}" --stage "${stage}" \
+call_run --drawn_epochs 0 --cache_trunk false "${passed_options[@]}" \
+    --expdir "${expdir}" --stage "${stage}" \
     --phase1_config "${phase1_config}" --phase2_config "${phase2_config}" \
     --phase1_tag "${tag}_phase1" --phase2_tag "${tag}" \
     --phase1_args "${phase1_args}" --phase2_args "${phase2_args}"
