@@ -83,8 +83,10 @@ def run_job(
     cache = TrunkCache.of(cache_dir, trunk_hash(model), dtype)
     known = {} if known_stats_dir is None else known_hashes(known_stats_dir)
     # Recordings are in many mixtures.
-    room = train_args.preprocessor_conf.get("cache_megabytes", CACHE_MEGABYTES)
-    read_source = SourceCache(room).read
+    conf = train_args.preprocessor_conf
+    mixing = conf.get("dynamic_mixing_conf") or {}
+    rooms = [c.get("cache_megabytes", CACHE_MEGABYTES) for c in (conf, mixing)]
+    read_source = SourceCache(max(rooms)).read
 
     tables: Dict[str, Dict[str, str]] = {part: {} for part in PARTS}
     missing: Dict[str, Speech] = {}

@@ -8,9 +8,9 @@ from helpers.recipe_copy import call, copy_recipe
 from helpers.tiny_corpus import make_tiny_corpus
 
 from espnet_mtasr.data.tables import read_table
+from espnet_mtasr.mixture.speech_list import read_speech_list
 
-ONE_EPOCH = "--max_epoch 1 --batch_size 4 --num_workers 2 --use_tensorboard false "
-ONE_EPOCH += "--num_iters_per_epoch none"
+ONE_EPOCH = "--max_epoch 1 --batch_size 4 --num_workers 2 --use_tensorboard false"
 SETS = ["test_mini2mix_clean", "test_mini3mix_noisy"]
 LISTS = "exp/mtasr_stats_phase2/lists"
 
@@ -110,6 +110,28 @@ def test_mixed_anew_in_each_epoch_and_cached_trunk(run):
     assert "mixtures cached in dump/trunk/" in said
     log = (recipe / "exp" / "mtasr_cached" / "train.log").read_text()
     assert "lists/train/trunk.scp,speech,text" in log
+
+
+@pytest.mark.slow
+def test_both_phases_read_cached_outputs_of_drawn_epochs(run):
+    recipe, again, _ = run
+    drawn = ("--dynamic_mixing", "true", "--drawn_epochs", "2", "--cache_trunk", "true")
+    tags = ("--phase1_tag", "drawn1", "--phase2_tag", "drawn2")
+    again(*drawn, *tags, "--stage", 4, "--stop_stage", 11)
+    assert len(read_table(recipe / "dump" / "raw" / "train_drawn2" / "text")) == 16
+    for tag in ("drawn1", "drawn2"):
+        lists = recipe / "exp" / f"mtasr_stats_{tag}" / "lists" / "train"
+        assert len(read_table(lists / "trunk.scp")) == 16
+        log = (recipe / "exp" / f"mtasr_{tag}" / "train.log").read_text()
+        assert "lists/train/trunk.scp,speech,text" in log
+    # The second phase found what the first had computed.
+    logs = recipe / "exp" / "mtasr_stats_drawn2" / "logdir"
+    found = (logs / "cache_trunk.1.log").read_text()
+    assert " mixtures" in found and "has 0 of" not in found
+    # Lengths that stage 4 has computed are those of the mixtures.
+    shapes = read_table(lists / "speech_shape")
+    for utt, speech in read_speech_list(lists).items():
+        assert len(speech.read()) == int(shapes[utt])
 
 
 @pytest.mark.slow

@@ -1,9 +1,10 @@
 """Phase 2 of the mini recipe with and without cached outputs of the trunk.
 
 It uses the recipe's configuration and pretrained models, on noise with the recipe's
-sentences. The noise is stored as recordings. Each round trains both from the same seed.
-It compares seconds per epoch (training and validation) from the second epoch on. The
-losses must agree. After `. ./path.sh` of a recipe:
+sentences. The noise is stored as recordings, because the mixtures of dynamic mixing are
+never the same twice. Each round trains both from the same seed. It compares seconds per
+epoch (training and validation) from the second epoch on. The losses must agree. After
+`. ./path.sh` of a recipe:
 
     python -m tools.bench.cached_trunk --json out.json
     python -m tools.bench.cached_trunk --device cuda --json out.json
@@ -130,7 +131,6 @@ def train(root: Path, how: str, args: argparse.Namespace) -> Dict[int, Dict[str,
             *options_of(root, args),
             *("--ngpu", str(int(args.device == "cuda")), "--output_dir", exp),
             *("--max_epoch", str(args.epochs), "--keep_nbest_models", "1"),
-            *("--num_iters_per_epoch", "none"),
             *("--use_tensorboard", "false", "--log_level", "WARNING"),
         ]
         for part in PARTS:

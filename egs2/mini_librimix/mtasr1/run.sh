@@ -68,8 +68,6 @@ run_mtasr \
     --nbpe 120 \
     --max_unalignable 1.0 \
     --dynamic_mixing true \
-    --drawn_epochs 12 \
-    --cache_trunk true \
     --encoder pretrained/encoder \
     --llm pretrained/lm \
     --phase1_config conf/train_phase1.yaml \

@@ -7,7 +7,7 @@ set -euo pipefail
 max_epoch=200      # Epochs of phase 2.
 dropout=0.05       # Of its branches and separators, which overfit in long trainings.
 decay_steps=       # Length of its learning-rate schedule (default: stretched with the epochs).
-phase1_max_epoch=  # Epochs of phase 1 (default: those of its configuration).
+phase1_max_epoch=  # Epochs of a longer phase 1 of its own (default: that of run.sh).
 phase1_decay_steps= # Length of that one's schedule.
 tag=long           # The training is EXPDIR/mtasr_TAG.
 expdir=exp         # Experiments.
@@ -73,21 +73,21 @@ utils/prepare_environment.sh
 stretched() { # stretched CONFIG MAX_EPOCH DECAY_STEPS: options of the trainer
     python local/experiments/stretch_schedule.py "$1" "$2" ${3:+--decay_steps "$3"}
 }
+phase1_tag=phase1
 length=$(stretched "${phase2_config}" "${max_epoch}" "${decay_steps}")
 dropouts="--encoder_conf wavlm_conf.hidden_dropout=${dropout}"
 dropouts+=" --separator_conf dropout=${dropout}"
 phase2_args="${length} ${dropouts} ${phase2_args}"
 if [ -n "${phase1_max_epoch}" ]; then
+    phase1_tag=${tag}_phase1
     length=$(stretched "${phase1_config}" "${phase1_max_epoch}" "${phase1_decay_steps}")
     phase1_args="${length} ${phase1_args}"
 fi
 exp=${expdir}/mtasr_${tag}
 log "${exp} from stage ${stage}; phase 2: ${phase2_args}"
-# run.sh repeats the same mixtures every 12 epochs, which is too often here.
-call_run --drawn_epochs 0 --cache_trunk false "${passed_options[@]}" \
-    --expdir "${expdir}" --stage "${stage}" \
+call_run "${passed_options[@]}" --expdir "${expdir}" --stage "${stage}" \
     --phase1_config "${phase1_config}" --phase2_config "${phase2_config}" \
-    --phase1_tag "${tag}_phase1" --phase2_tag "${tag}" \
+    --phase1_tag "${phase1_tag}" --phase2_tag "${tag}" \
     --phase1_args "${phase1_args}" --phase2_args "${phase2_args}"
 card=(--model_card conf/model_card.yaml)
 if [ -f data/mixtures.txt ]; then card+=(--mixtures "$(cat data/mixtures.txt)"); fi

@@ -156,9 +156,7 @@ class Runner:
         options = ["--seed", str(seed)]
         options += ["--preprocessor_conf", f"flat_start_epochs={arm.flat_start}"]
         options += ["--model_conf", f"ctc_weight={arm.ctc_weight}"]
-        options += ["--model_conf", "teacher_every=1", "activity_weight=0.0"]
-        # The talker-count head of the first arms, so that all can be compared.
-        options += ["--count_head_conf", "num_context_layers=2", "context_lstm_size=0"]
+        options += ["--model_conf", "teacher_every=1"]
         if first is None:
             return options
         options += ["--init_param", f"{first / MODELS[1]}:encoder:encoder"]
