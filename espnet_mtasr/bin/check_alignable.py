@@ -11,10 +11,10 @@ import math
 from pathlib import Path
 from typing import Any, Dict
 
-from espnet_mtasr.bin.draw_epochs import DRAWN_FROM
 from espnet_mtasr.data.tables import read_table, write_table
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_list
+from espnet_mtasr.mixture.drawn import DRAWN_FROM
 from espnet_mtasr.text.sot import split_sot
 
 

@@ -110,7 +110,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             args.phase1_config, args.phase1_args.split(), args.task_options, cached
         )
     if args.phase2_config is not None:
-        from espnet_mtasr.bin.draw_epochs import mixing_options
+        from espnet_mtasr.mixture.drawn import mixing_options
         from espnet_mtasr.tasks.mtasr import MTASRTask
         from espnet_mtasr.tasks.seconds_batches import first_epochs
 
@@ -121,7 +121,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             cached,
         )
         if args.draws == "true":
-            mixing_options(training)
+            mixing_options(training.preprocessor_conf)
         has_teacher = MTASRTask.has_teacher(training)
         first = first_epochs(training)
         if first is not None and first.get(1) == 1:

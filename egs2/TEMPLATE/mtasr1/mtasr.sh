@@ -619,7 +619,7 @@ if [ "${cache_trunk}" = true ] && [ "${skip_phase1}" = false ]; then
     if runs 10 && ! runs 7 && [ -d "${phase1_stats}" ]; then hold shared "${phase1_stats}"; fi
 fi
 if [ "${draws}" = true ]; then
-    if runs 7 || runs 10; then draw_epochs --check true; fi
+    if ! runs 4 && { runs 7 || runs 10; }; then draw_epochs --check true; fi
     # From here on it is a training set like any other.
     train_set=${drawn_set}
     dynamic_mixing=false
