@@ -1,6 +1,7 @@
 """A recording, and everything that the page shows of it, without gradio."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Sequence
 
@@ -28,7 +29,8 @@ class Heard(NamedTuple):
         transcript: Talkers, words, times.
         samples: `(N,)` float32, the model's input.
         rate: Hz.
-        posteriors: Of each talker, if speech was heard.
+        posteriors: Of each talker, if speech was heard and the recording decoded
+            whole.
         reference: What each talker said, if known.
     """
 
@@ -70,7 +72,7 @@ def hear(
     num_talkers: Optional[int] = None,
     reference: Optional[Sequence[str]] = None,
 ) -> Heard:
-    """Transcribe a recording of one channel.
+    """Transcribe a recording of one channel; a long one in windows.
 
     Args:
         model: Transcribes.
@@ -81,13 +83,15 @@ def hear(
     Raises:
         UserError: the model doesn't know the talker count.
     """
-    transcript, posteriors = model.decoder.transcribe_with_posteriors(
-        recording, num_talkers
-    )
-    return Heard(
-        transcript,
-        recording.channels[0],
-        model.rate,
-        posteriors,
-        reference,
-    )
+    (wave,) = recording.channels
+    posteriors: List[Posteriors] = []
+    if len(wave) > model.how().longest_samples:
+        transcript = model.transcribe(wave, num_talkers=num_talkers)
+        transcript = replace(
+            transcript, recording=recording.name, warnings=recording.warnings
+        )
+    else:
+        transcript, posteriors = model.decoder.transcribe_with_posteriors(
+            recording, num_talkers
+        )
+    return Heard(transcript, wave, model.rate, posteriors, reference)

@@ -45,6 +45,22 @@ class Posteriors(NamedTuple):
     blank: List[int]
     peaks: List[Peak]
 
+    def padded(self, before: float, seconds: float, after: float) -> "Posteriors":
+        """Cover silence at the ends as well, with blanks.
+
+        Args:
+            before: Seconds of silence before the T frames.
+            seconds: That the T frames cover.
+            after: Seconds of silence after them.
+        """
+        rate = len(self.best) / seconds
+        first, last = round(before * rate), round(after * rate)
+        return Posteriors(
+            [0] * first + self.best + [0] * last,
+            [100] * first + self.blank + [100] * last,
+            [peak._replace(frame=first + peak.frame) for peak in self.peaks],
+        )
+
 
 # Set and utterance to the streams' posteriors, None if they weren't stored; a
 # `UserError` if they can't be read.

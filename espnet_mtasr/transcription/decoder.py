@@ -193,19 +193,20 @@ class Decoder:
         """
         (wave,) = recording.channels
         how = Settings(self.rate)
-        # The posteriors must cover the whole recording.
-        whole = slice(0, len(wave))
         origin = self._origin(num_talkers, recording.channel, how)
+        loud = self._loud(wave, how.threshold)
         if not self._hears_speech(wave, how.threshold):
-            return self._transcript(recording, len(wave), whole, None, origin), []
+            return self._transcript(recording, len(wave), loud, None, origin), []
         self.speech2text.keep_posteriors = True
         try:
-            (hypothesis,) = self.speech2text([wave], [num_talkers])
+            (hypothesis,) = self.speech2text([wave[loud]], [num_talkers])
         finally:
             self.speech2text.keep_posteriors = False
-        transcript = self._transcript(recording, len(wave), whole, hypothesis, origin)
+        transcript = self._transcript(recording, len(wave), loud, hypothesis, origin)
+        ends = (loud.start, loud.stop - loud.start, len(wave) - loud.stop)
+        seconds = [length / self.rate for length in ends]
         posteriors = [
-            talker.posteriors
+            talker.posteriors.padded(*seconds)
             for talker in hypothesis.talkers[: transcript.num_talkers]
             if talker.posteriors is not None
         ]

@@ -13,7 +13,6 @@ After stages 1 to 3 of egs2/mini_librimix, on one core:
 
 import argparse
 import itertools
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -198,8 +197,7 @@ def transcribe(path: str, model: str) -> Tuple[float, float]:
     start = time.perf_counter()
     loaded.transcribe(path)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return seconds, peak * 1024 / bench.GIB
+    return seconds, bench.peak_memory("cpu")
 
 
 def compare_lengths(

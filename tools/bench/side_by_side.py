@@ -11,7 +11,6 @@ import functools
 import json
 import multiprocessing
 import platform
-import resource
 import statistics
 import tempfile
 import time
@@ -315,7 +314,7 @@ def describe(device: str) -> str:
 
 
 def reset_peak_memory(device: str) -> None:
-    """Reset `peak_memory` on a GPU; a process's own peak covers its whole life."""
+    """Reset `peak_memory` on a GPU; a process's peak covers its whole life."""
     import torch
 
     if device != "cpu":
@@ -333,8 +332,8 @@ def peak_memory(device: str, reserved: bool = False) -> float:
         cuda = torch.cuda
         most = cuda.max_memory_reserved if reserved else cuda.max_memory_allocated
         return most(device) / GIB
-    # Linux counts in KiB.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+    # Not ru_maxrss, which begins with the peak of the process that started this one.
+    return _status("VmHWM") / GIB
 
 
 def measure_peak(run: Callable[[], Any], device: str) -> Optional[int]:

@@ -158,4 +158,6 @@ def _refine(
 
 
 def _squared_distances(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return ((some[:, None] - others) ** 2).sum(-1)
+    from scipy.spatial.distance import cdist
+
+    return cdist(some, others, "sqeuclidean")

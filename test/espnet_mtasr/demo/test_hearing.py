@@ -8,6 +8,7 @@ from espnet_mtasr import MTASR
 from espnet_mtasr.demo.hearing import hear, read_wave
 from espnet_mtasr.demo.mixer import render_sample
 from espnet_mtasr.demo.samples import read_samples
+from espnet_mtasr.demo.timeline import render_heard
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.transcription.recordings import Recording
 
@@ -56,3 +57,38 @@ def test_files(tmp_path):
     path.write_text("no audio")
     with pytest.raises(UserError, match=r"^some mix.wav: is not readable audio"):
         read_wave(str(path), 16000, 2.0)
+
+
+def test_silence_at_the_ends_is_not_heard(model):
+    """The model never sees it, and posteriors still cover all of the recording."""
+    wave = render_sample(read_samples()[0].spec, model.rate)
+    silence = np.zeros(model.rate, np.float32)
+    padded = np.concatenate([silence, wave, silence, silence])
+    alone, heard = (hear(model, Recording("a", (w,))) for w in (wave, padded))
+    assert [t.text for t in heard.transcript.talkers] == [
+        t.text for t in alone.transcript.talkers
+    ]
+    for some, all_of_it in zip(alone.posteriors, heard.posteriors, strict=True):
+        rate = len(some.best) * model.rate / len(wave)
+        assert len(all_of_it.best) == pytest.approx(3 * rate + len(some.best), abs=5)
+        assert all_of_it.blank[:10] == [100] * 10
+        first, later = some.peaks[0].frame, all_of_it.peaks[0].frame
+        assert later == pytest.approx(first + rate, abs=3)
+
+
+def test_long_recordings_are_heard_in_windows(model):
+    """As transcribe does; as a whole, most words would be lost."""
+    samples = [render_sample(sample.spec, model.rate) for sample in read_samples()]
+    pause = np.zeros(model.rate, np.float32)
+    wave = np.concatenate([part for sample in 2 * samples for part in (sample, pause)])
+    assert len(wave) > 20 * model.rate
+    heard = hear(model, Recording("a", (wave,), ("a warning",)))
+    assert heard.transcript.recording == "a" and not heard.posteriors
+    assert heard.transcript.warnings == ("a warning",)
+    assert heard.transcript.talkers == model.transcribe(wave).talkers
+    words = sum(len(talker.words) for talker in heard.transcript.talkers)
+    known = 2 * sum(
+        len(text.split()) for sample in read_samples() for text in sample.texts
+    )
+    assert words > 0.8 * known
+    assert render_heard(heard).count('class="mt-lane') >= 2

@@ -153,6 +153,20 @@ def test_peak_memory():
 
 
 @needs_linux
+def test_peak_of_a_new_process_is_its_own():
+    """And not what the process that started it once had."""
+    code = (
+        f"most = bytearray({SIZE}); del most\n"
+        "from tools.bench.side_by_side import in_own_process, peak_memory, GIB\n"
+        "if __name__ == '__main__':\n"
+        "    print(round(in_own_process(peak_memory, 'cpu') * GIB))"
+    )
+    (own,) = peaks(code, keep=True)
+    (least,) = peaks(code.replace(str(SIZE), "0"), keep=True)
+    assert own < least + 0.5 * SIZE
+
+
+@needs_linux
 def test_peak_counts_memory_that_was_freed_before_and_kept():
     code = (
         f"take = lambda: len([bytearray(2**20) for _ in range({SIZE} // 2**20)])\n"

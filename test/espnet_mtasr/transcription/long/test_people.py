@@ -1,5 +1,7 @@
 """Who is who across parts: clusters of voices, and no two of a part are one person."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -115,3 +117,16 @@ def test_nobody_talks():
     assert texts(label_people([part(0.0, ("", None))], 2)) == [[]]
     # Nothing is known of any voice.
     assert texts(label_people([part(0.0, ("a", None), ("b", None))], 2)) == [["a", "b"]]
+
+
+def test_memory_of_many_parts():
+    """Three hours have some 5,000 voices; all differences of 1,500 would take 3 GB."""
+    rng = np.random.default_rng(0)
+    number = 1500
+    owners = np.repeat(np.arange(number // 2), 2)
+    tracemalloc.start()
+    try:
+        cluster(rng.normal(size=(number, 256)), np.ones(number), owners, [], 3)
+        assert tracemalloc.get_traced_memory()[1] < 300e6
+    finally:
+        tracemalloc.stop()
