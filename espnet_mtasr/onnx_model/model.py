@@ -54,6 +54,8 @@ class OnnxModel:
     """Trunk, talker-count head, branches, separators and CTC heads in onnxruntime.
 
     It takes as many threads as torch does, so that OMP_NUM_THREADS holds for both.
+    Quantized graphs get one recording at a time: their scales are those of all values
+    of an input, so a recording's text would depend on its batch.
 
     Args:
         manifest_file: onnx.json; the graphs lie beside it.
@@ -74,6 +76,7 @@ class OnnxModel:
         path = Path(manifest_file)
         manifest = Manifest.read(path)
         self.manifest = manifest
+        self.one_at_a_time = manifest.quantization != "none"
         self.token_list = list(token_list)
         self.talker_counts: Tuple[int, ...] = tuple(sorted(manifest.branches))
         self.trunk = _open_graph(path, manifest, manifest.trunk)
@@ -89,6 +92,13 @@ class OnnxModel:
         self, speech: torch.Tensor, speech_lengths: torch.Tensor
     ) -> OnnxTrunkOutput:
         """Encode `(B, N)` samples with lengths `(B,)`."""
+        if self.one_at_a_time and len(speech) > 1:
+            return _join_rows(
+                [
+                    self.encode_trunk(row[None], length[None])
+                    for row, length in zip(speech, speech_lengths)
+                ]
+            )
         rows, shortest = len(speech), self.manifest.min_samples
         speech = speech[:, : int(speech_lengths.max())]
         check_length(speech.size(1), self.manifest.max_samples)
@@ -119,15 +129,44 @@ class OnnxModel:
         result = []
         for count in counts.unique().tolist():
             rows = (counts == count).nonzero(as_tuple=True)[0]
-            hidden, frames = select_rows(trunk.hidden, trunk.lengths, rows)
-            inputs = dict(hidden=hidden, frames=frames)
-            if trunk.context is not None:
-                longest = hidden.size(1)
-                inputs["context"] = trunk.context[:, :longest, :longest]
-            outputs = _run(self.branches[count], **inputs)
-            streams = [outputs[f"log_probs_{k + 1}"] for k in range(count)]
-            result.append(Streams(count, rows, streams, outputs["branch_frames"]))
+            parts = rows.split(1) if self.one_at_a_time else [rows]
+            outputs = [self._run_branch(count, trunk, some) for some in parts]
+            streams = [
+                _pad_rows([output[f"log_probs_{k + 1}"] for output in outputs])
+                for k in range(count)
+            ]
+            frames = torch.cat([output["branch_frames"] for output in outputs])
+            result.append(Streams(count, rows, streams, frames))
         return result
+
+    def _run_branch(
+        self, count: int, trunk: OnnxTrunkOutput, rows: torch.Tensor
+    ) -> Dict[str, torch.Tensor]:
+        hidden, frames = select_rows(trunk.hidden, trunk.lengths, rows)
+        inputs = dict(hidden=hidden, frames=frames)
+        if trunk.context is not None:
+            longest = hidden.size(1)
+            inputs["context"] = trunk.context[:, :longest, :longest]
+        return _run(self.branches[count], **inputs)
+
+
+def _pad_rows(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Concatenate `(B, T, D)` of different T, with zeros at the end."""
+    longest = max(tensor.size(1) for tensor in tensors)
+    pad = torch.nn.functional.pad
+    return torch.cat([pad(t, (0, 0, 0, longest - t.size(1))) for t in tensors])
+
+
+def _join_rows(outputs: Sequence[OnnxTrunkOutput]) -> OnnxTrunkOutput:
+    """Join batches; a context depends only on the number of frames."""
+    counts = [o.count_log_probs for o in outputs if o.count_log_probs is not None]
+    longest = max(outputs, key=lambda output: output.hidden.size(1))
+    return OnnxTrunkOutput(
+        _pad_rows([output.hidden for output in outputs]),
+        torch.cat([output.lengths for output in outputs]),
+        longest.context,
+        torch.cat(counts) if counts else None,
+    )
 
 
 def load_onnx(
