@@ -5,6 +5,7 @@ from typing import Any, Dict, Iterable, Tuple, Union
 
 import torch
 
+from espnet_mtasr.asr.int8_weights import from_int8
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import SAFE_SUFFIX
 
@@ -14,6 +15,8 @@ LARGEST = 1e6
 
 def read_weights(path: Union[str, Path]) -> Dict[str, Any]:
     """Read a checkpoint, or a `.safetensors` file, onto the CPU.
+
+    Weights that are stored as 8-bit integers become float32.
 
     A pickle that would run code is refused, even on a terminal, where ESPnet asks and
     then runs it.
@@ -26,7 +29,7 @@ def read_weights(path: Union[str, Path]) -> Dict[str, Any]:
         if path.suffix == SAFE_SUFFIX:
             from safetensors.torch import load_file
 
-            return load_file(path)
+            return from_int8(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # a damaged file makes torch raise nearly anything
         raise UserError(

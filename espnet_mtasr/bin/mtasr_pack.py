@@ -12,7 +12,7 @@ from typing import Any, Dict, Optional, Sequence
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.trust import add_trust_option
 
-DTYPES = ("float32", "float16")
+DTYPES = ("float32", "float16", "int8")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -36,7 +36,8 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "dtype",
         default="float32",
-        help="Type of the stored weights: float32, or float16 for half the size",
+        help="Type of the stored weights: float32; float16 for half the size; int8 for "
+        "a quarter",
     )
     add(
         "option",

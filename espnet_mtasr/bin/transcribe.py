@@ -198,6 +198,7 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
             if output.folder is None:
                 raise
             many.fail(f"{transcript.recording}: can't be written ({e.strerror})")
+        many.warn(output.unclear_numbers(transcript))
         try:
             output.draw(transcript, waves)
         except OSError as e:
@@ -224,7 +225,7 @@ def open_journal(
     depends = dict(
         version=__version__,
         model=model.name,
-        revision=model.revision,
+        revision=model.revision or file_state(model),
         size=status.st_size,
         changed=status.st_mtime,
         **{
@@ -236,6 +237,13 @@ def open_journal(
         },
     )
     return Journal(path, depends, args.resume)
+
+
+def file_state(model: "MTASR") -> List[float]:
+    """Return what changes when a folder gets another model."""
+    assert model.files is not None
+    status = os.stat(model.files.mtasr_model_file)
+    return [status.st_size, status.st_mtime]
 
 
 def check_options(args: argparse.Namespace) -> List[str]:

@@ -23,6 +23,7 @@ from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 from safetensors.torch import save_file
 
 from espnet_mtasr import __version__
+from espnet_mtasr.asr.int8_weights import to_int8
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import SAFE_SUFFIX, find_beside, sha256_of
@@ -100,8 +101,8 @@ def pack_model(
         config_file: config.yaml of the training.
         model_file: Checkpoint with CTC heads (phase 2).
         outpath: Archive, `.zip`; written atomically.
-        dtype: Floating-point weights are stored as float32 or float16; loading gives
-            float32.
+        dtype: Weights are stored as float32, float16 or int8 (see `int8_weights`);
+            loading gives float32.
         option: More files. calibration.json and .md, the plots (*.png, and
             images/*.png) beside config.yaml, and RESULTS.md and results.json of the
             checkpoint's default decoding are always packed.
@@ -173,7 +174,7 @@ def pack_model(
         if max_mb is not None and megabytes > max_mb:
             raise UserError(
                 f"--outpath {outpath}: would have {megabytes:.2f} MB, more than "
-                f"--max_mb {max_mb:g}; give --dtype float16 or a larger --max_mb"
+                f"--max_mb {max_mb:g}; give a smaller --dtype or a larger --max_mb"
             )
         unpack_zip(archive, Path(temporary) / "unpacked")
         MTASR.from_files(
@@ -272,10 +273,14 @@ def stored_weights(
     Raises:
         UserError: a weight is too large for it, or is not finite.
     """
+    state = model.state_dict()
+    if dtype == "int8":
+        state = to_int8(state)
     stored = {}
-    for name, weight in model.state_dict().items():
+    for name, weight in state.items():
         if weight.is_floating_point():
-            weight = weight.to(getattr(torch, dtype))
+            if dtype != "int8":
+                weight = weight.to(getattr(torch, dtype))
             if not weight.isfinite().all():
                 raise UserError(
                     f"{model_file}: {name} can't be stored as {dtype}; "

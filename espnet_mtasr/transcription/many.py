@@ -69,8 +69,7 @@ class Many:
         """
         self._line.draw("Transcribing", 0.0, f"0/{len(self.sources)}")
         for transcript, waves in self._transcripts():
-            for problem in transcript.warnings:
-                self._say(f"warning: {problem}")
+            self.warn(transcript.warnings)
             if not self.keep_line:
                 self._line.erase()
             yield transcript, waves
@@ -175,6 +174,11 @@ class Many:
     def _say(self, problem: str) -> None:
         self._line.erase()
         say(problem)
+
+    def warn(self, problems: Sequence[str]) -> None:
+        """Report what doesn't stop a recording's transcript."""
+        for problem in problems:
+            self._say(f"warning: {problem}")
 
     def fail(self, problem: str) -> None:
         """Report a failure and continue."""

@@ -75,6 +75,8 @@ class MTASR:
         self.speech2text = speech2text
         self.name = name
         self.revision = revision
+        # Where `from_files` found it.
+        self.files: Optional[ModelFiles] = None
         self.decoder = Decoder(speech2text, calibration, self.rate, name, revision)
 
     @classmethod
@@ -136,7 +138,9 @@ class MTASR:
         )
         path = files.mtasr_model_file.with_name(CALIBRATION)
         calibration = Calibration.read(path) if path.exists() else Calibration()
-        return cls(speech2text, calibration, name, files.revision)
+        model = cls(speech2text, calibration, name, files.revision)
+        model.files = files
+        return model
 
     @property
     def rate(self) -> int:

@@ -76,32 +76,41 @@ class Output:
             _check_writable(plot.parent if is_picture(plot) else plot, "--plot")
 
     def add_part(self, recording: str, part: Part) -> None:
-        """Write a part of a long recording to standard output at once, if possible.
+        """Write a part of a long recording at once, in formats that have parts.
 
-        Its transcript must still be added.
+        In a folder, files are called `NAME.FORMAT.unfinished` until the recording is
+        done. Its transcript must still be added.
         """
-        if self.folder is not None or self.formats[0] not in PARTS:
-            return
         # The recording's length is unknown.
         part = tidy_part(part, milliseconds(part.end + LATER))
         first = self.told != recording
-        if self.formats[0] == "txt":
-            between = "\n" if self.begun and first else ""
-            text = between + txt_of_part(recording, part, first)
-        else:
-            text = jsonl_of_part(recording, part)
-        print(text, end="", flush=True)
-        self.told, self.begun = recording, True
+        between = "\n" if self.folder is None and self.begun and first else ""
+        for name in set(PARTS).intersection(self.formats):
+            if name == "txt":
+                text = between + txt_of_part(recording, part, first)
+            else:
+                text = jsonl_of_part(recording, part)
+            if self.folder is None:
+                print(text, end="", flush=True)
+                self.begun = True
+            else:
+                path = self._unfinished(recording, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("w" if first else "a", encoding="utf-8") as file:
+                    file.write(text)
+        self.told = recording
 
     def add(self, transcript: Transcript) -> None:
         """Write at once if possible; txt on a terminal has times and colors."""
-        if self.told == transcript.recording:
-            return
+        name = transcript.recording
         if self.folder is not None:
             write_transcripts([transcript], self.folder, self.formats)
-            journal = self.journal(transcript.recording)
+            journal = self.journal(name)
             assert journal is not None
-            journal.unlink(missing_ok=True)
+            for path in (journal, *(self._unfinished(name, f) for f in self.formats)):
+                path.unlink(missing_ok=True)
+        elif self.told == name and self.formats[0] in PARTS:
+            return
         elif self.formats[0] in AT_ONCE:
             between = "\n" if self.begun and self.formats == ["txt"] else ""
             if self.formats == ["txt"] and sys.stdout.isatty():
@@ -134,6 +143,22 @@ class Output:
             return None
         path = next(iter(output_paths([name], self.folder, self.formats).values()))
         return path.with_name(f"{PurePosixPath(name).name}.unfinished")
+
+    def _unfinished(self, name: str, of_format: str) -> Path:
+        """Path for a long recording's parts in a format until it is done."""
+        assert self.folder is not None
+        path = output_paths([name], self.folder, [of_format])[name, of_format]
+        return path.with_name(f"{path.name}.unfinished")
+
+    def unclear_numbers(self, transcript: Transcript) -> List[str]:
+        """Warn of formats that can't show that talkers' numbers hold within parts."""
+        unclear = [name for name in self.formats if name not in AT_ONCE]
+        if transcript.labels != "part" or not unclear:
+            return []
+        return [
+            f"{transcript.recording}: in {', '.join(unclear)}, talker 1 before a pause "
+            "may be another person than after it; --num_people N tells them apart"
+        ]
 
     def close(self) -> None:
         """Write the rest."""

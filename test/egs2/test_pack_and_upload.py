@@ -175,7 +175,7 @@ def test_what_was_not_scored_is_not_packed_for_upload(recipe):
         ("--skip_packing yes", "--skip_packing takes true or false, not 'yes'"),
         ("--skip_upload_hf 1", "--skip_upload_hf takes true or false, not '1'"),
         ("--hf_private no", "--hf_private takes true or false, not 'no'"),
-        ("--packed_dtype int8", "--packed_dtype int8: choose float16 or float32"),
+        ("--packed_dtype half", "--packed_dtype half: choose float32, float16 or int8"),
         ("--model_card none.yaml", "--model_card none.yaml: no such file"),
         ("--stage 14 --skip_packing true", "--stage 14 comes after --stop_stage 13"),
         (

@@ -95,7 +95,7 @@ text_normalizer=none # Normalizer for texts before scoring: none, whisper_basic 
 
 # Packing, upload, and other people's models
 packed_model=        # Archive of stage 14 (default: in phase 2's folder, named by folder and checkpoint).
-packed_dtype=float32 # Type of its weights: float32 or float16.
+packed_dtype=float32 # Type of its weights: float32, float16 or int8.
 model_card=          # YAML file with the recipe's text for the model card.
 hf_repo=             # Upload to this repository of the Hugging Face hub: owner/name.
 hf_private=true      # The repository is private; false: a new one is public.
@@ -177,9 +177,10 @@ case ${text_normalizer} in
     none | whisper_basic | whisper_english) ;;
     *) die "--text_normalizer ${text_normalizer}: choose none, whisper_basic or whisper_english" ;;
 esac
-for n in cache_dtype packed_dtype; do
-    [[ ${!n} =~ ^float(16|32)$ ]] || die "--${n} ${!n}: choose float16 or float32"
-done
+[[ ${cache_dtype} =~ ^float(16|32)$ ]] ||
+    die "--cache_dtype ${cache_dtype}: choose float16 or float32"
+[[ ${packed_dtype} =~ ^(float(16|32)|int8)$ ]] ||
+    die "--packed_dtype ${packed_dtype}: choose float32, float16 or int8"
 if [ -n "${model_card}" ] && [ ! -f "${model_card}" ]; then
     die "--model_card ${model_card}: no such file"
 fi

@@ -21,6 +21,7 @@ from helpers.tiny_inference import noises, save_tiny_model
 from helpers.tiny_models import make_tiny_llm, make_tiny_wavlm
 from safetensors.torch import load_file
 
+from espnet_mtasr.asr.int8_weights import from_int8, to_int8
 from espnet_mtasr.bin import mtasr_pack
 from espnet_mtasr.bin.make_token_list import main as make_token_list
 from espnet_mtasr.errors import UserError
@@ -194,6 +195,41 @@ def test_half_precision_rounds(recipe, tmp_path):
     assert not all(torch.equal(w, trained[n]) for n, w in loaded.items())
 
 
+def test_8_bits(recipe, tmp_path):
+    """A quarter of the matrices' size; each weight within half a step of its row."""
+    sizes = {}
+    for dtype in ("float32", "int8"):
+        path = pack(recipe, tmp_path / f"{dtype}.zip", "--dtype", dtype)
+        found = unpack(path, tmp_path / dtype)
+        sizes[dtype] = os.path.getsize(found["mtasr_model_file"])
+    loaded = Speech2Text(**found).model.state_dict()
+    trained = torch.load(recipe / "exp" / "model.pth", weights_only=True)
+    rounded = 0
+    for name, weight in loaded.items():
+        assert weight.dtype == trained[name].dtype
+        if weight.ndim < 2 or weight.numel() < 1024:
+            assert torch.equal(weight, trained[name].half().float())
+            continue
+        steps = trained[name].abs().flatten(1).amax(1, keepdim=True) / 127
+        difference = (weight - trained[name]).abs().flatten(1)
+        assert (difference <= 0.5001 * steps).all()
+        rounded += weight.numel()
+    total = sum(weight.numel() for weight in loaded.values())
+    saved = 3 * rounded + 2 * (total - rounded)
+    assert sizes["float32"] - sizes["int8"] == pytest.approx(saved, rel=0.15)
+    card = (tmp_path / "int8" / "README.md").read_text()
+    assert "stored as int8;" in card
+
+
+@pytest.mark.parametrize("weight", [torch.zeros(2, 1024), torch.eye(32).double()])
+def test_8_bits_of_zeros_and_ones(weight):
+    stored = to_int8({"w": weight, "n": torch.tensor(3)})
+    assert stored["w"].dtype == torch.int8
+    restored = from_int8(stored)
+    assert set(restored) == {"w", "n"} and restored["n"] == 3
+    assert torch.allclose(restored["w"], weight.float())
+
+
 def test_statistics_of_features_are_packed(tmp_path):
     """A model of features, normalized by statistics that lie in another folder."""
     stats = tmp_path / "stats" / "feats_stats.npz"
@@ -339,7 +375,7 @@ def test_refused_in_one_line_before_anything_is_loaded(recipe, tmp_path):
     cases = {
         ("none.pth", "x.zip"): "--mtasr_model_file none.pth: no such file",
         (model, "x.tar"): "--outpath x.tar: must end in .zip",
-        (model, "x.zip", "--dtype", "int8"): "--dtype int8: choose one of float32",
+        (model, "x.zip", "--dtype", "half"): "--dtype half: choose one of float32",
         (model, "x.zip", "--max_mb", "0"): "--max_mb 0.0: give a number above 0",
         (model, "x.zip", "--option", "no.md"): "--option no.md: no such file",
         (model, "x.zip", "--mtasr_train_config", "c.yaml"): "c.yaml: no such file",

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,9 +22,11 @@ from helpers.terminal import run_in_terminal
 from espnet_mtasr.bin.main import main
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.model_zoo import wheels
+from espnet_mtasr.model_zoo.model_files import fetch_model
 from espnet_mtasr.model_zoo.voice_encoder import WHEEL
 from espnet_mtasr.transcription.decoder import Decoder
 from espnet_mtasr.transcription.long.voices import VoiceEncoder
+from espnet_mtasr.transcription.many import Many
 from espnet_mtasr.transcription.mtasr import MTASR
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -89,11 +94,40 @@ def test_txt_and_a_folder(long, capsys):
     assert others[0].startswith("0:00 talker 1: ")
     assert said.err == ""
     call("long.wav", SAMPLES[0], "--output_dir", "out", "--format", "txt,srt,jsonl")
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: long: in srt, talker 1 before a pause may be another person than "
+        "after it; --num_people N tells them apart"
+    ]
     assert Path("out/long.txt").read_text() == said.out
     assert not list(Path("out").glob("*.unfinished"))
     assert Path("out/long.srt").read_text().count("-->") > 12
     # The other was heard as a whole.
     assert len(Path("out", f"{SAMPLES[0].stem}.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_folder_gets_parts_as_they_come(long, monkeypatch):
+    """Complete files only appear at the end."""
+    seen = []
+    draw = Many._draw_long
+
+    def look(*args):
+        parts = (
+            Path("out/long.txt.unfinished").read_text(),
+            Path("out/long.jsonl.unfinished").read_text(),
+        )
+        seen.append(parts)
+        assert not Path("out/long.txt").exists()
+        return draw(*args)
+
+    monkeypatch.setattr(Many, "_draw_long", look)
+    words = ["--output_dir", "out", "--format", "txt,jsonl", "--batch_seconds", "5"]
+    call("long.wav", *words)
+    assert len(seen) == 12
+    for number, (txt, jsonl) in enumerate(seen, 1):
+        assert len(jsonl.splitlines()) == number
+        assert Path("out/long.txt").read_text().startswith(txt)
+    assert Path("out/long.jsonl").read_text() == seen[-1][1]
+    assert not list(Path("out").glob("*.unfinished"))
 
 
 def test_at_most_so_many_talkers(long, capsys):
@@ -224,6 +258,31 @@ def test_it_goes_on_after_a_kill(long, capsys):
     assert json.loads(Path("out/long.json").read_text()) == expected
     assert not journal.exists()
     assert 0 < len(heard) <= 12 * 12 - before
+
+
+@pytest.mark.parametrize("other_model, decoded", [(False, range(1, 12)), (True, [12])])
+def test_a_folder_with_another_model(long, monkeypatch, other_model, decoded):
+    """A run is only resumed with the same weights."""
+    files = fetch_model("mini")
+    config, weights = files.mtasr_train_config, files.mtasr_model_file
+    top = Path(os.path.commonpath([config, weights]))
+    shutil.copytree(top, "model")
+    words = ["long.wav", "--model", "model", "--output_dir", "out", "--resume"]
+    words += ["--batch_seconds", "5"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Many, "_draw_long", Mock(side_effect=[None, KeyboardInterrupt]))
+        with pytest.raises(KeyboardInterrupt):
+            call(*words)
+    if other_model:
+        os.utime(Path("model", weights.relative_to(top)), (0, 0))
+    heard = []
+    decode = Decoder._decode
+    monkeypatch.setattr(
+        Decoder, "_decode", lambda *args: (heard.extend(args[1]), decode(*args))[1]
+    )
+    call(*words)
+    assert len(heard) in decoded
+    assert Path("out/long.txt").exists()
 
 
 def test_a_terminal_shows_how_far_it_is(long):
