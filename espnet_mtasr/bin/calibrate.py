@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Calibrate a model's word confidences, and word times, on development sets.
+"""Calibrate a model's word confidences, talker counts and word times on dev sets.
 
 Writes calibration.json beside the checkpoint, where `MTASR` and `mtasr_pack` find it,
 and calibration.md with its effect on all sets.
@@ -82,9 +82,18 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     calibration = fitting.fit_confidence(raw[args.data_dir], Calibration())
     for path in times_dirs:
         calibration = fitting.fit_times(raw[path], calibration)
+    calibration = fitting.fit_counts(decoded[args.data_dir], calibration)
     model = MTASR(speech2text, calibration)
     reports = [
-        fitting.report(path.name, raw[path], fitting.judge(model, of_set))
+        fitting.report(
+            path.name,
+            raw[path],
+            fitting.judge(model, of_set),
+            (
+                fitting.count_error(of_set, Calibration()),
+                fitting.count_error(of_set, calibration),
+            ),
+        )
         for path, of_set in decoded.items()
     ]
     table = fitting.format_reports(reports)

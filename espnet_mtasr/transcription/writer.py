@@ -2,8 +2,6 @@
 
 from typing import Callable, NamedTuple, Sequence, Tuple
 
-import numpy as np
-
 from espnet_mtasr.abs_inference import MixtureHypothesis, TalkerHypothesis
 from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.transcript import Talker, Transcript, Word
@@ -50,9 +48,7 @@ class Writer(NamedTuple):
         )
         probabilities = hypothesis.count_log_probs
         if probabilities is not None:
-            probabilities = {
-                count: round(float(np.exp(p)), 4) for count, p in probabilities.items()
-            }
+            probabilities = self.calibration.count_probabilities(probabilities)
         return Transcript(name, round(seconds, 3), talkers, probabilities, problems)
 
     def _talker(

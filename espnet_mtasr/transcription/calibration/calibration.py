@@ -1,15 +1,16 @@
 """Calibrate a model's scores and word times on a development set.
 
 Confidences follow Platt scaling (Platt, 1999): a logistic function of the log odds that
-the CTC gives. CTC need not emit a word while it is spoken, so its frames are shifted by
-their measured offset from known word times.
+the CTC gives. Probabilities of talker counts follow temperature scaling (Guo et al.,
+"On Calibration of Modern Neural Networks", 2017). CTC need not emit a word while it
+is spoken, so its frames are shifted by their measured offset from known word times.
 """
 
 import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Union
+from typing import Dict, Mapping, Union
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
@@ -27,12 +28,28 @@ class Calibration:
         intercept: Added to them.
         start_seconds: Added to where CTC begins a word.
         end_seconds: Added to where it ends one.
+        count_slope: Factor of the log probabilities of talker counts, above 0.
     """
 
     slope: float = 1.0
     intercept: float = 0.0
     start_seconds: float = 0.0
     end_seconds: float = 0.0
+    count_slope: float = 1.0
+
+    def count_probabilities(self, log_probs: Mapping[int, float]) -> Dict[int, float]:
+        """Probabilities of talker counts, from a model's log probabilities.
+
+        >>> half = Calibration(count_slope=0.5)
+        >>> half.count_probabilities({2: math.log(0.9), 3: math.log(0.1)})
+        {2: 0.75, 3: 0.25}
+        """
+        most = max(log_probs.values())
+        odds = {
+            n: math.exp(self.count_slope * (p - most)) for n, p in log_probs.items()
+        }
+        total = sum(odds.values())
+        return {count: round(value / total, 4) for count, value in odds.items()}
 
     def confidence(self, probability: float) -> float:
         """Probability that a word is right to which CTC gives `probability`.
@@ -48,7 +65,8 @@ class Calibration:
 
     def is_sound(self) -> bool:
         """Whether all numbers are finite, and better scores give more confidence."""
-        return all(map(math.isfinite, asdict(self).values())) and self.slope > 0
+        finite = all(map(math.isfinite, asdict(self).values()))
+        return finite and self.slope > 0 and self.count_slope > 0
 
     def write(self, path: Union[str, Path]) -> None:
         """Write as JSON.
@@ -70,6 +88,8 @@ class Calibration:
         names = [field.name for field in fields(cls)]
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
+            # Earlier files don't have it.
+            values.setdefault("count_slope", 1.0)
             found = cls(**{name: float(values.pop(name)) for name in names})
             fits = not values and found.is_sound()
         except (OSError, ValueError, KeyError, AttributeError, TypeError):

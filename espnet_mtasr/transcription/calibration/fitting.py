@@ -81,6 +81,9 @@ class Report:
         timed: Right words whose times are known.
         start_error: Median distance in seconds of their starts; None if there are none.
         end_error: The same of their ends.
+        raw_count_error: Expected calibration error in percent, of the talker-count
+            head's probabilities, or those rescored by the branches; None: no head.
+        count_error: The same after calibration.
     """
 
     set: str
@@ -91,6 +94,8 @@ class Report:
     timed: int
     start_error: Optional[float]
     end_error: Optional[float]
+    raw_count_error: Optional[float] = None
+    count_error: Optional[float] = None
 
 
 def decode(model: "MTASR", data_dir: Path) -> List[Decoded]:
@@ -232,8 +237,65 @@ def fit_times(heard: Sequence[Heard], calibration: Calibration) -> Calibration:
     )
 
 
-def report(name: str, raw: Sequence[Heard], calibrated: Sequence[Heard]) -> Report:
+def fit_counts(decoded: Sequence[Decoded], calibration: Calibration) -> Calibration:
+    """Return `calibration` with the factor that fits talker counts' probabilities.
+
+    It minimizes their negative log likelihood, with a weak prior for 1 that matters if
+    nearly all counts are right.
+
+    Args:
+        decoded: With counts that the model predicts.
+        calibration: Its other numbers stay.
+    """
+    import numpy as np
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    rows = [
+        ([*log_probs.values()], list(log_probs).index(len(mixture.reference)))
+        for mixture in decoded
+        if (log_probs := mixture.hypothesis.count_log_probs) is not None
+    ]
+    if not rows:
+        return calibration
+    scores, right = np.array([row for row, _ in rows]), [place for _, place in rows]
+
+    def loss(log_slope: float) -> float:
+        scaled = np.exp(log_slope) * scores
+        likely = scaled[np.arange(len(right)), right] - logsumexp(scaled, axis=1)
+        return float(-likely.sum() + log_slope**2)
+
+    found = minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded")
+    return replace(calibration, count_slope=float(np.exp(found.x)))
+
+
+def count_error(
+    decoded: Sequence[Decoded], calibration: Calibration
+) -> Optional[float]:
+    """ECE in percent of the predicted talker counts' probabilities; None: no counts."""
+    sure, right = [], []
+    for mixture in decoded:
+        if mixture.hypothesis.count_log_probs is not None:
+            known = calibration.count_probabilities(mixture.hypothesis.count_log_probs)
+            count = mixture.hypothesis.num_talkers
+            sure.append(known[count])
+            right.append(count == len(mixture.reference))
+    return 100 * expected_calibration_error(sure, right) if sure else None
+
+
+def report(
+    name: str,
+    raw: Sequence[Heard],
+    calibrated: Sequence[Heard],
+    count_errors: Tuple[Optional[float], Optional[float]] = (None, None),
+) -> Report:
     """Summarize the words of a set, without and with calibration.
+
+    Args:
+        name: Of the set.
+        raw: Its words without calibration.
+        calibrated: And with it.
+        count_errors: `count_error` without and with it.
 
     Raises:
         UserError: there are none.
@@ -257,24 +319,26 @@ def report(name: str, raw: Sequence[Heard], calibrated: Sequence[Heard]) -> Repo
         len(timed),
         median(starts) if starts else None,
         median(ends) if ends else None,
+        *count_errors,
     )
 
 
 def format_reports(reports: Sequence[Report]) -> str:
     """Return a table in Markdown."""
 
-    def seconds(value: Optional[float]) -> str:
-        return "-" if value is None else f"{value:.3f}"
+    def number(value: Optional[float], digits: int = 3) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
 
     lines = [
         "| set | written words | right % | ECE % of CTC's probabilities | ECE % of "
         "confidences | words with known times | median error of start (s) | of end (s) "
-        "|",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| ECE % of talker counts | calibrated |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
         f"| {r.set} | {r.words} | {r.correct:.1f} | {r.raw_error:.1f} | {r.error:.1f} "
-        f"| {r.timed} | {seconds(r.start_error)} | {seconds(r.end_error)} |"
+        f"| {r.timed} | {number(r.start_error)} | {number(r.end_error)} "
+        f"| {number(r.raw_count_error, 1)} | {number(r.count_error, 1)} |"
         for r in reports
     ]
     return "\n".join(lines) + "\n"

@@ -20,15 +20,39 @@ def test_a_logistic_function_of_the_log_odds():
 
 def test_written_and_read(tmp_path):
     path = tmp_path / "calibration.json"
-    calibration = Calibration(0.5, 0.25, -0.1, 0.3)
+    calibration = Calibration(0.5, 0.25, -0.1, 0.3, 0.7)
     calibration.write(path)
     assert Calibration.read(path) == calibration
 
 
+def test_a_file_of_before_counts_were_calibrated(tmp_path):
+    path = tmp_path / "calibration.json"
+    path.write_text(
+        '{"slope": 2, "intercept": 0, "start_seconds": 0, "end_seconds": 0}'
+    )
+    assert Calibration.read(path) == Calibration(slope=2.0)
+
+
+def test_counts():
+    """The factor moves certainty, never the order; the sum stays 1."""
+    log_probs = {count: math.log(p) for count, p in {1: 0.7, 2: 0.2, 3: 0.1}.items()}
+    assert Calibration().count_probabilities(log_probs) == {1: 0.7, 2: 0.2, 3: 0.1}
+    less, more = (
+        Calibration(count_slope=slope).count_probabilities(log_probs)
+        for slope in (0.5, 2.0)
+    )
+    assert less[1] < 0.7 < more[1]
+    assert sum(less.values()) == pytest.approx(1.0, abs=2e-4)
+    assert less[1] / less[2] == pytest.approx(math.sqrt(3.5), rel=1e-2)
+    certain = Calibration(count_slope=20.0).count_probabilities({2: -800.0, 3: -900.0})
+    assert certain == {2: 1.0, 3: 0.0}
+
+
+@pytest.mark.parametrize("name", ["slope", "count_slope"])
 @pytest.mark.parametrize("slope", [0.0, -0.5, math.inf, math.nan])
-def test_what_would_not_be_read_is_not_written(tmp_path, slope):
+def test_what_would_not_be_read_is_not_written(tmp_path, name, slope):
     with pytest.raises(ValueError, match="not a calibration"):
-        Calibration(slope=slope).write(tmp_path / "calibration.json")
+        Calibration(**{name: slope}).write(tmp_path / "calibration.json")
     assert not list(tmp_path.iterdir())
 
 

@@ -1,5 +1,6 @@
 """Calibration: fitted to words that are known, on data that is made up."""
 
+import math
 import random
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import soundfile
 from helpers.tiny_inference import noises, save_tiny_model
 
+from espnet_mtasr.abs_inference import MixtureHypothesis, TalkerHypothesis
 from espnet_mtasr.bin.calibrate import main
 from espnet_mtasr.data.tables import write_table
 from espnet_mtasr.errors import UserError
@@ -16,8 +18,11 @@ from espnet_mtasr.transcription.calibration.expected_error import (
     expected_calibration_error,
 )
 from espnet_mtasr.transcription.calibration.fitting import (
+    Decoded,
     Heard,
+    count_error,
     fit_confidence,
+    fit_counts,
     fit_times,
     format_reports,
     report,
@@ -78,11 +83,52 @@ def test_times_are_fitted():
     assert found.end_seconds == pytest.approx(0.15)
 
 
+def decoded_counts(slope, n=3000):
+    """Mixtures of two or three, whose counts' log odds are off by a factor."""
+    rng = random.Random(0)
+    found = []
+    for _ in range(n):
+        odds = rng.uniform(-4, 4)
+        count = 3 if rng.random() < 1 / (1 + math.exp(-odds)) else 2
+        odds /= slope
+        log_probs = {2: -math.log1p(math.exp(odds)), 3: -math.log1p(math.exp(-odds))}
+        predicted = max(log_probs, key=log_probs.get)
+        talkers = [TalkerHypothesis("", [], [])] * predicted
+        hypothesis = MixtureHypothesis(talkers, log_probs)
+        found.append(Decoded(1.0, hypothesis, ["w"] * count, {}))
+    return found
+
+
+@pytest.mark.parametrize("slope", [0.4, 1.0, 2.0])
+def test_counts_are_fitted(slope):
+    decoded = decoded_counts(slope)
+    found = fit_counts(decoded, Calibration(start_seconds=0.5))
+    assert found.count_slope == pytest.approx(slope, rel=0.1)
+    assert found.start_seconds == 0.5
+    before = count_error(decoded, Calibration())
+    assert count_error(decoded, found) < 2.5
+    assert before > 5 or slope == 1.0
+
+
+def test_counts_that_are_all_right_are_not_certain():
+    right = [
+        m for m in decoded_counts(1.0) if m.hypothesis.num_talkers == len(m.reference)
+    ]
+    sure = [m for m in right if max(m.hypothesis.count_log_probs.values()) > -0.02]
+    assert fit_counts(sure[:100], Calibration()).count_slope < 3.0
+
+
+def test_no_talker_count_head():
+    decoded = [Decoded(1.0, MixtureHypothesis([], None), ["w"], {})]
+    assert fit_counts(decoded, Calibration()) == Calibration()
+    assert count_error(decoded, Calibration()) is None
+
+
 def test_a_report():
     raw = [Heard(Word("w", 0.0, 1.0, 0.9), c, (0.3, 0.9)) for c in (True, True)]
     raw.append(Heard(Word("w", 0.0, 1.0, 0.9), False))
     calibrated = [h._replace(word=Word("w", 0.2, 1.0, 2 / 3)) for h in raw]
-    found = report("a_set", raw, calibrated)
+    found = report("a_set", raw, calibrated, (4.25, None))
     assert (found.words, found.timed) == (3, 2)
     assert found.correct == pytest.approx(200 / 3)
     assert found.raw_error == pytest.approx(90 - 200 / 3)
@@ -90,7 +136,7 @@ def test_a_report():
     assert found.start_error == pytest.approx(0.1)
     assert found.end_error == pytest.approx(0.1)
     assert format_reports([found]).splitlines()[-1] == (
-        "| a_set | 3 | 66.7 | 23.3 | 0.0 | 2 | 0.100 | 0.100 |"
+        "| a_set | 3 | 66.7 | 23.3 | 0.0 | 2 | 0.100 | 0.100 | 4.2 | - |"
     )
 
 
@@ -150,6 +196,7 @@ def test_the_command(model_file, data_dir, capsys):
     found = Calibration.read(model_file.with_name("calibration.json"))
     assert found.start_seconds == pytest.approx(0.1, abs=2e-3)
     assert found.end_seconds == pytest.approx(0.1, abs=2e-3)
+    assert found.count_slope != 1.0
     table = model_file.with_name("calibration.md").read_text()
     assert table in capsys.readouterr().out
     assert table.splitlines()[2].startswith("| dev | ")
