@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Options of ESPnet's asr.sh that mtasr.sh doesn't have. They are translated to ours,
 # accepted if their value changes nothing, and otherwise refused by a message that names
-# our option. mtasr.sh sources it before parse_options.sh; it rewrites "$@".
+# our option. mtasr.sh sources it before parse_options.sh; it rewrites "$@". So does a
+# run.sh that reads options which ESPnet's stand for.
 
 # espnet_option NAME VALUE: sets `espnet_words` to the replacement for mtasr.sh, or
 # dies; returns 1 if it isn't one of ESPnet's.
@@ -115,8 +116,9 @@ while [ $# -gt 0 ]; do
     if espnet_option "${espnet_name}" "${espnet_value}"; then
         espnet_translated+=("${espnet_words[@]}")
         shift ${#espnet_given[@]}
-    elif [ -n "${!espnet_name+set}" ]; then
-        # The value of one of our options may look like one of ESPnet's options.
+    elif [ -n "${!espnet_name+set}" ] || [ -n "${passed_to:-}" ]; then
+        # The value of one of our options may look like one of ESPnet's options. A run.sh
+        # doesn't know mtasr.sh's options, but each has a value.
         espnet_translated+=("${espnet_given[@]}")
         shift ${#espnet_given[@]}
     else
