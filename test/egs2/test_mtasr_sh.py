@@ -120,14 +120,39 @@ def test_configurations_are_checked_before_stage_1(recipe):
     assert (recipe / "calls").read_text() == (
         "-m espnet_mtasr.bin.check_config --phase1_config conf/train_phase1.yaml "
         "--phase1_args= --phase2_config conf/train_phase2.yaml "
-        "--phase2_args=--model_conf ctc_wieght=1.0 --inference_config "
-        "conf/decode.yaml --inference_args= --cache_trunk false --draws false "
-        "--task_options "
+        "--phase2_args=--model_conf ctc_wieght=1.0 "
+        "--phase1_model exp/mtasr_phase1 valid.loss_sot.ave.pth "
+        "--inference_mtasr_model exp/mtasr_phase2 valid.loss_ctc.ave.pth "
+        "--inference_config conf/decode.yaml --inference_args= "
+        "--cache_trunk false --draws false --task_options "
         "--talker_counts 2 3 --token_type char --token_list "
         "data/token_list/char/tokens.txt --use_preprocessor true --sampling_rate 16000"
         "\n"
     )
     assert "Stage 1" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "model, checked", [("/no/such.zip", True), ("exp/mtasr_phase1/1epoch.pth", False)]
+)
+def test_models_are_checked_before_stage_1(recipe, model, checked):
+    """Except one that stage 8 makes."""
+    options = ["--python", recipe / "python", "--aligned_start", model]
+    (recipe / "calls").unlink(missing_ok=True)
+    call(recipe, *SETS, *options)
+    (check,) = calls(recipe, "check_config")
+    assert ("--aligned_start" in check) == checked
+
+
+@pytest.mark.parametrize("options", ["--stage 9", "--stage 10", "--skip_stages 8"])
+def test_the_model_of_phase_1_is_needed_before_stage_1(recipe, options):
+    python = recipe / "answering"
+    python.write_text(f"#!/usr/bin/env bash\n{ANSWERS}")
+    python.chmod(0o755)
+    done, _ = call(recipe, *SETS, *options.split(), "--python", python)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    missing = "exp/mtasr_phase1/valid.loss_sot.ave.pth: no such file; run stage 8 first"
+    assert missing in done.stderr and "Stage" not in done.stdout
 
 
 @pytest.mark.parametrize("llm, folder", [("a/b-1.0", "llm"), ("encoder", "encoder")])

@@ -410,6 +410,17 @@ fi
 if runs 10 || runs 11; then
     checks+=(--phase2_config "${phase2_config}" --phase2_args="${phase2_args}")
 fi
+# Checkpoints that a training writes for later stages, and a model that none makes.
+if runs 8 && [ "${stop_stage}" -gt 8 ]; then
+    checks+=(--phase1_model "${phase1_exp}" "${phase1_model}")
+fi
+if runs 11 && [ "${stop_stage}" -gt 11 ]; then
+    checks+=(--inference_mtasr_model "${phase2_exp}" "${inference_mtasr_model}")
+fi
+if runs 10 && [ -n "${aligned_start}" ] && [ "${aligned_start}" != curriculum ] &&
+    ! { runs 8 && [[ ${aligned_start} == "${phase1_exp}"/* ]]; }; then
+    checks+=(--aligned_start "${aligned_start}")
+fi
 if runs 12 || runs 13; then
     checks+=(--inference_config "${inference_config}" --inference_args="${inference_args}")
 fi
@@ -543,6 +554,10 @@ if runs 12 || runs 13; then folders+=("${decode_dir}"); fi
 hold "${data_mode}" data "${dumpdir}"
 if [ "${data_mode}" = exclusive ]; then no_jobs_left "${expdir}" data/local/log; fi
 hold exclusive "${folders[@]}"
+if { runs 9 || runs 11 || { runs 10 && [ "${cache_trunk}" = true ]; }; } && ! runs 8 &&
+    [ "${skip_phase1}" = false ] && [ ! -f "${phase1_exp}/${phase1_model}" ]; then
+    die "${phase1_exp}/${phase1_model}: no such file; run stage 8 first"
+fi
 # Commands that this script calls end with it.
 export MTASR_CALLER=$$
 end_with_me=()
