@@ -430,6 +430,31 @@ def test_each_decoding_has_its_own_folder(llm_recipe, options, name):
     assert (default == other) == ("latest.pth" in options)
 
 
+def test_another_configuration_of_the_same_name(llm_recipe, tmp_path):
+    """It doesn't take the folder of the recipe's own."""
+    mine = tmp_path / "decode.yaml"
+    mine.write_text("beam_size: 2\n")
+    options = [*LLM_OPTIONS, "--stage", 12, "--stop_stage", 12, "--inference_config"]
+    for more, message in (
+        (
+            [],
+            f"--inference_config {mine}: has the name of the recipe's conf/decode.yaml",
+        ),
+        (["--inference_tag", "decode"], "--inference_tag decode: is the name of the"),
+    ):
+        done, _ = call(llm_recipe, *options, mine, *more)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert message in done.stderr
+    done, _ = call(llm_recipe, *options, mine, "--inference_tag", "mine")
+    assert done.returncode == 0, done.stderr
+    exp = llm_recipe / "exp" / "mtasr_phase2"
+    assert [x.name for x in exp.glob("*ave")] == ["mine_valid.loss_ctc.ave"]
+    # The recipe's own by another path.
+    done, _ = call(llm_recipe, *options, llm_recipe / "conf" / "decode.yaml")
+    assert done.returncode == 0, done.stderr
+    assert (exp / "decode_valid.loss_ctc.ave" / "t1" / "text").exists()
+
+
 def test_names_of_decodings_that_cannot_be(llm_recipe):
     options = [*LLM_OPTIONS, "--stage", 12, "--inference_args", "--beam_size 2"]
     done, _ = call(llm_recipe, *options, "--inference_tag", "decode")
@@ -450,6 +475,10 @@ def test_scoring_measures_conditions_and_normalizes(llm_recipe):
     assert measured[-2:] == ["dump/raw/t1", "dump/raw/dev"]
     (got,) = calls(llm_recipe, "mtasr_score")
     assert value(got, "--text_normalizer") == "whisper_basic"
+    # What isn't normalized stays as it is.
+    decoded = "exp/mtasr_phase2/decode_valid.loss_ctc.ave"
+    assert value(got, "--decode_dir") == decoded
+    assert value(got, "--output_dir") == f"{decoded}_whisper_basic"
     assert value(got, "--fs") == "8000"
 
 

@@ -464,10 +464,11 @@ if [ "${skip_phase1}" = true ] && [ "${phase2_has_teacher}" = true ]; then
         "--phase2_args '--model_conf ctc_weight=1.0'"
 fi
 
-if runs 14 && runs 15 && [ "${hf_without_results}" = false ] && ! runs 13 &&
+if runs 14 && runs 15 && [ "${hf_without_results}" = false ] &&
+    { ! runs 13 || [ "${text_normalizer}" != none ]; } &&
     [ ! -f "${phase2_exp}/decode_$(stem_of "${inference_mtasr_model}")/results.json" ]; then
     die "--hf_repo ${hf_repo}: ${inference_mtasr_model} was not scored; run stages 12 and" \
-        "13 too, or add --hf_without_results true"
+        "13 too, without --text_normalizer, or add --hf_without_results true"
 fi
 if runs 13 && [ "${text_normalizer}" != none ]; then
     "${python}" -c 'import whisper_normalizer' 2>/dev/null ||
@@ -523,9 +524,17 @@ if [ "${decoder}" = ctc ] && [ "${rescore_routing}" = false ]; then
 fi
 default_tag=decode
 if [ "${decoder}" = llm ]; then default_tag=decode_llm; fi
-if [ "${inference_tag}" = "${default_tag}" ] && [ -n "${options_tag}" ]; then
+own_config=conf/${inference_config##*/}
+is_own=true
+if [ -f "${own_config}" ] && ! [ "${inference_config}" -ef "${own_config}" ]; then
+    is_own=false
+    [ -n "${inference_tag}" ] ||
+        die "--inference_config ${inference_config}: has the name of the recipe's" \
+            "${own_config}; name its results with --inference_tag"
+fi
+if [ "${inference_tag}" = "${default_tag}" ] && [ "${is_own}${options_tag}" != true ]; then
     die "--inference_tag ${inference_tag}: is the name of the decoding without" \
-        "options; give another, or omit it"
+        "options, by the recipe's own configuration; give another"
 fi
 inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)${options_tag}}
 decode_dir=$(stem_of "${test_model}")
@@ -533,6 +542,9 @@ decode_dir=${test_exp}/${inference_tag}_${decode_dir}
 [ ${#inference_tag} -le 150 ] ||
     die "--inference_args ${inference_args}: give too long a folder name; choose one" \
         "with --inference_tag"
+# The same texts, normalized, have scores of their own.
+score_dir=${decode_dir}
+if [ "${text_normalizer}" != none ]; then score_dir+=_${text_normalizer}; fi
 default_model=${test_model}
 if [ -z "${download_model}" ]; then
     default_model=valid.loss_ctc.ave
@@ -731,7 +743,7 @@ if runs 12; then
 fi
 
 if runs 13; then
-    begin 13 "score: ${decode_dir}/RESULTS.md, and all decodings: ${test_exp}/RESULTS.md"
+    begin 13 "score: ${score_dir}/RESULTS.md, and all decodings: ${test_exp}/RESULTS.md"
     score
     finish 13
 fi
