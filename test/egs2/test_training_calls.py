@@ -41,7 +41,8 @@ def run(recipe: Path, *options):
     command = ["./mtasr.sh", *SETS, "--token_type", "char", "--python", "./python"]
     done = call([*command, *options], recipe)
     calls = recipe / "calls"
-    return done, calls.read_text().splitlines() if calls.exists() else []
+    lines = calls.read_text().splitlines() if calls.exists() else []
+    return done, [line for line in lines if "show_progress" not in line]
 
 
 def trainings(calls):

@@ -372,7 +372,8 @@ at_most() { # at_most N FILE...: jobs for the shortest list
 }
 
 # with_progress LABEL MODE [ARGUMENT...] -- COMMAND...: with a progress line on a
-# terminal (see show_progress's help); returns the command's code.
+# terminal, and a training's warnings anywhere (see show_progress's help); returns the
+# command's code.
 with_progress() {
     local follow=(--label "$1") follower='' code=0 signal=HUP
     shift
@@ -381,14 +382,15 @@ with_progress() {
         shift
     done
     shift
-    if [ -t 2 ]; then
+    if [ -t 2 ] || [ "${follow[2]}" = training ]; then
         "${python}" -m espnet_mtasr.bin.show_progress "${follow[@]}" &
         follower=$!
     fi
     "$@" || code=$?
     if [ -n "${follower}" ]; then
         # A finished line stays; after an error the message comes last.
-        if [ "${code}" -eq 0 ]; then signal=TERM; fi
+        # Under nohup it ignores HUP.
+        if [ "${code}" -eq 0 ] || [ ! -t 2 ]; then signal=TERM; fi
         kill -s "${signal}" "${follower}" 2>/dev/null || true
         wait "${follower}" 2>/dev/null || true
     fi
