@@ -355,11 +355,12 @@ find_speech() {
 speech_list() { # speech_list SET [FOLDER]: FOLDER has a part of the set
     echo "${2:-${data_feats}/$1}/${speech_of_set[$1]%%,*}"
 }
-draw_epochs() { # draw_epochs [OPTION...]: of dynamic mixing, as a training set
-    "${python}" -m espnet_mtasr.bin.draw_epochs --epochs "${drawn_epochs}" \
-        --source "${data_feats}/${train_set}" --target "${data_feats}/${drawn_set}" \
-        --config "${phase2_config}" "$@" "${task_options[@]}" "${phase2_options[@]}"
-}
+# Epochs of dynamic mixing, as a training set.
+draw_options=(
+    --epochs "${drawn_epochs}"
+    --source "${data_feats}/${train_set}" --target "${data_feats}/${drawn_set}"
+    --config "${phase2_config}" "${task_options[@]}" "${phase2_options[@]}"
+)
 at_most() { # at_most N FILE...: jobs for the shortest list
     local n=$1 lines file
     shift
@@ -615,7 +616,10 @@ if runs 4; then
         --source "${data_feats}/org" --target "${data_feats}" \
         --train_sets "${train_set}" --eval_sets "${valid_set} ${test_sets}" \
         --min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}"
-    if [ "${draws}" = true ]; then draw_epochs; fi
+    if [ "${draws}" = true ]; then
+        utils/data_job.sh 1 data/local/log/draw_epochs.log \
+            "${python}" -m espnet_mtasr.bin.draw_epochs "${draw_options[@]}"
+    fi
     finish 4
 fi
 
@@ -648,7 +652,9 @@ if [ "${cache_trunk}" = true ] && [ "${skip_phase1}" = false ]; then
     if runs 10 && ! runs 7 && [ -d "${phase1_stats}" ]; then hold shared "${phase1_stats}"; fi
 fi
 if [ "${draws}" = true ]; then
-    if ! runs 4 && { runs 7 || runs 10; }; then draw_epochs --check true; fi
+    if ! runs 4 && { runs 7 || runs 10; }; then
+        "${python}" -m espnet_mtasr.bin.draw_epochs --check true "${draw_options[@]}"
+    fi
     # From here on it is a training set like any other.
     train_set=${drawn_set}
     dynamic_mixing=false
