@@ -7,6 +7,8 @@ its curriculum that only have one talker.
 """
 
 import argparse
+import re
+from pathlib import Path
 from typing import Optional, Sequence
 
 from espnet_mtasr.console import own_words_only
@@ -26,6 +28,14 @@ def get_parser() -> argparse.ArgumentParser:
             default="",
             help="Further options, quoted as one word",
         )
+    for option, phase in (("--phase1_model", 1), ("--inference_mtasr_model", 2)):
+        parser.add_argument(
+            option,
+            nargs=2,
+            metavar=("FOLDER", "NAME"),
+            help=f"Checkpoint that phase {phase} will have written",
+        )
+    parser.add_argument("--aligned_start", help="Model that stage 10 aligns words with")
     parser.add_argument("--inference_config", help="Options of mtasr_inference")
     parser.add_argument("--inference_args", default="", help="Further options")
     parser.add_argument(
@@ -78,6 +88,39 @@ def check_training(
     return args
 
 
+def check_checkpoint(
+    option: str, given: Optional[Sequence[str]], args: argparse.Namespace
+) -> None:
+    """Check that a training writes a checkpoint of this name, unless it exists.
+
+    Args:
+        option: Which names it.
+        given: The training's folder and the checkpoint; None: nothing to check.
+        args: The training's options.
+
+    Raises:
+        UserError: it doesn't.
+    """
+    if given is None or Path(*given).exists():
+        return
+    name = given[1]
+    kept = args.keep_nbest_models
+    kept = {1, *([kept] if isinstance(kept, int) else kept)}
+    stems = [f"{phase}.{value}" for phase, value, *_ in args.best_model_criterion]
+    written = {"latest.pth"}
+    for stem in stems:
+        written |= {f"{stem}.best.pth", f"{stem}.ave.pth"}
+        written |= {f"{stem}.ave_{n}best.pth" for n in kept}
+    epoch = re.fullmatch("([1-9][0-9]*)epoch[.]pth", name)
+    if name in written or (epoch and int(epoch[1]) <= args.max_epoch):
+        return
+    choices = ", ".join(f"{stem}.ave.pth, {stem}.best.pth" for stem in stems)
+    raise UserError(
+        f"{option} {name}: the training writes no such file; give {choices}, "
+        f"latest.pth or Nepoch.pth, with N up to {args.max_epoch}"
+    )
+
+
 def decoding_options(path: str, options: Sequence[str] = ()) -> argparse.Namespace:
     """Return the options from an inference configuration and further options.
 
@@ -105,10 +148,18 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         if decoding.num_talkers is not None:
             print(f"num_talkers {decoding.num_talkers}")
     cached = args.cache_trunk == "true"
+    if args.aligned_start is not None:
+        from espnet_mtasr.model_zoo.model_files import check_source
+
+        try:
+            check_source(args.aligned_start)
+        except UserError as e:
+            raise UserError(f"--aligned_start: {e}") from e
     if args.phase1_config is not None:
-        check_training(
+        training = check_training(
             args.phase1_config, args.phase1_args.split(), args.task_options, cached
         )
+        check_checkpoint("--phase1_model", args.phase1_model, training)
     if args.phase2_config is not None:
         from espnet_mtasr.mixture.drawn import mixing_options
         from espnet_mtasr.tasks.mtasr import MTASRTask
@@ -119,6 +170,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             args.phase2_args.split(),
             args.task_options,
             cached,
+        )
+        check_checkpoint(
+            "--inference_mtasr_model", args.inference_mtasr_model, training
         )
         if args.draws == "true":
             mixing_options(training.preprocessor_conf)

@@ -1,8 +1,9 @@
 """Follow a command's log files: a progress line with the time left, on a terminal only.
 
-mtasr.sh starts it beside the jobs of its long stages. SIGTERM means that the command
-has succeeded: the final line is drawn and stays. SIGHUP or SIGINT erase the line, and
-so does the end of the process that started it. It looks for log lines of
+A training's warnings of silent streams are also printed without a terminal. mtasr.sh
+starts it beside the jobs of its long stages. SIGTERM means that the command has
+succeeded: the final line is drawn and stays. SIGHUP or SIGINT erase the line, and so
+does the end of the process that started it. It looks for log lines of
 espnet2/train/trainer.py, espnet2/tasks/abs_task.py and this package's command lines. It
 only imports the standard library, so that it starts at once and costs almost nothing.
 """
@@ -241,11 +242,13 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def follow(source: Union[Training, Count], label: str) -> None:
-    """Draw until a signal comes or the parent goes."""
+    """Draw, and print warnings, until a signal comes or the parent goes."""
     line = TerminalLine()
     signals: List[int] = []
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda number, _: signals.append(number))
+        # nohup ignores a hang-up.
+        if sys.stderr.isatty() or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: signals.append(number))
     parent = os.getppid()
     ticks = 0
     while not signals and os.getppid() == parent:
@@ -254,7 +257,7 @@ def follow(source: Union[Training, Count], label: str) -> None:
             source.poll(now)
             if isinstance(source, Training) and source.warnings:
                 line.erase()
-                print("\n".join(source.warnings), file=sys.stderr)
+                print("\n".join(source.warnings), file=sys.stderr, flush=True)
                 source.warnings.clear()
             line.draw(label, *source.state(now))
         ticks += 1
@@ -278,7 +281,7 @@ def main(cmd=None) -> None:
             source = Count(args.total, args.files, args.pattern)
         except re.error as e:
             raise UserError(f"--pattern {args.pattern}: {e}; fix it") from e
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() or isinstance(source, Training):
         follow(source, args.label)
 
 

@@ -66,6 +66,24 @@ class ModelFiles:
         return next(filter(REVISION.fullmatch, folders), None)
 
 
+def check_source(tag: str) -> None:
+    """Check what can be checked of `fetch_model`'s argument without network.
+
+    Raises:
+        UserError: it is a file that doesn't exist, or no name of a model.
+    """
+    path = Path(tag).expanduser()
+    if tag in KNOWN_MODELS or path.exists():
+        return
+    if path.suffix in (".zip", ".pth", SAFE_SUFFIX):
+        raise UserError(f"model {tag}: no such file; give another")
+    if not is_repository_id(tag.partition("@")[0]):
+        raise UserError(
+            f"model {tag}: is not a folder, a file, a model on the hub (owner/name) or "
+            f"one of the package's ({', '.join(KNOWN_MODELS)}); give one of these"
+        )
+
+
 def fetch_model(tag_or_zip_or_folder: Union[str, Path]) -> ModelFiles:
     """Return the paths of a model's files; download or unpack it if needed.
 
@@ -96,15 +114,9 @@ def fetch_model(tag_or_zip_or_folder: Union[str, Path]) -> ModelFiles:
         return _checked(path.parent, {"mtasr_model_file": path.name}, tag)
     if path.is_file():
         return unpack_cached(path)
-    if path.suffix in (".zip", ".pth", SAFE_SUFFIX):
-        raise UserError(f"model {tag}: no such file; give another")
+    check_source(tag)
     repository, _, revision = tag.partition("@")
-    if is_repository_id(repository):
-        return _from_hub(repository, revision or None)
-    raise UserError(
-        f"model {tag}: is not a folder, a file, a model on the hub (owner/name) or one "
-        f"of the package's ({', '.join(KNOWN_MODELS)}); give one of these"
-    )
+    return _from_hub(repository, revision or None)
 
 
 def model_name(tag_or_zip_or_folder: Union[str, Path]) -> str:

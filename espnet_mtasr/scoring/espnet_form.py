@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def environment_of() -> Dict[str, str]:
-    """Return what ran: date, versions, and the commit if there is one."""
+    """Return what ran: date, versions, and the commit with its date if there is one."""
     versions = {
         f"{name} version": importlib.metadata.version(package)
         for name, package in (("espnet", "espnet"), ("pytorch", "torch"))
@@ -28,10 +28,15 @@ def environment_of() -> Dict[str, str]:
         **versions,
     }
     if (REPOSITORY / ".git").exists() and shutil.which("git") is not None:
-        words = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
-        told = subprocess.run([*words, "--abbrev=40"], capture_output=True, text=True)
-        if told.returncode == 0:
-            found["git hash"] = told.stdout.strip()
+        for name, words in (
+            ("git hash", ["describe", "--always", "--dirty", "--abbrev=40"]),
+            ("commit date", ["log", "-1", "--format=%cd"]),
+        ):
+            told = subprocess.run(
+                ["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True
+            )
+            if told.returncode == 0:
+                found[name] = told.stdout.strip()
     return found
 
 

@@ -44,6 +44,7 @@ HARMLESS = (
     *("valid_batch_bins", "min_batch_size", "max_batch_size", "fold_length"),
     *("accum_grad", "encoder_conf.gradient_checkpointing"),
     "teacher_conf.gradient_checkpointing",
+    "preprocessor_conf.cache_megabytes",
     "preprocessor_conf.dynamic_mixing_conf.cache_megabytes",
 )
 # Entries of config.yaml that building the model changes.

@@ -98,7 +98,6 @@ class MTASRTrainer(Trainer):
     _trainer_options: Any = None
     _rank: Optional[int] = None
     _silence = Silence()
-    _rank: Optional[int] = None
 
     @classmethod
     def build_options(cls, args: argparse.Namespace) -> MTASRTrainerOptions:

@@ -189,6 +189,25 @@ def test_the_users_own_comes_last_or_alone(recipe):
     assert options["--phase2_tag"] == "mine"
 
 
+def test_espnets_names_are_phase_2s(recipe):
+    """The plan stays with --asr_args, and leaves the user's own configuration alone."""
+    options = mtasr_options(recipe, "--ngpu", 8, "--asr_args", "--max_epoch 20")
+    assert options["--phase2_args"].endswith(" --max_epoch 20")
+    assert "--num_iters_per_epoch " in options["--phase2_args"]
+    assert "--asr_args" not in options
+    (recipe / "calls").unlink()
+    options = mtasr_options(
+        recipe,
+        *("--asr-config=conf/mine.yaml", "--asr_tag", "tag", "--inference_args"),
+        *("--lm_weight=0.3", "--nj", 3),
+    )
+    assert options["--phase2_config"] == "conf/mine.yaml"
+    assert (options["--phase2_args"], options["--phase2_tag"]) == ("", "tag")
+    # It is a value, not one of ESPnet's options.
+    assert options["--inference_args"] == "--lm_weight=0.3"
+    assert options["--nj"] == "3"
+
+
 def test_a_learning_rate_changes_nothing_else(recipe):
     from espnet_mtasr.tasks.mtasr import MTASRTask
 

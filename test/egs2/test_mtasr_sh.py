@@ -120,14 +120,39 @@ def test_configurations_are_checked_before_stage_1(recipe):
     assert (recipe / "calls").read_text() == (
         "-m espnet_mtasr.bin.check_config --phase1_config conf/train_phase1.yaml "
         "--phase1_args= --phase2_config conf/train_phase2.yaml "
-        "--phase2_args=--model_conf ctc_wieght=1.0 --inference_config "
-        "conf/decode.yaml --inference_args= --cache_trunk false --draws false "
-        "--task_options "
+        "--phase2_args=--model_conf ctc_wieght=1.0 "
+        "--phase1_model exp/mtasr_phase1 valid.loss_sot.ave.pth "
+        "--inference_mtasr_model exp/mtasr_phase2 valid.loss_ctc.ave.pth "
+        "--inference_config conf/decode.yaml --inference_args= "
+        "--cache_trunk false --draws false --task_options "
         "--talker_counts 2 3 --token_type char --token_list "
         "data/token_list/char/tokens.txt --use_preprocessor true --sampling_rate 16000"
         "\n"
     )
     assert "Stage 1" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "model, checked", [("/no/such.zip", True), ("exp/mtasr_phase1/1epoch.pth", False)]
+)
+def test_models_are_checked_before_stage_1(recipe, model, checked):
+    """Except one that stage 8 makes."""
+    options = ["--python", recipe / "python", "--aligned_start", model]
+    (recipe / "calls").unlink(missing_ok=True)
+    call(recipe, *SETS, *options)
+    (check,) = calls(recipe, "check_config")
+    assert ("--aligned_start" in check) == checked
+
+
+@pytest.mark.parametrize("options", ["--stage 9", "--stage 10", "--skip_stages 8"])
+def test_the_model_of_phase_1_is_needed_before_stage_1(recipe, options):
+    python = recipe / "answering"
+    python.write_text(f"#!/usr/bin/env bash\n{ANSWERS}")
+    python.chmod(0o755)
+    done, _ = call(recipe, *SETS, *options.split(), "--python", python)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    missing = "exp/mtasr_phase1/valid.loss_sot.ave.pth: no such file; run stage 8 first"
+    assert missing in done.stderr and "Stage" not in done.stdout
 
 
 @pytest.mark.parametrize("llm, folder", [("a/b-1.0", "llm"), ("encoder", "encoder")])
@@ -405,6 +430,31 @@ def test_each_decoding_has_its_own_folder(llm_recipe, options, name):
     assert (default == other) == ("latest.pth" in options)
 
 
+def test_another_configuration_of_the_same_name(llm_recipe, tmp_path):
+    """It doesn't take the folder of the recipe's own."""
+    mine = tmp_path / "decode.yaml"
+    mine.write_text("beam_size: 2\n")
+    options = [*LLM_OPTIONS, "--stage", 12, "--stop_stage", 12, "--inference_config"]
+    for more, message in (
+        (
+            [],
+            f"--inference_config {mine}: has the name of the recipe's conf/decode.yaml",
+        ),
+        (["--inference_tag", "decode"], "--inference_tag decode: is the name of the"),
+    ):
+        done, _ = call(llm_recipe, *options, mine, *more)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert message in done.stderr
+    done, _ = call(llm_recipe, *options, mine, "--inference_tag", "mine")
+    assert done.returncode == 0, done.stderr
+    exp = llm_recipe / "exp" / "mtasr_phase2"
+    assert [x.name for x in exp.glob("*ave")] == ["mine_valid.loss_ctc.ave"]
+    # The recipe's own by another path.
+    done, _ = call(llm_recipe, *options, llm_recipe / "conf" / "decode.yaml")
+    assert done.returncode == 0, done.stderr
+    assert (exp / "decode_valid.loss_ctc.ave" / "t1" / "text").exists()
+
+
 def test_names_of_decodings_that_cannot_be(llm_recipe):
     options = [*LLM_OPTIONS, "--stage", 12, "--inference_args", "--beam_size 2"]
     done, _ = call(llm_recipe, *options, "--inference_tag", "decode")
@@ -425,6 +475,10 @@ def test_scoring_measures_conditions_and_normalizes(llm_recipe):
     assert measured[-2:] == ["dump/raw/t1", "dump/raw/dev"]
     (got,) = calls(llm_recipe, "mtasr_score")
     assert value(got, "--text_normalizer") == "whisper_basic"
+    # What isn't normalized stays as it is.
+    decoded = "exp/mtasr_phase2/decode_valid.loss_ctc.ave"
+    assert value(got, "--decode_dir") == decoded
+    assert value(got, "--output_dir") == f"{decoded}_whisper_basic"
     assert value(got, "--fs") == "8000"
 
 

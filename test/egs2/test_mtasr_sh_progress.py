@@ -152,6 +152,18 @@ def test_a_training_is_not_lost_with_its_picture(recipe):
     assert "Stage 8 took" in done.stdout
 
 
+@pytest.mark.parametrize("code", [0, 5])
+def test_warnings_of_a_training_come_without_a_terminal(recipe, code):
+    """The follower of the log runs beside it, and ends with it."""
+    follower = '*show_progress*) echo "$@" $$ >followed; exec sleep 60 ;;'
+    waits = "for n in {1..200}; do [ ! -s followed ] || break; sleep 0.05; done"
+    done = train(recipe, f"{follower}\n*mtasr_train*) {waits}; exit {code} ;;")
+    assert done.returncode == code, done.stderr
+    *words, pid = (recipe / "followed").read_text().split()
+    assert words[-2:] == ["training", "exp/mtasr_phase1/train.log"]
+    assert not Path(f"/proc/{pid}").exists() and "Terminated" not in done.stderr
+
+
 def test_a_failed_training_has_no_picture(recipe):
     failing = "*plot_learning*) touch plotted ;;\n*mtasr_train*) exit 5 ;;"
     done = train(recipe, failing)

@@ -269,6 +269,17 @@ def test_run_sh_refuses(root, options, message):
     assert done.stderr.count("\n") == 1
 
 
+def test_the_plan_knows_espnets_names(root):
+    recipe = root / "egs2" / "own_corpus" / "mtasr1"
+    options = ["--quick", "true", "--skip_data_prep", "true", "--check_options", "true"]
+    config = ["--asr_config", "conf/train_phase2_teacher.yaml"]
+    done = call([recipe / "run.sh", *options, *config], root)
+    assert done.returncode == 0, done.stderr
+    plan = recipe / "data" / "local" / "plan"
+    assert [path.stem for path in plan.iterdir()] == ["train_quick_phase2_teacher"]
+    shutil.rmtree(recipe / "data")
+
+
 def test_quick_from_a_pretrained_model_up_to_its_units(root, archive, tmp_path):
     make_own_corpus(tmp_path / "c", 9, 12)
     recipe = root / "egs2" / "own_corpus" / "mtasr1"

@@ -155,6 +155,10 @@ def test_what_was_not_scored_is_not_packed_for_upload(recipe):
     assert done.returncode == 2 and "Stage" not in done.stdout
     message = "--hf_repo me/m: valid.loss_ctc.ave.pth was not scored; run stages 12 and"
     assert message in done.stderr and done.stderr.count("\n") == 1
+    # Normalized figures are not packed.
+    normalized = ["--stage", 13, "--skip_packing", "false", "--text_normalizer"]
+    done = call(recipe, *options[:2], *normalized, "whisper_basic")
+    assert done.returncode == 2 and "without --text_normalizer" in done.stderr
     done = call(recipe, *options, "--hf_without_results", "true")
     assert done.returncode == 0, done.stderr
     upload = calls(recipe, "mtasr_upload")[-1]

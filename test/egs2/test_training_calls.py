@@ -1,5 +1,6 @@
 """mtasr.sh's trainings: their environment; without phase 1, where phase 2 starts."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def run(recipe: Path, *options):
     command = ["./mtasr.sh", *SETS, "--token_type", "char", "--python", "./python"]
     done = call([*command, *options], recipe)
     calls = recipe / "calls"
-    return done, calls.read_text().splitlines() if calls.exists() else []
+    lines = calls.read_text().splitlines() if calls.exists() else []
+    return done, [line for line in lines if "show_progress" not in line]
 
 
 def trainings(calls):
@@ -197,6 +199,27 @@ def test_logs_of_earlier_runs_stay(recipe):
     assert sorted(path.name for path in exp.glob("*.log")) == [
         *("train.1.log", "train.2.log", "train.log")
     ]
+
+
+def test_the_log_of_a_training_that_slurm_still_runs_stays(recipe, monkeypatch):
+    """After a hang-up the job goes on, and writes into it."""
+    exp = recipe / "exp" / "mtasr_phase2"
+    (exp / "q").mkdir(parents=True)
+    (exp / "q" / "train.id").write_text("4711;cluster\n")
+    (exp / "train.log").write_text("epoch 1\n")
+    (recipe / "bin").mkdir()
+    write_script(recipe / "bin" / "squeue", '[ "${!#}" != 4711 ] || echo 4711')
+    monkeypatch.setenv("PATH", f"{recipe / 'bin'}:{os.environ['PATH']}")
+    stage = ["--stage", "11", "--stop_stage", "11", *ALONE]
+    done, calls = run(recipe, *stage)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.endswith("or cancel them by: scancel 4711\n")
+    assert trainings(calls) == []
+    assert [path.name for path in exp.glob("*.log")] == ["train.log"]
+    write_script(recipe / "bin" / "squeue", "exit 1")
+    done, calls = run(recipe, *stage)
+    assert done.returncode == 0, done.stderr
+    assert (exp / "train.1.log").read_text() == "epoch 1\n"
 
 
 def test_it_is_asked_whether_a_training_may_go_on(recipe):

@@ -499,11 +499,15 @@ option name=* --job-name $0
 option mem=* --mem-per-cpu $0
 option mem=0          # Do not add anything
 option num_threads=* --cpus-per-task $0
+option num_threads=1 --cpus-per-task 1
 option num_nodes=* --nodes $0
 option reservation=* --reservation $0 -v
 default gpu=0
 option gpu=0 -p cpu
-option gpu=* -p gpu --gres=gpu:$0 -c 7  # cores
+option gpu=* -p gpu --gres=gpu:$0 -c $0  # cores
+# limits
+default gpu_limit=200
+option gpu_limit=*
 """
 
     @pytest.mark.parametrize(
@@ -511,9 +515,19 @@ option gpu=* -p gpu --gres=gpu:$0 -c 7  # cores
         [
             (["--mem", "8G"], "--job-name a --mem-per-cpu 8G --cpus-per-task 1"),
             (["--num_threads", "4"], "--job-name a --cpus-per-task 4 --nodes 1 -p cpu"),
+            # Its memory is a core's, and its last words ask for a core for each GPU.
             (
-                ["--gpu", "2"],
-                "--job-name a --cpus-per-task 10 --nodes 1 -p gpu --gres=gpu:2 -c 7",
+                ["--mem", "20G", "--num_threads", "16"],
+                "--mem-per-cpu 1280M --cpus-per-task 16",
+            ),
+            (
+                ["--gpu", "8", "--mem", "64G", "--mem_per_gpu", "32G"],
+                "--mem-per-cpu 6554M --cpus-per-task 40 --nodes 1 -p gpu --gres=gpu:8"
+                " -c 8 --cpus-per-task=40",
+            ),
+            (
+                ["--gpu", "2", "--cpus_per_gpu", "1"],
+                "--job-name a --cpus-per-task 2 --nodes 1 -p gpu --gres=gpu:2 -c 2",
             ),
             (["--reservation", "r1"], "-p cpu --reservation r1 -v"),
         ],
@@ -531,8 +545,46 @@ option gpu=* -p gpu --gres=gpu:$0 -c 7  # cores
         assert sum("gres" in arg for arg in args) == ("--gpu" in options)
 
     @pytest.mark.parametrize(
+        "words, mem, last_words",
+        [
+            ("-c 16", "32G", "--mem-per-cpu=2G --nodes=1 -c 16"),
+            ("-c7", "3T", "--mem-per-cpu=308G --nodes=1 -c7 --cpus-per-task=10"),
+            ("--cpus-per-task=20", "1001", "--mem-per-cpu=51 --nodes=1 --cpus-per"),
+        ],
+    )
+    def test_memory_is_divided_by_the_granted_cores(
+        self, tmp_path, slurm, words, mem, last_words
+    ):
+        (tmp_path / "slurm.conf").write_text(
+            f"option mem=* --mem-per-cpu=$0\noption num_nodes=* --nodes=$0\n"
+            f"option gpu=* {words}\n"
+        )
+        options = ["--config", "slurm.conf", "--gpu", "2", "--mem", mem]
+        words = [*options, "a.log", "true"]
+        done = call(UTILS / "slurm.pl", *words, cwd=tmp_path, PATH=slurm)
+        assert done.returncode == 0, done.stderr
+        args = (tmp_path / "sbatch_args").read_text().splitlines()
+        assert last_words in " ".join(args)
+
+    def test_srun_gets_the_cores_of_the_allocation(self, tmp_path, slurm):
+        words = [
+            "--num_threads",
+            "6",
+            "a.log",
+            "bash",
+            "-c",
+            "echo $SRUN_CPUS_PER_TASK",
+        ]
+        done = call(
+            UTILS / "slurm.pl", *words, cwd=tmp_path, PATH=slurm, SLURM_CPUS_PER_TASK=8
+        )
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "a.log").read_text().splitlines()[3] == "8"
+
+    @pytest.mark.parametrize(
         "content, options, said",
         [
+            ("option num_threads=* -c two", [], "for 'two' cores: give -c a number"),
             (None, [], "--config slurm.conf: cannot be read"),
             ("option gpu\n", [], "slurm.conf: line 1: 'gpu' is no NAME=VALUE"),
             ("\nqueue all.q\n", [], "slurm.conf: line 2: 'queue' is none of command,"),
@@ -715,7 +767,8 @@ class TestDataJob:
     def test_all_that_reads_or_writes_recordings_is_one(self, script):
         """In stages 1 to 4, and where stage 13 measures conditions."""
         work = r"python\S* (-m espnet_mtasr\.bin\.)?(simulate|make_mixture_metadata|"
-        work += r"prepare_data|measure_conditions|local/lay_out_\w+\.py)"
+        work += r"prepare_data|measure_conditions|draw_epochs(?! --check)|"
+        work += r"local/lay_out_\w+\.py)"
         lines = (EGS / script).read_text().replace("\\\n", " ").splitlines()
         lines = [line for line in lines if re.search(work, line)]
         assert lines

@@ -356,11 +356,12 @@ find_speech() {
 speech_list() { # speech_list SET [FOLDER]: FOLDER has a part of the set
     echo "${2:-${data_feats}/$1}/${speech_of_set[$1]%%,*}"
 }
-draw_epochs() { # draw_epochs [OPTION...]: of dynamic mixing, as a training set
-    "${python}" -m espnet_mtasr.bin.draw_epochs --epochs "${drawn_epochs}" \
-        --source "${data_feats}/${train_set}" --target "${data_feats}/${drawn_set}" \
-        --config "${phase2_config}" "$@" "${task_options[@]}" "${phase2_options[@]}"
-}
+# Epochs of dynamic mixing, as a training set.
+draw_options=(
+    --epochs "${drawn_epochs}"
+    --source "${data_feats}/${train_set}" --target "${data_feats}/${drawn_set}"
+    --config "${phase2_config}" "${task_options[@]}" "${phase2_options[@]}"
+)
 at_most() { # at_most N FILE...: jobs for the shortest list
     local n=$1 lines file
     shift
@@ -373,7 +374,8 @@ at_most() { # at_most N FILE...: jobs for the shortest list
 }
 
 # with_progress LABEL MODE [ARGUMENT...] -- COMMAND...: with a progress line on a
-# terminal (see show_progress's help); returns the command's code.
+# terminal, and a training's warnings anywhere (see show_progress's help); returns the
+# command's code.
 with_progress() {
     local follow=(--label "$1") follower='' code=0 signal=HUP
     shift
@@ -382,14 +384,15 @@ with_progress() {
         shift
     done
     shift
-    if [ -t 2 ]; then
+    if [ -t 2 ] || [ "${follow[2]}" = training ]; then
         "${python}" -m espnet_mtasr.bin.show_progress "${follow[@]}" &
         follower=$!
     fi
     "$@" || code=$?
     if [ -n "${follower}" ]; then
         # A finished line stays; after an error the message comes last.
-        if [ "${code}" -eq 0 ]; then signal=TERM; fi
+        # Under nohup it ignores HUP.
+        if [ "${code}" -eq 0 ] || [ ! -t 2 ]; then signal=TERM; fi
         kill -s "${signal}" "${follower}" 2>/dev/null || true
         wait "${follower}" 2>/dev/null || true
     fi
@@ -410,6 +413,17 @@ if runs 7 || runs 8; then
 fi
 if runs 10 || runs 11; then
     checks+=(--phase2_config "${phase2_config}" --phase2_args="${phase2_args}")
+fi
+# Checkpoints that a training writes for later stages, and a model that none makes.
+if runs 8 && [ "${stop_stage}" -gt 8 ]; then
+    checks+=(--phase1_model "${phase1_exp}" "${phase1_model}")
+fi
+if runs 11 && [ "${stop_stage}" -gt 11 ]; then
+    checks+=(--inference_mtasr_model "${phase2_exp}" "${inference_mtasr_model}")
+fi
+if runs 10 && [ -n "${aligned_start}" ] && [ "${aligned_start}" != curriculum ] &&
+    ! { runs 8 && [[ ${aligned_start} == "${phase1_exp}"/* ]]; }; then
+    checks+=(--aligned_start "${aligned_start}")
 fi
 if runs 12 || runs 13; then
     checks+=(--inference_config "${inference_config}" --inference_args="${inference_args}")
@@ -454,10 +468,11 @@ if [ "${skip_phase1}" = true ] && [ "${phase2_has_teacher}" = true ]; then
         "--phase2_args '--model_conf ctc_weight=1.0'"
 fi
 
-if runs 14 && runs 15 && [ "${hf_without_results}" = false ] && ! runs 13 &&
+if runs 14 && runs 15 && [ "${hf_without_results}" = false ] &&
+    { ! runs 13 || [ "${text_normalizer}" != none ]; } &&
     [ ! -f "${phase2_exp}/decode_$(stem_of "${inference_mtasr_model}")/results.json" ]; then
     die "--hf_repo ${hf_repo}: ${inference_mtasr_model} was not scored; run stages 12 and" \
-        "13 too, or add --hf_without_results true"
+        "13 too, without --text_normalizer, or add --hf_without_results true"
 fi
 if runs 13 && [ "${text_normalizer}" != none ]; then
     "${python}" -c 'import whisper_normalizer' 2>/dev/null ||
@@ -513,9 +528,17 @@ if [ "${decoder}" = ctc ] && [ "${rescore_routing}" = false ]; then
 fi
 default_tag=decode
 if [ "${decoder}" = llm ]; then default_tag=decode_llm; fi
-if [ "${inference_tag}" = "${default_tag}" ] && [ -n "${options_tag}" ]; then
+own_config=conf/${inference_config##*/}
+is_own=true
+if [ -f "${own_config}" ] && ! [ "${inference_config}" -ef "${own_config}" ]; then
+    is_own=false
+    [ -n "${inference_tag}" ] ||
+        die "--inference_config ${inference_config}: has the name of the recipe's" \
+            "${own_config}; name its results with --inference_tag"
+fi
+if [ "${inference_tag}" = "${default_tag}" ] && [ "${is_own}${options_tag}" != true ]; then
     die "--inference_tag ${inference_tag}: is the name of the decoding without" \
-        "options; give another, or omit it"
+        "options, by the recipe's own configuration; give another"
 fi
 inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)${options_tag}}
 decode_dir=$(stem_of "${test_model}")
@@ -523,6 +546,9 @@ decode_dir=${test_exp}/${inference_tag}_${decode_dir}
 [ ${#inference_tag} -le 150 ] ||
     die "--inference_args ${inference_args}: give too long a folder name; choose one" \
         "with --inference_tag"
+# The same texts, normalized, have scores of their own.
+score_dir=${decode_dir}
+if [ "${text_normalizer}" != none ]; then score_dir+=_${text_normalizer}; fi
 default_model=${test_model}
 if [ -z "${download_model}" ]; then
     default_model=valid.loss_ctc.ave
@@ -544,6 +570,10 @@ if runs 12 || runs 13; then folders+=("${decode_dir}"); fi
 hold "${data_mode}" data "${dumpdir}"
 if [ "${data_mode}" = exclusive ]; then no_jobs_left "${expdir}" data/local/log; fi
 hold exclusive "${folders[@]}"
+if { runs 9 || runs 11 || { runs 10 && [ "${cache_trunk}" = true ]; }; } && ! runs 8 &&
+    [ "${skip_phase1}" = false ] && [ ! -f "${phase1_exp}/${phase1_model}" ]; then
+    die "${phase1_exp}/${phase1_model}: no such file; run stage 8 first"
+fi
 # Commands that this script calls end with it.
 export MTASR_CALLER=$$
 end_with_me=()
@@ -587,7 +617,10 @@ if runs 4; then
         --source "${data_feats}/org" --target "${data_feats}" \
         --train_sets "${train_set}" --eval_sets "${valid_set} ${test_sets}" \
         --min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}"
-    if [ "${draws}" = true ]; then draw_epochs; fi
+    if [ "${draws}" = true ]; then
+        utils/data_job.sh 1 data/local/log/draw_epochs.log \
+            "${python}" -m espnet_mtasr.bin.draw_epochs "${draw_options[@]}"
+    fi
     finish 4
 fi
 
@@ -620,7 +653,9 @@ if [ "${cache_trunk}" = true ] && [ "${skip_phase1}" = false ]; then
     if runs 10 && ! runs 7 && [ -d "${phase1_stats}" ]; then hold shared "${phase1_stats}"; fi
 fi
 if [ "${draws}" = true ]; then
-    if ! runs 4 && { runs 7 || runs 10; }; then draw_epochs --check true; fi
+    if ! runs 4 && { runs 7 || runs 10; }; then
+        "${python}" -m espnet_mtasr.bin.draw_epochs --check true "${draw_options[@]}"
+    fi
     # From here on it is a training set like any other.
     train_set=${drawn_set}
     dynamic_mixing=false
@@ -717,7 +752,7 @@ if runs 12; then
 fi
 
 if runs 13; then
-    begin 13 "score: ${decode_dir}/RESULTS.md, and all decodings: ${test_exp}/RESULTS.md"
+    begin 13 "score: ${score_dir}/RESULTS.md, and all decodings: ${test_exp}/RESULTS.md"
     score
     finish 13
 fi

@@ -73,6 +73,7 @@ own_options=(
     download_model
 )
 passed_to=./mtasr.sh
+. utils/espnet_options.sh
 . utils/parse_options.sh
 . local/training_plan.sh
 

@@ -59,6 +59,7 @@ own_options=(
     skip_data_prep local_data_opts
 )
 passed_to=./mtasr.sh
+. utils/espnet_options.sh
 . utils/parse_options.sh
 
 talker_counts=${talker_counts// /,}

@@ -1,5 +1,6 @@
 """Mistakes in configurations are found before stage 1."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,55 @@ def test_unknown_inference_key(tmp_path):
     path.write_text("beam: 3\n")
     with pytest.raises(UserError, match="decode.yaml: unknown key beam; remove it"):
         main(["--inference_config", str(path)])
+
+
+SOT = "valid.loss_sot"
+
+
+@pytest.mark.parametrize(
+    "name, good",
+    [
+        (f"{SOT}.ave.pth", True),
+        (f"{SOT}.best.pth", True),
+        (f"{SOT}.ave_2best.pth", True),
+        (f"{SOT}.ave_5best.pth", False),
+        ("valid.acc.ave.pth", False),
+        ("latest.pth", True),
+        ("3epoch.pth", True),
+        ("4epoch.pth", False),
+        ("exp/latest.pth", False),
+        ("nonsense.pth", False),
+        ("mine.pth", True),
+    ],
+)
+def test_checkpoints_that_a_training_writes(tmp_path, name, good):
+    (tmp_path / "mine.pth").touch()
+    words = ["--phase1_config", str(CONF / "train_phase1.yaml")]
+    words += ["--phase1_args=--max_epoch 3 --keep_nbest_models 2"]
+    words += ["--phase1_model", str(tmp_path), name]
+    if good:
+        main(words)
+        return
+    message = f"--phase1_model {name}: the training writes no such file; give {SOT}.ave"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}.* N up to 3$"):
+        main(words)
+
+
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        ("/no/such.zip", "--aligned_start: model /no/such.zip: no such file; give"),
+        ("./no", "--aligned_start: model ./no: is not a folder, a file, a model on"),
+        ("owner/name@main", None),
+        (str(CONF), None),
+    ],
+)
+def test_the_model_of_an_aligned_start(model, message):
+    if message is None:
+        main(["--aligned_start", model])
+        return
+    with pytest.raises(UserError, match=f"^{re.escape(message)}"):
+        main(["--aligned_start", model])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
 """The progress line that follows log files; the log lines are of real runs."""
 
+import os
+import select
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from helpers.terminal import last_screen, run_in_terminal
@@ -9,6 +13,7 @@ from helpers.terminal import last_screen, run_in_terminal
 from espnet_mtasr.bin.show_progress import Count, LogFile, Pace, Training, main
 from espnet_mtasr.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[3]
 HEAD = """\
 # Running on vm
 # Started at Mon Nov 23 03:10:41 UTC 2026
@@ -217,9 +222,33 @@ class TestCommandLine:
         assert subprocess.check_output(run, text=True) == "set()\n"
 
     def test_nothing_without_a_terminal(self, tmp_path, capsys):
-        main(["training", str(tmp_path / "log")])
         main(["--label", "x", "count", "--total", "3", str(tmp_path / "log")])
         assert capsys.readouterr() == ("", "")
+
+    def test_warnings_come_without_a_terminal(self, tmp_path):
+        """At once, and after a hang-up that nohup keeps away."""
+        command = ["nohup", sys.executable, "-m", "espnet_mtasr.bin.show_progress"]
+        follower = subprocess.Popen(
+            [*command, "training", "log"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        said = "stream 2 of 2 talkers writes nothing"
+        try:
+            for _ in range(2):
+                while not select.select([follower.stderr], [], [], 0.2)[0]:
+                    with (tmp_path / "log").open("a") as log:
+                        log.write(f"[vm] 2026 (trainer:1) WARNING: {said}\n")
+                assert follower.stderr.readline() == f"warning: {said}\n"
+                follower.send_signal(signal.SIGHUP)
+            follower.send_signal(signal.SIGTERM)
+            assert "%" not in follower.communicate(timeout=10)[1]
+            assert follower.returncode == 0
+        finally:
+            follower.kill()
 
     def test_mistakes(self):
         with pytest.raises(UserError, match="--total 0: give a number from 1"):

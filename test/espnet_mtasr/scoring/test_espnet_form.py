@@ -7,6 +7,7 @@ import subprocess
 from espnet_mtasr.scoring import espnet_form
 from espnet_mtasr.scoring.espnet_form import averages, environment_of, sclite_files
 from espnet_mtasr.scoring.inputs import Hypotheses, References
+from espnet_mtasr.scoring.markdown import format_results
 from espnet_mtasr.scoring.results import assemble_results, score_set, write_results
 
 SAID = {"u1": ["a b c", "d e f g"], "u2": ["h", "i j"]}
@@ -54,4 +55,23 @@ def test_environment(tmp_path, monkeypatch):
     assert re.match(r"20\d\d-\d\d-\d\d$", found["date"])
     assert {"espnet version", "pytorch version"} <= set(found)
     monkeypatch.setattr(espnet_form, "REPOSITORY", tmp_path)
-    assert "git hash" not in environment_of()
+    assert not {"git hash", "commit date"} & set(environment_of())
+
+
+def test_the_commit_and_its_date(tmp_path, monkeypatch):
+    def git(*words):
+        command = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
+        done = subprocess.run([*command, *words], check=True, capture_output=True)
+        return done.stdout.decode().strip()
+
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-02-03T04:05:06+0100")
+    monkeypatch.setattr(espnet_form, "REPOSITORY", tmp_path)
+    git("init")
+    # There is no commit yet.
+    assert not {"git hash", "commit date"} & set(environment_of())
+    git("commit", "--allow-empty", "-m", "x")
+    found = environment_of()
+    assert found["git hash"] == git("rev-parse", "HEAD")
+    assert found["commit date"] == "Tue Feb 3 04:05:06 2026 +0100"
+    page = format_results(results(), environment=found)
+    assert f"- git hash: `{found['git hash']}`\n- commit date: `Tue Feb 3 " in page

@@ -49,6 +49,10 @@ HARMLESS = [
         ["--encoder_conf", "gradient_checkpointing=true"],
         "encoder_conf.gradient_checkpointing: null -> true",
     ),
+    (
+        ["--preprocessor_conf", "cache_megabytes=7"],
+        "preprocessor_conf.cache_megabytes: null -> 7",
+    ),
 ]
 HARMFUL = [
     (["--optim_conf", "lr=0.5"], "optim_conf.lr: .* -> 0.5"),
@@ -70,7 +74,11 @@ def test_what_does_not_change_results_is_reported(lab, exp, caplog, given, said)
     assert re.search(f"resumes with other settings: {said}", record.getMessage())
 
 
-@pytest.mark.parametrize("given, said", HARMFUL)
+# It rounds differently.
+FUSED = (["--optim_conf", "fused=true"], "optim_conf.fused: null -> true")
+
+
+@pytest.mark.parametrize("given, said", [*HARMFUL, FUSED])
 def test_what_changes_results_is_refused(lab, exp, caplog, given, said):
     with pytest.raises(UserError, match=said) as refused:
         check(lab, *given, "--num_workers", "3")

@@ -81,7 +81,7 @@ mixtures_in_words() {
     echo "${mixtures:-$(cat data/mixtures.txt 2>/dev/null || echo "${test_sets}")}"
 }
 
-# Writes RESULTS.md, RESULTS.html and so on into the decoding's folder, and those of all
+# Writes RESULTS.md, RESULTS.html and so on into the scores' folder, and those of all
 # decodings into the training's folder.
 score() {
     local model=${model_in_words} name folders=() told=() curves=()
@@ -101,7 +101,7 @@ score() {
         "${python}" -m espnet_mtasr.bin.measure_conditions --nj "${nj}" "${folders[@]}"
     "${python}" -m espnet_mtasr.bin.mtasr_score --sets "${test_sets}" \
         --data_dir "${data_feats}" --decode_dir "${decode_dir}" \
-        --oracle_decode_dir "${decode_dir}_oracle" --output_dir "${decode_dir}" \
+        --oracle_decode_dir "${decode_dir}_oracle" --output_dir "${score_dir}" \
         --collect_dir "${test_exp}" --default_decoding "${default_decoding}" \
         --decoding "${decoding}" "${told[@]}" "${curves[@]}" \
         --talker_counts "${talker_counts}" --command "${command_line}" \

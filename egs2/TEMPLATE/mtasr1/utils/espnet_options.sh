@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Options of ESPnet's asr.sh that mtasr.sh doesn't have. They are translated to ours,
 # accepted if their value changes nothing, and otherwise refused by a message that names
-# our option. mtasr.sh sources it before parse_options.sh; it rewrites "$@".
+# our option. mtasr.sh sources it before parse_options.sh; it rewrites "$@". So does a
+# run.sh that reads options which ESPnet's stand for.
 
 # espnet_option NAME VALUE: sets `espnet_words` to the replacement for mtasr.sh, or
 # dies; returns 1 if it isn't one of ESPnet's.
@@ -41,9 +42,51 @@ espnet_option() {
         lm_* | inference_lm | inference_ngram | ngram_exp)
             instead="no language model is used in decoding; --llm names the teacher"
             ;;
-        use_streaming | use_k2 | debug)
+        use_streaming | debug)
             accepted=false
             instead="is not supported; omit it"
+            ;;
+        k2_ctc_decoding | num_paths | nll_batch_size) accepted=any ;; # only read with use_k2
+        use_k2 | k2_config)
+            accepted=false
+            instead="k2 is not used; --inference_args '--beam_size 10' decodes by prefix"
+            instead+=" beam search"
+            ;;
+        use_nbest_rescoring)
+            accepted=false
+            instead="hypotheses are not rescored; --inference_config conf/decode_llm.yaml"
+            instead+=" decodes by the teacher (--llm)"
+            ;;
+        use_maskctc)
+            accepted=false
+            instead="Mask-CTC is not supported; choose an --inference_config"
+            ;;
+        asr_task)
+            accepted=asr
+            instead="the task is always this recipe's; omit it"
+            ;;
+        num_ref | num_inf)
+            instead="give the talkers by --talker_counts"
+            ;;
+        ref_text_files | ref_text_names)
+            instead="all talkers' words are in text, with <sc> between talkers; omit it"
+            ;;
+        auxiliary_data_tags)
+            instead="further data is not read; omit it"
+            ;;
+        post_process_local_data_opts)
+            instead="local/data.sh runs once; give --local_data_opts"
+            ;;
+        multi_columns_input_wav_scp | multi_columns_output_wav_scp)
+            accepted=false
+            instead="mixtures have one channel; give each line of wav.scp one recording"
+            ;;
+        hugging_face_model_name_or_path)
+            instead="give --llm with --token_type hugging_face"
+            ;;
+        hyp_cleaner)
+            accepted=none
+            instead="texts are scored through --text_normalizer"
             ;;
         batch_size)
             accepted=1
@@ -115,8 +158,9 @@ while [ $# -gt 0 ]; do
     if espnet_option "${espnet_name}" "${espnet_value}"; then
         espnet_translated+=("${espnet_words[@]}")
         shift ${#espnet_given[@]}
-    elif [ -n "${!espnet_name+set}" ]; then
-        # The value of one of our options may look like one of ESPnet's options.
+    elif [ -n "${!espnet_name+set}" ] || [ -n "${passed_to:-}" ]; then
+        # The value of one of our options may look like one of ESPnet's options. A run.sh
+        # doesn't know mtasr.sh's options, but each has a value.
         espnet_translated+=("${espnet_given[@]}")
         shift ${#espnet_given[@]}
     else

@@ -44,8 +44,8 @@ open_lock() {
 }
 
 # no_jobs_left FOLDER...: ends this script if slurm still runs jobs of a run that has
-# ended, for example because its terminal was closed. They read data that this run would
-# overwrite.
+# ended, for example because its terminal was closed. They use files that this run would
+# overwrite. FOLDER may be the file of a job's number.
 no_jobs_left() {
     local files=() ids running
     if ! command -v squeue >/dev/null; then return 0; fi
@@ -54,7 +54,7 @@ no_jobs_left() {
     ids=$(cut -d';' -f1 "${files[@]}" | paste -sd,)
     running=$(squeue --noheader --format %F --jobs "${ids}" 2>/dev/null | sort -u | paste -sd' ' || true)
     if [ -n "${running}" ]; then
-        die "slurm still runs jobs of an earlier run, on the data that this one would" \
+        die "slurm still runs jobs of an earlier run, on files that this one would" \
             "write: ${running}; wait for them and run the same command again, or cancel" \
             "them by: scancel ${running}"
     fi

@@ -12,7 +12,8 @@ num_threads cores, and with GPUs at least cpus_per_gpu (5) for each; with GPUs,
 mem_per_gpu for each takes the place of mem. Both are of one node. sbatch's own variables
 (SBATCH_PARTITION, SBATCH_ACCOUNT, ...) count as well. FILE, as ESPnet's conf/slurm.conf,
 has lines 'option NAME=VALUE WORDS' and 'default NAME=VALUE': sbatch gets WORDS where
---NAME is VALUE, or * for any, which \$0 in WORDS stands for."
+--NAME is VALUE, or * for any, which \$0 in WORDS stands for. Of WORDS --mem-per-cpu gets
+mem divided by the cores, and a job with GPUs gets no fewer cores than said above."
 
 die() {
     echo "slurm.pl: error: $*" >&2
@@ -62,6 +63,17 @@ add_words() { # add_words NAME VALUE: for sbatch; a line for this very value com
     fi
     read -ra words <<<"${words//\$0/$2}"
     config_words+=("${words[@]}")
+}
+share_of_core() { # mem divided by the granted cores, rounded up
+    local size=${mem%[^0-9]} unit=${mem##*[0-9]}
+    size=$((10#${size}))
+    if [ $((size % granted)) -gt 0 ]; then
+        case ${unit} in
+            [Gg]) size=$((size * 1024)) unit=M ;;
+            [Tt]) size=$((size * 1024)) unit=G ;;
+        esac
+    fi
+    echo "$(((size + granted - 1) / granted))${unit}"
 }
 while [ $# -gt 0 ]; do
     option=${1#--}
@@ -192,7 +204,9 @@ script=${queue_dir}/${base}.sh
     fi
     # With srun a job has one task per node, and OMP_NUM_THREADS is inherited. Since slurm
     # 22.05 srun doesn't inherit the cores: a task would have a single one.
-    printf 'export OMP_NUM_THREADS=%q SRUN_CPUS_PER_TASK=%q\n' "${threads}" "${cores}"
+    # shellcheck disable=SC2016 # expanded where the job runs
+    printf 'export OMP_NUM_THREADS=%q SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-%q}"\n' \
+        "${threads}" "${cores}"
     cat <<'SCRIPT'
 exec >"${words[0]}" 2>&1
 echo "# Running on ${HOSTNAME}, slurm job ${SLURM_JOB_ID:-none}"
@@ -224,6 +238,27 @@ for option in name time mem num_threads num_nodes gpu "${!given[@]}"; do
         add_words "${option}" "${given[${option}]}"
         unset "given[${option}]"
     fi
+done
+granted=${cores}
+for n in "${!config_words[@]}"; do
+    case ${config_words[n]} in
+        -c | --cpus-per-task) granted=${config_words[n + 1]:-} ;;
+        -c[0-9]* | --cpus-per-task=*) granted=${config_words[n]##*[!0-9]} ;;
+    esac
+done
+[[ ${granted} =~ ^[1-9][0-9]*$ ]] ||
+    die "the configuration asks sbatch for '${granted}' cores: give -c a number"
+# ESPnet's file gives a job with GPUs only a core for each.
+if [ "${gpu}" -gt 0 ] && [ "${granted}" -lt "${cores}" ]; then
+    granted=${cores}
+    config_words+=(--cpus-per-task="${cores}")
+fi
+# Our mem is the node's, that of ESPnet's file a core's.
+for n in "${!config_words[@]}"; do
+    case ${config_words[n]} in
+        "--mem-per-cpu=${mem}") config_words[n]="--mem-per-cpu=$(share_of_core)" ;;
+        "${mem}") [ "${config_words[n - 1]}" != --mem-per-cpu ] || config_words[n]=$(share_of_core) ;;
+    esac
 done
 sbatch_options+=("${config_words[@]}")
 if [ -n "${name}" ]; then

@@ -124,6 +124,7 @@ train() {
     local config=$1 stats=$2 exp=$3 file
     local speech valid_speech
     shift 3
+    no_jobs_left "${exp}/q/train.id"
     for file in "${token_dir}/tokens.txt" "${stats}/lists/train/text" \
         "$(speech_list "${train_set}" "${stats}/lists/train")" \
         "$(speech_list "${valid_set}" "${stats}/lists/valid")"; do
