@@ -1,12 +1,11 @@
 """The page in a real browser: headless Chromium, driven by playwright.
 
-Skipped where gradio or Chromium is missing. `DEMO_PICTURES=doc/images` makes the
+`DEMO_PICTURES=doc/images` makes the
 pictures of README.md and doc/transcribe.md anew, and a text beside each: what it shows.
 """
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +13,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from helpers.browser import find_browser
 
 from espnet_mtasr.demo.samples import FOLDER
 
-pytest.importorskip("gradio")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if CHROMIUM is None:
-    pytest.skip("needs chromium (apt-get install chromium)", allow_module_level=True)
+CHROMIUM = find_browser("gradio", "playwright")
 
 from playwright.sync_api import expect, sync_playwright  # noqa: E402
 
