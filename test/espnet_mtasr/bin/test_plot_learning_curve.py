@@ -158,12 +158,17 @@ def test_what_training_alone_hides(draw, exp):
     notes = notes_of(config)
     hidden = "train: 15% of the text is hidden from the teacher; dev: none"
     masked = "train: parts of the speech are masked; dev: none"
+    masked += "\nThis makes training look worse than dev. It isn't underfitting."
     assert notes == {"loss_sot": f"{hidden}\n{masked}", "loss_ctc": masked}
     figure = draw(record(), notes=notes)
     labels = [ax.get_xlabel() for ax in figure.axes]
     assert labels == [f"epoch\n{hidden}\n{masked}", f"epoch\n{masked}", *2 * ["epoch"]]
     assert notes_of({"teacher_conf": {}, "encoder_conf": None}) == {}
     assert notes_of({"encoder_conf": {"branch_masking": {"time_prob": 0.0}}}) == {}
+    assert notes_of({"specaug": None}) == {}
+    # It masks what all parts read, so no panel can be compared.
+    panels = ("loss_sot", "loss_ctc", "loss_count", "acc_count")
+    assert notes_of({"specaug": "specaug"}) == dict.fromkeys(panels, masked)
     folder = exp(record(), **config)
     main(["--exp_dir", str(folder)])
     curve = json.loads((folder / "learning_curve.json").read_text())
