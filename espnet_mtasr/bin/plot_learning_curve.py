@@ -215,8 +215,8 @@ def describe(
             panels.append(dict(title=heading, log=log, note=note, lines=lines))
     if not panels:
         raise UserError(
-            f"{title}: its record has none of {', '.join(PANELS)}; give the folder of "
-            f"a training of this package"
+            f"{title}: it has no statistics for {', '.join(PANELS)}; give the folder "
+            f"of a training of this package"
         )
     if best is not None:
         title += f": best epoch {best[0]} ({best[1]} {best[2]:.3f})"

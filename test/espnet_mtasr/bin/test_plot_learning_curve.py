@@ -126,7 +126,7 @@ def test_what_is_drawn(draw):
 
 
 def test_lines_can_be_told_apart(draw):
-    """Without colours, and in the same way in all panels."""
+    """Without colors, and in the same way in all panels."""
     figure = draw(record(), (2, "loss_ctc", 3.9))
     looks = {}
     for ax in figure.axes:
@@ -240,7 +240,7 @@ def test_what_a_user_can_mend(exp, tmp_path):
         criteria_of({"seed": 0}, tmp_path)
     with pytest.raises(UserError, match="has no finished epoch; continue"):
         main(["--exp_dir", str(exp({}))])
-    with pytest.raises(UserError, match="its record has none of loss_sot, loss_ctc"):
+    with pytest.raises(UserError, match="it has no statistics for loss_sot, loss_ctc"):
         main(["--exp_dir", str(exp(record({"loss_lid": (3, 2, 1)})))])
     with pytest.raises(UserError, match="no/x.png: no such folder; create it"):
         main(["--exp_dir", str(exp(record())), "--output", str(tmp_path / "no/x.png")])
