@@ -68,6 +68,7 @@ doc/results
 doc/stages
 egs2/mini_librimix/mtasr1/README
 egs2/mini_librispeech_mix/mtasr1/README
+egs2/mini_librispeech_mix/mtasr1/local/sentences/README
 egs2/own_corpus/mtasr1/README
 egs2/librimix/mtasr1/README
 egs2/TEMPLATE/mtasr1/README

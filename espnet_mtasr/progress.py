@@ -142,8 +142,16 @@ def _columns() -> int:
     return columns if columns > 0 else shutil.get_terminal_size().columns
 
 
-def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """Yield `items`; on a terminal, show the progress in a line on stderr."""
+def progress(
+    items: Iterable[T], total: int, label: str, in_logs: bool = False
+) -> Iterator[T]:
+    """Yield `items`; on a terminal, show the progress in a line on stderr.
+
+    Args:
+        total: Number of items.
+        label: Begins the line.
+        in_logs: Elsewhere, write a line after each item, for bin/show_progress.py.
+    """
     line = TerminalLine()
     last = line.start
     for number, item in enumerate(items, 1):
@@ -153,6 +161,8 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
             # zip() never resumes this generator after the last item.
             if line.shown and number == total:
                 line.finish(label, 1.0, f"{number}/{total}")
+            if in_logs and not line.shown:
+                print(f"{label}: {number} of {total}", file=stderr(), flush=True)
         now = time.monotonic()
         if line.shown and number < total and now - last > 0.5:
             left = (now - line.start) / number * (total - number)

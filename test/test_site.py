@@ -11,7 +11,6 @@ for package in ("sphinx", "myst_parser", "furo"):
     pytest.importorskip(package, reason="needs pip install -e '.[doc]'")
 
 ROOT = Path(__file__).resolve().parents[1]
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

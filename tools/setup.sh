@@ -5,9 +5,9 @@ set -euo pipefail
 
 help_message="Usage: tools/setup.sh [options]
 Makes the environment for this repository in .venv, with the versions of
-tools/constraints.txt: 3 to 6 minutes, about 8 GB. A second call returns at once; a
-call after a broken download goes on. An environment that is already active is used
-as it is, and never changed.
+tools/constraints.txt: 3 to 6 minutes, about 8 GB. A second call returns at once;
+after a failed download, run it again to continue. An environment that is already
+active is used as it is, and never changed.
 
   --python PY         this Python 3.12 or 3.13 (default: the first found in PATH, in
                       pyenv's versions or by uv); ignores an active environment

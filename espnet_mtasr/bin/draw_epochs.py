@@ -2,8 +2,8 @@
 
 They are a fixed number of the mixtures that dynamic mixing makes, so the outputs of a
 frozen trunk can be computed once. They are made while loading, and like mixtures in
-files they are clipped at full scale, where dynamic mixing would scale them down. Their
-seed is 0, whatever a training's, so trainings with different seeds use the same ones.
+files they are clipped at full scale, where dynamic mixing would scale them down. The
+seed is always 0, whatever the training's seed, so all trainings use the same ones.
 
 `--check true` only checks that the directory was drawn from the same set, with the same
 options.

@@ -31,6 +31,8 @@ PANELS = {
 }
 # From above 10 to below 0.1: late gains would be invisible on a linear axis.
 LOGARITHMIC = ("loss_ctc",)
+# Ends a panel's notes.
+MEANING = "This makes training look worse than dev. It isn't underfitting."
 # Of talker counts, used in turn.
 MARKERS = "os^Dv"
 
@@ -111,7 +113,7 @@ def criteria_of(config: Mapping[str, Any], exp_dir: Path) -> List[Tuple[str, str
 
 
 def notes_of(config: Mapping[str, Any]) -> Dict[str, str]:
-    """Return, per panel, why training and validation loss can't be compared.
+    """Return, per panel, why training and validation can't be compared.
 
     Some settings make the task harder, and only in training.
     """
@@ -123,10 +125,14 @@ def notes_of(config: Mapping[str, Any]) -> Dict[str, str]:
         notes["loss_sot"].append(
             f"train: {hidden:.0%} of the text is hidden from the teacher; dev: none"
         )
-    if masked:
-        for name in ("loss_sot", "loss_ctc"):
+    # The talker-count head reads the trunk. ESPnet's SpecAugment comes before it, the
+    # branches' masking after it.
+    for name in PANELS:
+        if config.get("specaug") or (masked and name in ("loss_sot", "loss_ctc")):
             notes[name].append("train: parts of the speech are masked; dev: none")
-    return {name: "\n".join(lines) for name, lines in notes.items() if lines}
+    return {
+        name: "\n".join([*lines, MEANING]) for name, lines in notes.items() if lines
+    }
 
 
 def series(stats: Stats, dataset: str, name: str) -> List[float]:
@@ -209,8 +215,8 @@ def describe(
             panels.append(dict(title=heading, log=log, note=note, lines=lines))
     if not panels:
         raise UserError(
-            f"{title}: its record has none of {', '.join(PANELS)}; give the folder of "
-            f"a training of this package"
+            f"{title}: it has no statistics for {', '.join(PANELS)}; give the folder "
+            f"of a training of this package"
         )
     if best is not None:
         title += f": best epoch {best[0]} ({best[1]} {best[2]:.3f})"

@@ -181,15 +181,19 @@ class Count:
     """How many of `total` items the files of parallel jobs tell of.
 
     Args:
-        total: Items of all files.
+        total: Items of all files; None: the pattern has a second group.
         files: Logs or lists that the jobs write.
         pattern: A line where it is found stands for an item, or for as many as its
-            group says.
+            group says. With two groups, the file has so far done the first's number of
+            items, and will do the second's.
     """
 
-    def __init__(self, total: int, files: Sequence[Union[str, Path]], pattern: str):
-        self.total = total
+    def __init__(
+        self, total: Optional[int], files: Sequence[Union[str, Path]], pattern: str
+    ):
+        self.total = total or 0
         self.files = [LogFile(path) for path in files]
+        self.totals = [0] * len(self.files)
         self.counts = [0] * len(self.files)
         self.pattern = re.compile(pattern)
         self.pace = Pace()
@@ -201,7 +205,10 @@ class Count:
             if anew:
                 self.counts[k] = 0
             for found in map(self.pattern.search, lines):
-                if found:
+                if found and self.pattern.groups > 1:
+                    self.counts[k], self.totals[k] = int(found[1]), int(found[2])
+                    self.total = sum(self.totals)
+                elif found:
                     self.counts[k] += int(found[1]) if self.pattern.groups else 1
         if sum(self.counts) > 0:
             self.pace.update(sum(self.counts), now)
@@ -219,7 +226,7 @@ class Count:
 
     def succeeded(self) -> Tuple[float, str]:
         """Share and detail after the end: all is done, whatever the logs have told."""
-        return 1.0, f"{self.total}/{self.total}"
+        return 1.0, f"{self.total}/{self.total}" if self.total else ""
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -230,12 +237,14 @@ def get_parser() -> argparse.ArgumentParser:
     training = modes.add_parser("training", help="ESPnet's training")
     training.add_argument("log", help="Its log; need not exist yet")
     count = modes.add_parser("count", help="Jobs that say what they have finished")
-    count.add_argument("--total", type=int, required=True, help="Items of all jobs")
+    count.add_argument(
+        "--total", type=int, help="Items of all jobs; not with two groups"
+    )
     count.add_argument(
         "--pattern",
         default="",
         help="Regular expression: a line with it is an item, or as many as its group "
-        "says (default: every line)",
+        "says (default: every line); two groups are the items done so far and all",
     )
     count.add_argument("files", nargs="+", help="Logs or lists; need not exist yet")
     return parser
@@ -275,12 +284,14 @@ def main(cmd=None) -> None:
     if args.mode == "training":
         source: Union[Training, Count] = Training(args.log)
     else:
-        if args.total < 1:
+        if args.total is not None and args.total < 1:
             raise UserError(f"--total {args.total}: give a number from 1")
         try:
             source = Count(args.total, args.files, args.pattern)
         except re.error as e:
             raise UserError(f"--pattern {args.pattern}: {e}; fix it") from e
+        if (args.total is None) != (source.pattern.groups == 2):
+            raise UserError("give either --total or a --pattern with two groups")
     if sys.stderr.isatty() or isinstance(source, Training):
         follow(source, args.label)
 

@@ -82,13 +82,13 @@ def get_parser() -> argparse.ArgumentParser:
         type=int,
         help="people in each recording: a talker's number means one person throughout, "
         "also in long recordings (voices are told apart by Resemblyzer's encoder, 16 "
-        "MB, downloaded on first use); default: numbers hold from pause to pause",
+        "MB, downloaded on first use); default: numbering may change after each pause",
     )
     add(
         "--channel",
         default="mix",
-        help="which channel of several: a number from 0; each, for a call with a "
-        "talker on each; mix, their mean; default: %(default)s",
+        help="channel to use: a number from 0; each (one talker per channel); mix "
+        "(mean); default: %(default)s",
     )
     add(
         "--batch_seconds",
@@ -110,9 +110,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--vad-threshold",
         type=float,
         default=THRESHOLD,
-        help="silero-vad's frames count as speech from this probability on; without "
-        "speech there are no words; 0: everything counts as speech; default: "
-        "%(default)s",
+        help="a frame is speech if silero-vad's probability is at least this; without "
+        "speech there are no words; 0: everything is speech; default: %(default)s",
     )
     add(
         "--verbose",

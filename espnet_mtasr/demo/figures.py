@@ -6,21 +6,21 @@ from espnet_mtasr.scoring.posteriors import Posteriors
 from espnet_mtasr.scoring.report.posteriors import GREY, MOST_POINTS, draw_curves
 
 # Blue, vermilion, green, purple and olive, on which white text is readable: after
-# Okabe and Ito's palette for colour-blind readers, darkened.
-COLOURS = ("#0072b2", "#b84a00", "#00714f", "#8e3a80", "#5c5c00")
+# Okabe and Ito's palette for color-blind readers, darkened.
+COLORS = ("#0072b2", "#b84a00", "#00714f", "#8e3a80", "#5c5c00")
 
 
-def colour_of(talker: int) -> str:
-    """The colour of the talker with this number, from 0."""
-    return COLOURS[talker % len(COLOURS)]
+def color_of(talker: int) -> str:
+    """The color of the talker with this number, from 0."""
+    return COLORS[talker % len(COLORS)]
 
 
-def waveform_svg(samples: np.ndarray, colour: str = GREY, full: float = 0.0) -> str:
+def waveform_svg(samples: np.ndarray, color: str = GREY, full: float = 0.0) -> str:
     """Draw the lowest and highest sample of many short stretches.
 
     Args:
         samples: `(N,)`, N > 0.
-        colour: CSS colour.
+        color: CSS color.
         full: Sample value that reaches the edge; 0: the largest there is.
     """
     full = full or float(np.abs(samples).max()) or 1.0
@@ -31,12 +31,12 @@ def waveform_svg(samples: np.ndarray, colour: str = GREY, full: float = 0.0) -> 
     bottom = np.minimum.reduceat(samples, starts) / full
     outline = [*enumerate(top), *reversed([*enumerate(bottom)])]
     points = [f"{x} {50 - 49 * y:.1f}" for x, y in outline]
-    return _svg(len(starts), f'<path d="M{"L".join(points)}Z" fill="{colour}"/>')
+    return _svg(len(starts), f'<path d="M{"L".join(points)}Z" fill="{color}"/>')
 
 
-def posteriors_svg(posteriors: Posteriors, colour: str) -> str:
+def posteriors_svg(posteriors: Posteriors, color: str) -> str:
     """Draw posteriors; "" if there are no frames."""
-    curves = draw_curves(posteriors, colour)
+    curves = draw_curves(posteriors, color)
     return _svg(len(posteriors.best), curves) if curves else ""
 
 

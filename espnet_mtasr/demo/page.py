@@ -17,7 +17,7 @@ from espnet_mtasr.transcription.recordings import Recording
 ASSETS = Path(__file__).parent / "assets"
 SLOTS = 3
 NOBODY = "nobody"
-PREDICTED = "the model says"
+PREDICTED = "predicted by the model"
 # At this level, in dB, there is no noise.
 NO_NOISE = -40
 # Transcriptions run one after the other: they share the machine.

@@ -11,7 +11,7 @@ from typing import List, Sequence, Set, Tuple
 import numpy as np
 
 from espnet_mtasr.data.audio import to_int16
-from espnet_mtasr.demo.figures import colour_of, posteriors_svg, waveform_svg
+from espnet_mtasr.demo.figures import color_of, posteriors_svg, waveform_svg
 from espnet_mtasr.demo.hearing import Heard
 from espnet_mtasr.demo.mixer import Mixed
 from espnet_mtasr.scoring.posteriors import Posteriors
@@ -76,9 +76,9 @@ def render_mixed(mixed: Mixed, slots: Sequence[int]) -> str:
             f'<div class="mt-lane"><div class="mt-bar" data-slot="{slot}" '
             f'style="left:{_share(part.onset, mixed.seconds)};'
             f"width:{_share(seconds, mixed.seconds)};"
-            f'--c:{colour_of(number)}" title="{escape(part.name)}: drag sideways to '
+            f'--c:{color_of(number)}" title="{escape(part.name)}: drag sideways to '
             f'move it, up and down for its level">'
-            f"{waveform_svg(voice, colour_of(number), full)}"
+            f"{waveform_svg(voice, color_of(number), full)}"
             f"<span>{escape(part.name)}, {part.onset:.2f} s, {part.level:+.0f} dB"
             f"</span></div></div>"
         )
@@ -195,8 +195,8 @@ def _talker(
         )
     nothing = "" if buttons else '<span class="mt-note">no words</span>'
     return (
-        f'<h4 style="color:{colour_of(number)}">talker {number + 1}</h4>'
-        f'<div class="mt-lane" style="--c:{colour_of(number)}">'
+        f'<h4 style="color:{color_of(number)}">talker {number + 1}</h4>'
+        f'<div class="mt-lane" style="--c:{color_of(number)}">'
         f'{"".join(buttons)}{nothing}</div>'
     )
 
@@ -210,7 +210,7 @@ def _posteriors(number: int, posteriors: Posteriors) -> str:
     )
     return (
         f'<div class="mt-ctc" title="{EXPLAINED}">'
-        f"{posteriors_svg(posteriors, colour_of(number))}"
+        f"{posteriors_svg(posteriors, color_of(number))}"
         f'<div class="mt-peaks">{peaks}</div></div>'
     )
 
@@ -219,7 +219,7 @@ def _texts(transcript: Transcript) -> str:
     if not transcript.talkers:
         return '<p class="mt-note">No speech was detected.</p>'
     lines = "".join(
-        f'<li style="color:{colour_of(number)}">{escape(talker.text) or "–"}</li>'
+        f'<li style="color:{color_of(number)}">{escape(talker.text) or "–"}</li>'
         for number, talker in enumerate(transcript.talkers)
     )
     return f'<p>Transcript:</p><ol class="mt-texts">{lines}</ol>'

@@ -8,7 +8,7 @@ from typing import List, Sequence, Tuple
 
 from espnet_mtasr.mixture.spec import Source, Span
 
-# Seconds of a pause, and of the part before it, from which the part ends there.
+# Cut at a pause this long if the part before it is at least this long, in seconds.
 LONG_PAUSE, WITH_LONG_PAUSE = 0.44, 2.5
 SHORT_PAUSE, WITH_SHORT_PAUSE = 0.32, 4.5
 # Seconds that a recording must still have.

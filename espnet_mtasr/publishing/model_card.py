@@ -185,7 +185,11 @@ def format_card(
         "## Use",
         _use(model, recipe.get("repository") or facts.get("repository")),
         "## Trained and measured on",
-        f"{mixtures[0].upper()}{mixtures[1:]}." if mixtures else "Mixtures: not told.",
+        (
+            f"{mixtures[0].upper()}{mixtures[1:]}."
+            if mixtures
+            else "Mixtures: not stated."
+        ),
         "## Results",
         _results(facts, results),
         "## Limits",
@@ -296,8 +300,8 @@ def _results(facts: Mapping[str, Any], results: Optional[Mapping[str, Any]]) -> 
         format_main_table(results),
         f"cpWER: concatenated minimum-permutation word error rate. "
         f"{count_told(results)} RTF: decoding time / audio duration, "
-        f"one mixture after the other. `RESULTS.md` beside this card names machine and "
-        f"command, and breaks the figures down.",
+        f"one mixture after the other. `RESULTS.md` gives the machine, the command and "
+        f"breakdowns.",
     ]
     if facts.get("dtype") not in (None, "float32"):
         parts.append(

@@ -38,7 +38,7 @@ def told_misfits(init_param: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except RuntimeError as e:
-        # A checkpoint that doesn't fit is told by the trainer.
+        # The trainer reports a checkpoint that doesn't fit.
         if not init_param or "loading state_dict" not in str(e):
             raise
         raise UserError(

@@ -105,7 +105,7 @@ class SourceAligner:
         )
         times: Dict[str, Spans] = {}
         failed: Dict[str, str] = {}
-        for places in progress(batches, len(batches), "aligning sources"):
+        for places in progress(batches, len(batches), "aligning: batches", True):
             names = [paths[place] for place in places]
             waves = [torch.from_numpy(read_audio(name, self.rate)) for name in names]
             for name, wave, log_probs in zip(names, waves, self._log_probs(waves)):

@@ -36,7 +36,7 @@ def read_train_config(path: PathLike) -> argparse.Namespace:
         config = None
     if not isinstance(config, dict) or "encoder_conf" not in config:
         raise UserError(
-            f"{path}: is no configuration of a trained model; "
+            f"{path}: is not the configuration of a trained model; "
             f"name the config.yaml that the training wrote"
         )
     _check_entries(path, config)

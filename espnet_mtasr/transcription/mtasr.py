@@ -217,9 +217,9 @@ class MTASR:
                 known so far.
             window_seconds: Longer recordings are processed in windows of at most this
                 length.
-            vad_threshold: silero-vad's frames count as speech from this probability on.
-                A recording without speech has no talkers. 0: everything counts as
-                speech.
+            vad_threshold: A frame is speech if silero-vad's probability is at least
+                this. A recording without speech has no talkers. 0: everything counts
+                as speech.
             num_people: People in each recording, or in each channel with
                 `channel="each"`. A talker's number then means one person throughout a
                 long recording too: voices are told apart by Resemblyzer's encoder,

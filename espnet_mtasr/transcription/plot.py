@@ -94,7 +94,7 @@ def draw_transcript(
     waves: Sequence[np.ndarray] = (),
     kind: str = ".png",
 ) -> bytes:
-    """Draw a transcript over time, a colour per talker; faint words are unsure.
+    """Draw a transcript over time, a color per talker; faint words are unsure.
 
     Args:
         transcript: Its words have times.

@@ -1,6 +1,7 @@
 """mtasr.sh with progress line and learning curve: exit codes, Ctrl-C, the screen."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,12 @@ case $* in
     *show_progress*)
         export PYTHONPATH={ROOT}
         exec {sys.executable} "$@" ;;
+    *fit_routing*)
+        cd "$(dirname "$0")"
+        [ -e routing ] || exit 0
+        until [ -e go ]; do sleep 0.05; done
+        echo "routing: batches: 1 of 3"
+        exit 0 ;;
     *mtasr_inference* | *check_config* | *speech_entries*) ;;
     *) exit 0 ;;
 esac
@@ -69,6 +76,13 @@ def test_success_leaves_the_line(recipe):
     (at,) = [k for k, line in enumerate(lines) if line.startswith("t1 [####")]
     assert "100 %, 3/3, took " in lines[at]
     assert " t1: 3 mixtures" in lines[at + 1]
+
+
+def test_routing_has_a_line_too(recipe):
+    (recipe / "routing").touch()
+    code, text = run(recipe, "")
+    assert code == 0, text
+    assert re.search(r"^Routing \[#{12,}\] 100 %, 3/3, took ", last_screen(text), re.M)
 
 
 def test_failure_keeps_its_code_and_its_message(recipe):

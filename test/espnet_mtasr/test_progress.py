@@ -32,6 +32,9 @@ def test_full_only_at_the_end():
 def test_items_pass_and_nothing_is_shown_without_a_terminal(capsys):
     assert list(progress("abc", 3, "letters")) == ["a", "b", "c"]
     assert capsys.readouterr() == ("", "")
+    assert list(progress("abc", 3, "letters", in_logs=True)) == ["a", "b", "c"]
+    lines = "letters: 1 of 3\nletters: 2 of 3\nletters: 3 of 3\n"
+    assert capsys.readouterr() == ("", lines)
 
 
 @pytest.mark.parametrize("columns", [20, 100])

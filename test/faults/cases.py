@@ -87,7 +87,7 @@ class BadStart:
 DAMAGED = "is damaged or not a sentencepiece model; copy it again"
 NO_CHECKPOINT = "is damaged or not a checkpoint with only weights .*; give another"
 DIVERGED = "its training diverged; name another"
-NO_CONFIG = "is no configuration of a trained model"
+NO_CONFIG = "is not the configuration of a trained model"
 
 MODEL_FAULTS: List[Case] = [
     Case("units cut to 90 %", "bpe.model", damage.cut(0.9), DAMAGED),

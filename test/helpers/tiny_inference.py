@@ -73,7 +73,7 @@ def save_tiny_model(
 
 
 def noises(*lengths: int) -> List[np.ndarray]:
-    """Waveforms of noise whose colour changes, float32, of so many samples."""
+    """Waveforms of noise whose color changes, float32, of so many samples."""
     rng = np.random.default_rng(7)
     waves = []
     for n in lengths:

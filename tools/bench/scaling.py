@@ -9,7 +9,7 @@ trained one, or a full-size one with random weights:
     python -m tools.bench.scaling --model mini --json out.json
     python -m tools.bench.scaling --device cuda --dtype bfloat16 --json out.json
 
-Measurements with more audio than --max_audio_seconds are listed as left out.
+Measurements with more audio than --max_audio_seconds are left out, and say why.
 """
 
 import argparse
@@ -95,6 +95,17 @@ def audio_of(cell: Cell) -> float:
     return cell["batch"] * cell["length"]
 
 
+def why_left_out(cell: Cell, most: float) -> Optional[str]:
+    """Return why a cell isn't measured; None: it is.
+
+    >>> why_left_out({"batch": 4, "length": 40.0}, 80.0)
+    '160 s of audio, over the limit of 80 s'
+    """
+    if audio_of(cell) <= most:
+        return None
+    return f"{audio_of(cell):g} s of audio, over the limit of {most:g} s"
+
+
 def measure_apart(args: argparse.Namespace, cell: Cell) -> Cell:
     """Measure in a new process; one that is killed had too little memory."""
     try:
@@ -150,8 +161,7 @@ def print_cell(cell: Cell) -> None:
     """Print a row of the table."""
     begin = f"{cell['batch']:5}{cell['length']:10g}"
     if cell["status"] == LEFT_OUT:
-        why = f"{audio_of(cell):g} s of audio are more than --max_audio_seconds"
-        print(f"{begin}   {LEFT_OUT}: {why}", flush=True)
+        print(f"{begin}   {LEFT_OUT}: {cell['why']}", flush=True)
         return
     if cell["status"] == NO_MEMORY:
         print(f"{begin}   {NO_MEMORY}", flush=True)
@@ -177,9 +187,12 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
     cells = []
     for batch in sorted(set(args.batch_sizes)):
         for length in sorted(set(args.lengths)):
-            cell = {"batch": batch, "length": length, "status": LEFT_OUT}
-            if audio_of(cell) <= args.max_audio_seconds:
+            cell = {"batch": batch, "length": length}
+            why = why_left_out(cell, args.max_audio_seconds)
+            if why is None:
                 cell = measured_by(args, cell)
+            else:
+                cell.update(status=LEFT_OUT, why=why)
             print_cell(cell)
             cells.append(cell)
     growth = describe_growth(cells)

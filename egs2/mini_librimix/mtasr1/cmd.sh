@@ -3,7 +3,7 @@
 #
 #   local   on this machine (utils/run.sh)
 #   slurm   by sbatch (utils/slurm.pl); add --partition, --account, --time as needed, or
-#           have a conf/slurm.conf in ESPnet's form, which says what sbatch is told.
+#           have a conf/slurm.conf in ESPnet's form, with the options for sbatch.
 #           A job with GPUs gets cpus_per_gpu cores and mem_per_gpu memory for each:
 #           num_workers processes load the data of each GPU
 #   sge     by Kaldi's queue.pl, which reads conf/queue.conf

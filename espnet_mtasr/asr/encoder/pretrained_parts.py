@@ -62,8 +62,7 @@ def read_config(
     if unknown:
         raise UserError(
             f"encoder_conf {option}: {kind.__name__.removesuffix('Config')} has no "
-            f"option {sorted(unknown)[0]}; see {model}'s config.json for those that "
-            f"there are"
+            f"option {sorted(unknown)[0]}; {model}'s config.json lists the options"
         )
     for name, value in (changes or {}).items():
         masks = name.startswith("mask_") or name == "apply_spec_augment"
@@ -102,8 +101,8 @@ def use_sdpa(config: PretrainedConfig, changes: Optional[Dict[str, Any]]) -> Non
     for key, value in (changes or {}).items():
         if "attn_implementation" in key and value not in (None, "sdpa"):
             raise UserError(
-                f"encoder_conf: {key}: {value}: masks are right with sdpa alone; leave "
-                f"it out"
+                f"encoder_conf: {key}: {value}: only sdpa applies the masks correctly; "
+                f"leave it out"
             )
     config._attn_implementation = "sdpa"
 

@@ -52,8 +52,8 @@ def with_lora(base: PreTrainedModel, sc_id: int, lora: Dict[str, Any]):
     unknown = sorted(set(lora) - known)
     if unknown:
         raise UserError(
-            f"teacher_conf lora: {unknown[0]} is no option of peft's LoraConfig, "
-            f"or the teacher sets it; leave it out"
+            f"teacher_conf lora: {unknown[0]} is not a LoraConfig option, or is set by "
+            f"the teacher; leave it out"
         )
     tables = {_name_of(base, base.get_input_embeddings()): [sc_id]}
     output = base.get_output_embeddings()

@@ -148,7 +148,7 @@ def draw_streams(
     hypothesis: Sequence[str],
     seconds: float,
 ) -> List[Markup]:
-    """Draw the posteriors of each stream, in the colour of its talker.
+    """Draw the posteriors of each stream, in the color of its talker.
 
     Args:
         streams: Of a mixture.

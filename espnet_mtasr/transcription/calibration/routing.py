@@ -92,7 +92,7 @@ def judge(speech2text: Speech2Text, mixtures: Mixtures, batch_size: int = 16) ->
     batches = batches_of_similar_length(
         [len(samples) for samples, _ in mixtures], max_items=batch_size
     )
-    for places in progress(batches, len(batches), "routing: batches"):
+    for places in progress(batches, len(batches), "routing: batches", True):
         waves = [
             torch.as_tensor(mixtures[place][0], device=speech2text.device)
             for place in places

@@ -1,8 +1,8 @@
 """seglst, stm, rttm and ctm, for scoring tools.
 
 Sources: meeteval's file formats, and NIST's SCTK, doc/infmts.htm. meeteval's classes
-write stm and ctm; for SegLST, which is JSON, it would need one more package. Talkers
-without words are in none of them.
+write stm and ctm; for SegLST, which is JSON, it would need one more package. These
+formats omit talkers without words.
 """
 
 from __future__ import annotations

@@ -304,7 +304,7 @@ def test_files_that_are_not_what_they_should_be(recipe, tmp_path):
     draft = folder / "train.yaml"
     for content in ("optim: adam\n", "a: [\n", "just words\n"):
         draft.write_text(content)
-        with pytest.raises(UserError, match="train.yaml: is no configuration of a tra"):
+        with pytest.raises(UserError, match="train.yaml: is not the configuration of"):
             pack(folder, tmp_path / "x.zip", "--mtasr_train_config", draft)
     shutil.copy(recipe / "exp" / "model.pth", exp)
     (folder / "data" / "token_list" / "bpe.model").unlink()

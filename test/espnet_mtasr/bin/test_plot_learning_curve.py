@@ -126,7 +126,7 @@ def test_what_is_drawn(draw):
 
 
 def test_lines_can_be_told_apart(draw):
-    """Without colours, and in the same way in all panels."""
+    """Without colors, and in the same way in all panels."""
     figure = draw(record(), (2, "loss_ctc", 3.9))
     looks = {}
     for ax in figure.axes:
@@ -158,12 +158,17 @@ def test_what_training_alone_hides(draw, exp):
     notes = notes_of(config)
     hidden = "train: 15% of the text is hidden from the teacher; dev: none"
     masked = "train: parts of the speech are masked; dev: none"
+    masked += "\nThis makes training look worse than dev. It isn't underfitting."
     assert notes == {"loss_sot": f"{hidden}\n{masked}", "loss_ctc": masked}
     figure = draw(record(), notes=notes)
     labels = [ax.get_xlabel() for ax in figure.axes]
     assert labels == [f"epoch\n{hidden}\n{masked}", f"epoch\n{masked}", *2 * ["epoch"]]
     assert notes_of({"teacher_conf": {}, "encoder_conf": None}) == {}
     assert notes_of({"encoder_conf": {"branch_masking": {"time_prob": 0.0}}}) == {}
+    assert notes_of({"specaug": None}) == {}
+    # It masks what all parts read, so no panel can be compared.
+    panels = ("loss_sot", "loss_ctc", "loss_count", "acc_count")
+    assert notes_of({"specaug": "specaug"}) == dict.fromkeys(panels, masked)
     folder = exp(record(), **config)
     main(["--exp_dir", str(folder)])
     curve = json.loads((folder / "learning_curve.json").read_text())
@@ -235,7 +240,7 @@ def test_what_a_user_can_mend(exp, tmp_path):
         criteria_of({"seed": 0}, tmp_path)
     with pytest.raises(UserError, match="has no finished epoch; continue"):
         main(["--exp_dir", str(exp({}))])
-    with pytest.raises(UserError, match="its record has none of loss_sot, loss_ctc"):
+    with pytest.raises(UserError, match="it has no statistics for loss_sot, loss_ctc"):
         main(["--exp_dir", str(exp(record({"loss_lid": (3, 2, 1)})))])
     with pytest.raises(UserError, match="no/x.png: no such folder; create it"):
         main(["--exp_dir", str(exp(record())), "--output", str(tmp_path / "no/x.png")])

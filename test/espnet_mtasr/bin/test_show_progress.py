@@ -210,6 +210,19 @@ class TestCount:
         count.poll(1.0)
         assert count.state(1.0) == (0.5, "25/50", None)
 
+    def test_jobs_that_tell_their_own_total(self, tmp_path):
+        logs = [tmp_path / "1.log", tmp_path / "2.log"]
+        count = Count(None, logs, "batches: ([0-9]+) of ([0-9]+)$")
+        count.poll(0.0)
+        assert count.state(0.0) == (0.0, "starting", None)
+        # A job with nothing to do says nothing.
+        assert count.succeeded() == (1.0, "")
+        append(logs[0], "x: batches: 1 of 6\nx: batches: 2 of 6\n")
+        append(logs[1], "x: batches: 1 of 4\n")
+        count.poll(1.0)
+        assert count.state(1.0) == (0.3, "3/10", None)
+        assert count.succeeded() == (1.0, "10/10")
+
 
 class TestCommandLine:
     def test_it_is_there_at_once(self):
@@ -255,6 +268,9 @@ class TestCommandLine:
             main(["count", "--total", "0", "log"])
         with pytest.raises(UserError, match=r"--pattern \(: .*; fix it"):
             main(["count", "--total", "1", "--pattern", "(", "log"])
+        for words in (["--total", "1", "--pattern", "(1) (2)"], ["--pattern", "(1)"]):
+            with pytest.raises(UserError, match="either --total or a --pattern"):
+                main(["count", *words, "log"])
 
     def run(self, tmp_path, kill):
         """Two of four are finished; then `kill` is run. Returns what stays."""

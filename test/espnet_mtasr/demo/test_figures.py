@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from espnet_mtasr.demo.figures import (
-    COLOURS,
+    COLORS,
     MOST_POINTS,
     posteriors_svg,
     waveform_svg,
@@ -44,8 +44,8 @@ def test_waveform_of_little():
 
 def test_posteriors():
     posteriors = Posteriors([10, 80, 60, 100, 0], [90, 20, 10, 0, 100], [])
-    area, blank = points(posteriors_svg(posteriors, COLOURS[0]))
+    area, blank = points(posteriors_svg(posteriors, COLORS[0]))
     assert area[0] == (0.0, 100.0) and area[-1] == (5.0, 100.0) and len(area) == 7
     assert [x for x, _ in blank] == [0.5, 1.5, 2.5, 3.5, 4.5] and blank[-1][1] == 2.0
-    assert 'viewBox="0 0 5 100"' in posteriors_svg(posteriors, COLOURS[0])
-    assert posteriors_svg(Posteriors([], [], []), COLOURS[0]) == ""
+    assert 'viewBox="0 0 5 100"' in posteriors_svg(posteriors, COLORS[0])
+    assert posteriors_svg(Posteriors([], [], []), COLORS[0]) == ""

@@ -1,12 +1,11 @@
 """The page in a real browser: headless Chromium, driven by playwright.
 
-Skipped where gradio or Chromium is missing. `DEMO_PICTURES=doc/images` makes the
-pictures of README.md and doc/transcribe.md anew.
+`DEMO_PICTURES=doc/images` makes the
+pictures of README.md and doc/transcribe.md anew, and a text beside each: what it shows.
 """
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +13,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from helpers.browser import find_browser
 
 from espnet_mtasr.demo.samples import FOLDER
 
-pytest.importorskip("gradio")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if CHROMIUM is None:
-    pytest.skip("needs chromium (apt-get install chromium)", allow_module_level=True)
+CHROMIUM = find_browser("gradio", "playwright")
 
 from playwright.sync_api import expect, sync_playwright  # noqa: E402
 
@@ -108,9 +105,17 @@ def heard(page, part="#result"):
 
 
 def take_picture(page, name):
+    """Write a new picture and its text, or test that the stored text is still right."""
+    text = page.locator(".gradio-container main").inner_text() + "\n"
     if folder := os.environ.get("DEMO_PICTURES"):
         page.mouse.move(0, 0)
-        page.screenshot(path=Path(folder, name), full_page=True)
+        page.screenshot(path=Path(folder, f"{name}.png"), full_page=True)
+        Path(folder, f"{name}.txt").write_text(text)
+        return
+    stored = (README.parent / f"doc/images/{name}.txt").read_text()
+    assert (
+        text == stored
+    ), "run this file with DEMO_PICTURES=doc/images, and look at them"
 
 
 def drop(page, name, content):
@@ -126,7 +131,7 @@ def test_a_sample(page, tmp_path):
     assert words.all_inner_texts() == " ".join(talkers[:2]).split()
     expect(page.locator("#result .mt-counts")).to_contain_text("0.99")
     expect(page.locator("#result .mt-ctc svg")).to_have_count(2)
-    take_picture(page, "demo.png")
+    take_picture(page, "demo")
     with page.expect_download() as download:
         page.click("#result .mt-downloads a >> nth=0")
     assert download.value.suggested_filename == "two_talkers_1_clean.srt"
@@ -214,7 +219,7 @@ def test_mixer(page, tmp_path):
     bars = page.locator("#mixture .mt-bar")
     expect(bars).to_have_count(2)
     assert bars.all_inner_texts() == ["302, 0.00 s, +0 dB", "308, 1.00 s, +0 dB"]
-    take_picture(page, "demo_mixer.png")
+    take_picture(page, "demo_mixer")
     page.click("#transcribe_mixture")
     assert heard(page, "#mixed_result")[1] == "peter kept six old flowers"
     before = page.locator("#mixed_result .mt-errors").inner_text()

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import soundfile
 
-from espnet_mtasr.demo.figures import COLOURS
+from espnet_mtasr.demo.figures import COLORS
 from espnet_mtasr.demo.hearing import Heard
 from espnet_mtasr.demo.mixer import Mixed, Part
 from espnet_mtasr.demo.timeline import render_error, render_heard, render_mixed
@@ -81,7 +81,7 @@ def test_words_stand_at_their_times():
     )
     assert "1.00 to 1.50 s, confidence 0.40" in words[1][1]["title"]
     lanes = page.find("div", "mt-lane")
-    assert [lane[1]["style"] for lane in lanes] == [f"--c:{c}" for c in COLOURS[:2]]
+    assert [lane[1]["style"] for lane in lanes] == [f"--c:{c}" for c in COLORS[:2]]
     assert lanes[1][2] == "no words"
     assert len(page.find("div", "mt-ctc")) == 2
     peaks, _ = page.find("div", "mt-peaks")

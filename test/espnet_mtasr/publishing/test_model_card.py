@@ -91,7 +91,7 @@ def test_what_is_missing_is_said_to_be():
     for results in (None, {"sets": {}}):
         results = section(format_card({}, results, "tiny.zip"), "Results")
         assert "Missing: this model was packed without" in results
-    assert "Mixtures: not told." in card
+    assert "Mixtures: not stated." in card
     assert "The command that trained it was not recorded." in card
     assert "This model: not stated." in section(card, "Licences")
     assert "license" not in front_matter(card)

@@ -31,7 +31,7 @@ def test_absent_and_surplus_streams():
     ]
 
 
-def test_errors_are_red_where_colour_is_asked_for():
+def test_errors_are_red_where_color_is_asked_for():
     lines = format_alignment(["a b"], ["a xx"], color=True)
     assert lines[1:] == [
         "  ref: a \033[31mb \033[0m",

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import soundfile
 import torch
+from helpers.progress_patterns import counted
 from helpers.tiny_data import make_tiny_data, phase_config, write_config
 from helpers.tiny_models import make_tiny_llm, make_tiny_wavlm
 
@@ -142,7 +143,7 @@ def test_nothing_is_computed_twice(stage, monkeypatch):
     assert len(stage.folders()) == 1
 
 
-def test_a_run_that_was_stopped_goes_on(stage, monkeypatch):
+def test_a_run_that_was_stopped_goes_on(stage, monkeypatch, capsys):
     shutil.rmtree(stage.root / "trunk")
     encode, seen = fill_trunk_cache.encode, []
 
@@ -158,6 +159,7 @@ def test_a_run_that_was_stopped_goes_on(stage, monkeypatch):
     # A shard of five was finished.
     (folder,) = stage.folders()
     assert len(TrunkCache(folder)) == 5
+    capsys.readouterr()
     rest = []
     monkeypatch.setattr(
         fill_trunk_cache,
@@ -167,6 +169,7 @@ def test_a_run_that_was_stopped_goes_on(stage, monkeypatch):
     stage.cache()
     assert len(rest) == 7 and not set(rest) & set(seen[:5])
     assert len(TrunkCache(folder)) == 12
+    assert counted("Trunk", capsys.readouterr().out) == [(1, 2), (2, 2)]
 
 
 def test_hashes_of_another_training_are_taken(stage, monkeypatch):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from helpers.progress_patterns import counted
 from helpers.tiny_models import CHARACTERS
 
 from espnet_mtasr.data.tables import write_table
@@ -49,7 +50,7 @@ def said(**at):
     return (probs / probs.sum(1, keepdim=True)).log()
 
 
-def test_times(data, monkeypatch):
+def test_times(data, monkeypatch, capsys):
     aligner = aligner_of(data)
     sources = read_sources(data)
     assert [text for text, _ in sources.values()] == ["go", "he is", "go"]
@@ -62,6 +63,7 @@ def test_times(data, monkeypatch):
     monkeypatch.setattr(aligner, "_log_probs", lambda waves: [rows[n] for n in order])
     times, failed = aligner.align(sources)
     assert not failed
+    assert counted("Aligning", capsys.readouterr().err) == [(1, 1)]
     found = {path.split("/")[-1][0]: spans for path, spans in times.items()}
     frame = 1.0 / 20
     assert np.allclose(found["a"], [(4 * frame, 10 * frame)])

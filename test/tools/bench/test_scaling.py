@@ -46,13 +46,14 @@ def test_main(config, tmp_path, capsys):
     printed = capsys.readouterr().out
     results = json.loads(out.read_text())
     measured, left_out = results["figures"]["cells"]
-    assert left_out == {"batch": 2, "length": 1.0, "status": "left out"}
+    why = "2 s of audio, over the limit of 1 s"
+    expected = {"batch": 2, "length": 1.0, "status": "left out", "why": why}
+    assert left_out == expected
     times = results["seconds"]["batch of 2, 0.5 s"]
     assert len(times) == 2
     assert measured["seconds_per_second"] == pytest.approx(sum(times) / 2)
     assert measured["peak_bytes"] > 0
     assert results["figures"]["stops"]["2"]["time"] is None
-    why = "2 s of audio are more than --max_audio_seconds"
     assert f"    2         1   left out: {why}\n" in printed
     assert "batch of 2: time linear up to 0.5 s, the longest measured" in printed
 

@@ -11,7 +11,9 @@ decode() {
     if [ "${rescore_routing}" = true ] && [ "${decoder}" = ctc ] &&
         [ -z "${download_model}" ] && [ ! "${test_exp}/routing.json" -nt "${test_model}" ]; then
         log "Fitting on ${valid_set} how to pick a branch: ${test_exp}/routing.log"
-        "${decode_cmd_words[@]}" --gpu "${gpus}" "${test_exp}/routing.log" \
+        with_progress "Routing" count --pattern 'batches: ([0-9]+) of ([0-9]+)$' \
+            "${test_exp}/routing.log" -- \
+            "${decode_cmd_words[@]}" --gpu "${gpus}" "${test_exp}/routing.log" \
             "${python}" -m espnet_mtasr.bin.fit_routing --ngpu "${gpus}" \
             --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
             --data_dir "${data_feats}/${valid_set}" "${trust_options[@]}"

@@ -88,7 +88,11 @@ cache_outputs() {
         --cache_dtype "${cache_dtype}" --num_jobs "${jobs}"
     )
     log "Outputs of the trunk; progress: tail -f ${stats}/logdir/cache_trunk.1.log"
-    "${words[@]}" --gpu "${gpus}" JOB=1:"${jobs}" "${stats}/logdir/cache_trunk.JOB.log" \
+    local logs=() n
+    for ((n = 1; n <= jobs; n++)); do logs+=("${stats}/logdir/cache_trunk.${n}.log"); done
+    with_progress "Trunk" count --pattern ', part ([0-9]+) of ([0-9]+): done$' \
+        "${logs[@]}" -- \
+        "${words[@]}" --gpu "${gpus}" JOB=1:"${jobs}" "${stats}/logdir/cache_trunk.JOB.log" \
         "${command[@]}" --job JOB --ngpu "${gpus}" "${task_options[@]}" "$@"
     "${command[@]}" --join true
 }
@@ -103,7 +107,8 @@ align_sources() {
         die "data/${train_set} has no utt2mixture (what its mixtures are made of), which" \
             "--aligned_start needs; omit it"
     log "Aligning the recordings of ${train_set}; progress: tail -f ${log}"
-    "${cuda_cmd_words[@]}" --gpu "${gpus}" --num_threads "${num_threads}" "${log}" \
+    with_progress "Aligning" count --pattern 'batches: ([0-9]+) of ([0-9]+)$' "${log}" -- \
+        "${cuda_cmd_words[@]}" --gpu "${gpus}" --num_threads "${num_threads}" "${log}" \
         "${python}" -m espnet_mtasr.bin.align_sources --model "${model}" \
         --data_dir "${stats}/lists/train" --output "${file}" --ngpu "${gpus}" "$@"
     log "$(grep ' recordings aligned' "${log}" | tail -n 1)"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Let SmolLM2 write sentences for synthetic voices to read: one a line.
 
-Left out are what real people say in this recipe, repetitions, and what is no sentence.
-`local/sentences/smollm2.txt` was written so; see the README.md beside it.
+It omits corpus sentences, duplicates and non-sentences. local/sentences/README.md says
+how smollm2.txt beside it was made.
 
 Example:
     python local/write_sentences.py --n 2000 --seed 1 --known data/local/corpus \\

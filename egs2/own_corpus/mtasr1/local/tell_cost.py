@@ -46,7 +46,8 @@ def sample_seconds(recordings: Sequence[Recording]) -> List[float]:
             continue
     if not seconds:
         raise UserError(
-            f"{drawn[0].audio}: can't be read, nor can others; check --corpus"
+            f"{drawn[0].audio}: neither this nor the other sampled recordings can be "
+            "read; check --corpus"
         )
     return seconds
 

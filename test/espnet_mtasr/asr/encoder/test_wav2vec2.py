@@ -88,7 +88,7 @@ def test_it_is_rebuilt_without_the_pretrained_files(saved):
     "options, message",
     [
         (dict(num_trunk_layers=4), "num_trunk_layers: 4 is not between 1 and 3"),
-        (dict(wav2vec2_conf={"attn_implementation": "eager"}), "right with sdpa alone"),
+        (dict(wav2vec2_conf={"attn_implementation": "eager"}), "only sdpa applies"),
         (dict(wav2vec2_conf={"hiden": 1}), "wav2vec2_conf: Wav2Vec2 has no option hid"),
         (dict(model="/no/such"), "is neither a folder with a Wav2Vec2 config.json"),
         (dict(model=None), "encoder_conf model: is missing"),

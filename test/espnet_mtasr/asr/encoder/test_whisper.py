@@ -225,7 +225,7 @@ def test_an_encoder_without_a_decoder(tmp_path):
         (dict(pool_before=0), "pool_before: 0: give a number from 1"),
         (dict(pool_behind=-1), "pool_behind: -1: give a number from 1"),
         (dict(whisper_conf={"dropoot": 0.1}), "Whisper has no option dropoot"),
-        (dict(whisper_conf={"attn_implementation": "eager"}), "right with sdpa alone"),
+        (dict(whisper_conf={"attn_implementation": "eager"}), "only sdpa applies"),
         (dict(whisper_conf={"d_model": 32}), "weights of .* don't fit"),
         (
             dict(whisper_conf={"encoder_layers": 6}),

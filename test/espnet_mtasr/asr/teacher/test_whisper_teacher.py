@@ -183,7 +183,7 @@ def test_mistakes(folder, tmp_path):
         WhisperTeacher(12, folder)
     with pytest.raises(UserError, match="neither a folder"):
         WhisperTeacher(WIDTH, str(tmp_path))
-    with pytest.raises(UserError, match="lora: q is no option"):
+    with pytest.raises(UserError, match="lora: q is not a LoraConfig option"):
         build(folder, lora={"q": 1})
     teacher = build(folder)
     text = torch.full((1, 448), 40)

@@ -1,26 +1,44 @@
-"""RESULTS.html in a real browser: a sound plays, the time line moves, a phone shows it.
+"""RESULTS.html and COMPARISON.html in a real browser, on a desktop and on a phone.
 
-Posteriors stand where the sound has them.
-
-Needs Chromium, as Debian has it.
+Sounds play, the time line moves, and posteriors stand where the sound has them.
 """
 
 import html
 import json
 import re
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from helpers.browser import find_browser
 
+from espnet_mtasr.scoring.comparison import ComparedSet, Decoding
+from espnet_mtasr.scoring.error_counts import cp_errors
 from espnet_mtasr.scoring.inputs import Hypotheses, References
 from espnet_mtasr.scoring.posteriors import Peak, Posteriors
+from espnet_mtasr.scoring.report.comparison_page import render_comparison
 from espnet_mtasr.scoring.report.page import ScoredSet, render_page
 from espnet_mtasr.scoring.results import assemble_results, score_set
 from espnet_mtasr.scoring.segments import Timing
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+# Plays one sound and then the other; says what came of it.
+COMPARISON_PROBE = """<script>
+addEventListener("load", async () => {
+  const [one, other] = document.querySelectorAll("audio");
+  for (const audio of [one, other]) {
+    audio.muted = true;
+    await audio.play();
+  }
+  const tops = [...document.querySelectorAll(".mixture .two > div")].map(
+    column => column.getBoundingClientRect().top);
+  document.body.append(Object.assign(document.createElement("pre"), {
+    id: "probe", textContent: JSON.stringify({
+      seconds: [one.duration, other.duration], paused: [one.paused, other.paused],
+      beside: tops[0] == tops[1],
+      needed: document.documentElement.scrollWidth, width: innerWidth,
+    })}));
+});
+</script></body>"""
 # Clicks into the middle of the first time line; says what came of it.
 PROBE = """<script>
 addEventListener("load", () => {
@@ -66,8 +84,31 @@ addEventListener("load", () => {
 </script></body>"""
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def show(page, probe, width, folder):
+    """Open a page in a window of this width; return what the probe in it found."""
+    path = folder / "page.html"
+    path.write_text(page.replace("</body>", probe), encoding="utf-8")
+    command = [find_browser(), "--headless", "--no-sandbox", "--disable-gpu"]
+    command += [f"--user-data-dir={folder}/browser", f"--window-size={width},900"]
+    command += ["--autoplay-policy=no-user-gesture-required", "--enable-logging=stderr"]
+    command += ["--virtual-time-budget=8000", "--dump-dom", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    found = re.search('<pre id="probe">(.*?)</pre>', done.stdout)
+    assert found is not None, done
+    return json.loads(html.unescape(found[1]))
+
+
+def test_without_a_browser(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("REQUIRE_BROWSER", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="needs Chromium .apt-get install"):
+        find_browser()
+    monkeypatch.setenv("REQUIRE_BROWSER", "1")
+    with pytest.raises(pytest.fail.Exception, match="needs no_package, Chromium"):
+        find_browser("no_package")
+
+
 @pytest.mark.parametrize("width", [1150, 500])
 def test_a_click_on_the_time_line_plays_from_there(width, tmp_path):
     references = References({"u": ["a b", "c d e"]}, {"u": 0.5})
@@ -87,17 +128,7 @@ def test_a_click_on_the_time_line_plays_from_there(width, tmp_path):
         read_sound=lambda name, utt: 0.1 * np.sin(np.arange(64000)),
         read_posteriors=lambda name, utt: streams,
     )
-    path = tmp_path / "page.html"
-    path.write_text(page.replace("</body>", PROBE), encoding="utf-8")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"]
-    command += [f"--user-data-dir={tmp_path}/browser", f"--window-size={width},900"]
-    command += ["--autoplay-policy=no-user-gesture-required", "--enable-logging=stderr"]
-    command += ["--virtual-time-budget=8000", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert "CONSOLE" not in done.stderr, done.stderr
-    found = re.search('<pre id="probe">(.*?)</pre>', done.stdout)
-    assert found is not None, done
-    probe = json.loads(html.unescape(found[1]))
+    probe = show(page, PROBE, width, tmp_path)
     assert probe["seconds"] == pytest.approx(4.0, abs=0.1)
     # A mouse is at whole pixels.
     assert 1.98 <= probe["time"] < 3.5 and 530 <= probe["cursor"] < 900
@@ -116,3 +147,27 @@ def test_a_click_on_the_time_line_plays_from_there(width, tmp_path):
         bottom = stream["token"]["bottom"]
     colors = [stream["color"] for stream in probe["drawn"]]
     assert colors == ["rgb(0, 114, 178)", "rgb(213, 94, 0)"]
+
+
+@pytest.mark.parametrize("width", [1150, 500])
+def test_two_decodings_side_by_side(width, tmp_path):
+    references = {"u": ["a b", "c d e"], "v": ["a " * 30, "b"]}
+    hypotheses = ({**references, "u": ["a"]}, {**references, "v": ["a", "b"]})
+    errors = tuple({u: cp_errors(references[u], h[u]) for u in h} for h in hypotheses)
+    sides = []
+    for texts in hypotheses:
+        said = References(references, dict.fromkeys(references, 0.5))
+        score = score_set(said, Hypotheses(texts, dict.fromkeys(texts, 2)))
+        results = assemble_results("mixtures", "exp/" + "long" * 30, {"test": score})
+        sides.append(Decoding(tmp_path, results))
+    page = render_comparison(
+        *sides,
+        {"test": ComparedSet(references, hypotheses, errors)},
+        read_sound=lambda name, utt: 0.1 * np.sin(np.arange(48000)),
+    )
+    probe = show(page, COMPARISON_PROBE, width, tmp_path)
+    assert probe["seconds"] == pytest.approx([3.0, 3.0], abs=0.1)
+    # A sound stops when another one begins.
+    assert probe["paused"] == [True, False]
+    assert probe["needed"] <= probe["width"]
+    assert probe["beside"] == (width == 1150)

@@ -147,7 +147,7 @@ def posteriors(frames, *tokens):
 
 
 def test_posteriors_stand_in_the_time_line():
-    """Each stream in its talker's colour, tokens at their frames."""
+    """Each stream in its talker's color, tokens at their frames."""
 
     def read(name, utt):
         streams = [posteriors(20, (2, "▁x"), (3, EVIL)), posteriors(20, (19, "▁a"))]

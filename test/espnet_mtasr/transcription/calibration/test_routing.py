@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from helpers.progress_patterns import counted
 from helpers.tiny_inference import noises, save_tiny_model
 
 from espnet_mtasr.asr.routing import Routing
@@ -141,7 +142,9 @@ def test_the_command_line(model_file, tmp_path, capsys):
     main([*words, "--test_data_dirs", str(data)])
     written = json.loads(model_file.with_name("routing.json").read_text())
     assert written["model"] == "model.pth" and written["talker_counts"] == [2, 3]
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    # A batch of the development set, and one of the test set.
+    assert counted("Routing", err) == [(1, 1), (1, 1)]
     assert (
         "| dev, 6 mixtures | never: the head alone |" in out and "| dev | 0.8 |" in out
     )

@@ -9,7 +9,7 @@ import random
 from typing import FrozenSet, Iterable, List, Optional, Set
 
 DIGITS = "ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split()
-COLOURS = "RED BLUE GREEN WHITE BLACK".split()
+COLORS = "RED BLUE GREEN WHITE BLACK".split()
 CALLS = "BARON CHARLIE EAGLE TIGER ARROW HOPPER LAKER RINGO".split()
 COMMANDS = "BIN LAY PLACE SET".split()
 PREPOSITIONS = "AT BY IN WITH".split()
@@ -21,7 +21,7 @@ NOUNS = "DESKS CHAIRS TABLES TOYS SPOONS WINDOWS SOFAS RINGS FLOWERS HOUSES".spl
 
 VOCABULARY: FrozenSet[str] = frozenset(
     DIGITS
-    + COLOURS
+    + COLORS
     + CALLS
     + COMMANDS
     + PREPOSITIONS
@@ -39,9 +39,9 @@ def clause(rng: random.Random) -> str:
     form = rng.choices(("coordinate", "grid", "matrix", "digits"), (5, 5, 6, 4))[0]
     if form == "coordinate":
         words = ["READY", rng.choice(CALLS), "GO", "TO"]
-        words += [rng.choice(COLOURS), rng.choice(DIGITS), "NOW"]
+        words += [rng.choice(COLORS), rng.choice(DIGITS), "NOW"]
     elif form == "grid":
-        slots = (COMMANDS, COLOURS, PREPOSITIONS, CALLS, DIGITS, ADVERBS)
+        slots = (COMMANDS, COLORS, PREPOSITIONS, CALLS, DIGITS, ADVERBS)
         words = [rng.choice(slot) for slot in slots]
     elif form == "matrix":
         slots = (NAMES, VERBS, DIGITS[2:], ADJECTIVES, NOUNS)

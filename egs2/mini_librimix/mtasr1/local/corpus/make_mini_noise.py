@@ -82,7 +82,7 @@ def speech_shaped(files: List[Path], n: int, rng):
     return np.fft.irfft(smooth * phase, n)
 
 
-def coloured(n: int, slope: float, rng):
+def colored(n: int, slope: float, rng):
     """Make noise whose power falls as 1 / f**slope above 30 Hz, (n,) samples."""
     import numpy as np
 
@@ -97,7 +97,7 @@ def swelling(n: int, rng):
     import numpy as np
 
     decibel = np.interp(np.arange(n), np.linspace(0, n, 9), rng.uniform(-6, 6, 9))
-    return normalize(coloured(n, rng.uniform(0.8, 2), rng)) * 10 ** (decibel / 20)
+    return normalize(colored(n, rng.uniform(0.8, 2), rng)) * 10 ** (decibel / 20)
 
 
 def clatter(n: int, rng):
@@ -105,7 +105,7 @@ def clatter(n: int, rng):
     import numpy as np
 
     t = np.arange(n) / RATE
-    samples = 0.5 * normalize(coloured(n, 1, rng))
+    samples = 0.5 * normalize(colored(n, 1, rng))
     for harmonic in (1, 2, 3, 5):
         phase = 2 * np.pi * rng.random()
         samples += 0.4 / harmonic * np.sin(2 * np.pi * 50 * harmonic * t + phase)

@@ -2,14 +2,15 @@
 """Make the mini recipe's pretrained encoder: a tiny WavLM instead of WavLM-Large.
 
 The real WavLM is trained without transcripts on 94,000 hours, some of them overlapped.
-A few hours of synthetic speech can't give the same. This one learns in two rounds from
-mixtures of one to three training talkers, new ones for each step:
+A few hours of synthetic speech can't give the same. This one learns in three rounds
+from mixtures of one to three training talkers, new ones for each step:
 
 1. with CTC, to transcribe the first talker to begin while others and noise interfere;
 2. without transcripts, to predict each talker's pseudo-units, which are clusters of the
-   first round's encoder outputs for that talker alone (pseudo_units.py).
+   first round's encoder outputs for that talker alone (pseudo_units.py);
+3. the same with clusters of the second round's outputs.
 
-In both rounds the lower layers must predict the log-mel spectrum of each talker alone,
+In all rounds the lower layers must predict the log-mel spectrum of each talker alone,
 so the trunk keeps information about all of them. Only the encoder is kept, and nothing
 that could write down a word. No talker or sentence of dev or test is seen;
 `read_train_split` asserts this.
@@ -18,6 +19,8 @@ that could write down a word. No talker or sentence of dev or test is seen;
         --wham_noise downloads/wham_noise --output_dir round1
     local/pretraining/pretrain_encoder.py --librispeech downloads/LibriSpeech \\
         --wham_noise downloads/wham_noise --output_dir round2 --first_round round1
+    (and again with --output_dir round3 --first_round round2; ../../pretrained/README.md
+    has all options)
 
 The schedule counts steps; a killed run resumes from its last checkpoint.
 """
