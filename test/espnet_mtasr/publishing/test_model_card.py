@@ -1,6 +1,7 @@
 """The model card: what it says, and that its figures are those of the files."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,16 @@ def test_wrong_entries(tmp_path, content, message):
         path.write_text(content)
     with pytest.raises(UserError, match=message.replace("[", r"\[")):
         read_recipe_entries(path)
+
+
+def test_the_card_of_the_model_that_ships_is_todays(tmp_path):
+    with zipfile.ZipFile(
+        ROOT / "espnet_mtasr" / "models" / "mtasr_mini.zip"
+    ) as archive:
+        archive.extractall(tmp_path)
+    shipped = (tmp_path / "README.md").read_text(encoding="utf-8")
+    recipe = ROOT / "egs2" / "mini_librimix" / "mtasr1" / "conf" / "model_card.yaml"
+    facts = yaml.safe_load((tmp_path / "model_card.yaml").read_text(encoding="utf-8"))
+    assert facts["recipe"] == read_recipe_entries(recipe)
+    assert write_card(tmp_path, "mini") is None
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == shipped
