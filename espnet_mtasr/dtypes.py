@@ -14,3 +14,11 @@ def check_dtype(option: str, dtype: str) -> None:
     """
     if dtype not in DTYPES:
         raise UserError(f"{option} {dtype}: choose one of {', '.join(DTYPES)}")
+
+
+def cpu_has_bfloat16() -> bool:
+    """Return whether this CPU multiplies bfloat16 in hardware; emulation is slow."""
+    import torch
+
+    cpu = torch.cpu
+    return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())

@@ -8,6 +8,7 @@ Source: Shi et al., Interspeech 2026 (arXiv 2603.10587), with serialized CTC and
 cross entropy both normalized per token, so that `ctc_weight` means what it says.
 """
 
+import logging
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
@@ -30,6 +31,7 @@ from espnet_mtasr.asr.talker_activity import activity_loss
 from espnet_mtasr.asr.talker_count_head import TalkerCountHead
 from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher
 from espnet_mtasr.asr.trunk_cache import check_frozen, hash_to_ids, trunk_hash
+from espnet_mtasr.dtypes import cpu_has_bfloat16
 from espnet_mtasr.errors import UserError
 
 
@@ -74,10 +76,11 @@ class MTASRModel(AbsESPnetModel):
         teacher_every: In training, the teacher only reads every n-th row of a talker
             count. 2 halves its cost; the loss is still the mean over all rows,
             estimated from those.
-        cpu_bfloat16: Compute losses in bfloat16 on a CPU, as `use_amp` does on a GPU:
-            much faster if the CPU multiplies it in hardware (AMX), slower otherwise.
-            Weights stay in float32. Only for Whisper's encoder: oneDNN's bfloat16
-            convolutions are wrong for others, for example WavLM's with 16 taps.
+        cpu_bfloat16: Compute losses in bfloat16 on a CPU that multiplies it in hardware
+            (AMX, AVX-512), as `use_amp` does on a GPU. Other CPUs emulate it slowly, so
+            they compute in float32. Weights stay in float32. Only for Whisper's
+            encoder: oneDNN's bfloat16 convolutions are wrong for others, for example
+            WavLM's with 16 taps.
         extract_feats_in_collect_stats: False: statistics need no model.
 
     Raises:
@@ -126,6 +129,9 @@ class MTASRModel(AbsESPnetModel):
         self.teacher = teacher
         self._trunk_hash: Optional[torch.Tensor] = None
         self._check_weights()
+        if cpu_bfloat16 and not cpu_has_bfloat16():
+            logging.warning("cpu_bfloat16: not in this CPU's hardware; using float32")
+            self.cpu_bfloat16 = False
 
     def _check_weights(self) -> None:
         if not 0.0 <= self.ctc_weight <= 1.0:

@@ -5,7 +5,9 @@ import torch
 from helpers.tiny_models import LORA, make_batch, make_model, make_tiny_llm
 from helpers.tiny_whisper import tiny_config
 
+from espnet_mtasr.asr import mtasr_model
 from espnet_mtasr.asr.encoder.whisper import RoutedWhisperEncoder
+from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
 
 BATCH = ([2, 3, 2], (12, 15, 20))
@@ -130,6 +132,25 @@ def test_on_a_cpu_if_the_model_is_told(llm):
     found, _, found_grads = step(told, False)
     assert torch.equal(found, wanted)
     assert all(torch.equal(found_grads[name], grads[name]) for name in grads)
+
+
+@pytest.mark.parametrize("in_hardware", [False, True])
+def test_only_with_hardware_for_it(in_hardware, monkeypatch, caplog):
+    """Emulated, it is slower than float32."""
+    monkeypatch.setattr(mtasr_model, "cpu_has_bfloat16", lambda: in_hardware)
+    encoder = RoutedWhisperEncoder(
+        talker_counts=(2,), load_pretrained=False, whisper_conf=tiny_config().to_dict()
+    )
+    model = MTASRModel(
+        3,
+        ["<blank>", "<unk>", "a"],
+        encoder,
+        ctc_weight=0.0,
+        count_weight=0.0,
+        cpu_bfloat16=True,
+    )
+    assert model.cpu_bfloat16 == in_hardware
+    assert ("using float32" in caplog.text) != in_hardware
 
 
 def test_not_with_convolutions_that_are_wrong_in_it(llm):
