@@ -1,7 +1,7 @@
 """Weights as 8-bit integers, for small files: a scale per row, nothing to calibrate.
 
 Row r of a matrix is stored as integers from -127 to 127 and a scale, its largest
-absolute value / 127. Small tensors and vectors, which are sensitive and cost little,
+absolute value / 127. Small tensors and single rows are sensitive and cost little: they
 are stored as float16. Reading restores float32, so computing takes the same time and
 memory as with other weights.
 """
@@ -30,7 +30,7 @@ def to_int8(weights: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
     for name, weight in weights.items():
         if not weight.is_floating_point():
             stored[name] = weight
-        elif weight.ndim < 2 or weight.numel() < SMALLEST:
+        elif weight.ndim < 2 or len(weight) == 1 or weight.numel() < SMALLEST:
             stored[name] = weight.half()
         else:
             scale = weight.float().abs().flatten(1).amax(1) / STEPS

@@ -77,10 +77,10 @@ class MTASRModel(AbsESPnetModel):
             count. 2 halves its cost; the loss is still the mean over all rows,
             estimated from those.
         cpu_bfloat16: Compute losses in bfloat16 on a CPU that multiplies it in hardware
-            (AMX, AVX-512), as `use_amp` does on a GPU. Other CPUs emulate it slowly, so
-            they compute in float32. Weights stay in float32. Only for Whisper's
-            encoder: oneDNN's bfloat16 convolutions are wrong for others, for example
-            WavLM's with 16 taps.
+            (AMX, AVX-512 BF16), as `use_amp` does on a GPU. Other CPUs emulate it
+            slowly, so they compute in float32. Weights stay in float32. Only for
+            Whisper's encoder: oneDNN's bfloat16 convolutions are wrong for others, for
+            example WavLM's with 16 taps.
         extract_feats_in_collect_stats: False: statistics need no model.
 
     Raises:
@@ -130,7 +130,7 @@ class MTASRModel(AbsESPnetModel):
         self._trunk_hash: Optional[torch.Tensor] = None
         self._check_weights()
         if cpu_bfloat16 and not cpu_has_bfloat16():
-            logging.warning("cpu_bfloat16: not in this CPU's hardware; using float32")
+            logging.info("cpu_bfloat16: not in this CPU's hardware; using float32")
             self.cpu_bfloat16 = False
 
     def _check_weights(self) -> None:

@@ -32,7 +32,7 @@ PANELS = {
 # From above 10 to below 0.1: late gains would be invisible on a linear axis.
 LOGARITHMIC = ("loss_ctc",)
 # Ends a panel's notes.
-MEANING = "This makes training look worse than dev. It isn't underfitting."
+MEANING = "This alone can make training look worse than dev."
 # Of talker counts, used in turn.
 MARKERS = "os^Dv"
 

@@ -203,7 +203,7 @@ class Count:
         for k, file in enumerate(self.files):
             anew, lines = file.read()
             if anew:
-                self.counts[k] = 0
+                self.counts[k] = self.totals[k] = 0
             for found in map(self.pattern.search, lines):
                 if found and self.pattern.groups > 1:
                     self.counts[k], self.totals[k] = int(found[1]), int(found[2])
@@ -263,19 +263,24 @@ def follow(source: Union[Training, Count], label: str) -> None:
     while not signals and os.getppid() == parent:
         if ticks % 10 == 0:
             now = time.monotonic()
-            source.poll(now)
-            if isinstance(source, Training) and source.warnings:
-                line.erase()
-                print("\n".join(source.warnings), file=sys.stderr, flush=True)
-                source.warnings.clear()
+            _poll(source, line, now)
             line.draw(label, *source.state(now))
         ticks += 1
         time.sleep(0.1)
+    _poll(source, line, time.monotonic())
     if signals and signals[0] == signal.SIGTERM:
-        source.poll(time.monotonic())
         line.finish(label, *source.succeeded())
     else:
         line.erase()
+
+
+def _poll(source: Union[Training, Count], line: TerminalLine, now: float) -> None:
+    """Read what is new, and print its warnings."""
+    source.poll(now)
+    if isinstance(source, Training) and source.warnings:
+        line.erase()
+        print("\n".join(source.warnings), file=sys.stderr, flush=True)
+        source.warnings.clear()
 
 
 def main(cmd=None) -> None:

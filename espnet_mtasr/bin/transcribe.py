@@ -16,7 +16,7 @@ from espnet_mtasr import __version__
 from espnet_mtasr.console import own_words_only, say
 from espnet_mtasr.dtypes import DTYPES, check_dtype
 from espnet_mtasr.errors import UserError, run_command_line
-from espnet_mtasr.model_zoo.model_files import fetch_model
+from espnet_mtasr.model_zoo.model_files import CALIBRATION, ROUTING, fetch_model
 from espnet_mtasr.progress import busy
 from espnet_mtasr.transcription.formats import FORMATS
 from espnet_mtasr.transcription.settings import (
@@ -239,10 +239,12 @@ def open_journal(
 
 
 def file_state(model: "MTASR") -> List[float]:
-    """Return what changes when a folder gets another model."""
+    """Return what changes when a folder gets another model or calibration."""
     assert model.files is not None
-    status = os.stat(model.files.mtasr_model_file)
-    return [status.st_size, status.st_mtime]
+    weights, config = model.files.mtasr_model_file, model.files.mtasr_train_config
+    paths = [config, weights, *map(weights.with_name, (CALIBRATION, ROUTING))]
+    found = [os.stat(path) for path in paths if path.exists()]
+    return [number for s in found for number in (s.st_size, s.st_mtime)]
 
 
 def check_options(args: argparse.Namespace) -> List[str]:

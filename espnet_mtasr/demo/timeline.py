@@ -44,7 +44,7 @@ def render_heard(heard: Heard) -> str:
     return "".join(
         [
             f'<section class="mt" data-seconds="{transcript.seconds}">',
-            *(f'<p class="mt-note">{escape(w)}</p>' for w in transcript.warnings),
+            *(f'<p class="mt-note">{escape(w)}</p>' for w in _notes(transcript)),
             _counts(transcript),
             _audio(heard.samples, heard.rate),
             _scroll(
@@ -59,6 +59,13 @@ def render_heard(heard: Heard) -> str:
             "</section>",
         ]
     )
+
+
+def _notes(transcript: Transcript) -> List[str]:
+    if transcript.labels == "recording":
+        return [*transcript.warnings]
+    unclear = "Talker 1 before a pause may be another person than after it."
+    return [*transcript.warnings, unclear]
 
 
 def render_mixed(mixed: Mixed, slots: Sequence[int]) -> str:

@@ -23,7 +23,7 @@ from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 from safetensors.torch import save_file
 
 from espnet_mtasr import __version__
-from espnet_mtasr.asr.int8_weights import to_int8
+from espnet_mtasr.asr.int8_weights import SCALE, to_int8
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import SAFE_SUFFIX, find_beside, sha256_of
@@ -172,9 +172,10 @@ def pack_model(
         archive = compressed(archive)
         megabytes = archive.stat().st_size / 1e6
         if max_mb is not None and megabytes > max_mb:
+            smaller = "" if dtype == "int8" else "a smaller --dtype or "
             raise UserError(
                 f"--outpath {outpath}: would have {megabytes:.2f} MB, more than "
-                f"--max_mb {max_mb:g}; give a smaller --dtype or a larger --max_mb"
+                f"--max_mb {max_mb:g}; give {smaller}a larger --max_mb"
             )
         unpack_zip(archive, Path(temporary) / "unpacked")
         MTASR.from_files(
@@ -282,6 +283,7 @@ def stored_weights(
             if dtype != "int8":
                 weight = weight.to(getattr(torch, dtype))
             if not weight.isfinite().all():
+                name = name.removesuffix(SCALE)
                 raise UserError(
                     f"{model_file}: {name} can't be stored as {dtype}; "
                     f"give --dtype float32, or train again if that fails too"

@@ -78,8 +78,11 @@ class Output:
     def add_part(self, recording: str, part: Part) -> None:
         """Write a part of a long recording at once, in formats that have parts.
 
-        In a folder, files are called `NAME.FORMAT.unfinished` until the recording is
-        done. Its transcript must still be added.
+        In a folder, files are called `NAME.FORMAT.parts` until the recording is done.
+        Its transcript must still be added.
+
+        Raises:
+            UserError: a file can't be written.
         """
         # The recording's length is unknown.
         part = tidy_part(part, milliseconds(part.end + LATER))
@@ -94,10 +97,7 @@ class Output:
                 print(text, end="", flush=True)
                 self.begun = True
             else:
-                path = self._unfinished(recording, name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("w" if first else "a", encoding="utf-8") as file:
-                    file.write(text)
+                self._append(self._parts(recording, name), text, first)
         self.told = recording
 
     def add(self, transcript: Transcript) -> None:
@@ -107,7 +107,7 @@ class Output:
             write_transcripts([transcript], self.folder, self.formats)
             journal = self.journal(name)
             assert journal is not None
-            for path in (journal, *(self._unfinished(name, f) for f in self.formats)):
+            for path in (journal, *(self._parts(name, f) for f in PARTS)):
                 path.unlink(missing_ok=True)
         elif self.told == name and self.formats[0] in PARTS:
             return
@@ -144,11 +144,20 @@ class Output:
         path = next(iter(output_paths([name], self.folder, self.formats).values()))
         return path.with_name(f"{PurePosixPath(name).name}.unfinished")
 
-    def _unfinished(self, name: str, of_format: str) -> Path:
+    def _parts(self, name: str, of_format: str) -> Path:
         """Path for a long recording's parts in a format until it is done."""
         assert self.folder is not None
         path = output_paths([name], self.folder, [of_format])[name, of_format]
-        return path.with_name(f"{path.name}.unfinished")
+        return path.with_name(f"{path.name}.parts")
+
+    @staticmethod
+    def _append(path: Path, text: str, first: bool) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("w" if first else "a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as e:
+            raise UserError(f"{path}: can't be written ({e.strerror})") from e
 
     def unclear_numbers(self, transcript: Transcript) -> List[str]:
         """Warn of formats that can't show that talkers' numbers hold within parts."""

@@ -445,6 +445,10 @@ def test_another_configuration_of_the_same_name(llm_recipe, tmp_path):
         done, _ = call(llm_recipe, *options, mine, *more)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert message in done.stderr
+    # Nor does one of the recipe's others.
+    tag = ["--inference_tag", "decode"]
+    done, _ = call(llm_recipe, *options, "conf/decode_llm.yaml", *tag)
+    assert done.returncode == 2 and "is the name of the decoding by" in done.stderr
     done, _ = call(llm_recipe, *options, mine, "--inference_tag", "mine")
     assert done.returncode == 0, done.stderr
     exp = llm_recipe / "exp" / "mtasr_phase2"

@@ -415,10 +415,10 @@ if runs 10 || runs 11; then
     checks+=(--phase2_config "${phase2_config}" --phase2_args="${phase2_args}")
 fi
 # Checkpoints that a training writes for later stages, and a model that none makes.
-if runs 8 && [ "${stop_stage}" -gt 8 ]; then
+if runs 8 && { runs 9 || runs 10 || runs 11; }; then
     checks+=(--phase1_model "${phase1_exp}" "${phase1_model}")
 fi
-if runs 11 && [ "${stop_stage}" -gt 11 ]; then
+if runs 11 && { runs 12 || runs 13 || runs 14; }; then
     checks+=(--inference_mtasr_model "${phase2_exp}" "${inference_mtasr_model}")
 fi
 if runs 10 && [ -n "${aligned_start}" ] && [ "${aligned_start}" != curriculum ] &&
@@ -528,17 +528,16 @@ if [ "${decoder}" = ctc ] && [ "${rescore_routing}" = false ]; then
 fi
 default_tag=decode
 if [ "${decoder}" = llm ]; then default_tag=decode_llm; fi
-own_config=conf/${inference_config##*/}
-is_own=true
-if [ -f "${own_config}" ] && ! [ "${inference_config}" -ef "${own_config}" ]; then
-    is_own=false
-    [ -n "${inference_tag}" ] ||
-        die "--inference_config ${inference_config}: has the name of the recipe's" \
-            "${own_config}; name its results with --inference_tag"
+is_other() { [ -f "$1" ] && ! [ "${inference_config}" -ef "$1" ]; }
+if { runs 12 || runs 13; } && [ -z "${inference_tag}" ] &&
+    is_other "conf/${inference_config##*/}"; then
+    die "--inference_config ${inference_config}: has the name of the recipe's" \
+        "conf/${inference_config##*/}; name its results with --inference_tag"
 fi
-if [ "${inference_tag}" = "${default_tag}" ] && [ "${is_own}${options_tag}" != true ]; then
-    die "--inference_tag ${inference_tag}: is the name of the decoding without" \
-        "options, by the recipe's own configuration; give another"
+if [ "${inference_tag}" = "${default_tag}" ] &&
+    { [ -n "${options_tag}" ] || is_other "conf/${default_tag}.yaml"; }; then
+    die "--inference_tag ${inference_tag}: is the name of the decoding by" \
+        "conf/${default_tag}.yaml without options; give another"
 fi
 inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)${options_tag}}
 decode_dir=$(stem_of "${test_model}")

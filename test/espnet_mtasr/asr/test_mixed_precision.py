@@ -137,6 +137,7 @@ def test_on_a_cpu_if_the_model_is_told(llm):
 @pytest.mark.parametrize("in_hardware", [False, True])
 def test_only_with_hardware_for_it(in_hardware, monkeypatch, caplog):
     """Emulated, it is slower than float32."""
+    caplog.set_level("INFO")
     monkeypatch.setattr(mtasr_model, "cpu_has_bfloat16", lambda: in_hardware)
     encoder = RoutedWhisperEncoder(
         talker_counts=(2,), load_pretrained=False, whisper_conf=tiny_config().to_dict()

@@ -230,6 +230,11 @@ def test_8_bits_of_zeros_and_ones(weight):
     assert torch.allclose(restored["w"], weight.float())
 
 
+def test_a_single_row_would_have_one_scale_for_all():
+    weight = torch.linspace(-1, 1, 2048).reshape(1, 2, 1024)
+    assert to_int8({"w": weight})["w"].dtype == torch.float16
+
+
 def test_statistics_of_features_are_packed(tmp_path):
     """A model of features, normalized by statistics that lie in another folder."""
     stats = tmp_path / "stats" / "feats_stats.npz"

@@ -158,7 +158,7 @@ def test_what_training_alone_hides(draw, exp):
     notes = notes_of(config)
     hidden = "train: 15% of the text is hidden from the teacher; dev: none"
     masked = "train: parts of the speech are masked; dev: none"
-    masked += "\nThis makes training look worse than dev. It isn't underfitting."
+    masked += "\nThis alone can make training look worse than dev."
     assert notes == {"loss_sot": f"{hidden}\n{masked}", "loss_ctc": masked}
     figure = draw(record(), notes=notes)
     labels = [ax.get_xlabel() for ax in figure.axes]

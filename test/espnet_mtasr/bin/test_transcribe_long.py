@@ -112,8 +112,8 @@ def test_a_folder_gets_parts_as_they_come(long, monkeypatch):
 
     def look(*args):
         parts = (
-            Path("out/long.txt.unfinished").read_text(),
-            Path("out/long.jsonl.unfinished").read_text(),
+            Path("out/long.txt.parts").read_text(),
+            Path("out/long.jsonl.parts").read_text(),
         )
         seen.append(parts)
         assert not Path("out/long.txt").exists()
@@ -127,7 +127,17 @@ def test_a_folder_gets_parts_as_they_come(long, monkeypatch):
         assert len(jsonl.splitlines()) == number
         assert Path("out/long.txt").read_text().startswith(txt)
     assert Path("out/long.jsonl").read_text() == seen[-1][1]
-    assert not list(Path("out").glob("*.unfinished"))
+    assert {path.name for path in Path("out").iterdir()} == {"long.txt", "long.jsonl"}
+
+
+def test_parts_that_cannot_be_written(long, capsys):
+    """The other recordings are transcribed."""
+    Path("out/long.txt.parts").mkdir(parents=True)
+    with pytest.raises(SystemExit) as ended:
+        call("long.wav", SAMPLES[0], "--output_dir", "out", "--format", "txt")
+    assert ended.value.code == 1
+    assert "long.txt.parts: can't be written" in capsys.readouterr().err
+    assert Path("out", f"{SAMPLES[0].stem}.txt").exists()
 
 
 def test_at_most_so_many_talkers(long, capsys):
@@ -260,9 +270,9 @@ def test_it_goes_on_after_a_kill(long, capsys):
     assert 0 < len(heard) <= 12 * 12 - before
 
 
-@pytest.mark.parametrize("other_model, decoded", [(False, range(1, 12)), (True, [12])])
-def test_a_folder_with_another_model(long, monkeypatch, other_model, decoded):
-    """A run is only resumed with the same weights."""
+@pytest.mark.parametrize("changed", [None, "weights", "calibration"])
+def test_a_folder_with_another_model(long, monkeypatch, changed):
+    """A run is only resumed with the same weights and calibration."""
     files = fetch_model("mini")
     config, weights = files.mtasr_train_config, files.mtasr_model_file
     top = Path(os.path.commonpath([config, weights]))
@@ -273,15 +283,18 @@ def test_a_folder_with_another_model(long, monkeypatch, other_model, decoded):
         patch.setattr(Many, "_draw_long", Mock(side_effect=[None, KeyboardInterrupt]))
         with pytest.raises(KeyboardInterrupt):
             call(*words)
-    if other_model:
-        os.utime(Path("model", weights.relative_to(top)), (0, 0))
+    place = Path("model", weights.relative_to(top))
+    if changed == "weights":
+        os.utime(place, (0, 0))
+    elif changed == "calibration":
+        os.utime(place.with_name("calibration.json"), (0, 0))
     heard = []
     decode = Decoder._decode
     monkeypatch.setattr(
         Decoder, "_decode", lambda *args: (heard.extend(args[1]), decode(*args))[1]
     )
     call(*words)
-    assert len(heard) in decoded
+    assert 0 < len(heard) < 12 if changed is None else len(heard) == 12
     assert Path("out/long.txt").exists()
 
 

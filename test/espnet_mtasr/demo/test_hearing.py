@@ -91,4 +91,7 @@ def test_long_recordings_are_heard_in_windows(model):
         len(text.split()) for sample in read_samples() for text in sample.texts
     )
     assert words > 0.8 * known
-    assert render_heard(heard).count('class="mt-lane') >= 2
+    page = render_heard(heard)
+    lanes = page.count('<div class="mt-lane')
+    assert lanes == len(heard.transcript.talkers) >= 2
+    assert "Talker 1 before a pause may be another person" in page
