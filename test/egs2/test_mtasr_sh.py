@@ -447,7 +447,9 @@ def test_another_configuration_of_the_same_name(llm_recipe, tmp_path):
         assert message in done.stderr
     # Nor does one of the recipe's others.
     tag = ["--inference_tag", "decode"]
-    done, _ = call(llm_recipe, *options, "conf/decode_llm.yaml", *tag)
+    other = llm_recipe / "conf" / "beam.yaml"
+    other.write_text("beam_size: 2\n")
+    done, _ = call(llm_recipe, *options, other, *tag)
     assert done.returncode == 2 and "is the name of the decoding by" in done.stderr
     done, _ = call(llm_recipe, *options, mine, "--inference_tag", "mine")
     assert done.returncode == 0, done.stderr
@@ -463,7 +465,7 @@ def test_names_of_decodings_that_cannot_be(llm_recipe):
     options = [*LLM_OPTIONS, "--stage", 12, "--inference_args", "--beam_size 2"]
     done, _ = call(llm_recipe, *options, "--inference_tag", "decode")
     assert done.returncode == 2
-    assert "--inference_tag decode: is the name of the decoding without" in done.stderr
+    assert "--inference_tag decode: is the name of the decoding by" in done.stderr
     done, _ = call(llm_recipe, *options[:-1], "--beam_size " + "1" * 200)
     assert done.returncode == 2
     assert "give too long a folder name; choose one with" in done.stderr
