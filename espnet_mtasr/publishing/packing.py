@@ -277,17 +277,17 @@ def stored_weights(
     state = model.state_dict()
     if dtype == "int8":
         state = to_int8(state)
+    else:
+        for name, weight in state.items():
+            if weight.is_floating_point():
+                state[name] = weight.to(getattr(torch, dtype))
     stored = {}
     for name, weight in state.items():
-        if weight.is_floating_point():
-            if dtype != "int8":
-                weight = weight.to(getattr(torch, dtype))
-            if not weight.isfinite().all():
-                name = name.removesuffix(SCALE)
-                raise UserError(
-                    f"{model_file}: {name} can't be stored as {dtype}; "
-                    f"give --dtype float32, or train again if that fails too"
-                )
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise UserError(
+                f"{model_file}: {name.removesuffix(SCALE)} can't be stored as {dtype}; "
+                f"give --dtype float32, or train again if that fails too"
+            )
         # safetensors refuses two names of one memory, as a shared separator has.
         stored[name] = weight.clone(memory_format=torch.contiguous_format)
     return stored

@@ -194,9 +194,9 @@ class Decoder:
         (wave,) = recording.channels
         how = Settings(self.rate)
         origin = self._origin(num_talkers, recording.channel, how)
-        loud = self._loud(wave, how.threshold)
         if not self._hears_speech(wave, how.threshold):
-            return self._transcript(recording, len(wave), loud, None, origin), []
+            return self._transcript(recording, len(wave), slice(0), None, origin), []
+        loud = self._loud(wave, how.threshold)
         self.speech2text.keep_posteriors = True
         try:
             (hypothesis,) = self.speech2text([wave[loud]], [num_talkers])

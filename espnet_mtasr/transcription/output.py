@@ -84,11 +84,14 @@ class Output:
         Raises:
             UserError: a file can't be written.
         """
+        formats = [name for name in self.formats if name in PARTS]
+        if not formats:
+            return
         # The recording's length is unknown.
         part = tidy_part(part, milliseconds(part.end + LATER))
         first = self.told != recording
         between = "\n" if self.folder is None and self.begun and first else ""
-        for name in set(PARTS).intersection(self.formats):
+        for name in formats:
             if name == "txt":
                 text = between + txt_of_part(recording, part, first)
             else:
@@ -109,7 +112,7 @@ class Output:
             assert journal is not None
             for path in (journal, *(self._parts(name, f) for f in PARTS)):
                 path.unlink(missing_ok=True)
-        elif self.told == name and self.formats[0] in PARTS:
+        elif self.told == name:
             return
         elif self.formats[0] in AT_ONCE:
             between = "\n" if self.begun and self.formats == ["txt"] else ""

@@ -21,7 +21,6 @@ from helpers.tiny_inference import noises, save_tiny_model
 from helpers.tiny_models import make_tiny_llm, make_tiny_wavlm
 from safetensors.torch import load_file
 
-from espnet_mtasr.asr.int8_weights import from_int8, to_int8
 from espnet_mtasr.bin import mtasr_pack
 from espnet_mtasr.bin.make_token_list import main as make_token_list
 from espnet_mtasr.errors import UserError
@@ -219,20 +218,6 @@ def test_8_bits(recipe, tmp_path):
     assert sizes["float32"] - sizes["int8"] == pytest.approx(saved, rel=0.15)
     card = (tmp_path / "int8" / "README.md").read_text()
     assert "stored as int8;" in card
-
-
-@pytest.mark.parametrize("weight", [torch.zeros(2, 1024), torch.eye(32).double()])
-def test_8_bits_of_zeros_and_ones(weight):
-    stored = to_int8({"w": weight, "n": torch.tensor(3)})
-    assert stored["w"].dtype == torch.int8
-    restored = from_int8(stored)
-    assert set(restored) == {"w", "n"} and restored["n"] == 3
-    assert torch.allclose(restored["w"], weight.float())
-
-
-def test_a_single_row_would_have_one_scale_for_all():
-    weight = torch.linspace(-1, 1, 2048).reshape(1, 2, 1024)
-    assert to_int8({"w": weight})["w"].dtype == torch.float16
 
 
 def test_statistics_of_features_are_packed(tmp_path):
