@@ -53,10 +53,16 @@ def grouped_optimizer(
     if not isinstance(lr, (int, float)):
         # YAML reads 1e-3 as text.
         raise UserError(f"optim_conf: lr: {lr!r} is not a number; write 1.0e-3")
+    options = dict(args.optim_conf)
+    if optim_class in (torch.optim.Adam, torch.optim.AdamW) and not (
+        {"foreach", "differentiable"} & set(options)
+    ):
+        # One kernel for all parameters: several times as fast, also on a CPU.
+        options.setdefault("fused", True)
     return optim_class(
         [
             dict(params=parameters, lr=lr * lr_scale.get(prefix, 1.0))
             for prefix, parameters in sorted(groups.items())
         ],
-        **args.optim_conf,
+        **options,
     )
