@@ -187,8 +187,8 @@ class MTASRModel(AbsESPnetModel):
                 `text_spk1_lengths` ... `(B,)`, 0 for a talker who isn't there;
                 `trunk_hash` `(B, 2)`, see trunk_cache.py; for a flat start its share
                 of the CTC loss `flat_start` `(B, 1)` and the tokens' times
-                `text_spk1_times` ... `(B, L_k, 2)`, see flat_start.py; for the
-                talker-activity loss `talker_times` `(B, N, 2)`, see talker_activity.py.
+                `text_spk1_times` ... `(B, L_k, 2)`, see flat_start.py; for the talker-
+                activity loss `talker_times` `(B, M, N, 2)`, see talker_activity.py.
 
         Returns:
             Mean loss over the utterances that can be aligned, statistics, and the

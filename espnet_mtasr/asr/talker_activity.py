@@ -19,18 +19,19 @@ def active_frames(
     """Return in which frames talkers speak.
 
     Args:
-        times: `(B, N, 2)` start and end of each talker's speech, as fractions of the
-            mixture; 0 and 0 for a talker who isn't there.
+        times: `(B, M, N, 2)` start and end of each talker's up to M turns, as fractions
+            of the mixture; 0 and 0 for a turn that isn't there.
         lengths: `(B,)` frames.
         num_frames: T.
 
     Returns:
-        `(B, T, N)`, 1.0 where the middle of a frame is within the talker's speech.
+        `(B, T, N)`, 1.0 where the middle of a frame is within one of them.
     """
     frames = torch.arange(num_frames, device=lengths.device)
     middles = (frames + 0.5) / lengths.clamp(min=1)[:, None]
-    start, end = times[:, None, :, 0], times[:, None, :, 1]
-    return ((middles[..., None] >= start) & (middles[..., None] < end)).float()
+    middles = middles[..., None, None]
+    start, end = times[:, None, ..., 0], times[:, None, ..., 1]
+    return ((middles >= start) & (middles < end)).any(2).float()
 
 
 def activity_loss(
@@ -41,7 +42,7 @@ def activity_loss(
     Args:
         logits: `(B, T, N)`.
         lengths: `(B,)` frames.
-        times: `(B, N, 2)`, see `active_frames`.
+        times: `(B, M, N, 2)`, see `active_frames`.
     """
     losses = torch.nn.functional.binary_cross_entropy_with_logits(
         logits, active_frames(times, lengths, logits.size(1)), reduction="none"

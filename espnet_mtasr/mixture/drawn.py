@@ -23,11 +23,15 @@ def mixing_options(preprocessor_conf: Mapping[str, Any]) -> Dict[str, Any]:
         UserError: they need what is only known after training.
     """
     options = dict(preprocessor_conf.get("dynamic_mixing_conf") or {})
-    if options.pop("cut_at_pauses", False):
-        raise UserError(
-            "dynamic_mixing_conf: cut_at_pauses needs the times of words, which aren't "
-            "known in stage 4; set it to false, or add --drawn_epochs 0"
-        )
+    for name, reason in (
+        ("cut_at_pauses", "needs the times of words, which aren't known in stage 4"),
+        ("excerpts", "aren't drawn in advance"),
+    ):
+        if options.get(name):
+            raise UserError(
+                f"dynamic_mixing_conf: {name} {reason}; leave it out, or add "
+                "--drawn_epochs 0"
+            )
     return options
 
 

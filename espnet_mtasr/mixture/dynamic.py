@@ -6,6 +6,9 @@ another mixture with the same number of talkers, and the noise, or its absence, 
 another's. So the distributions of lengths, levels, overlaps and talker counts stay the
 same, and batches that were planned for the recordings still fit. The idea is from
 source separation (Zeghidour and Grangier, "Wavesplit", IEEE/ACM TASLP 2021).
+
+On request, some examples are excerpts of conversations instead (excerpts.py), as long
+as the mixtures that they replace.
 """
 
 from bisect import bisect_left
@@ -20,6 +23,7 @@ import numpy as np
 from espnet_mtasr.data.tables import check_same_ids, read_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.cuts import cut_at_pauses
+from espnet_mtasr.mixture.excerpts import Conversations, texts_of
 from espnet_mtasr.mixture.onsets import mixture_rng
 from espnet_mtasr.mixture.render import mix_spec
 from espnet_mtasr.mixture.source_cache import SourceCache
@@ -32,6 +36,8 @@ NEIGHBOURS = 0.05
 MIN_NEIGHBOURS = 20
 TRIES_PER_REACH = 10
 MAX_TRIES = 200
+# An excerpt with a talker count that the set doesn't have is drawn again.
+EXCERPT_TRIES = 20
 
 
 class DynamicMixer:
@@ -46,11 +52,12 @@ class DynamicMixer:
         cache_megabytes: Memory for recordings, per data loading process. With
             `num_workers` above 0, these processes and their caches are new in each
             epoch.
-        words: Path to the seconds of each word, for recordings whose parts between
-            pauses are also drawn; None: no recordings.
+        words: Path to the seconds of each word.
+        cut_at_pauses: Also draw parts of the recordings in `words`, between pauses.
+        excerpts: Share of examples that are excerpts of conversations.
 
     Raises:
-        UserError: see `check_speeds`.
+        UserError: see `check_speeds`; or `excerpts` isn't a share.
     """
 
     def __init__(
@@ -61,8 +68,11 @@ class DynamicMixer:
         speeds: Sequence[float] = (1.0,),
         cache_megabytes: float = 500.0,
         words: Optional[Mapping[str, Sequence[Span]]] = None,
+        cut_at_pauses: bool = False,
+        excerpts: float = 0.0,
     ):
         check_speeds(speeds)
+        check_excerpts(excerpts)
         self.specs = specs
         self.texts = texts
         self.seed = seed
@@ -74,7 +84,7 @@ class DynamicMixer:
             for source, text in zip(spec.sources, texts[utt])
         ]
         self._sources: List[Tuple[Source, str]] = sorted(
-            [*whole, *_parts_of(whole, words or {})],
+            [*whole, *(_parts_of(whole, words or {}) if cut_at_pauses else [])],
             key=lambda item: (
                 item[0].seconds,
                 item[0].path,
@@ -87,15 +97,28 @@ class DynamicMixer:
         self._onsets: Dict[int, List[Tuple[float, ...]]] = {}
         for spec in specs.values():
             self._onsets.setdefault(len(spec.sources), []).append(spec.onsets)
+        self.excerpts = excerpts
+        self._conversations = Conversations(self._sources, self._onsets, words or {})
 
-    def draw(self, utt: str, epoch: int) -> Tuple[MixtureSpec, List[str]]:
+    def draw(
+        self, utt: str, epoch: int, whole: bool = False
+    ) -> Tuple[MixtureSpec, List[str]]:
         """Return the spec that replaces `utt` in an epoch, and its texts.
 
         It depends only on seed, epoch and id, not on what else was drawn, on the number
         of processes, or on whether the training was resumed.
+
+        Args:
+            utt: Id of a mixture.
+            epoch: From 1.
+            whole: No excerpt: one utterance per talker.
         """
         rng = mixture_rng(self.seed, utt, f"epoch {epoch}")
         original = self.specs[utt]
+        if self.excerpts > 0.0 and rng.random() < self.excerpts and not whole:
+            excerpt = self._excerpt(original, rng)
+            if excerpt is not None:
+                return excerpt
         sources: List[Source] = []
         texts: List[str] = []
         for source, text in zip(original.sources, self.texts[utt]):
@@ -103,11 +126,38 @@ class DynamicMixer:
             sources.append(replace(drawn, speed=rng.choice(self.speeds)))
             texts.append(drawn_text)
         onsets = rng.choice(self._onsets[len(sources)])
+        return self._spec(original, sources, onsets, rng), texts
+
+    def _excerpt(
+        self, original: MixtureSpec, rng: Random
+    ) -> Optional[Tuple[MixtureSpec, List[str]]]:
+        """Return an excerpt by at most as many talkers; None if there is no good one.
+
+        The spec's talkers may have several sources.
+        """
+        most = len(original.sources)
+        for _ in range(EXCERPT_TRIES):
+            turns = self._conversations.draw(most, original.seconds, self.speeds, rng)
+            texts = texts_of(turns)
+            if len(texts) in self._onsets:
+                sources, onsets = zip(*((turn.source, turn.onset) for turn in turns))
+                spec = self._spec(original, sources, onsets, rng)
+                return replace(spec, mode="max", left_out=()), texts
+        return None
+
+    def _spec(
+        self,
+        original: MixtureSpec,
+        sources: Sequence[Source],
+        onsets: Sequence[float],
+        rng: Random,
+    ) -> MixtureSpec:
         noise = rng.choice(self._noises)
         if noise is not None:
             noise = replace(noise, start=rng.uniform(0, 60))
-        spec = replace(original, sources=tuple(sources), onsets=onsets, noise=noise)
-        return spec, texts
+        return replace(
+            original, sources=tuple(sources), onsets=tuple(onsets), noise=noise
+        )
 
     def _exchange(
         self,
@@ -175,6 +225,14 @@ def check_speeds(speeds: Any) -> None:
         raise UserError(
             f"dynamic_mixing_conf speeds: {speeds}: give a list of numbers from 0.5 "
             f"to 2, as [0.9, 1.0, 1.1]"
+        )
+
+
+def check_excerpts(share: Any) -> None:
+    """Raise `UserError` unless `share` is a number from 0 to 1."""
+    if not isinstance(share, (int, float)) or not 0 <= share <= 1:
+        raise UserError(
+            f"dynamic_mixing_conf excerpts: {share}: give a share from 0 to 1"
         )
 
 

@@ -72,7 +72,8 @@ class MixtureSpec:
     """What a mixture is made of.
 
     Attributes:
-        sources: First talker to begin first.
+        sources: First talker to begin first. In an excerpt of a conversation
+            (excerpts.py), a talker may have several.
         onsets: Seconds from the mixture's start, ascending.
         noise: None in clean mixtures.
         rate: Hz of the mixture.
@@ -97,6 +98,14 @@ class MixtureSpec:
         ]
         ends += self.left_out
         return max(ends) if self.mode == "max" else min(ends)
+
+    def times_of_talkers(self) -> List[List[Span]]:
+        """Return start and end of each talker's sources in seconds."""
+        times: Dict[str, List[Span]] = {}
+        for onset, source in zip(self.onsets, self.sources):
+            end = onset + source.seconds / source.speed
+            times.setdefault(source.talker, []).append((onset, end))
+        return list(times.values())
 
     def to_line(self) -> str:
         """Return JSON, without fields that have their default values."""

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.dynamic import DynamicMixer, check_speeds
+from espnet_mtasr.mixture.dynamic import (
+    DynamicMixer,
+    check_excerpts,
+    check_speeds,
+)
 from espnet_mtasr.mixture.speech_list import Kind, kind_of_entry
 from espnet_mtasr.tasks.building import model_option
 from espnet_mtasr.tasks.options import check_options
@@ -93,7 +97,7 @@ def check_dynamic_mixing(args: argparse.Namespace) -> None:
             would repeat the first epoch's mixtures or never make them.
     """
     conf = dict(args.preprocessor_conf.get("dynamic_mixing_conf") or {})
-    cuts = conf.pop("cut_at_pauses", False)
+    cuts = conf.get("cut_at_pauses", False)
     if not isinstance(cuts, bool):
         raise UserError(
             f"dynamic_mixing_conf cut_at_pauses: {cuts}: give true or false"
@@ -107,6 +111,7 @@ def check_dynamic_mixing(args: argparse.Namespace) -> None:
     given = ("specs", "texts", "seed", "words")
     check_options(DynamicMixer, conf, "preprocessor_conf dynamic_mixing_conf", given)
     check_speeds(conf.get("speeds", (1.0,)))
+    check_excerpts(conf.get("excerpts", 0.0))
     if tables_to_mix(args) is None:
         return
     _check_epochs_are_told(args, "dynamic mixing")

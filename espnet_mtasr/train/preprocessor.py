@@ -52,9 +52,10 @@ class MTASRPreprocessor(CommonPreprocessor):
         llm_tokenizer: Class of the teacher's tokenizer; None: `LLMTokenizer`.
         mixtures: Tables `utt2mixture` and `text` whose parts dynamic mixing exchanges.
         seed: Of dynamic mixing.
-        dynamic_mixing_conf: Options of `DynamicMixer`: `speeds`, `cache_megabytes`.
-            And `cut_at_pauses`: with `source_times`, also draw parts of recordings,
-            starting with the first epoch that has several talkers.
+        dynamic_mixing_conf: Options of `DynamicMixer`: `speeds`, `cache_megabytes`,
+            `excerpts` (none in a flat start). And `cut_at_pauses`: with `source_times`,
+            also draw parts of recordings, starting with the first epoch that has
+            several talkers.
         cache_megabytes: Memory for the sources of mixtures that are made while loading,
             per data loading process.
         flat_start_epochs: Number of first epochs with a flat start of CTC
@@ -67,9 +68,9 @@ class MTASRPreprocessor(CommonPreprocessor):
             in it, and for single talkers, tokens are placed evenly.
         specs: Table `utt2mixture`, for the times of talkers in mixtures that are
             recordings.
-        talker_times: In training, add `talker_times` `(N, 2)`: start and end of each
-            talker's speech as fractions of the mixture, 0 and 0 for one who isn't
-            there.
+        talker_times: In training, add `talker_times` `(M, N, 2)`: start and end of each
+            talker's turns as fractions of the mixture, 0 and 0 for a turn that isn't
+            there. M is 1, or more in an excerpt of a conversation.
         num_samples: Tables `utt2num_samples`: mixtures in them aren't made, and their
             samples are zeros, because only lengths are wanted.
         kwargs: Options of ESPnet's `CommonPreprocessor`.
@@ -106,7 +107,10 @@ class MTASRPreprocessor(CommonPreprocessor):
         self._llm_tokenizer: Optional[LLMTokenizer] = None
         self.mixtures = mixtures
         self.dynamic_mixing_conf = {"seed": seed, **(dynamic_mixing_conf or {})}
-        self._cut_at_pauses = self.dynamic_mixing_conf.pop("cut_at_pauses", False)
+        self._uses_words = bool(
+            self.dynamic_mixing_conf.get("cut_at_pauses")
+            or self.dynamic_mixing_conf.get("excerpts")
+        )
         self._mixer: Optional[DynamicMixer] = None
         self._sources = SourceCache(cache_megabytes)
         self.flat_start_epochs = flat_start_epochs_of(
@@ -133,13 +137,12 @@ class MTASRPreprocessor(CommonPreprocessor):
         if self.train and self.source_times is not None and begun:
             if not self._words_of:
                 self._words_of = read_source_times(self.source_times)
-                if self._cut_at_pauses:
+                if self._uses_words:
                     self._mixer = None
         if self.mixtures is not None and self._mixer is None:
             # Before data loading processes start, or each of them would do it again.
-            words = self._words_of if self._cut_at_pauses else None
             self._mixer = read_mixer(
-                *self.mixtures, words=words, **self.dynamic_mixing_conf
+                *self.mixtures, words=self._words_of, **self.dynamic_mixing_conf
             )
         if not self._needs_specs():
             self._spec_of = {}
@@ -159,13 +162,13 @@ class MTASRPreprocessor(CommonPreprocessor):
             spec = parse_spec(speech, f"utt2mixture: {uid}")
             data[self.speech_name] = render(spec, self._sources.read)
         elif kind is Kind.DYNAMIC:
-            spec, texts = self._mixer.draw(uid, self.epoch)
+            spec, texts = self._mixer.draw(uid, self.epoch, self._in_flat_start())
             data[self.speech_name] = self._mixer.render(spec)
             data[self.text_name] = join_sot(texts)
         times = {}
         if self._needs_specs():
             texts = split_sot(data[self.text_name])
-            if spec is None or len(spec.sources) != len(texts):
+            if spec is None or len(spec.times_of_talkers()) != len(texts):
                 raise UserError(
                     f"{self.specs}: doesn't have the texts of {uid}'s {len(texts)} "
                     "talkers; make the data again, or set flat_start_epochs and "
@@ -193,18 +196,19 @@ class MTASRPreprocessor(CommonPreprocessor):
 
     def _times(self, spec: MixtureSpec, texts: Sequence[str]) -> Dict[str, np.ndarray]:
         """Return when talkers speak, and for a flat start its share and token times."""
-        spans = np.zeros((self.max_num_talkers, 2), dtype=np.float32)
-        talkers = range(self.max_num_talkers)
-        for k, onset, source in zip(talkers, spec.onsets, spec.sources):
-            end = onset + source.seconds / source.speed
-            spans[k] = onset / spec.seconds, end / spec.seconds
-        arrays = {"talker_times": spans} if self.talker_times else {}
+        turns = spec.times_of_talkers()
+        most = max(map(len, turns))
+        times = np.zeros((most, self.max_num_talkers, 2), dtype=np.float32)
+        for k, of_talker in enumerate(turns):
+            times[: len(of_talker), k] = np.array(of_talker) / spec.seconds
+        arrays = {"talker_times": times} if self.talker_times else {}
         if self._in_flat_start():
             share = self._flat_start_share(len(texts))
             arrays["flat_start"] = np.array([share], dtype=np.float32)
-            for k in talkers:
+            for k in range(self.max_num_talkers):
                 text = texts[k] if k < len(texts) else ""
-                arrays[f"text_spk{k + 1}_times"] = self._place(text, k, spec, spans[k])
+                placed = self._place(text, k, spec, times[0, k])
+                arrays[f"text_spk{k + 1}_times"] = placed
         return arrays
 
     def _place(

@@ -134,8 +134,8 @@ def test_a_flat_start_has_its_share_of_the_ctc_loss(shared_model):
 @torch.no_grad()
 def test_activity_has_its_factor_where_times_are_known():
     batch = make_batch(COUNTS, FRAMES)
-    times = torch.zeros(4, 3, 2)
-    times[:, :2, 1] = torch.tensor([0.5, 1.0])
+    times = torch.zeros(4, 1, 3, 2)
+    times[:, 0, :2, 1] = torch.tensor([0.5, 1.0])
     model = make_model(ctc_weight=1.0, count_weight=0.5, activity_weight=0.25).eval()
     plain, without, _ = run(model, batch)
     assert "loss_activity" not in without

@@ -9,13 +9,19 @@ from espnet_mtasr.asr.talker_activity import active_frames, activity_loss
 from espnet_mtasr.asr.talker_count_head import TalkerCountHead
 
 # Of 4 frames talker 1 speaks in the first three, talker 2 from the second on.
-TIMES = torch.tensor([[[0.0, 0.75], [0.25, 1.0], [0.0, 0.0]]])
+TIMES = torch.tensor([[[[0.0, 0.75], [0.25, 1.0], [0.0, 0.0]]]])
 ACTIVE = torch.tensor([[1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 0, 0]]).float().T
 
 
 def test_active_frames():
     found = active_frames(TIMES, torch.tensor([4]), 6)
     assert torch.equal(found[0, :4], ACTIVE)
+
+
+def test_several_turns():
+    turns = torch.tensor([[[[0.0, 0.25], [0.0, 1.0]], [[0.5, 1.0], [0.0, 0.0]]]])
+    found = active_frames(turns, torch.tensor([4]), 4)
+    assert found[0].T.tolist() == [[1, 0, 1, 1], [1, 1, 1, 1]]
 
 
 def test_loss_by_hand_and_without_padding():

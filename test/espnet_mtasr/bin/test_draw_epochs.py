@@ -96,6 +96,8 @@ def test_what_cannot_be_drawn(mixtures, draw, tmp_path):
         draw({}, epochs=0)
     with pytest.raises(UserError, match="cut_at_pauses needs .* --drawn_epochs 0"):
         draw({"cut_at_pauses": True})
+    with pytest.raises(UserError, match="excerpts aren't drawn .* --drawn_epochs 0"):
+        draw({"excerpts": 0.5})
     with pytest.raises(UserError, match="has no utt2mixture .*--dynamic_mixing false"):
         draw({}, source=tmp_path)
     assert not (tmp_path / "drawn").exists()

@@ -82,7 +82,7 @@ def test_mixtures_of_parts(recordings):
         specs[f"short{k}"] = MixtureSpec((Source(path, 1.0, f"s{k}", 2.4),), (0.0,))
         texts[f"short{k}"] = [f"short {k}"]
     without = DynamicMixer(specs, texts)
-    mixer = DynamicMixer(specs, texts, words=words)
+    mixer = DynamicMixer(specs, texts, words=words, cut_at_pauses=True)
     assert len(without._sources) == 16 and len(mixer._sources) == 16 + 3 * 8
     drawn = [mixer.draw("short0", epoch) for epoch in range(200)]
     parts = [(s.sources[0], t[0]) for s, t in drawn if s.sources[0].span is not None]

@@ -257,6 +257,30 @@ def test_parts_between_pauses(data):
         MTASRTask.check_args(args)
 
 
+def test_excerpts(data):
+    """None in a flat start; then talkers may have several turns."""
+    args = parse(data, "--model_conf", "activity_weight=0.5")
+    args.preprocessor_conf["flat_start_epochs"] = 1
+    args.preprocessor_conf["dynamic_mixing_conf"] = dict(excerpts=1.0)
+    MTASRTask.check_args(args)
+    preprocessor = MTASRTask.build_preprocess_fn(args, True)
+    specs, text = read_table(data / "utt2mixture"), read_table(data / "text")
+    turns = {}
+    for epoch in range(1, 9):
+        preprocessor.set_epoch(epoch)
+        for utt in specs:
+            given = dict(speech=json.loads(specs[utt]), text=text[utt])
+            arrays = preprocessor(utt, given)
+            times = arrays["talker_times"]
+            assert times.shape[1:] == (3, 2) and times.max() <= 1.0
+            assert ((times[..., 1] > 0).any(0) == [True, True, False]).all()
+            turns.setdefault(epoch, []).append(len(times))
+    assert set(turns[1]) == {1} and max(max(t) for t in turns.values()) > 1
+    args.preprocessor_conf["dynamic_mixing_conf"] = dict(excerpts="some")
+    with pytest.raises(UserError, match="excerpts: some: give a share from 0 to 1"):
+        MTASRTask.check_args(args)
+
+
 def parse_flat(data):
     args = parse(data, "--preprocessor_conf", "flat_start_epochs=1")
     args.train_data_path_and_name_and_type[0] = (f"{data}/wav.scp", "speech", "sound")
@@ -274,7 +298,7 @@ def test_talker_times(data, speech):
     specs = read_table(data / "utt2mixture")
     for epoch in (1, 7):
         for utts, batch in factory.build_iter(epoch, shuffle=False):
-            for utt, times in zip(utts, batch["talker_times"]):
+            for utt, [times] in zip(utts, batch["talker_times"]):
                 (first, second), absent = times[:2].tolist(), times[2:]
                 assert first[0] == 0.0 and second[1] == pytest.approx(1.0)
                 assert first[1] - first[0] == pytest.approx(second[1] - second[0])
