@@ -3,7 +3,18 @@
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Self, Sequence, Tuple, Union, overload
+from typing import (
+    Any,
+    ClassVar,
+    Dict,
+    List,
+    Optional,
+    Self,
+    Sequence,
+    Tuple,
+    Union,
+    overload,
+)
 
 import numpy as np
 import torch
@@ -21,6 +32,8 @@ from espnet_mtasr.text.sot import join_sot
 from espnet_mtasr.trust import check_settings, trusting
 
 Audio = Union[np.ndarray, torch.Tensor]
+# Hz, for models that were trained before it was in their configuration.
+DEFAULT_RATE = 16000
 
 
 @dataclass(frozen=True)
@@ -77,10 +90,17 @@ class AbsSpeech2Text(ABC):
 
     Its arguments are those of `Speech2Text`; `with_teacher` loads the language model.
 
+    Attributes:
+        decoder: What decodes: `ctc` or `teacher`.
+        beam_size: 1: greedy search.
+
     Raises:
         UserError: a file is missing or doesn't fit, or `num_talkers` is unknown to the
             model.
     """
+
+    decoder: ClassVar[str]
+    beam_size: int
 
     def __init__(
         self,
@@ -107,6 +127,14 @@ class AbsSpeech2Text(ABC):
         self.input_dtype = encoder and encoder.trunk.input_dtype or self.dtype
         self.num_talkers = num_talkers
         self.check_count(num_talkers)
+
+    @property
+    def rate(self) -> int:
+        """The model's sampling rate in Hz."""
+        return getattr(self.train_args, "sampling_rate", DEFAULT_RATE)
+
+    def check_predicts(self) -> None:
+        """Raise `UserError` if talker counts can't be predicted."""
 
     def check_count(self, num_talkers: Optional[int]) -> None:
         """Raise `UserError` if the model doesn't know a talker count."""
@@ -261,8 +289,8 @@ def load_model(
     if is_onnx(model_file):
         if with_teacher:
             raise UserError(
-                f"{model_file}: an exported model has no language model; give the "
-                "checkpoint of phase 1"
+                f"{model_file}: an exported model has no teacher; give the packed "
+                "model or the checkpoint"
             )
         model, args = load_onnx(config_file, model_file, device, dtype)
         with trusting(trust_remote_code):

@@ -65,6 +65,8 @@ class Speech2Text(AbsSpeech2Text):
             doesn't know `num_talkers`, or it is missing and the model can't predict it.
     """
 
+    decoder = "ctc"
+
     def __init__(
         self,
         mtasr_train_config: Union[Path, str, None] = None,

@@ -52,21 +52,25 @@ class Speech2TextLLM(AbsSpeech2Text):
 
     Args:
         mtasr_train_config: config.yaml of the training; None: beside the model file.
-        mtasr_model_file: Checkpoint; the LM itself is read from where the training
-            read it (stage 6's folder).
+        mtasr_model_file: Checkpoint, whose LM is read from where the training read it
+            (stage 6's folder); or a packed model's, which has the LM.
         device: `cpu`, `cuda`, `cuda:N`.
         dtype: float32, bfloat16 or float16; an LM in half precision is not converted.
         beam_size: 1: greedy search; more: beam search.
         num_talkers: Picks the branch for all mixtures; None: predict it.
-        fs: Sampling rate in Hz.
+        fs: Sampling rate in Hz; None: the model's.
         maxlen_ratio: Maximum number of tokens per second of audio.
         length_penalty: See `AbsTeacher.generate`.
+        guard_loops: Don't let it repeat a passage again and again, see `LoopGuard`. The
+            paper's baseline lets it; Whisper is always guarded.
         trust_remote_code: As in `Speech2Text`.
 
     Raises:
         UserError: a file is missing or doesn't fit, the model has no teacher, or
             `num_talkers` is unknown to the model.
     """
+
+    decoder = "teacher"
 
     def __init__(
         self,
@@ -76,9 +80,10 @@ class Speech2TextLLM(AbsSpeech2Text):
         dtype: str = "float32",
         beam_size: int = 1,
         num_talkers: Optional[int] = None,
-        fs: int = 16000,
+        fs: Optional[int] = None,
         maxlen_ratio: float = 25.0,
         length_penalty: float = 1.0,
+        guard_loops: bool = False,
         trust_remote_code: bool = False,
     ):
         super().__init__(
@@ -92,15 +97,17 @@ class Speech2TextLLM(AbsSpeech2Text):
         )
         if self.model.teacher is None:
             raise UserError(
-                f"{mtasr_model_file}: has no teacher, which decoder: llm needs; use a "
-                "phase-1 model, or decoder: ctc"
+                f"{mtasr_model_file}: has no teacher; decode it by CTC, or give one "
+                "that was packed with --pack_teacher true, or phase 1's"
             )
         # A frozen teacher uses folded LoRA.
         self.model.requires_grad_(False).eval()
         self.beam_size = beam_size
-        self.fs = fs
+        self.fs = self.rate if fs is None else fs
         self.maxlen_ratio = maxlen_ratio
         self.length_penalty = length_penalty
+        if guard_loops:
+            self.model.teacher.guards_loops = True
 
     def _transcribe(
         self,

@@ -162,5 +162,7 @@ def check_pretrained(
         raise UserError(f"{option}: {pretrained}: would read another model; {ADVICE}")
     for key, value in conf.items():
         # transformers downloads attention kernels that are named owner/name.
-        if "attn_implementation" in key and "/" in str(value):
+        if "attn_implementation" in str(key) and "/" in str(value):
             raise UserError(f"{option}: {key}: {value}: would download code; {ADVICE}")
+        if isinstance(value, Mapping):
+            check_pretrained(None, option, value)

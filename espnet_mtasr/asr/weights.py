@@ -13,7 +13,9 @@ from espnet_mtasr.files import SAFE_SUFFIX
 LARGEST = 1e6
 
 
-def read_weights(path: Union[str, Path]) -> Dict[str, Any]:
+def read_weights(
+    path: Union[str, Path], without: Tuple[str, ...] = ()
+) -> Dict[str, Any]:
     """Read a checkpoint, or a `.safetensors` file, onto the CPU.
 
     Weights that are stored as 8-bit integers become float32.
@@ -21,15 +23,22 @@ def read_weights(path: Union[str, Path]) -> Dict[str, Any]:
     A pickle that would run code is refused, even on a terminal, where ESPnet asks and
     then runs it.
 
+    Args:
+        path: Of the file.
+        without: Leave out weights whose names begin with one of these; of a
+            `.safetensors` file, they aren't even read.
+
     Raises:
         UserError: the file is damaged, or has something other than weights.
     """
     path = Path(path)
     try:
         if path.suffix == SAFE_SUFFIX:
-            from safetensors.torch import load_file
+            from safetensors import safe_open
 
-            return from_int8(load_file(path))
+            with safe_open(path, framework="pt") as f:
+                names = [name for name in f.keys() if not name.startswith(without)]
+                return from_int8({name: f.get_tensor(name) for name in names})
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # a damaged file makes torch raise nearly anything
         raise UserError(
@@ -38,7 +47,7 @@ def read_weights(path: Union[str, Path]) -> Dict[str, Any]:
         ) from e
     if not isinstance(state, dict):
         raise UserError(f"{path}: has no model; give a checkpoint of a training")
-    return state
+    return {n: weight for n, weight in state.items() if not str(n).startswith(without)}
 
 
 def check_weights(

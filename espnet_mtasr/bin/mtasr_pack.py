@@ -2,7 +2,8 @@
 """Pack a trained model into a zip that loads anywhere.
 
 Unpack it with espnet2.main_funcs.pack_funcs.unpack, whose result `Speech2Text` takes,
-or with unzip. It contains no language model and needs no pretrained encoder.
+or with unzip. It needs no pretrained encoder, and contains no language model unless
+`--pack_teacher true` packs the teacher.
 """
 
 import argparse
@@ -38,6 +39,13 @@ def get_parser() -> argparse.ArgumentParser:
         default="float32",
         help="Type of the stored weights: float32; float16 for half the size; int8 for "
         "a quarter",
+    )
+    add(
+        "pack_teacher",
+        choices=("true", "false"),
+        default="false",
+        help="Pack the teacher of phase 2 as well: transcribe --decoder teacher uses "
+        "it. It may be many times as large as the rest",
     )
     add(
         "option",
@@ -118,7 +126,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 
     from espnet_mtasr.publishing.packing import pack_model
 
-    names = pack_model(
+    packed = pack_model(
         config,
         args.mtasr_model_file,
         args.outpath,
@@ -127,9 +135,13 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         max_mb=args.max_mb,
         card=card,
         trust_remote_code=args.trust_remote_code,
+        with_teacher=args.pack_teacher == "true",
     )
     megabytes = args.outpath.stat().st_size / 1e6
-    print(f"{args.outpath}: {megabytes:.2f} MB, {args.dtype}: {', '.join(names)}")
+    names = ", ".join(packed.names)
+    print(f"{args.outpath}: {megabytes:.2f} MB, {args.dtype}: {names}")
+    if packed.teacher_bytes:
+        print(f"teacher: {packed.teacher_bytes / 1e6:.2f} MB of its weights")
 
 
 if __name__ == "__main__":

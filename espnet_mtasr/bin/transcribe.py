@@ -18,11 +18,15 @@ from espnet_mtasr.dtypes import DTYPES, check_dtype
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.model_zoo.model_files import CALIBRATION, ROUTING, fetch_model
 from espnet_mtasr.progress import busy
-from espnet_mtasr.transcription.formats import FORMATS
+from espnet_mtasr.transcription.formats import FORMATS, check_times
 from espnet_mtasr.transcription.settings import (
     BATCH_SECONDS,
+    CTC,
+    DECODERS,
     THRESHOLD,
     WINDOW_SECONDS,
+    check_decoder,
+    check_people,
     check_settings,
 )
 from espnet_mtasr.trust import add_trust_option
@@ -45,6 +49,12 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("recordings", nargs="+", metavar="RECORDING", help="audio file, folder, or -")
     add_model_options(parser)
+    add(
+        "--decoder",
+        default=CTC,
+        help=f"{' or '.join(DECODERS)}: the teacher, if the model was packed with it, "
+        "is slower and gives no times and confidences; default: %(default)s",
+    )
     add(
         "--format",
         default="txt",
@@ -231,7 +241,7 @@ def open_journal(
             option: getattr(args, option)
             for option in (
                 *("num_talkers", "num_people", "channel", "dtype", "beam_size"),
-                *("window_seconds", "vad_threshold"),
+                *("window_seconds", "vad_threshold", "decoder"),
             )
         },
     )
@@ -261,6 +271,15 @@ def check_options(args: argparse.Namespace) -> List[str]:
                 f"choose from {', '.join(FORMATS)}"
             )
     check_model_options(args)
+    check_decoder("--decoder", args.decoder)
+    if args.decoder != CTC:
+        check_times(formats)
+        check_people(args.num_people)
+        if args.plot is not None:
+            raise UserError(
+                f"--plot {args.plot}: needs times of words, which a teacher doesn't "
+                "give; omit it, or give --decoder ctc"
+            )
     if args.resume and args.output_dir is None:
         raise UserError("--resume: needs --output_dir with the earlier transcripts")
     if args.num_talkers is not None and args.num_talkers < 1:
@@ -293,7 +312,10 @@ def load(args: argparse.Namespace) -> "MTASR":
 
 
 def load_model(args: argparse.Namespace) -> "MTASR":
-    """Load the model that the options of `add_model_options` name."""
+    """Load the model that the options of `add_model_options` name.
+
+    A command may also have `--decoder`.
+    """
     # Find the model before torch is imported, so that a wrong name fails at once.
     files = fetch_model(args.model)
     from espnet_mtasr.transcription.mtasr import MTASR
@@ -305,6 +327,7 @@ def load_model(args: argparse.Namespace) -> "MTASR":
         args.beam_size,
         args.trust_remote_code,
         args.model,
+        getattr(args, "decoder", CTC),
     )
 
 

@@ -31,6 +31,8 @@ PREFERRED_MODEL = "valid.loss_ctc.ave.pth"
 CALIBRATION = "calibration.json"
 # How to pick a branch when the talker-count head is unsure (asr/routing.py).
 ROUTING = "routing.json"
+# Tokenizer of a packed teacher (asr/teacher/packed_tokenizer.py).
+TEACHER_TOKENIZER = "teacher_tokenizer.json"
 # Files beside a training's configuration that are packed with the model.
 DECODING_FILES = ("RESULTS.md", "results.json")
 RESULT_FILES = (

@@ -223,9 +223,7 @@ def _what_it_is(facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         "speech "
         "encoder, a separator and a CTC head per talker write all talkers in "
         "parallel; "
-        "a talker-count head picks the branch. It contains no language model and "
-        "needs "
-        f"none.",
+        "a talker-count head picks the branch. " + _about_language_models(facts),
         "The method is that of Shi et al., Interspeech 2026 "
         "([arXiv 2603.10587](https://arxiv.org/abs/2603.10587)); this is an "
         "independent implementation, espnet_mtasr, on ESPnet2.",
@@ -237,6 +235,28 @@ def _what_it_is(facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
             f"{facts['sampling_rate']} Hz."
         )
     return "\n\n".join(part.strip() for part in parts if part)
+
+
+def _about_language_models(facts: Mapping[str, Any]) -> str:
+    teacher = facts.get("teacher")
+    if teacher is None:
+        return "It contains no language model and needs none."
+    return (
+        "It needs no language model. The teacher that trained it, "
+        f"{_teachers_source(facts) or 'a language model'} ({teacher['parameters']:,} "
+        "parameters), is included: with `--decoder teacher` it writes the transcripts "
+        "instead, more slowly and without times and confidences."
+    )
+
+
+def _teachers_source(facts: Mapping[str, Any]) -> Optional[str]:
+    """Name of the pretrained model that a packed teacher was made from, if known."""
+    teacher, pretrained = facts.get("teacher") or {}, facts.get("pretrained", {})
+    role = "llm"
+    if role not in pretrained and teacher.get("class") == "whisper":
+        # Its own decoder.
+        role = "encoder"
+    return pretrained.get(role, {}).get("source") or teacher.get("source")
 
 
 def _use(model: str, repository: Optional[str]) -> str:
@@ -333,11 +353,17 @@ def _licences(facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         for row in recipe.get("data", [])
     ]
     licences = recipe.get("pretrained", {})
+    teacher, pretrained = facts.get("teacher"), dict(facts.get("pretrained", {}))
+    if teacher is not None and "llm" not in pretrained:
+        source = _teachers_source(facts)
+        pins = [pin for pin in pretrained.values() if pin["source"] == source]
+        pretrained["llm"] = pins[0] if pins else {"source": source or "a model"}
+    included = "not included" if teacher is None else "included"
     roles = {
         "encoder": "pretrained encoder",
-        "llm": "teacher in training, not included",
+        "llm": f"teacher in training, {included}",
     }
-    for role, pin in facts.get("pretrained", {}).items():
+    for role, pin in pretrained.items():
         revision = f"revision {pin['revision']}" if pin.get("revision") else ""
         licence = licences.get(pin["source"], f"{UNKNOWN}; see its page")
         rows.append([f"{roles.get(role, role)}: {pin['source']}", licence, revision])
@@ -345,6 +371,11 @@ def _licences(facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         f"This model: {recipe.get('license') or 'not stated'}. "
         + (recipe.get("license_note") or "").strip()
     ]
+    if teacher is not None:
+        parts.append(
+            "The teacher's licence applies to its weights, which this model includes; "
+            "some ask whoever passes them on to name them or to add their text."
+        )
     if rows:
         parts.append(_table(["part", "licence, as far as known", "note"], rows))
     else:

@@ -1,4 +1,6 @@
-"""Pack a trained model so that it loads anywhere: no recipe, no hub, no teacher.
+"""Pack a trained model so that it loads anywhere: no recipe, no hub.
+
+The teacher is left out, unless it is wanted for decoding (packed_teacher.py).
 
 The archive is ESPnet's (espnet2.main_funcs.pack_funcs): meta.yaml says which file is
 which, under the names that `Speech2Text` takes. All files lie flat in it, so that it
@@ -15,7 +17,7 @@ import tempfile
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import torch
 from espnet2.main_funcs.pack_funcs import pack
@@ -30,10 +32,16 @@ from espnet_mtasr.files import SAFE_SUFFIX, find_beside, sha256_of
 from espnet_mtasr.model_zoo.model_files import (
     DECODING_FILES,
     RESULT_FILES,
+    TEACHER_TOKENIZER,
     files_of,
     unpack_zip,
 )
 from espnet_mtasr.publishing.model_card import CARD_FILE, FACTS_FILE, write_card
+from espnet_mtasr.publishing.packed_teacher import (
+    check_packed_teacher,
+    pack_teacher,
+    teacher_facts,
+)
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.tasks.options import flatten, is_part
 from espnet_mtasr.text.tokenizer import TYPES_WITH_FILE, check_units
@@ -85,6 +93,18 @@ TRAINING_OPTIONS = (
 )
 
 
+class Packed(NamedTuple):
+    """What was packed.
+
+    Attributes:
+        names: Of the files.
+        teacher_bytes: Of the teacher's weights, before compression; 0: no teacher.
+    """
+
+    names: List[str]
+    teacher_bytes: int
+
+
 def pack_model(
     config_file: Path,
     model_file: Path,
@@ -94,7 +114,8 @@ def pack_model(
     max_mb: Optional[float] = None,
     card: Optional[Mapping[str, Any]] = None,
     trust_remote_code: bool = False,
-) -> List[str]:
+    with_teacher: bool = False,
+) -> Packed:
     """Pack a model, and load it from the archive as a check.
 
     Args:
@@ -102,7 +123,8 @@ def pack_model(
         model_file: Checkpoint with CTC heads (phase 2).
         outpath: Archive, `.zip`; written atomically.
         dtype: Weights are stored as float32, float16 or int8 (see `int8_weights`);
-            loading gives float32.
+            loading gives float32. Those of a teacher in half precision stay so, except
+            with int8.
         option: More files. calibration.json and .md, the plots (*.png, and
             images/*.png) beside config.yaml, and RESULTS.md and results.json of the
             checkpoint's default decoding are always packed.
@@ -111,17 +133,16 @@ def pack_model(
             (`model_card.read_recipe_entries`), `pretrained`
             (`model_card.read_pretrained`), `commands` (of the training), `mixtures`.
         trust_remote_code: See `ModelBuilder.build_model_from_file`.
-
-    Returns:
-        Names of the packed files.
+        with_teacher: Pack the teacher too, so that it can decode.
 
     Raises:
         UserError: a file is missing, two have one name, the checkpoint doesn't fit, a
-            weight is too large for `dtype`, or the archive is larger than `max_mb`.
+            weight is too large for `dtype`, the archive is larger than `max_mb`, or
+            there is no teacher.
     """
     outpath = outpath.absolute()
     model, args = MTASRTask.build_model_from_file(
-        config_file, model_file, trust_remote_code=trust_remote_code
+        config_file, model_file, "cpu", with_teacher, trust_remote_code
     )
     if model.ctc is None:
         raise UserError(
@@ -139,22 +160,29 @@ def pack_model(
     if config.get("normalize_conf", {}).get("stats_file") is not None:
         sources.append(Path(args.normalize_conf["stats_file"]))
         config["normalize_conf"]["stats_file"] = sources[-1].name
-    beside = [path.name for path in sources] + [FACTS_FILE, CARD_FILE]
+    made = [*[TEACHER_TOKENIZER] * with_teacher, FACTS_FILE, CARD_FILE]
+    beside = [path.name for path in sources] + made
     weights = model_file.with_suffix(SAFE_SUFFIX).name
     names = ["config.yaml", weights, *beside]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"two files are named {name}; rename one of them")
-    state = stored_weights(model, model_file, dtype)
     facts = {**(card or {}), **card_facts(model, args, model_file, dtype)}
-    del model
 
     with tempfile.TemporaryDirectory(prefix="mtasr_pack.") as temporary:
         staging, archive = Path(temporary) / "staging", Path(temporary) / "model.zip"
         staging.mkdir()
+        if with_teacher:
+            conf = pack_teacher(model, args, config_file, staging)
+            config.update(teacher=args.teacher, teacher_conf=_without_places(conf))
+            facts["teacher"] = teacher_facts(model, args)
+        state = stored_weights(model, model_file, dtype)
+        teacher_bytes = sum(w.nbytes for n, w in state.items() if _is_teachers(n))
+        del model
         for path in sources:
             shutil.copyfile(path, staging / path.name)
         save_file(state, staging / weights)
+        del state
         with (staging / "config.yaml").open("w", encoding="utf-8") as f:
             yaml_no_alias_safe_dump(config, f, indent=4, sort_keys=False)
         with (staging / FACTS_FILE).open("w", encoding="utf-8") as f:
@@ -173,21 +201,22 @@ def pack_model(
         megabytes = archive.stat().st_size / 1e6
         if max_mb is not None and megabytes > max_mb:
             smaller = "" if dtype == "int8" else "a smaller --dtype or "
+            if with_teacher:
+                smaller = f"--pack_teacher false, {smaller}"
             raise UserError(
                 f"--outpath {outpath}: would have {megabytes:.2f} MB, more than "
                 f"--max_mb {max_mb:g}; give {smaller}a larger --max_mb"
             )
         unpack_zip(archive, Path(temporary) / "unpacked")
-        MTASR.from_files(
-            files_of(Path(temporary) / "unpacked"),
-            "cpu",
-            trust_remote_code=trust_remote_code,
-        )
+        files = files_of(Path(temporary) / "unpacked")
+        MTASR.from_files(files, "cpu", trust_remote_code=trust_remote_code)
+        if with_teacher:
+            check_packed_teacher(files, trust_remote_code)
         outpath.parent.mkdir(parents=True, exist_ok=True)
         part = outpath.with_name(outpath.name + ".part")
         shutil.copyfile(archive, part)
         os.replace(part, outpath)
-    return names
+    return Packed(names, teacher_bytes)
 
 
 def compressed(archive: Path) -> Path:
@@ -245,7 +274,7 @@ def card_facts(
     """Return what the model card tells of the model itself.
 
     Args:
-        model: As it was loaded, without teacher.
+        model: As it was loaded.
         args: As `MTASRTask.build_model_from_file` returns them.
         model_file: Its checkpoint.
         dtype: Type that the weights are stored in.
@@ -254,7 +283,11 @@ def card_facts(
         "model_file": model_file.name,
         "model_sha256": sha256_of(model_file),
         "dtype": dtype,
-        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "parameters": sum(
+            weight.numel()
+            for name, weight in model.named_parameters()
+            if not _is_teachers(name)
+        ),
         "talker_counts": list(model.talker_counts),
         "token_type": args.token_type,
         "units": len(model.token_list),
@@ -278,9 +311,10 @@ def stored_weights(
     if dtype == "int8":
         state = to_int8(state)
     else:
+        wanted = getattr(torch, dtype)
         for name, weight in state.items():
-            if weight.is_floating_point():
-                state[name] = weight.to(getattr(torch, dtype))
+            if weight.is_floating_point() and weight.itemsize > wanted.itemsize:
+                state[name] = weight.to(wanted)
     stored = {}
     for name, weight in state.items():
         if weight.is_floating_point() and not weight.isfinite().all():

@@ -12,13 +12,19 @@ from typing import Any, Dict, List
 from espnet_mtasr import __version__
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.model_zoo.hub import endpoint, hub_errors
-from espnet_mtasr.model_zoo.model_files import RESULT_FILES, files_of, unpack_zip
+from espnet_mtasr.model_zoo.model_files import (
+    RESULT_FILES,
+    TEACHER_TOKENIZER,
+    files_of,
+    unpack_zip,
+)
 from espnet_mtasr.publishing.model_card import write_card
+from espnet_mtasr.text.hugging_face_tokenizer import FILE_NAME
 
 # Kinds of files that packing makes: of an earlier upload, those go that are no longer
 # in the archive.
 PACKED_SUFFIXES = (".safetensors", ".pth", ".model", ".npz", ".png")
-PACKED_NAMES = (*RESULT_FILES, "model_card.yaml")
+PACKED_NAMES = (*RESULT_FILES, "model_card.yaml", FILE_NAME, TEACHER_TOKENIZER)
 # The hub, or the owner by its web page, has put them there.
 NOT_A_MODELS = (".gitattributes", "README.md", "LICENSE")
 

@@ -77,9 +77,7 @@ def read_checkpoint(path: PathLike, with_teacher: bool) -> Dict[str, Any]:
             training.
     """
     _check_there(Path(path))
-    state = read_weights(path)
-    if not with_teacher:
-        state = {k: v for k, v in state.items() if not k.startswith("teacher.")}
+    state = read_weights(path, () if with_teacher else ("teacher.",))
     check_weights(state.items(), path, "name another checkpoint")
     return state
 

@@ -7,7 +7,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from espnet_mtasr import __version__
-from espnet_mtasr.abs_inference import MixtureHypothesis
+from espnet_mtasr.abs_inference import AbsSpeech2Text, MixtureHypothesis
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.model_zoo.voice_encoder import get_voice_encoder
@@ -36,7 +36,7 @@ class Decoder:
     """Transcribes recordings that have been opened or read.
 
     Args:
-        speech2text: The model, loaded with `align=True`.
+        speech2text: The model, loaded with `align=True`; or its teacher.
         calibration: Calibration of its scores and times.
         rate: Of samples, in Hz.
         name: The model's name in transcripts.
@@ -45,14 +45,17 @@ class Decoder:
 
     def __init__(
         self,
-        speech2text: Speech2Text,
+        speech2text: AbsSpeech2Text,
         calibration: Calibration,
         rate: int,
         name: Optional[str] = None,
         revision: Optional[str] = None,
     ):
         self.speech2text = speech2text
-        self.writer = Writer(speech2text.tokenizer.tokens2text, calibration)
+        tokens2text = " ".join
+        if isinstance(speech2text, Speech2Text):
+            tokens2text = speech2text.tokenizer.tokens2text
+        self.writer = Writer(tokens2text, calibration)
         self.rate = rate
         self.name = name
         self.revision = revision
@@ -189,8 +192,10 @@ class Decoder:
 
         Raises:
             UserError: the model doesn't know the talker count.
-            ValueError: the recording has several channels.
+            ValueError: the recording has several channels, or the teacher decodes.
         """
+        if not isinstance(self.speech2text, Speech2Text):
+            raise ValueError("a teacher has no CTC posteriors")
         (wave,) = recording.channels
         how = Settings(self.rate)
         origin = self._origin(num_talkers, recording.channel, how)
@@ -254,6 +259,7 @@ class Decoder:
         self, num_talkers: Optional[int], channel: Channel, how: Settings
     ) -> Origin:
         settings = dict(
+            decoder=self.speech2text.decoder,
             device=self.speech2text.device,
             dtype=str(self.speech2text.dtype).removeprefix("torch."),
             beam_size=self.speech2text.beam_size,

@@ -18,9 +18,11 @@ from typing import (
 import numpy as np
 import torch
 
+from espnet_mtasr.abs_inference import AbsSpeech2Text
 from espnet_mtasr.dtypes import check_dtype
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
+from espnet_mtasr.inference_llm import Speech2TextLLM
 from espnet_mtasr.model_zoo.model_files import CALIBRATION, ModelFiles, fetch_model
 from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.transcription.calibration.calibration import Calibration
@@ -35,15 +37,15 @@ from espnet_mtasr.transcription.long.recording import read_head
 from espnet_mtasr.transcription.recordings import Recording
 from espnet_mtasr.transcription.settings import (
     BATCH_SECONDS,
+    CTC,
     THRESHOLD,
     WINDOW_SECONDS,
     Settings,
+    check_decoder,
+    check_people,
     check_settings,
 )
 from espnet_mtasr.transcription.transcript import Part, Transcript
-
-# For models that were packed before the revision was stored.
-DEFAULT_RATE = 16000
 
 AUTO = "auto"
 # Of all recordings, or of each.
@@ -54,7 +56,7 @@ class MTASR:
     """A trained model that transcribes recordings; no language model, no network.
 
     Args:
-        speech2text: The model, loaded with `align=True`.
+        speech2text: The model, loaded with `align=True`; or its teacher.
         calibration: Calibration of its scores and times.
         name: The model's name in transcripts.
         revision: The model's revision; see `ModelFiles`.
@@ -65,12 +67,12 @@ class MTASR:
 
     def __init__(
         self,
-        speech2text: Speech2Text,
+        speech2text: AbsSpeech2Text,
         calibration: Calibration,
         name: Optional[str] = None,
         revision: Optional[str] = None,
     ):
-        if not speech2text.align:
+        if isinstance(speech2text, Speech2Text) and not speech2text.align:
             raise ValueError("speech2text must be loaded with align=True")
         self.speech2text = speech2text
         self.name = name
@@ -87,6 +89,7 @@ class MTASR:
         dtype: str = "float32",
         beam_size: int = 1,
         trust_remote_code: bool = False,
+        decoder: str = CTC,
     ) -> "MTASR":
         """Load a model.
 
@@ -99,16 +102,20 @@ class MTASR:
             beam_size: 1: greedy search; more: prefix beam search.
             trust_remote_code: Allow the model to name any class, and run its code. Only
                 for models that you trust.
+            decoder: `ctc`, or `teacher` if the model was packed with it: slower, and
+                its words have no times and confidences.
 
         Raises:
             UserError: there is no such model, files or weights are missing or don't
                 fit, there is no such device or type, the model is from phase 1 (no
-                CTC), or it names code that isn't trusted.
+                CTC), it has no teacher to decode with, or it names code that isn't
+                trusted.
         """
         check_dtype("dtype", dtype)
+        check_decoder("decoder", decoder)
         files = fetch_model(model)
         return cls.from_files(
-            files, device, dtype, beam_size, trust_remote_code, str(model)
+            files, device, dtype, beam_size, trust_remote_code, str(model), decoder
         )
 
     @classmethod
@@ -120,6 +127,7 @@ class MTASR:
         beam_size: int = 1,
         trust_remote_code: bool = False,
         name: Optional[str] = None,
+        decoder: str = CTC,
     ) -> "MTASR":
         """Load the model that `fetch_model` found for `name`.
 
@@ -128,14 +136,19 @@ class MTASR:
         check_dtype("dtype", dtype)
         if device in (None, AUTO) and is_onnx(files.mtasr_model_file):
             device = "cpu"
-        speech2text = Speech2Text(
+        check_decoder("decoder", decoder)
+        options = dict(
             **asdict(files),
             device=check_device(device),
             dtype=dtype,
             beam_size=beam_size,
-            align=True,
             trust_remote_code=trust_remote_code,
         )
+        speech2text: AbsSpeech2Text
+        if decoder == CTC:
+            speech2text = Speech2Text(**options, align=True)
+        else:
+            speech2text = Speech2TextLLM(**options, guard_loops=True)
         path = files.mtasr_model_file.with_name(CALIBRATION)
         calibration = Calibration.read(path) if path.exists() else Calibration()
         model = cls(speech2text, calibration, name, files.revision)
@@ -145,7 +158,7 @@ class MTASR:
     @property
     def rate(self) -> int:
         """The model's sampling rate in Hz."""
-        return getattr(self.speech2text.train_args, "sampling_rate", DEFAULT_RATE)
+        return self.speech2text.rate
 
     @property
     def talker_counts(self) -> Tuple[int, ...]:
@@ -305,11 +318,14 @@ class MTASR:
         """Check settings of `transcribe`.
 
         Raises:
-            UserError: one is out of its range.
+            UserError: one is out of its range, or `num_people` with a teacher.
         """
         check_settings(batch_seconds, window_seconds, vad_threshold, num_people)
+        timed = self.speech2text.decoder == CTC
+        if not timed:
+            check_people(num_people)
         return Settings(
-            self.rate, window_seconds, vad_threshold, batch_seconds, num_people
+            self.rate, window_seconds, vad_threshold, batch_seconds, num_people, timed
         )
 
 

@@ -104,10 +104,18 @@ def draw_transcript(
 
     Returns:
         The file's content.
+
+    Raises:
+        UserError: words have no times.
     """
     # Without pyplot there are no windows and no global state.
     from matplotlib.figure import Figure
 
+    if not transcript.timed:
+        raise UserError(
+            f"{transcript.recording}: can't be drawn, because a teacher gives no times "
+            "of words; decode by CTC"
+        )
     transcript = tidy(transcript)
     width = min(max(INCHES_PER_SECOND * transcript.seconds, LEAST), MOST)
     heights = [1.1] * len(waves) + [1.0] * max(1, transcript.num_talkers)

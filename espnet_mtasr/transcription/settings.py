@@ -4,6 +4,7 @@ from typing import NamedTuple, Optional
 
 from espnet_mtasr.errors import UserError
 
+CTC, TEACHER = DECODERS = ("ctc", "teacher")
 # Smallest allowed --window_seconds.
 SHORTEST_WINDOW = 2.0
 # Default --window_seconds: about the length that models are trained on.
@@ -23,6 +24,8 @@ class Settings(NamedTuple):
         threshold: A frame is speech from this probability on; 0: all frames are.
         batch_seconds: Seconds of windows that are decoded together.
         people: In the recording, to be told apart by voice; None: don't.
+        overlap: Whether windows without a pause between them overlap. Without times of
+            words, it isn't known which words both have.
     """
 
     rate: int
@@ -30,11 +33,27 @@ class Settings(NamedTuple):
     threshold: float = THRESHOLD
     batch_seconds: float = BATCH_SECONDS
     people: Optional[int] = None
+    overlap: bool = True
 
     @property
     def longest_samples(self) -> int:
         """Maximum samples of a window."""
         return int(self.longest * self.rate)
+
+
+def check_decoder(option: str, decoder: str) -> None:
+    """Raise `UserError` if there is no such decoder; `option` names it."""
+    if decoder not in DECODERS:
+        raise UserError(f"{option} {decoder}: choose one of {', '.join(DECODERS)}")
+
+
+def check_people(people: Optional[int]) -> None:
+    """Raise `UserError` if people are to be told apart; words have no times."""
+    if people is not None:
+        raise UserError(
+            f"--num_people {people}: needs times of words, which a teacher doesn't "
+            "give; omit it, or decode by CTC"
+        )
 
 
 def check_settings(

@@ -32,19 +32,23 @@ class Word:
 
 @dataclass(frozen=True)
 class Talker:
-    """What one talker said; a talker without words was not understood.
+    """What one talker said; a talker without text was not understood.
 
     Attributes:
-        words: In their order.
+        words: In their order; () if the decoder gives no times.
         channel: Channel of the recording if each was transcribed separately; else None.
+        untimed: The text, if the decoder gives no times; else None.
     """
 
     words: Tuple[Word, ...]
     channel: Optional[int] = None
+    untimed: Optional[str] = None
 
     @property
     def text(self) -> str:
         """The words, separated by spaces."""
+        if self.untimed is not None:
+            return self.untimed
         return " ".join(word.text for word in self.words)
 
     def later(self, seconds: float) -> "Talker":
@@ -54,10 +58,12 @@ class Talker:
 
     def as_dict(self) -> Dict[str, Any]:
         """The same as dicts, lists and numbers."""
-        words = [
-            vars(word) | {"confidence": round(word.confidence, 3)}
-            for word in self.words
-        ]
+        words = None
+        if self.untimed is None:
+            words = [
+                vars(word) | {"confidence": round(word.confidence, 3)}
+                for word in self.words
+            ]
         return dict(text=self.text, channel=self.channel, words=words)
 
 
@@ -110,7 +116,7 @@ class Part:
             talkers=[
                 dict(talker=number, **talker.as_dict())
                 for number, talker in enumerate(self.talkers, 1)
-                if talker.words
+                if talker.text
             ],
         )
 
@@ -165,6 +171,11 @@ class Transcript:
         """
         joined = sum(not part.continues for part in self.parts) <= 1
         return "recording" if self.labelled or joined else "part"
+
+    @property
+    def timed(self) -> bool:
+        """Whether words have times and confidences: a teacher gives none."""
+        return all(talker.untimed is None for talker in self.talkers)
 
     def as_part(self) -> Part:
         """The recording as one part, if it has no parts."""
@@ -272,12 +283,13 @@ def join_channels(transcripts: Sequence[Transcript]) -> Transcript:
     """Join the transcripts of a recording's channels.
 
     Talkers are in the order in which they begin, whatever their channel; those without
-    words come last. The count's probabilities are those of a sum of independent counts,
-    to which channels without speech add nothing.
+    words come last. If words have no times, talkers are in the order of channels. The
+    count's probabilities are those of a sum of independent counts, to which channels
+    without speech add nothing.
     """
     first = transcripts[0]
     talkers = [
-        Talker(talker.words, channel)
+        replace(talker, channel=channel)
         for channel, transcript in enumerate(transcripts)
         for talker in transcript.talkers
     ]

@@ -36,7 +36,7 @@ class Writer(NamedTuple):
         Args:
             name: Of the recording.
             seconds: Its length.
-            hypothesis: With spans.
+            hypothesis: With spans, or its words get no times.
             problems: Warnings so far.
         """
         if seconds < SHORTEST or hypothesis.num_frames == 0:
@@ -54,7 +54,9 @@ class Writer(NamedTuple):
     def _talker(
         self, talker: TalkerHypothesis, seconds: float, num_frames: int
     ) -> Talker:
-        spans = words_of(talker.tokens, talker.spans or [], self.tokens2text)
+        if talker.spans is None:
+            return Talker((), untimed=talker.text)
+        spans = words_of(talker.tokens, talker.spans, self.tokens2text)
         # The frames cover the recording; convolutions lose less than a frame at the
         # end.
         frame_seconds = seconds / max(num_frames, 1)

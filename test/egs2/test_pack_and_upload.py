@@ -137,6 +137,7 @@ def test_what_packing_and_upload_are_told(recipe):
     assert value(pack, "--mtasr_train_config") == f"{exp}/config.yaml"
     assert value(pack, "--mtasr_model_file") == f"{exp}/{CHECKPOINT}.pth"
     assert value(pack, "--dtype") == "float16"
+    assert value(pack, "--pack_teacher") == "false"
     assert value(pack, "--model_card") == "conf/decode.yaml"
     assert value(pack, "--pretrained") == "exp/models/models.json"
     assert "--mixtures tiny mixtures" in " ".join(pack)
@@ -180,6 +181,11 @@ def test_what_was_not_scored_is_not_packed_for_upload(recipe):
         ("--skip_upload_hf 1", "--skip_upload_hf takes true or false, not '1'"),
         ("--hf_private no", "--hf_private takes true or false, not 'no'"),
         ("--packed_dtype half", "--packed_dtype half: choose float32, float16 or int8"),
+        ("--pack_teacher yes", "--pack_teacher takes true or false, not 'yes'"),
+        (
+            "--stage 11 --stop_stage 14 --phase2_args ctc_weight=1.0 --pack_teacher true",
+            "--pack_teacher true: phase 2 has no teacher; omit it, or",
+        ),
         ("--model_card none.yaml", "--model_card none.yaml: no such file"),
         ("--stage 14 --skip_packing true", "--stage 14 comes after --stop_stage 13"),
         (
@@ -187,10 +193,6 @@ def test_what_was_not_scored_is_not_packed_for_upload(recipe):
             "--download_model a/b: is already packed",
         ),
         ("--download_model a/b --stage 14", "--download_model a/b: is already packed"),
-        (
-            "--download_model a/b --inference_config conf/llm.yaml",
-            "conf/llm.yaml: its decoder is a language model, which a packed model",
-        ),
     ],
 )
 def test_wrong_options(recipe, options, message):
@@ -227,6 +229,21 @@ def test_a_downloaded_model_decodes(recipe):
     (recipe / "calls").unlink()
     done = call(recipe, "--download_model", "owner/model", "--stop_stage", 4)
     assert done.returncode == 0 and not calls(recipe, "mtasr_download")
+
+
+def test_a_downloaded_models_teacher_decodes(recipe):
+    options = ["--download_model", "owner/model", "--stage", 12, "--stop_stage", 13]
+    done = call(recipe, *options, "--inference_config", "conf/llm.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    [download] = calls(recipe, "mtasr_download")
+    assert value(download, "--decoder") == "llm"
+    [inference] = calls(recipe, "mtasr_inference")
+    assert value(inference, "--mtasr_model_file") == "theirs/some.pth"
+    assert value(inference, "--config") == "conf/llm.yaml"
+    [score] = calls(recipe, "mtasr_score")
+    assert value(score, "--decode_dir") == "exp/model/llm_some"
+    # The model's own is that by CTC.
+    assert value(score, "--default_decoding") == "decode_some"
 
 
 def test_a_downloaded_model_spares_trainings(recipe):

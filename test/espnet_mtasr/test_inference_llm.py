@@ -227,7 +227,10 @@ def test_nothing_to_do(place):
 
 def test_models_that_cannot(place, tmp_path):
     plain = save_tiny_model(tmp_path / "ctc", ctc_weight=1.0)
-    with pytest.raises(UserError, match="has no teacher, which decoder: llm needs"):
+    with pytest.raises(
+        UserError,
+        match="has no teacher; decode it by CTC, or give one that was packed with",
+    ):
         Speech2TextLLM(None, plain)
     with pytest.raises(UserError, match="phase-2 model, or with decoder: llm"):
         Speech2Text(None, place / "exp" / "model.pth")

@@ -3,7 +3,12 @@
 from pathlib import Path
 
 import torch
-from transformers import WhisperConfig, WhisperModel
+from helpers.tiny_models import make_tiny_tokenizer
+from transformers import (
+    WhisperConfig,
+    WhisperForConditionalGeneration,
+    WhisperModel,
+)
 
 
 def tiny_config(**changes) -> WhisperConfig:
@@ -43,3 +48,27 @@ def save_whisper(model: WhisperModel, folder: Path) -> str:
     """Save it in Hugging Face format; return the folder."""
     model.save_pretrained(folder)
     return str(folder)
+
+
+def make_tiny_whisper(folder: Path, *more_tokens: str) -> Path:
+    """Write a whole Whisper, decoder and tokenizer included; return its folder.
+
+    The tokenizer is `make_tiny_tokenizer`'s, with `more_tokens`.
+    """
+    tokenizer = make_tiny_tokenizer(folder)
+    tokenizer.add_tokens(list(more_tokens), special_tokens=True)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(3)
+    config = tiny_config(
+        vocab_size=len(tokenizer),
+        decoder_layers=2,
+        eos_token_id=1,
+        decoder_start_token_id=7,
+    )
+    model = WhisperForConditionalGeneration(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    model.tie_weights()
+    model.save_pretrained(folder)
+    return folder

@@ -82,7 +82,7 @@ num_threads=         # Threads of a training process (default: 1 per GPU process
 
 # Decoding
 eval_valid_set=false # Decode the validation set too.
-inference_config=conf/decode.yaml # Options of mtasr_inference; decoder: llm decodes phase 1's model.
+inference_config=conf/decode.yaml # Options of mtasr_inference; decoder: llm decodes phase 1's model, or download_model's teacher.
 inference_args=      # Further options.
 inference_tag=       # Name of the decoding folder (default: from the config's name and inference_args).
 phase1_model=valid.loss_sot.ave.pth         # Checkpoint that phase 2 starts from, and decoder llm's.
@@ -96,6 +96,7 @@ text_normalizer=none # Normalizer for texts before scoring: none, whisper_basic 
 # Packing, upload, and other people's models
 packed_model=        # Archive of stage 14 (default: in phase 2's folder, named by folder and checkpoint).
 packed_dtype=float32 # Type of its weights: float32, float16 or int8.
+pack_teacher=false   # Pack phase 2's teacher too, so that it can decode; this may add gigabytes.
 model_card=          # YAML file with the recipe's text for the model card.
 hf_repo=             # Upload to this repository of the Hugging Face hub: owner/name.
 hf_private=true      # The repository is private; false: a new one is public.
@@ -455,19 +456,20 @@ if [ "${aligned_start}" = curriculum ] && runs 11 && [ "${single_talker_epochs}"
     die "--aligned_start curriculum: ${phase2_config} has no curriculum that begins with" \
         "only 1 talker; give a model of 1 talker, or omit it"
 fi
-if [ "${decoder}" = llm ] && [ "${skip_phase1}" = true ]; then
+if [ "${decoder}" = llm ] && [ "${skip_phase1}" = true ] && [ -z "${download_model}" ]; then
     die "--inference_config ${inference_config}: its decoder is phase 1's language" \
         "model; omit --skip_phase1, or choose another configuration"
-fi
-if [ "${decoder}" = llm ] && [ -n "${download_model}" ]; then
-    die "--inference_config ${inference_config}: its decoder is a language model," \
-        "which a packed model doesn't contain; choose another configuration"
 fi
 if [ "${skip_phase1}" = true ] && [ "${phase2_has_teacher}" = true ]; then
     die "--skip_phase1 true: phase 2 has a teacher, which phase 1 must adapt first; add" \
         "--phase2_args '--model_conf ctc_weight=1.0'"
 fi
 
+if runs 14 && [ "${pack_teacher}" = true ] && [ "${phase2_has_teacher}" = false ] &&
+    { runs 10 || runs 11; }; then
+    die "--pack_teacher true: phase 2 has no teacher; omit it, or give ${phase2_config} a" \
+        "teacher and a ctc_weight below 1"
+fi
 if runs 14 && runs 15 && [ "${hf_without_results}" = false ] &&
     { ! runs 13 || [ "${text_normalizer}" != none ]; } &&
     [ ! -f "${phase2_exp}/decode_$(stem_of "${inference_mtasr_model}")/results.json" ]; then
@@ -509,7 +511,8 @@ test_config=${test_exp}/config.yaml
 model_in_words=${test_model}
 if [ -n "${download_model}" ] && { runs 12 || runs 13; }; then
     log "Getting ${download_model}"
-    found=$("${python}" -m espnet_mtasr.bin.mtasr_download --model "${download_model}")
+    found=$("${python}" -m espnet_mtasr.bin.mtasr_download --model "${download_model}" \
+        --decoder "${decoder}")
     { read -r name && read -r test_config && read -r test_model; } <<<"${found}"
     test_exp=${expdir}/${name}
     model_in_words="${download_model} (${test_model##*/})"
@@ -527,7 +530,7 @@ if [ "${decoder}" = ctc ] && [ "${rescore_routing}" = false ]; then
     options_tag+=_rescore_routingfalse
 fi
 default_tag=decode
-if [ "${decoder}" = llm ]; then default_tag=decode_llm; fi
+if [ "${decoder}" = llm ] && [ -z "${download_model}" ]; then default_tag=decode_llm; fi
 is_other() { [ -f "$1" ] && ! [ "${inference_config}" -ef "$1" ]; }
 if { runs 12 || runs 13; } && [ -z "${inference_tag}" ] &&
     is_other "conf/${inference_config##*/}"; then
@@ -766,7 +769,8 @@ if runs 14; then
     "${python}" -m espnet_mtasr.bin.mtasr_pack --outpath "${packed_model}" \
         --mtasr_train_config "${phase2_exp}/config.yaml" \
         --mtasr_model_file "${phase2_exp}/${inference_mtasr_model}" \
-        --dtype "${packed_dtype}" "${trust_options[@]}" "${pack_options[@]}"
+        --dtype "${packed_dtype}" --pack_teacher "${pack_teacher}" \
+        "${trust_options[@]}" "${pack_options[@]}"
     finish 14
 fi
 

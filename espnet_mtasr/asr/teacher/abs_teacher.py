@@ -1,11 +1,13 @@
 """A teacher reads a branch's output and learns to write the SOT transcript."""
 
 from abc import ABC, abstractmethod
-from typing import List, NamedTuple, Optional, Sequence, Type
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Type
 
 import torch
 
 from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
+from espnet_mtasr.errors import UserError
 
 
 class TeacherOutput(NamedTuple):
@@ -46,10 +48,12 @@ class AbsTeacher(torch.nn.Module, ABC):
     Attributes:
         tokenizer: Of the transcripts.
         tokenizer_class: Its class, which takes `teacher_conf: llm`.
+        guards_loops: Whether `generate` keeps it from repeating itself.
     """
 
     tokenizer: LLMTokenizer
     tokenizer_class: Type[LLMTokenizer] = LLMTokenizer
+    guards_loops: bool = False
 
     @abstractmethod
     def forward(
@@ -87,3 +91,20 @@ class AbsTeacher(torch.nn.Module, ABC):
             length_penalty: Beam search compares log probabilities / tokens (end of
                 sentence included) to this power: 0 sums, 1 averages.
         """
+
+    def pack(self, tokenizer_file: Path) -> Dict[str, Any]:
+        """Prepare to be packed: from now on, `state_dict` has all weights.
+
+        Args:
+            tokenizer_file: To be written.
+
+        Returns:
+            Entries of `teacher_conf`, besides `llm`, that rebuild it without a
+            pretrained model.
+
+        Raises:
+            UserError: it can't be packed.
+        """
+        raise UserError(
+            f"teacher: {type(self).__name__} can't be packed; omit --pack_teacher"
+        )

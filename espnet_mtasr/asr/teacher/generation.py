@@ -79,16 +79,19 @@ class LoopGuard(LogitsProcessor):
 
     Args:
         begin: Tokens before the transcript.
+        eos_id: Of the end of sentence, which is never forbidden: it also pads rows that
+            have ended.
     """
 
-    def __init__(self, begin: int = 0):
+    def __init__(self, begin: int = 0, eos_id: int = -1):
         self.begin = begin
+        self.eos_id = eos_id
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Set forbidden ones of `scores` `(R, V)` to -inf; `input_ids`: `(R, n)`."""
         scores = scores.clone()
         for row, ids in enumerate(input_ids[:, self.begin :].tolist()):
-            scores[row, list(looping_tokens(ids))] = -torch.inf
+            scores[row, list(looping_tokens(ids) - {self.eos_id})] = -torch.inf
         return scores
 
 
@@ -145,8 +148,10 @@ def generate(
     tokenizer: LLMTokenizer,
     beam_size: int = 1,
     length_penalty: float = 1.0,
+    guard_loops: bool = False,
 ) -> List[Transcript]:
     """Continue each prefix of embeddings `(n, E)`; see `AbsTeacher.generate`."""
+    guards = [LoopGuard(eos_id=tokenizer.eos_id)] if guard_loops else []
     embeddings, mask = pad_left(prefixes)
     row_limits = torch.tensor(limits, device=mask.device)
     begin = torch.tensor([tokenizer.bos_id], device=mask.device)
@@ -157,7 +162,7 @@ def generate(
         inputs_embeds=embeddings.to(llm.get_input_embeddings()(begin).dtype),
         attention_mask=mask,
         logits_processor=LogitsProcessorList(
-            [SOTRules(row_limits, tokenizer, beam_size)]
+            [*guards, SOTRules(row_limits, tokenizer, beam_size)]
         ),
         generation_config=search_config(
             tokenizer, max(limits), beam_size, length_penalty

@@ -7,10 +7,11 @@ LoRA: Hu et al., ICLR 2022, by `peft`.
 """
 
 import inspect
+from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from espnet_mtasr.asr.checkpointing import checkpoint_layers
 from espnet_mtasr.asr.frozen import is_frozen
@@ -21,10 +22,17 @@ from espnet_mtasr.asr.teacher.abs_teacher import (
 )
 from espnet_mtasr.asr.teacher.adapting import DEFAULT_LORA, add_sc_row, with_lora
 from espnet_mtasr.asr.teacher.generation import generate, pad_left
+from espnet_mtasr.asr.teacher.left_out import (
+    drop_left_out,
+    refill_left_out,
+    second_names,
+)
 from espnet_mtasr.asr.teacher.length_adaptor import LengthAdaptor
 from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
+from espnet_mtasr.asr.teacher.packed_tokenizer import write_tokenizer
 from espnet_mtasr.asr.teacher.token_scores import IGNORE, score
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.trust import check_pretrained
 
 
 class LLMTeacher(AbsTeacher):
@@ -32,11 +40,13 @@ class LLMTeacher(AbsTeacher):
 
     The LM reads ``<bos> [speech] text`` and predicts ``text <eos>``. A checkpoint has
     the adaptor, the projection, LoRA and the row of `<sc>`, but never the LM's own
-    weights. They are read from `llm` whenever the teacher is built.
+    weights. They are read from `llm` whenever the teacher is built, except in a packed
+    model, whose file of weights has them all.
 
     Args:
         input_size: Width D of the branch's output.
-        llm: Folder in Hugging Face format, or a hub id.
+        llm: Folder in Hugging Face format, or a hub id; with `llm_conf`, the
+            tokenizer's file.
         downsample: Frames become 1, 2, 4 or 8 times fewer.
         lora: Options of `peft.LoraConfig`; None takes `DEFAULT_LORA`.
         llm_dtype: Type of the LM's own weights: float32, bfloat16 or float16.
@@ -45,6 +55,8 @@ class LLMTeacher(AbsTeacher):
             the audio.
         gradient_checkpointing: Compute the LM's layers again in the backward pass, to
             keep less in memory; loss and gradients stay the same.
+        llm_conf: The LM's configuration in transformers' form, if its weights are in
+            the checkpoint.
 
     Raises:
         UserError: `llm` can't be read, or an option is unknown or out of range.
@@ -59,6 +71,7 @@ class LLMTeacher(AbsTeacher):
         llm_dtype: str = "float32",
         text_mask_prob: float = 0.0,
         gradient_checkpointing: bool = False,
+        llm_conf: Optional[Dict[str, Any]] = None,
     ):
         super().__init__()
         if not 0.0 <= text_mask_prob < 1.0:
@@ -67,7 +80,9 @@ class LLMTeacher(AbsTeacher):
             )
         self.text_mask_prob = text_mask_prob
         self.tokenizer = LLMTokenizer(llm)
-        base = _load_llm(llm, llm_dtype)
+        base = _load_llm(llm, llm_dtype, llm_conf)
+        # Without the row of `<sc>`, which is added whenever the teacher is built.
+        self._llm_conf = base.config.to_dict()
         add_sc_row(base, self.tokenizer)
         base_weights = {id(p) for p in base.parameters()}
         self.adaptor = LengthAdaptor(input_size, downsample)
@@ -90,8 +105,12 @@ class LLMTeacher(AbsTeacher):
             "logits_to_keep" in inspect.signature(base.forward).parameters
         )
         self._lora_is_folded = False
-        self.register_state_dict_post_hook(_drop_base_weights)
-        self.register_load_state_dict_pre_hook(_refill_base_weights)
+        self.left_out = self._base_names if llm_conf is None else second_names(self)
+        self.register_state_dict_pre_hook(_unfold_stored_lora)
+        self.register_state_dict_post_hook(drop_left_out)
+        # The LoRA that will be loaded may differ.
+        self.register_load_state_dict_pre_hook(_unfold_lora)
+        self.register_load_state_dict_pre_hook(refill_left_out)
 
     def forward(
         self,
@@ -192,7 +211,19 @@ class LLMTeacher(AbsTeacher):
             self.tokenizer,
             beam_size,
             length_penalty,
+            self.guards_loops,
         )
+
+    def pack(self, tokenizer_file: Path) -> Dict[str, Any]:
+        """See `AbsTeacher.pack`; LoRA stays apart from the LM's weights."""
+        if self._llm_conf.get("quantization_config") is not None:
+            raise UserError(
+                "teacher_conf llm: a quantized model can't be packed; omit "
+                "--pack_teacher"
+            )
+        write_tokenizer(self.tokenizer.tokenizer, tokenizer_file)
+        self.left_out = second_names(self)
+        return dict(llm_conf=self._llm_conf)
 
     def _mask(self, words: torch.Tensor) -> torch.Tensor:
         """Hide some tokens `(B, L, E)` in training."""
@@ -226,14 +257,15 @@ class LLMTeacher(AbsTeacher):
         return super()._apply(keep_half, recurse)
 
 
-def _load_llm(llm: str, dtype: str) -> PreTrainedModel:
+def _load_llm(llm: str, dtype: str, conf: Optional[Dict[str, Any]]) -> PreTrainedModel:
     dtypes = ("float32", "bfloat16", "float16")
     if dtype not in dtypes:
         raise UserError(f"teacher_conf llm_dtype: {dtype}; choose one of {dtypes}")
+    options = dict(dtype=getattr(torch, dtype), trust_remote_code=False)
+    if conf is not None:
+        return _build_llm(conf, options)
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            llm, dtype=getattr(torch, dtype), trust_remote_code=False
-        )
+        return AutoModelForCausalLM.from_pretrained(llm, **options)
     except (OSError, ValueError) as e:
         raise UserError(
             f"teacher_conf llm: {llm} is neither a folder with a causal LM nor a hub "
@@ -241,16 +273,24 @@ def _load_llm(llm: str, dtype: str) -> PreTrainedModel:
         ) from e
 
 
-def _drop_base_weights(module, state_dict, prefix, local_metadata) -> None:
-    for name in module._base_names:
-        state_dict.pop(prefix + name, None)
+def _build_llm(conf: Dict[str, Any], options: Dict[str, Any]) -> PreTrainedModel:
+    """Return an LM with random weights."""
+    check_pretrained(None, "teacher_conf: llm_conf", conf)
+    try:
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**conf), **options)
+    except (ValueError, TypeError) as e:
+        reason = str(e).splitlines()[0]
+        raise UserError(
+            f"teacher_conf llm_conf: is not a causal LM's ({reason}); get the model "
+            f"again"
+        ) from e
 
 
-def _refill_base_weights(
-    module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors
-) -> None:
-    # The LoRA that will be loaded may differ.
+def _unfold_lora(module, *args) -> None:
     module._fold_lora(False)
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        if name in module._base_names:
-            state_dict.setdefault(prefix + name, parameter.detach())
+
+
+def _unfold_stored_lora(module, *args) -> None:
+    # LoRA is stored too: in the LM's weights as well, it would count twice.
+    if module.left_out != module._base_names:
+        module._fold_lora(False)

@@ -1,6 +1,7 @@
 """The language model's tokenizer with `<sc>` as an added token."""
 
-from typing import Dict, List, Sequence
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.text.sot import SC, join_sot, split_sot
@@ -16,23 +17,14 @@ class LLMTokenizer:
     talker's tokens depend on a neighbor's.
 
     Args:
-        llm: Folder in Hugging Face format, or a hub id.
+        llm: Folder in Hugging Face format, a hub id, or a packed model's file.
 
     Raises:
         UserError: there is no tokenizer, or it has no end-of-sentence token.
     """
 
     def __init__(self, llm: str):
-        from transformers import AutoTokenizer
-
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(llm, trust_remote_code=False)
-        except (OSError, ValueError) as e:
-            raise UserError(
-                f"teacher_conf llm: {llm} is neither a folder with a tokenizer nor a "
-                f"hub id that can be reached ({type(e).__name__}); "
-                f"run stage 6 or name another"
-            ) from e
+        self.tokenizer = _read_tokenizer(llm)
         if self.tokenizer.eos_token_id is None:
             raise UserError(f"teacher_conf llm: {llm}: its tokenizer has no eos_token")
         # As a special token, decoding with skip_special_tokens would delete it.
@@ -88,3 +80,19 @@ class LLMTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the SOT transcript of `ids`."""
         return join_sot([self.decode_talker(part) for part in self.split(ids)])
+
+
+def _read_tokenizer(llm: str) -> Any:
+    if Path(llm).is_file():
+        from espnet_mtasr.asr.teacher.packed_tokenizer import read_tokenizer
+
+        return read_tokenizer(Path(llm))
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(llm, trust_remote_code=False)
+    except (OSError, ValueError) as e:
+        raise UserError(
+            f"teacher_conf llm: {llm} is neither a folder with a tokenizer nor a hub "
+            f"id that can be reached ({type(e).__name__}); run stage 6 or name another"
+        ) from e

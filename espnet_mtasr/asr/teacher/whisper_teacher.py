@@ -6,10 +6,16 @@ frames; this one already can, and is much smaller.
 """
 
 import math
-from typing import Any, Dict, List, Optional, Sequence, Type
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Set, Type
 
 import torch
-from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList
+from transformers import (
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessorList,
+    WhisperConfig,
+)
 from transformers import WhisperForConditionalGeneration as Whisper
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -26,10 +32,17 @@ from espnet_mtasr.asr.teacher.generation import (
     search_config,
     to_transcript,
 )
+from espnet_mtasr.asr.teacher.left_out import (
+    drop_left_out,
+    refill_left_out,
+    second_names,
+)
 from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
+from espnet_mtasr.asr.teacher.packed_tokenizer import write_tokenizer
 from espnet_mtasr.asr.teacher.token_scores import IGNORE, score
 from espnet_mtasr.asr.teacher.whisper_tokenizer import WhisperSOTTokenizer
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.trust import check_pretrained
 
 
 class WhisperTeacher(AbsTeacher):
@@ -41,10 +54,12 @@ class WhisperTeacher(AbsTeacher):
     Args:
         input_size: Width D of the branch's output.
         llm: Folder of the Whisper in Hugging Face format, or a hub id: the same model
-            as the encoder's.
+            as the encoder's. With `llm_conf`, the tokenizer's file.
         lora: Options of `peft.LoraConfig`; then LoRA and the row of `<sc>` are trained
             in phase 1. None: all weights of the decoder are.
         language: For the prompt of a multilingual Whisper.
+        llm_conf: Whisper's configuration in transformers' form; then nothing is read
+            from a pretrained Whisper.
 
     Raises:
         UserError: `llm` can't be read, isn't a Whisper or has another width, or an
@@ -52,6 +67,7 @@ class WhisperTeacher(AbsTeacher):
     """
 
     tokenizer_class: Type[LLMTokenizer] = WhisperSOTTokenizer
+    guards_loops = True
 
     def __init__(
         self,
@@ -59,11 +75,17 @@ class WhisperTeacher(AbsTeacher):
         llm: str,
         lora: Optional[Dict[str, Any]] = None,
         language: str = "en",
+        llm_conf: Optional[Dict[str, Any]] = None,
     ):
         super().__init__()
         self.tokenizer = WhisperSOTTokenizer(llm)
-        self.whisper = _load_decoder(llm)
+        if llm_conf is None:
+            self.whisper = _load_decoder(llm)
+        else:
+            self.whisper = _build_decoder(llm_conf)
         config = self.whisper.config
+        # Without the row of `<sc>`, which is added whenever the teacher is built.
+        self._llm_conf = config.to_dict()
         if config.d_model != input_size:
             raise UserError(
                 f"teacher_conf llm: {llm} is {config.d_model} wide, the encoder "
@@ -77,6 +99,15 @@ class WhisperTeacher(AbsTeacher):
             # peft's wrapper isn't needed: LoRA is in the layers.
             wrapped = with_lora(self.whisper, self.tokenizer.sc_id, lora)
             self.whisper = wrapped.get_base_model()
+        self.left_out: Set[str] = set() if llm_conf is None else second_names(self)
+        self.register_state_dict_post_hook(drop_left_out)
+        self.register_load_state_dict_pre_hook(refill_left_out)
+
+    def pack(self, tokenizer_file: Path) -> Dict[str, Any]:
+        """See `AbsTeacher.pack`."""
+        write_tokenizer(self.tokenizer.tokenizer, tokenizer_file)
+        self.left_out = second_names(self)
+        return dict(llm_conf=self._llm_conf)
 
     @property
     def max_tokens(self) -> int:
@@ -208,6 +239,18 @@ def _load_decoder(llm: str) -> Whisper:
             f"teacher_conf llm: {llm} lacks {len(missing)} weights of a Whisper's "
             f"decoder, {missing[0]} for one; name one that has them"
         )
+    return _without_encoder(whisper)
+
+
+def _build_decoder(conf: Dict[str, Any]) -> Whisper:
+    """Return Whisper without its encoder, with random weights in float32."""
+    check_pretrained(None, "teacher_conf: llm_conf", conf)
+    config = WhisperConfig.from_dict({**conf, "encoder_layers": 0})
+    config._attn_implementation = "sdpa"
+    return _without_encoder(Whisper(config).float())
+
+
+def _without_encoder(whisper: Whisper) -> Whisper:
     whisper.generation_config = GenerationConfig()
     whisper.model.encoder = torch.nn.Identity()
     return whisper

@@ -10,11 +10,17 @@ from espnet_mtasr.transcription.formats.files import (
     output_paths,
     write_transcripts,
 )
-from espnet_mtasr.transcription.formats.table import FORMATS, Format, render
+from espnet_mtasr.transcription.formats.table import (
+    FORMATS,
+    Format,
+    check_times,
+    render,
+)
 
 __all__ = [
     "FORMATS",
     "Format",
+    "check_times",
     "output_paths",
     "render",
     "write_transcripts",

@@ -16,7 +16,7 @@ def render_txt(transcripts: Sequence[Transcript]) -> str:
 
     The count's probability is omitted if the model has none, and the channel unless
     each was transcribed separately. For a recording in parts, a line has the time at
-    which a talker begins in the part.
+    which a talker begins in the part, or that of the part if words have no times.
     """
     return "\n".join(_txt(transcript) for transcript in transcripts)
 
@@ -37,9 +37,9 @@ def txt_of_part(
         valid = f"{people} people, each with one number"
     lines = [f"{recording}: in parts; {valid}"] * first
     said = [
-        (talker.words[0].start, number, talker)
+        (talker.words[0].start if talker.words else part.start, number, talker)
         for number, talker in enumerate(part.talkers, 1)
-        if talker.words
+        if talker.text
     ]
     lines += [
         f"{format_clock(start)} {talker_name(number, talker)}: {talker.text}"

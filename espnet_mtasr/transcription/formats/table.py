@@ -34,17 +34,19 @@ class Format:
         holds_several: Whether one text can contain several recordings.
         render_tidy: Makes the text, of transcripts from `tidy`; of exactly one where it
             can't hold several.
+        needs_times: Whether it can only be written of words with times.
     """
 
     suffix: str
     holds_several: bool
     render_tidy: Callable[[Sequence[Transcript]], str]
+    needs_times: bool = True
 
 
 FORMATS: Dict[str, Format] = {
-    "txt": Format(".txt", True, render_txt),
-    "json": Format(".json", True, render_json),
-    "jsonl": Format(".jsonl", True, render_jsonl),
+    "txt": Format(".txt", True, render_txt, needs_times=False),
+    "json": Format(".json", True, render_json, needs_times=False),
+    "jsonl": Format(".jsonl", True, render_jsonl, needs_times=False),
     "seglst": Format(".seglst.json", True, render_seglst),
     "stm": Format(".stm", True, render_stm),
     "rttm": Format(".rttm", True, render_rttm),
@@ -66,6 +68,17 @@ def get_format(name: str) -> Format:
     return FORMATS[name]
 
 
+def check_times(formats: Sequence[str]) -> None:
+    """Raise `UserError` if a format needs times of words; there are none."""
+    for name in formats:
+        if get_format(name).needs_times:
+            others = [n for n, format in FORMATS.items() if not format.needs_times]
+            raise UserError(
+                f"--format {name}: needs times of words, which a teacher doesn't give; "
+                f"choose from {', '.join(others)}, or decode by CTC"
+            )
+
+
 def render(transcripts: Sequence[Transcript], format: str) -> str:
     """Turn transcripts into text.
 
@@ -82,8 +95,8 @@ def render(transcripts: Sequence[Transcript], format: str) -> str:
         The text, with a newline at its end unless it is empty.
 
     Raises:
-        UserError: no such format, two recordings of one name, or several recordings in
-            a format that holds one.
+        UserError: no such format, two recordings of one name, several recordings in a
+            format that holds one, or words without times in a format that needs them.
         ValueError: a transcript has invalid words (see `tidy.tidy`).
     """
     chosen = get_format(format)
@@ -92,6 +105,8 @@ def render(transcripts: Sequence[Transcript], format: str) -> str:
             f"{format} can only contain one recording, not {len(transcripts)}: write "
             "files into a folder instead"
         )
+    if not all(transcript.timed for transcript in transcripts):
+        check_times([format])
     transcripts = [tidy(transcript) for transcript in transcripts]
     seen = set()
     for transcript in transcripts:

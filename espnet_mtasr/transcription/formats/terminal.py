@@ -19,7 +19,7 @@ def render_for_terminal(transcript: Transcript, color: bool) -> str:
     """Return name and talker count, then a line per segment in order of time.
 
     A talker's words are cut at pauses of a second or more. Talkers without words come
-    last.
+    last. If words have no times, it is a line per talker.
 
     Args:
         transcript: Of a recording.
@@ -33,7 +33,7 @@ def render_for_terminal(transcript: Transcript, color: bool) -> str:
         for s in in_order_of_time(cut_at_pauses(transcript))
     ]
     lines += [
-        (number, "no words")
+        (number, talker.text or "no words")
         for number, talker in enumerate(transcript.talkers, 1)
         if not talker.words
     ]

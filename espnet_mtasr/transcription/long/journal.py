@@ -48,6 +48,7 @@ def _line(channel: int, heard: Heard) -> str:
             ],
             heard.count_probabilities and list(heard.count_probabilities.items()),
             [(voice.embedding, voice.weight) for voice in heard.voices],
+            heard.texts,
         ],
         ensure_ascii=False,
     )
@@ -64,7 +65,9 @@ def _read(path: Path, depends: Mapping[str, Any]) -> List[Tuple[int, Heard]]:
     found = []
     for line in lines:
         try:
-            channel, place, end, following, talkers, counts, said_by = json.loads(line)
+            channel, place, end, following, talkers, counts, said_by, texts = (
+                json.loads(line)
+            )
         except ValueError:
             break
         words = tuple(tuple(Word(*word) for word in talker) for talker in talkers)
@@ -79,6 +82,7 @@ def _read(path: Path, depends: Mapping[str, Any]) -> List[Tuple[int, Heard]]:
             words,
             counts and dict(counts),
             voices,
+            tuple(texts),
         )
         found.append((channel, heard))
     return found

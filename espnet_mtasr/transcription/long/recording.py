@@ -7,6 +7,7 @@ from typing import (
     Dict,
     Iterator,
     List,
+    Optional,
     Sequence,
     Tuple,
     Union,
@@ -26,7 +27,6 @@ from espnet_mtasr.transcription.transcript import (
     Talker,
     Transcript,
     Voice,
-    Word,
 )
 
 # Seconds before a resumed place that the detector gets as context.
@@ -51,7 +51,12 @@ class Channel:
         self.skipped = round(frame * FRAME * self.rate)
         self.detector = SpeechDetector(self.rate)
         self.cutter = WindowCutter(
-            self.rate, settings.longest, settings.threshold, begin, frame
+            self.rate,
+            settings.longest,
+            settings.threshold,
+            begin,
+            frame,
+            settings.overlap,
         )
         self.stitcher = Stitcher()
 
@@ -117,13 +122,13 @@ class LongRecording:
         parts = self._found
         if self.settings.people is not None:
             parts = self._labelled(self.settings.people)
-        said: Dict[Tuple[int, int], List[Word]] = {}
+        said: Dict[Tuple[int, int], List[Talker]] = {}
         for part in parts:
             for number, talker in enumerate(part.talkers):
-                said.setdefault((part.channel or 0, number), []).extend(talker.words)
+                said.setdefault((part.channel or 0, number), []).append(talker)
         talkers = tuple(
-            Talker(tuple(words), channel if len(self._channels) > 1 else None)
-            for (channel, _), words in sorted(said.items())
+            _joined(of_talker, channel if len(self._channels) > 1 else None)
+            for (channel, _), of_talker in sorted(said.items(), key=lambda e: e[0])
         )
         return Transcript(
             self.waves.name,
@@ -188,6 +193,7 @@ class LongRecording:
                 talkers,
                 transcript.count_probabilities,
                 tuple(voices),
+                tuple(t.text for t in transcript.talkers if t.untimed is not None),
             )
             self.keep(number, heard)
             yield from self._numbered(
@@ -202,6 +208,15 @@ class LongRecording:
         for part in parts:
             talkers = tuple(replace(t, channel=number) for t in part.talkers)
             yield replace(part, talkers=talkers, channel=number)
+
+
+def _joined(talkers: Sequence[Talker], channel: Optional[int]) -> Talker:
+    """What a talker said in all parts."""
+    words = tuple(word for talker in talkers for word in talker.words)
+    untimed = None
+    if any(talker.untimed is not None for talker in talkers):
+        untimed = " ".join(filter(None, (talker.text for talker in talkers)))
+    return Talker(words, channel, untimed)
 
 
 def read_head(waves: Waves, samples: int) -> Union[Recording, Waves]:

@@ -25,6 +25,7 @@ class Heard:
         talkers: Their words, in times of the recording.
         count_probabilities: As in `Transcript`.
         voices: Of the talkers, if wanted.
+        texts: Of the talkers, if their words have no times; then no window has a seam.
     """
 
     place: Place
@@ -33,6 +34,7 @@ class Heard:
     talkers: Tuple[Words, ...]
     count_probabilities: Optional[Mapping[int, float]] = None
     voices: Tuple[Voice, ...] = ()
+    texts: Tuple[str, ...] = ()
 
 
 class Stitcher:
@@ -76,6 +78,8 @@ class Stitcher:
         seam = heard.place.seam
         start = heard.place.start if seam is None else seam
         talkers = tuple(map(Talker, heard.talkers))
+        if heard.texts:
+            talkers = tuple(Talker((), untimed=text) for text in heard.texts)
         return Part(
             start,
             end,

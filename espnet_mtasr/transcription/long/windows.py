@@ -64,6 +64,8 @@ class WindowCutter:
         threshold: A frame is speech from this probability on.
         begin: Earliest beginning of the first window.
         first: The frame at which the samples begin.
+        overlap: Whether windows overlap if there is no pause; otherwise they are cut at
+            the quietest place.
     """
 
     def __init__(
@@ -73,12 +75,14 @@ class WindowCutter:
         threshold: float = THRESHOLD,
         begin: Place = Place(0.0),
         first: int = 0,
+        overlap: bool = True,
     ):
         self.rate = rate
         self.longest = round(longest / FRAME)
         self.threshold = threshold
         # Frames before and after a seam that both windows have.
         self.shared = round(min(OVERLAP, LARGEST_OVERLAP * longest) / FRAME / 2)
+        self.overlap = overlap
         self.begin = begin
         self.first = first
         # From the frame `first` on.
@@ -157,6 +161,8 @@ class WindowCutter:
             return half + cut, Place(self._seconds(begin + half + cut))
         some = self.probabilities[begin + half : begin + self.longest - self.shared]
         cut = half + quietest(some)
+        if not self.overlap:
+            return cut, Place(self._seconds(begin + cut))
         seam = self._seconds(begin + cut)
         return cut + self.shared, Place(self._seconds(begin + cut - self.shared), seam)
 

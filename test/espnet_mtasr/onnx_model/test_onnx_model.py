@@ -252,7 +252,7 @@ def test_what_onnxruntime_cannot_do(exported, options, words):
 def test_no_language_model(exported):
     from espnet_mtasr.inference_llm import Speech2TextLLM
 
-    with pytest.raises(UserError, match="has no language model"):
+    with pytest.raises(UserError, match="exported model has no teacher; give"):
         Speech2TextLLM(None, exported[1])
 
 

@@ -53,6 +53,7 @@ def test_json_says_what_it_was_made_with(folder):
     assert entry["version"] == __version__
     assert (entry["model"], entry["revision"]) == (str(folder), None)
     assert entry["settings"] == dict(
+        decoder="ctc",
         device="cpu",
         dtype="float32",
         beam_size=2,

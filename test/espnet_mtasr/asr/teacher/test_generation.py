@@ -123,6 +123,24 @@ def test_weakness_3_a_row_alone_and_in_a_batch(llms, kind, beam_size):
         assert teacher.generate(hidden, LENGTHS, LIMITS, beam_size) == together
 
 
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_guard_against_loops(llms, beam_size):
+    """Only if it is wanted; rows that have ended don't disturb those that haven't."""
+    teacher, hidden = build(llms["llama_tied"]), hidden_states()
+    limits = [30, 9, 0, 30, 1]
+    with favoured(teacher, {70: 40.0, EOS: 15.0}):
+        loop, *_ = teacher.generate(hidden, LENGTHS, limits, beam_size)
+        assert loop.ids == 30 * [70]
+        teacher.guards_loops = True
+        together = teacher.generate(hidden, LENGTHS, limits, beam_size)
+        for k, n in enumerate(LENGTHS):
+            cut = hidden[k : k + 1, : max(1, n)]
+            (alone,) = teacher.generate(cut, LENGTHS[k : k + 1], [limits[k]], beam_size)
+            assert alone == together[k]
+    assert together[0].ids[:4] == 4 * [70]
+    assert all(5 * [70] != t.ids[n : n + 5] for t in together for n in range(30))
+
+
 def test_no_more_than_the_limit(llms):
     teacher, hidden = build(llms["llama_tied"]), hidden_states()
     limits = [9, 0, 12, 3, 1]

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from helpers.tiny_models import LLM_VOCAB, LORA, make_tiny_tokenizer
-from helpers.tiny_whisper import tiny_config
-from transformers import WhisperForConditionalGeneration
+from helpers.tiny_models import LLM_VOCAB, LORA
+from helpers.tiny_whisper import make_tiny_whisper
 from transformers.modeling_outputs import BaseModelOutput
 
 from espnet_mtasr.asr.teacher.generation import LoopGuard
@@ -19,19 +18,7 @@ LENGTHS = torch.tensor([4, 9, 6])
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whisper")
-    size = len(make_tiny_tokenizer(folder))
-    torch.manual_seed(3)
-    config = tiny_config(
-        vocab_size=size, decoder_layers=2, eos_token_id=EOS, decoder_start_token_id=7
-    )
-    model = WhisperForConditionalGeneration(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    model.tie_weights()
-    model.save_pretrained(folder)
-    return str(folder)
+    return str(make_tiny_whisper(tmp_path_factory.mktemp("whisper")))
 
 
 def build(folder, **options):

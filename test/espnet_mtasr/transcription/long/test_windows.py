@@ -50,6 +50,19 @@ def test_silence_has_no_windows():
     assert cut(click)[0] == []
 
 
+def test_without_overlap():
+    """Windows without a pause between them share nothing and lose nothing."""
+    probabilities = speech(30)
+    overlapping, _ = cut(probabilities)
+    assert any(window.place.seam is not None for window in overlapping)
+    windows, _ = cut(probabilities, overlap=False)
+    assert all(window.place.seam is None for window in windows)
+    assert windows[0].place.start == 0.0
+    assert windows[-1].end == pytest.approx(30, abs=FRAME)
+    for before, after in zip(windows, windows[1:]):
+        assert after.place.start == pytest.approx(before.end)
+
+
 @pytest.mark.parametrize("step", [1, 7, 100, 9999])
 def test_pauses(step):
     windows, _ = cut(speech(0, 2, 3, 1, 2, 0.3, 1, 4), step=step)
