@@ -183,7 +183,8 @@ def test_what_was_not_scored_is_not_packed_for_upload(recipe):
         ("--packed_dtype half", "--packed_dtype half: choose float32, float16 or int8"),
         ("--pack_teacher yes", "--pack_teacher takes true or false, not 'yes'"),
         (
-            "--stage 11 --stop_stage 14 --phase2_args ctc_weight=1.0 --pack_teacher true",
+            "--stage 11 --stop_stage 14 --phase2_args ctc_weight=1.0 "
+            "--pack_teacher true",
             "--pack_teacher true: phase 2 has no teacher; omit it, or",
         ),
         ("--model_card none.yaml", "--model_card none.yaml: no such file"),
