@@ -115,11 +115,12 @@ def test_a_stopped_decoding_goes_on(transcriber, data, tmp_path, monkeypatch):
     assert read_table(whole / "utt2num_spk") == dict.fromkeys(UTTS, "2")
 
 
-def test_scores_are_of_the_first_mixtures_in_both_ways(data, tmp_path):
+def test_scores_are_of_the_sample_in_both_ways(data, tmp_path):
     decoded = tmp_path / "decoded"
     text = "Don't go. Chapter 7!"
-    write_table(decoded / "whisper" / NAME / "text", {"u1": text, "u2": text})
-    write_table(decoded / "whisper" / NAME / "utt2num_spk", {"u1": 1, "u2": 1})
+    *two, third = baseline.sample(UTTS, 3)
+    for name, value in (("text", text), ("utt2num_spk", 1)):
+        write_table(decoded / "whisper" / NAME / name, dict.fromkeys(two, value))
     options = ["--data", str(data.parent), "--decoded", str(decoded)]
     output = tmp_path / "kept.json"
     baseline.main(["keep", *options, "--mixtures", "2", "--output", str(output)])
@@ -137,8 +138,17 @@ def test_scores_are_of_the_first_mixtures_in_both_ways(data, tmp_path):
     row = baseline.table(kept, recipe).splitlines()[-1].strip("| ").split(" | ")
     assert row[:4] == [NAME, "2", "62.9 (61.2 to 64.6)", "100.0 (100.0 to 100.0)"]
     assert row[4] == "0 / 4 / 4" and row[6:] == ["-"] * 4
-    with pytest.raises(UserError, match="text: lacks 1 mixtures, such as u3; run"):
+    with pytest.raises(
+        UserError, match=f"text: lacks 1 mixtures, such as {third}; run"
+    ):
         baseline.main(["keep", *options, "--output", str(output)])
+
+
+def test_a_sample_has_more_than_a_sets_first_mixtures():
+    utts = [f"ml1mix_{talker}-{n}" for talker in range(6) for n in range(30)]
+    some = baseline.sample(utts, 30)
+    assert some == baseline.sample(reversed(utts), 60)[:30]
+    assert len({utt.split("-")[0] for utt in some}) == 6
 
 
 def test_what_is_missing_is_said(transcriber, tmp_path):
@@ -163,4 +173,6 @@ def test_the_command_decodes_what_is_there(folder, data, tmp_path, monkeypatch):
     options = ["--data", str(data.parent), "--output", str(tmp_path / "out")]
     options += ["--whisper", str(folder), "--sets", NAME, "--mixtures", "1"]
     baseline.main(["decode", *options])
-    assert [*read_table(tmp_path / "out" / "whisper" / NAME / "text")] == ["u1"]
+    assert [*read_table(tmp_path / "out" / "whisper" / NAME / "text")] == (
+        baseline.sample(UTTS, 1)
+    )
