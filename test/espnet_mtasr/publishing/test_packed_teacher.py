@@ -94,7 +94,7 @@ def packed(tmp_path_factory):
         model = train(root, name)
         expected = texts(Speech2TextLLM(None, model))
         found[name] = pack(model, out / f"{name}.zip"), expected
-    root.rename(root.with_name("hidden"))
+    root.rename(root.with_name(f"{root.name}_hidden"))
     return found
 
 
