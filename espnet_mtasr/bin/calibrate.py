@@ -6,6 +6,7 @@ and calibration.md with its effect on all sets.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Sequence
 
@@ -34,6 +35,12 @@ def get_parser() -> argparse.ArgumentParser:
         default=[],
         help="sets to report errors on; with words.ctm also those of times",
     )
+    parser.add_argument(
+        "--speech_rule",
+        action="store_true",
+        help="also fit the rule that tells speech from the sounds in which silero-vad "
+        "hears speech, on --data_dir and on sounds that are made",
+    )
     parser.add_argument("--ngpu", type=int, default=0)
     add_trust_option(parser)
     return parser
@@ -57,8 +64,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     from espnet_mtasr.gpus import device_of
     from espnet_mtasr.inference import Speech2Text
     from espnet_mtasr.model_zoo.model_files import CALIBRATION
-    from espnet_mtasr.transcription.calibration import fitting
+    from espnet_mtasr.transcription.calibration import fitting, rule_fitting
     from espnet_mtasr.transcription.calibration.calibration import Calibration
+    from espnet_mtasr.transcription.calibration.routing import read_mixtures
     from espnet_mtasr.transcription.mtasr import MTASR
 
     speech2text = Speech2Text(
@@ -83,6 +91,12 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     for path in times_dirs:
         calibration = fitting.fit_times(raw[path], calibration)
     calibration = fitting.fit_counts(decoded[args.data_dir], calibration)
+    rule_effect = ""
+    if args.speech_rule:
+        mixtures = read_mixtures(args.data_dir, plain.talker_counts, enough=0)
+        dev = rule_fitting.hear_dev(plain, mixtures, rule_fitting.CLIPS, seed=0)
+        calibration = replace(calibration, speech=rule_fitting.fit_speech(dev))
+        rule_effect = "\n" + rule_fitting.effect(calibration.speech, dev) + "\n"
     model = MTASR(speech2text, calibration)
     reports = [
         fitting.report(
@@ -96,7 +110,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         )
         for path, of_set in decoded.items()
     ]
-    table = fitting.format_reports(reports)
+    table = fitting.format_reports(reports) + rule_effect
     folder = args.mtasr_model_file.parent
     write_whole(folder / "calibration.md", table)
     calibration.write(folder / CALIBRATION)

@@ -13,13 +13,14 @@ from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.model_zoo.voice_encoder import get_voice_encoder
 from espnet_mtasr.scoring.posteriors import Posteriors
 from espnet_mtasr.transcription.calibration.calibration import Calibration
+from espnet_mtasr.transcription.calibration.rules import evidence_of
 from espnet_mtasr.transcription.channels import Channel
 from espnet_mtasr.transcription.long.recording import LongRecording
 from espnet_mtasr.transcription.long.stitching import Heard, Words
 from espnet_mtasr.transcription.long.voices import VoiceEncoder, embed_talkers
 from espnet_mtasr.transcription.long.windows import loud_samples
 from espnet_mtasr.transcription.recordings import Recording, Waves
-from espnet_mtasr.transcription.settings import Settings
+from espnet_mtasr.transcription.settings import THRESHOLD, Settings
 from espnet_mtasr.transcription.speech_detector import FRAME, SpeechDetector
 from espnet_mtasr.transcription.transcript import (
     Origin,
@@ -52,14 +53,16 @@ class Decoder:
         revision: Optional[str] = None,
     ):
         self.speech2text = speech2text
-        tokens2text = " ".join
+        self.calibration = calibration
+        tokens2text, self.rule = " ".join, None
         if isinstance(speech2text, Speech2Text):
             tokens2text = speech2text.tokenizer.tokens2text
+            # It reads the CTC's scores, which a teacher doesn't have.
+            self.rule = calibration.speech
         self.writer = Writer(tokens2text, calibration)
         self.rate = rate
         self.name = name
         self.revision = revision
-        self._detector: Optional[SpeechDetector] = None
 
     def transcribe(
         self,
@@ -83,7 +86,7 @@ class Decoder:
         waves = [wave for r in recordings for wave in r.channels]
         speech = [self._hears_speech(wave, how.threshold) for wave in waves]
         voiced = [place for place, there_is in enumerate(speech) if there_is]
-        loud = {place: self._loud(waves[place], how.threshold) for place in voiced}
+        loud = {place: self.loud(waves[place], how.threshold) for place in voiced}
         decoded = self._decode(
             [waves[place][loud[place]] for place in voiced],
             [num_talkers[owners[place]] for place in voiced],
@@ -97,10 +100,11 @@ class Decoder:
             heard[owner].append(
                 self._transcript(
                     recordings[owner],
-                    len(waves[place]),
+                    waves[place],
                     loud.get(place, slice(0)),
                     found.get(place),
                     self._origin(num_talkers[owner], recordings[owner].channel, how),
+                    how.threshold,
                 )
             )
         return [t[0] if len(t) == 1 else join_channels(t) for t in heard]
@@ -108,11 +112,37 @@ class Decoder:
     def _hears_speech(self, wave: np.ndarray, threshold: float) -> bool:
         if threshold <= 0.0 or len(wave) < SHORTEST * self.rate:
             return True
-        if self._detector is None:
-            self._detector = SpeechDetector(self.rate)
-        return self._detector.hears_speech(wave, threshold)
+        return self.detector.hears_speech(wave, threshold)
 
-    def _loud(self, wave: np.ndarray, threshold: float) -> slice:
+    @cached_property
+    def detector(self) -> SpeechDetector:
+        """Of recordings that are transcribed as a whole."""
+        return SpeechDetector(self.rate)
+
+    def _judged(
+        self,
+        transcript: Transcript,
+        wave: np.ndarray,
+        hypothesis: MixtureHypothesis,
+        threshold: float,
+    ) -> Transcript:
+        """Take the talkers out if the calibration's rule finds no speech.
+
+        With the rule, 0 is one of the talker counts that have a probability.
+        """
+        rule = self.rule
+        if rule is None or threshold <= 0.0 or not transcript.talkers:
+            return transcript
+        evidence = evidence_of(self.detector.of_recording(wave), hypothesis)
+        speech = rule.probability(evidence)
+        talkers = transcript.talkers if speech >= rule.threshold else ()
+        counts = transcript.count_probabilities
+        if counts is not None:
+            some = {count: round(p * speech, 4) for count, p in counts.items()}
+            counts = {0: round(1 - speech, 4), **some}
+        return replace(transcript, talkers=talkers, count_probabilities=counts)
+
+    def loud(self, wave: np.ndarray, threshold: float) -> slice:
         """Return the samples to decode. Silence at the ends costs models accuracy."""
         if threshold <= 0.0:
             return slice(0, len(wave))
@@ -200,14 +230,14 @@ class Decoder:
         how = Settings(self.rate)
         origin = self._origin(num_talkers, recording.channel, how)
         if not self._hears_speech(wave, how.threshold):
-            return self._transcript(recording, len(wave), slice(0), None, origin), []
-        loud = self._loud(wave, how.threshold)
+            return self._transcript(recording, wave, slice(0), None, origin), []
+        loud = self.loud(wave, how.threshold)
         self.speech2text.keep_posteriors = True
         try:
             (hypothesis,) = self.speech2text([wave[loud]], [num_talkers])
         finally:
             self.speech2text.keep_posteriors = False
-        transcript = self._transcript(recording, len(wave), loud, hypothesis, origin)
+        transcript = self._transcript(recording, wave, loud, hypothesis, origin)
         ends = (loud.start, loud.stop - loud.start, len(wave) - loud.stop)
         seconds = [length / self.rate for length in ends]
         posteriors = [
@@ -241,8 +271,13 @@ class Decoder:
             counts = [None] * len(windows)
             hypotheses = self._decode(windows, counts, limit, how.batch_seconds)
             return [
-                self.writer.transcript(waves.name, len(window) / self.rate, hypothesis)
-                for window, hypothesis in zip(windows, hypotheses)
+                self._judged(
+                    self.writer.transcript(waves.name, len(w) / self.rate, hypothesis),
+                    w,
+                    hypothesis,
+                    how.threshold,
+                )
+                for w, hypothesis in zip(windows, hypotheses)
             ]
 
         origin = self._origin(num_talkers, waves.channel, how)
@@ -274,17 +309,19 @@ class Decoder:
     def _transcript(
         self,
         recording: Recording,
-        samples: int,
+        wave: np.ndarray,
         loud: slice,
         hypothesis: Optional[MixtureHypothesis],
         origin: Origin,
+        threshold: float = THRESHOLD,
     ) -> Transcript:
         name, problems = recording.name, recording.warnings
-        seconds = round(samples / self.rate, 3)
+        seconds = round(len(wave) / self.rate, 3)
         if hypothesis is None:
             return Transcript(name, seconds, (), None, problems, origin)
         heard = (loud.stop - loud.start) / self.rate
         transcript = self.writer.transcript(name, heard, hypothesis, problems)
+        transcript = self._judged(transcript, wave, hypothesis, threshold)
         before = loud.start / self.rate
         talkers = tuple(talker.later(before) for talker in transcript.talkers)
         return replace(transcript, seconds=seconds, talkers=talkers, origin=origin)

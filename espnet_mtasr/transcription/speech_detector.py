@@ -93,6 +93,11 @@ class SpeechDetector:
                     return True
         return False
 
+    def of_recording(self, samples: np.ndarray) -> np.ndarray:
+        """Return the probabilities `(frames,)` of a whole recording `(N,)`."""
+        self.reset()
+        return np.concatenate(list(self._by_second(samples)))
+
     def _by_second(self, samples: np.ndarray) -> Iterator[np.ndarray]:
         for at in range(0, len(samples), self.rate):
             yield self(samples[at : at + self.rate])

@@ -10,13 +10,12 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Dict, Mapping, Union
+from typing import Dict, Mapping, Optional, Union
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
-
-# Log odds use probabilities at least this far from 0 and 1.
-MARGIN = 1e-6
+from espnet_mtasr.transcription.calibration.log_odds import log_odds, logistic
+from espnet_mtasr.transcription.calibration.rules import Rule
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class Calibration:
         start_seconds: Added to where CTC begins a word.
         end_seconds: Added to where it ends one.
         count_slope: Factor of the log probabilities of talker counts, above 0.
+        speech: Tells speech from other sounds in which silero-vad hears speech; None:
+            all that it hears is speech.
     """
 
     slope: float = 1.0
@@ -36,6 +37,7 @@ class Calibration:
     start_seconds: float = 0.0
     end_seconds: float = 0.0
     count_slope: float = 1.0
+    speech: Optional[Rule] = None
 
     def count_probabilities(self, log_probs: Mapping[int, float]) -> Dict[int, float]:
         """Probabilities of talker counts, from a model's log probabilities.
@@ -59,14 +61,13 @@ class Calibration:
         >>> round(Calibration(slope=0.5).confidence(0.9), 6)
         0.75
         """
-        odds = self.slope * log_odds(probability) + self.intercept
-        # The logistic function, without its overflow.
-        return 0.5 * (1 + math.tanh(odds / 2))
+        return logistic(self.slope * log_odds(probability) + self.intercept)
 
     def is_sound(self) -> bool:
         """Whether all numbers are finite, and better scores give more confidence."""
-        finite = all(map(math.isfinite, asdict(self).values()))
-        return finite and self.slope > 0 and self.count_slope > 0
+        finite = all(math.isfinite(getattr(self, name)) for name in NUMBERS)
+        rule = self.speech is None or self.speech.is_sound()
+        return finite and rule and self.slope > 0 and self.count_slope > 0
 
     def write(self, path: Union[str, Path]) -> None:
         """Write as JSON.
@@ -76,7 +77,8 @@ class Calibration:
         """
         if not self.is_sound():
             raise ValueError(f"not a calibration: {self}")
-        write_whole(path, json.dumps(asdict(self), indent=2) + "\n")
+        values = {k: v for k, v in asdict(self).items() if v is not None}
+        write_whole(path, json.dumps(values, indent=2) + "\n")
 
     @classmethod
     def read(cls, path: Union[str, Path]) -> "Calibration":
@@ -85,28 +87,24 @@ class Calibration:
         Raises:
             UserError: the file has other content.
         """
-        names = [field.name for field in fields(cls)]
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             # Earlier files don't have it.
             values.setdefault("count_slope", 1.0)
-            found = cls(**{name: float(values.pop(name)) for name in names})
+            rule = values.pop("speech", None)
+            found = cls(
+                **{name: float(values.pop(name)) for name in NUMBERS},
+                speech=None if rule is None else Rule(**rule),
+            )
             fits = not values and found.is_sound()
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
             fits = False
         if not fits:
             raise UserError(
-                f"{path}: lacks one of the numbers {', '.join(names)}, or one is bad; "
-                "run espnet_mtasr.bin.calibrate again, or remove it"
+                f"{path}: lacks one of the numbers {', '.join(NUMBERS)}, or one is "
+                "bad; run espnet_mtasr.bin.calibrate again, or remove it"
             )
         return found
 
 
-def log_odds(probability: float) -> float:
-    """Natural logarithm of p / (1 - p), of a p that is neither 0 nor 1.
-
-    >>> log_odds(0.5)
-    0.0
-    """
-    p = min(max(probability, MARGIN), 1 - MARGIN)
-    return math.log(p / (1 - p))
+NUMBERS = [field.name for field in fields(Calibration) if field.name != "speech"]

@@ -20,10 +20,11 @@ from espnet_mtasr.mixture.speech_list import read_speech_list
 from espnet_mtasr.progress import progress
 from espnet_mtasr.scoring.inputs import read_references
 from espnet_mtasr.scoring.word_matches import match_words
-from espnet_mtasr.transcription.calibration.calibration import Calibration, log_odds
+from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.calibration.expected_error import (
     expected_calibration_error,
 )
+from espnet_mtasr.transcription.calibration.log_odds import log_odds
 from espnet_mtasr.transcription.recordings import to_model
 from espnet_mtasr.transcription.transcript import Word
 

@@ -13,6 +13,7 @@ from espnet_mtasr.bin.calibrate import main
 from espnet_mtasr.data.tables import write_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.scoring.word_matches import match_words
+from espnet_mtasr.transcription.calibration import non_speech, rule_fitting
 from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.calibration.expected_error import (
     expected_calibration_error,
@@ -28,6 +29,7 @@ from espnet_mtasr.transcription.calibration.fitting import (
     report,
 )
 from espnet_mtasr.transcription.mtasr import MTASR
+from espnet_mtasr.transcription.speech_detector import SpeechDetector
 from espnet_mtasr.transcription.transcript import Word
 
 LENGTHS = (9000, 4000, 12345, 7001)
@@ -203,6 +205,35 @@ def test_the_command(model_file, data_dir, capsys):
     model = MTASR.from_pretrained(model_file.parent, device="cpu")
     assert model.decoder.writer.calibration == found
     model_file.with_name("calibration.json").unlink()
+
+
+def test_the_rule_for_speech(model_file, data_dir, capsys, monkeypatch):
+    """Sounds and speech are told apart by how much of them is speech."""
+    names = ("silence", "white noise", "hum")
+    kinds = {name: non_speech.KINDS[name] for name in names}
+    monkeypatch.setattr(rule_fitting, "KINDS", kinds)
+    monkeypatch.setattr(rule_fitting, "CLIPS", 3)
+    monkeypatch.setattr(non_speech, "SECONDS", (0.6, 1.2))
+
+    def listen(self, samples):
+        # Of known lengths; sounds have others.
+        found = 0.95 if len(samples) in LENGTHS else 0.6
+        return np.full(10, found, np.float32)
+
+    monkeypatch.setattr(SpeechDetector, "of_recording", listen)
+    main(
+        ["--mtasr_model_file", str(model_file), "--data_dir", str(data_dir)]
+        + ["--speech_rule"]
+    )
+    path = model_file.with_name("calibration.json")
+    rule = Calibration.read(path).speech
+    assert rule.weights["vad_peak"] > 0
+    said = (
+        "hears speech in 9 of 9 sounds, with the rule it is 0; the rule loses 0 of 8 "
+    )
+    assert said in capsys.readouterr().out
+    assert said in path.with_suffix(".md").read_text()
+    path.unlink()
 
 
 @pytest.mark.parametrize(
