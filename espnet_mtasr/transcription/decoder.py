@@ -13,7 +13,7 @@ from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.model_zoo.voice_encoder import get_voice_encoder
 from espnet_mtasr.scoring.posteriors import Posteriors
 from espnet_mtasr.transcription.calibration.calibration import Calibration
-from espnet_mtasr.transcription.calibration.rules import evidence_of
+from espnet_mtasr.transcription.calibration.rules import LOWER, evidence_of
 from espnet_mtasr.transcription.channels import Channel
 from espnet_mtasr.transcription.long.recording import LongRecording
 from espnet_mtasr.transcription.long.stitching import Heard, Words
@@ -112,6 +112,9 @@ class Decoder:
     def _hears_speech(self, wave: np.ndarray, threshold: float) -> bool:
         if threshold <= 0.0 or len(wave) < SHORTEST * self.rate:
             return True
+        if self.calibration.speech is not None:
+            # The rule decides on more.
+            threshold *= LOWER
         return self.detector.hears_speech(wave, threshold)
 
     @cached_property
@@ -126,7 +129,7 @@ class Decoder:
         hypothesis: MixtureHypothesis,
         threshold: float,
     ) -> Transcript:
-        """Take the talkers out if the calibration's rule finds no speech.
+        """Remove the talkers if the calibration's rule finds no speech.
 
         With the rule, 0 is one of the talker counts that have a probability.
         """

@@ -231,8 +231,9 @@ class MTASR:
             window_seconds: Longer recordings are processed in windows of at most this
                 length.
             vad_threshold: A frame is speech if silero-vad's probability is at least
-                this. A recording without speech has no talkers. 0: everything counts
-                as speech.
+                this. A recording without speech has no talkers. If the model's
+                calibration has a rule for speech, it decides as well. 0: everything
+                counts as speech.
             num_people: People in each recording, or in each channel with
                 `channel="each"`. A talker's number then means one person throughout a
                 long recording too: voices are told apart by Resemblyzer's encoder,
@@ -297,7 +298,8 @@ class MTASR:
 
         Yields:
             Parts in order of time; with `channel="each"`, in order within each channel.
-            A recording without speech has no parts; a short one has one.
+            A recording without speech has no parts; a short one has one. In a long one,
+            a part in which a model's rule finds no speech has no talkers.
         """
         how = self.how(batch_seconds, window_seconds, vad_threshold)
         waves = open_input(recording, 0, fs, self.rate, check_channel(channel))

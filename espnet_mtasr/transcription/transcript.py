@@ -147,8 +147,8 @@ class Transcript:
         recording: Its name.
         seconds: Its length.
         talkers: In onset order.
-        count_probabilities: Probability of each talker count that the model knows; None
-            if it can't tell.
+        count_probabilities: Probability of each talker count that the model knows, and
+            of 0 if its calibration has a rule for speech; None if it can't tell.
         warnings: Problems of the recording.
         origin: What it was made with.
         parts: Of a recording that was too long to be processed as a whole.

@@ -102,21 +102,23 @@ class Judge(NamedTuple):
     def texts(self, clip: Any, way: str) -> List[str]:
         """A text per talker; none if no speech is found."""
         rule = self.calibration.speech
-        if way != WAYS[0] and not clip.heard:
-            return []
-        if way == WAYS[2] and rule is not None and not rule.holds(clip.evidence):
-            return []
-        return clip.texts
+        if way == WAYS[0]:
+            found = True
+        elif way == WAYS[1] or rule is None:
+            found = clip.heard
+        else:
+            found = clip.judged and rule.holds(clip.evidence)
+        return clip.texts if found else []
 
     def sure(self, clip: Any, way: str) -> Optional[float]:
         """Probability of the answered talker count; None: there is none."""
-        log_probs = clip.hypothesis.count_log_probs
-        if log_probs is None or way != WAYS[0] and not clip.heard:
+        rule, log_probs = self.calibration.speech, clip.hypothesis.count_log_probs
+        with_rule = way == WAYS[2] and rule is not None
+        if log_probs is None or not (clip.judged if with_rule else clip.heard):
             return None
         counts = self.calibration.count_probabilities(log_probs)
         count = len(self.texts(clip, way))
-        rule = self.calibration.speech
-        if way != WAYS[2] or rule is None:
+        if not with_rule:
             return counts[count]
         speech = rule.probability(clip.evidence)
         return speech * counts[count] if count else 1 - speech
@@ -202,7 +204,7 @@ def flag_rates(
     sides = [[clip.evidence for clip in clips] for clips in (dev, dev_more, test)]
     known, more, _ = sides
     fitted = fit_rule(more, known)
-    by_count = type(fitted)(dict(count=-1.0), 0.0, 0.5)
+    by_count = type(fitted)(dict(count_odds=-1.0), 0.0, 0.5)
     rates: Dict[str, Any] = dict(mixtures=len(test_more), known=len(test))
     for name, rule in (("count probability", by_count), ("fitted rule", fitted)):
         rule = with_threshold(rule, known, 1 - FALSE_FLAGS)

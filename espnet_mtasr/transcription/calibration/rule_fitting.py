@@ -1,7 +1,7 @@
 """Fit the rule that tells speech from other sounds, and what it is fitted on.
 
 Speech is a development set, as it is and quieter; other sounds are those of
-non_speech.py. A rule only has to judge what silero-vad lets through.
+non_speech.py. A rule only judges what silero-vad isn't sure to be no speech.
 """
 
 from dataclasses import replace
@@ -24,7 +24,12 @@ from espnet_mtasr.mixture.spec import MixtureSpec
 from espnet_mtasr.progress import progress
 from espnet_mtasr.transcription.calibration.log_odds import log_odds
 from espnet_mtasr.transcription.calibration.non_speech import KINDS, make_clip
-from espnet_mtasr.transcription.calibration.rules import Evidence, Rule, evidence_of
+from espnet_mtasr.transcription.calibration.rules import (
+    LOWER,
+    Evidence,
+    Rule,
+    evidence_of,
+)
 from espnet_mtasr.transcription.settings import THRESHOLD
 
 if TYPE_CHECKING:
@@ -41,7 +46,7 @@ DEV_LEVELS: Tuple[Level, ...] = ((25.0, None), (35.0, None), (25.0, 8.0))
 CLIPS = 20
 # Maximum share of the development set's speech that the rule may lose.
 LOST = 0.005
-# With fewer sounds that silero-vad lets through, there is nothing to fit.
+# With fewer sounds to judge, there is nothing to fit.
 FEWEST = 5
 
 
@@ -67,6 +72,11 @@ class Clip(NamedTuple):
     def heard(self) -> bool:
         """Whether silero-vad hears speech, by the default threshold."""
         return self.evidence.vad_peak >= log_odds(THRESHOLD)
+
+    @property
+    def judged(self) -> bool:
+        """Whether a rule judges it; silero-vad is sure enough that the rest is none."""
+        return self.evidence.vad_peak >= log_odds(LOWER * THRESHOLD)
 
 
 def hear(model: "MTASR", samples: np.ndarray, reference: Sequence[str] = ()) -> Clip:
@@ -229,29 +239,36 @@ def with_threshold(rule: Rule, evidence: Sequence[Evidence], below: float) -> Ru
 
 
 def fit_speech(dev: Dev) -> Optional[Rule]:
-    """Fit the rule that tells speech from the sounds that silero-vad lets through.
+    """Fit the rule that tells speech from sounds that silero-vad finds similar.
 
     Returns:
-        None if silero-vad lets so few through that nothing can be fitted.
+        None if there are so few such sounds that nothing can be fitted.
     """
-    positive = [c.evidence for c in (*dev.speech, *dev.quiet) if c.heard]
-    negative = [c.evidence for c in dev.sounds if c.heard]
+    positive = [c.evidence for c in (*dev.speech, *dev.quiet) if c.judged]
+    negative = [c.evidence for c in dev.sounds if c.judged]
     if min(len(positive), len(negative)) < FEWEST:
         return None
-    rule = fit_rule(positive, negative)
-    return with_threshold(rule, positive, LOST)
+    return with_threshold(fit_rule(positive, negative), positive, LOST)
 
 
 def effect(rule: Optional[Rule], dev: Dev) -> str:
     """Say in a sentence what the rule does to the set that it was fitted on."""
-    sounds = [clip for clip in dev.sounds if clip.heard]
-    through = f"silero-vad hears speech in {len(sounds)} of {len(dev.sounds)} sounds"
+    speech = [*dev.speech, *dev.quiet]
     if rule is None:
-        return f"{through}: too few to fit a rule."
-    speech = [clip for clip in (*dev.speech, *dev.quiet) if clip.heard]
-    wrong = sum(rule.holds(clip.evidence) for clip in sounds)
-    lost = sum(not rule.holds(clip.evidence) for clip in speech)
+        judged = sum(clip.judged for clip in dev.sounds)
+        return (
+            f"To silero-vad, {judged} of {len(dev.sounds)} sounds are similar to "
+            "speech: too few to fit a rule."
+        )
+    wrong, right = (
+        (
+            sum(clip.heard for clip in clips),
+            sum(clip.judged and rule.holds(clip.evidence) for clip in clips),
+        )
+        for clips in (dev.sounds, speech)
+    )
     return (
-        f"{through}, with the rule it is {wrong}; the rule loses {lost} of "
-        f"{len(speech)} mixtures."
+        f"silero-vad alone finds speech in {wrong[0]} of {len(dev.sounds)} sounds and "
+        f"in {right[0]} of {len(speech)} mixtures; with the rule, in {wrong[1]} and "
+        f"{right[1]}."
     )

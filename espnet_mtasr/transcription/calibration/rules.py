@@ -1,8 +1,9 @@
 """Rules that judge a recording by silero-vad's and the model's scores together.
 
-silero-vad lets some music and machines through, and a model that was only trained on
-speech then writes words. Its own scores show that it is unsure. A rule is a logistic
-regression over both (fitted by rule_fitting.py, stored with the calibration).
+silero-vad lets some music-like sounds through, and a model that was only trained on
+speech then writes words; and it doesn't hear some quiet speech that the model
+understands. A rule is a logistic regression over the scores of both (fitted by
+rule_fitting.py, stored with the calibration).
 """
 
 import math
@@ -17,6 +18,8 @@ from espnet_mtasr.transcription.speech_detector import FRAME, SHORTEST_SPEECH
 
 # Probability of a token at most this sure: without any, the model is unsure as well.
 FLOOR = 1e-3
+# A rule judges what silero-vad hears as speech by this share of the threshold.
+LOWER = 0.2
 
 
 class Evidence(NamedTuple):
@@ -27,14 +30,14 @@ class Evidence(NamedTuple):
         vad_mean: Mean log odds of its probabilities, over all frames.
         token: Mean log probability of the CTC's tokens, in nats.
         filled: Share of the CTC's frames, of all streams, that are not blank.
-        count: Log odds of the most probable talker count; 0 without a count head.
+        count_odds: Log odds of the most probable talker count; 0 without a count head.
     """
 
     vad_peak: float
     vad_mean: float
     token: float
     filled: float
-    count: float
+    count_odds: float
 
 
 def evidence_of(probabilities: np.ndarray, hypothesis: MixtureHypothesis) -> Evidence:

@@ -65,6 +65,19 @@ def test_only_the_rule_takes_talkers_out(plain, middle):
         assert new.num_talkers_probability == shown
 
 
+def test_the_rule_judges_more_than_silero_vad_hears(plain, middle, monkeypatch):
+    thresholds = []
+
+    def listen(self, samples, threshold):
+        thresholds.append(threshold)
+        return True
+
+    monkeypatch.setattr(SpeechDetector, "hears_speech", listen)
+    plain.transcribe(WAVES[0], vad_threshold=0.6)
+    with_rule(plain, middle[0]).transcribe(WAVES[0], vad_threshold=0.6)
+    assert thresholds == pytest.approx([0.6, 0.12])
+
+
 def test_where_everything_counts_as_speech(plain, middle):
     models = (plain, with_rule(plain, middle[0]))
     before, after = (

@@ -93,6 +93,11 @@ def test_probabilities_of_counts():
     assert judge.sure(found, WAYS[1]) == pytest.approx(0.9)
     assert judge.sure(found, WAYS[2]) == pytest.approx(0.9 * speech)
     assert judge.sure(rejected, WAYS[2]) == pytest.approx(speech)
+    # What silero-vad doesn't hear the rule may find, unless it is sure.
+    quiet = clip(["a", "b"], ["a", "b"], vad=-1.5)
+    assert (judge.texts(quiet, WAYS[1]), judge.sure(quiet, WAYS[1])) == ([], None)
+    assert judge.texts(quiet, WAYS[2]) == ["a", "b"]
+    assert judge.sure(quiet, WAYS[2]) == pytest.approx(0.9 * speech)
     unheard = clip(["a"], vad=-5.0)
     assert judge.sure(unheard, WAYS[2]) is None
     error = calibration_error(judge, [found, rejected, unheard], WAYS[2])

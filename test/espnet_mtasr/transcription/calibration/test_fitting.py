@@ -228,9 +228,7 @@ def test_the_rule_for_speech(model_file, data_dir, capsys, monkeypatch):
     path = model_file.with_name("calibration.json")
     rule = Calibration.read(path).speech
     assert rule.weights["vad_peak"] > 0
-    said = (
-        "hears speech in 9 of 9 sounds, with the rule it is 0; the rule loses 0 of 8 "
-    )
+    said = "speech in 9 of 9 sounds and in 8 of 8 mixtures; with the rule, in 0 and 8."
     assert said in capsys.readouterr().out
     assert said in path.with_suffix(".md").read_text()
     path.unlink()

@@ -45,7 +45,7 @@ def test_evidence():
     assert found.vad_mean == pytest.approx(expected)
     assert found.token == pytest.approx(math.log(0.5 * 0.25) / 3)
     assert found.filled == pytest.approx(4 / 20)
-    assert found.count == pytest.approx(log_odds(0.9))
+    assert found.count_odds == pytest.approx(log_odds(0.9))
 
 
 def test_evidence_of_next_to_nothing():
@@ -53,7 +53,7 @@ def test_evidence_of_next_to_nothing():
     # Shorter than any speech.
     assert found.vad_peak == log_odds(0.0)
     assert found.token == math.log(FLOOR)
-    assert (found.filled, found.count) == (0.0, 0.0)
+    assert (found.filled, found.count_odds) == (0.0, 0.0)
     assert evidence_of(np.zeros(0), hypothesis()).filled == 0.0
 
 
@@ -83,7 +83,7 @@ def test_a_fitted_rule_tells_sides_apart():
     assert sum(map(rule.holds, negative)) < 0.03 * len(negative)
     telling = min(rule.weights["vad_peak"], rule.weights["token"])
     assert telling > 3 * max(
-        abs(rule.weights[n]) for n in ("vad_mean", "filled", "count")
+        abs(rule.weights[n]) for n in ("vad_mean", "filled", "count_odds")
     )
 
 
