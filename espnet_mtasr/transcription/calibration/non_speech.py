@@ -214,12 +214,10 @@ def _knocks(d: Draw) -> np.ndarray:
 
 
 def _chords(d: Draw) -> np.ndarray:
-    wave, places = np.zeros(d.n), list(d.notes())
-    for (at, _), *rest in zip(places[::4], places[::4], places[1::4], places[2::4]):
-        for _, hertz in rest:
-            d.struck(at, hertz, 1.0, wave)
-    if not wave.any():
-        d.struck(0, d.p.tuning, 1.0, wave)
+    wave, notes = np.zeros(d.n), list(d.notes())
+    for first in range(0, len(notes), 4):
+        for _, hertz in notes[first : first + 3]:
+            d.struck(notes[first][0], hertz, 1.0, wave)
     return wave
 
 
