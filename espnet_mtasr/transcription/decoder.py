@@ -112,7 +112,7 @@ class Decoder:
     def _hears_speech(self, wave: np.ndarray, threshold: float) -> bool:
         if threshold <= 0.0 or len(wave) < SHORTEST * self.rate:
             return True
-        if self.calibration.speech is not None:
+        if self.rule is not None:
             # The rule decides on more.
             threshold *= LOWER
         return self.detector.hears_speech(wave, threshold)

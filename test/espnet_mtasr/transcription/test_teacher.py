@@ -16,11 +16,14 @@ from espnet_mtasr.bin import mtasr_download, mtasr_pack
 from espnet_mtasr.bin.main import main
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference_llm import Speech2TextLLM
+from espnet_mtasr.transcription.calibration.calibration import Calibration
+from espnet_mtasr.transcription.calibration.rules import Rule
 from espnet_mtasr.transcription.formats import FORMATS
 from espnet_mtasr.transcription.formats.terminal import render_for_terminal
 from espnet_mtasr.transcription.long.journal import Journal
 from espnet_mtasr.transcription.long.stitching import Heard
 from espnet_mtasr.transcription.long.windows import Place
+from espnet_mtasr.transcription.speech_detector import SpeechDetector
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = json.loads((ROOT / "doc" / "transcript.schema.json").read_text())
@@ -85,6 +88,14 @@ def test_it_writes_the_teachers_words(model, expected):
         assert shown == [
             f"talker {n}  {t or 'no words'}" for n, t in enumerate(texts(transcript), 1)
         ]
+
+
+def test_the_rule_for_speech_does_not_judge_it(model, expected, monkeypatch):
+    """It reads the CTC's scores, which a teacher doesn't have."""
+    monkeypatch.setattr(SpeechDetector, "hears_speech", lambda *args: True)
+    never = Calibration(speech=Rule({"token": 1.0}, -100.0, 0.5))
+    found = MTASR(model.speech2text, never).transcribe(WAVES)
+    assert [len(t.talkers) for t in found] == [len(t) for t in expected]
 
 
 def test_formats_that_need_times_say_so(model, tmp_path):
