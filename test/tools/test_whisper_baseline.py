@@ -176,3 +176,14 @@ def test_the_command_decodes_what_is_there(folder, data, tmp_path, monkeypatch):
     assert [*read_table(tmp_path / "out" / "whisper" / NAME / "text")] == (
         baseline.sample(UTTS, 1)
     )
+
+
+def test_the_page_shows_the_kept_figures(tmp_path, monkeypatch):
+    page = tmp_path / "README.md"
+    page.write_text(baseline.PAGE.read_text())
+    monkeypatch.setattr(baseline, "PAGE", page)
+    baseline.main(["show"])
+    shown = baseline.RECIPE / "README.md"
+    assert (
+        page.read_text() == shown.read_text()
+    ), "run: python -m tools.whisper_baseline show"
