@@ -73,8 +73,8 @@ def read_mixtures(folder: Path, number: int) -> List[Mixture]:
     ]
 
 
-def read_one_more(folder: Path, number: int, seed: int) -> List[Mixture]:
-    """Mixtures of a data directory with a talker more than it has; see `one_more`."""
+def read_one_more(folder: Path, most: int, number: int, seed: int) -> List[Mixture]:
+    """Mixtures of `most` talkers of a data directory, and one more; see `one_more`."""
     from espnet_mtasr.data.tables import read_table
     from espnet_mtasr.mixture.render import render
     from espnet_mtasr.mixture.spec import read_specs
@@ -85,7 +85,7 @@ def read_one_more(folder: Path, number: int, seed: int) -> List[Mixture]:
         return []
     specs = read_specs(folder / "utt2mixture")
     texts = {utt: split_sot(t) for utt, t in read_table(folder / "text").items()}
-    found = one_more(specs, texts, np.random.default_rng(seed))
+    found = one_more(specs, texts, most, np.random.default_rng(seed))
     places = np.linspace(0, len(found) - 1, min(number, len(found))).astype(int)
     return [Mixture(render(found[n][0]), found[n][1]) for n in places]
 
@@ -251,13 +251,14 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
     others = [
         m for path in args.other_speech for m in read_mixtures(path, args.mixtures)
     ]
-    dev_more = read_one_more(data / "dev", args.dev_mixtures, seed)
+    model = MTASR.from_pretrained(args.model, device="cpu")
+    most = max(model.talker_counts)
+    dev_more = read_one_more(data / "dev", most, args.dev_mixtures, seed)
     test_more = [
         mixture
         for path in test_dirs
-        for mixture in read_one_more(path, args.mixtures, seed)
+        for mixture in read_one_more(path, most, args.mixtures, seed)
     ]
-    model = MTASR.from_pretrained(args.model, device="cpu")
 
     def heard(name: str, some: List[Mixture], level: Any = fitting.AS_IT_IS) -> List:
         return fitting.hear_speech(model, some, [level], seed, name)
@@ -308,10 +309,11 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
 
 
 def in_words(row: Any) -> str:
-    """Figures on one line; tables of reliability are left out."""
+    """Figures on one line."""
     if isinstance(row, dict):
-        parts = (f"{k} {in_words(v)}" for k, v in row.items() if k != "reliability")
-        return ", ".join(parts)
+        return ", ".join(f"{name} {in_words(value)}" for name, value in row.items())
+    if isinstance(row, list):
+        return "; ".join(map(in_words, row))
     return f"{row:.4g}" if isinstance(row, float) else str(row)
 
 

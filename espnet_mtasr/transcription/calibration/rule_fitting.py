@@ -176,9 +176,10 @@ def hear_dev(model: "MTASR", mixtures: Sequence[Mixture], clips: int, seed: int)
 def one_more(
     specs: Mapping[str, MixtureSpec],
     texts: Mapping[str, Sequence[str]],
+    most: int,
     rng: np.random.Generator,
 ) -> List[Tuple[MixtureSpec, List[str]]]:
-    """Add a talker to each mixture of the largest talker count.
+    """Add a talker to each mixture of `most` talkers.
 
     The talker is another one, with a sentence and level of another mixture, and begins
     after the last onset, by the time between two onsets of another mixture.
@@ -186,12 +187,12 @@ def one_more(
     Args:
         specs: Mixtures by id.
         texts: What their talkers say.
+        most: The largest talker count that a model knows.
         rng: Draws talkers and onsets.
 
     Returns:
         Specs and texts; none for a mixture whose talkers are all that there are.
     """
-    most = max(len(spec.sources) for spec in specs.values())
     everyone = [item for utt in specs for item in zip(specs[utt].sources, texts[utt])]
     gaps = [
         later - earlier
@@ -200,7 +201,7 @@ def one_more(
     ] or [1.0]
     found = []
     for utt, spec in specs.items():
-        if len(spec.sources) < most:
+        if len(spec.sources) != most:
             continue
         there = {source.talker for source in spec.sources}
         others = [item for item in everyone if item[0].talker not in there]

@@ -144,7 +144,7 @@ def test_a_talker_more():
         "z": spec("e", onsets=(0.0,)),
     }
     texts = {"x": ["A", "B"], "y": ["C", "D"], "z": ["E"]}
-    found = one_more(specs, texts, np.random.default_rng(0))
+    found = one_more(specs, texts, 2, np.random.default_rng(0))
     assert len(found) == 2
     for (larger, said), before in zip(found, "xy"):
         old = specs[before]
@@ -154,7 +154,8 @@ def test_a_talker_more():
         gap = larger.onsets[2] - larger.onsets[1]
         assert min(abs(gap - 0.7), abs(gap - 0.9)) < 1e-6
     alone = {"x": specs["x"]}
-    assert one_more(alone, texts, np.random.default_rng(0)) == []
+    for some, most in ((alone, 2), (specs, 3)):
+        assert one_more(some, texts, most, np.random.default_rng(0)) == []
 
 
 def test_quieter():
@@ -201,7 +202,9 @@ def test_a_small_run(recipe, tmp_path, monkeypatch, capsys):
     assert figures["speech"]["other speech"]["mixtures"] == 1
     assert figures["counts"]["silero-vad"] == {"0": 100.0, "2": 100.0, "mean": 100.0}
     assert "a talker too many" not in figures
-    assert "sounds:" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "\nsounds:\n  silence: clips 1, model alone words" in printed
+    assert "reliability lo 0.9333, hi 1, n 1, confidence" in printed
 
 
 def test_a_recipe_that_was_not_run(tmp_path):
