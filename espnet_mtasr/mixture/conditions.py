@@ -29,7 +29,7 @@ CACHE_MEGABYTES = 2000
 def talking_times(spec: MixtureSpec) -> List[Interval]:
     """Return when each talker begins and ends, in seconds from the mixture's start."""
     return [
-        (onset, max(onset, min(onset + source.seconds / source.speed, spec.seconds)))
+        (onset, max(onset, min(onset + source.length, spec.seconds)))
         for onset, source in zip(spec.onsets, spec.sources)
     ]
 

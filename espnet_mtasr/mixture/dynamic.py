@@ -98,7 +98,11 @@ class DynamicMixer:
         for spec in specs.values():
             self._onsets.setdefault(len(spec.sources), []).append(spec.onsets)
         self.excerpts = excerpts
-        self._conversations = Conversations(self._sources, self._onsets, words or {})
+        self._conversations: Optional[Conversations] = None
+        if excerpts > 0.0:
+            self._conversations = Conversations(
+                self._sources, self._onsets, words or {}
+            )
 
     def draw(
         self, utt: str, epoch: int, whole: bool = False
@@ -115,8 +119,9 @@ class DynamicMixer:
         """
         rng = mixture_rng(self.seed, utt, f"epoch {epoch}")
         original = self.specs[utt]
-        if self.excerpts > 0.0 and rng.random() < self.excerpts and not whole:
-            excerpt = self._excerpt(original, rng)
+        conversations = self._conversations
+        if conversations is not None and rng.random() < self.excerpts and not whole:
+            excerpt = self._excerpt(original, conversations, rng)
             if excerpt is not None:
                 return excerpt
         sources: List[Source] = []
@@ -129,7 +134,7 @@ class DynamicMixer:
         return self._spec(original, sources, onsets, rng), texts
 
     def _excerpt(
-        self, original: MixtureSpec, rng: Random
+        self, original: MixtureSpec, conversations: Conversations, rng: Random
     ) -> Optional[Tuple[MixtureSpec, List[str]]]:
         """Return an excerpt by at most as many talkers; None if there is no good one.
 
@@ -137,7 +142,7 @@ class DynamicMixer:
         """
         most = len(original.sources)
         for _ in range(EXCERPT_TRIES):
-            turns = self._conversations.draw(most, original.seconds, self.speeds, rng)
+            turns = conversations.draw(most, original.seconds, self.speeds, rng)
             texts = texts_of(turns)
             if len(texts) in self._onsets:
                 sources, onsets = zip(*((turn.source, turn.onset) for turn in turns))

@@ -46,7 +46,7 @@ class Turn(NamedTuple):
     @property
     def end(self) -> float:
         """Seconds from the beginning."""
-        return self.onset + self.source.seconds / self.source.speed
+        return self.onset + self.source.length
 
 
 class Conversations:
@@ -69,6 +69,7 @@ class Conversations:
         self._of: Dict[str, List[Tuple[Source, str]]] = {}
         for source, text in recordings:
             self._of.setdefault(source.talker, []).append((source, text))
+        self._everyone = sorted(self._of)
         self._onsets = onsets
         self._words = words
 
@@ -83,7 +84,7 @@ class Conversations:
             speeds: One is drawn for each talker.
             rng: Random numbers.
         """
-        people = rng.sample(sorted(self._of), min(num_people, len(self._of)))
+        people = rng.sample(self._everyone, min(num_people, len(self._everyone)))
         speed_of = {talker: rng.choice(speeds) for talker in people}
         turns = self._converse(people, seconds + 2 * AROUND, speed_of, rng)
         last = max(max(turn.end for turn in turns) - seconds, 0.0)

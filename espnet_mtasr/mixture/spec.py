@@ -49,6 +49,11 @@ class Source:
             begin, end = self.span
             object.__setattr__(self, "span", (float(begin), float(end)))
 
+    @property
+    def length(self) -> float:
+        """Seconds of the used part at its speed."""
+        return self.seconds / self.speed
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -93,8 +98,7 @@ class MixtureSpec:
     def seconds(self) -> float:
         """Length of the mixture."""
         ends = [
-            onset + source.seconds / source.speed
-            for onset, source in zip(self.onsets, self.sources)
+            onset + source.length for onset, source in zip(self.onsets, self.sources)
         ]
         ends += self.left_out
         return max(ends) if self.mode == "max" else min(ends)
@@ -103,8 +107,8 @@ class MixtureSpec:
         """Return start and end of each talker's sources in seconds."""
         times: Dict[str, List[Span]] = {}
         for onset, source in zip(self.onsets, self.sources):
-            end = onset + source.seconds / source.speed
-            times.setdefault(source.talker, []).append((onset, end))
+            span = (onset, onset + source.length)
+            times.setdefault(source.talker, []).append(span)
         return list(times.values())
 
     def to_line(self) -> str:
