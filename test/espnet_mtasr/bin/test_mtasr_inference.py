@@ -218,9 +218,7 @@ def test_decoding_by_the_language_model(phase1, tmp_path, caplog, beam_size):
 
 def test_each_decoder_needs_its_model(model_file, phase1, tmp_path):
     data = make_data(tmp_path)
-    with pytest.raises(
-        UserError, match="model.pth: has no teacher; decode it by CTC"
-    ):
+    with pytest.raises(UserError, match="model.pth: has no teacher; decode it by CTC"):
         decode(data, model_file, "--decoder", "llm")
     with pytest.raises(UserError, match="model.pth: has no CTC heads"):
         decode(data, phase1)
