@@ -29,6 +29,7 @@ from espnet_mtasr.asr.serialized_ctc import SerializedCTC
 from espnet_mtasr.asr.stream_writing import stream_writing
 from espnet_mtasr.asr.talker_activity import activity_loss
 from espnet_mtasr.asr.talker_count_head import TalkerCountHead
+from espnet_mtasr.asr.talker_targets import TalkerTargets, talker_targets
 from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher
 from espnet_mtasr.asr.trunk_cache import check_frozen, hash_to_ids, trunk_hash
 from espnet_mtasr.dtypes import cpu_has_bfloat16
@@ -219,69 +220,26 @@ class MTASRModel(AbsESPnetModel):
         """See `forward`."""
         if self.ctc_weight < 1.0 and self.teacher is None:
             raise ValueError(f"ctc_weight {self.ctc_weight} needs a teacher")
-        targets, target_lengths = self._targets(streams)
-        counts = self._counts(target_lengths)
-        unknown = set(counts.tolist()) - set(self.talker_counts)
-        if unknown:
-            raise ValueError(
-                f"talker counts {sorted(unknown)} in the batch, "
-                f"the model knows {self.talker_counts}"
-            )
+        targets = talker_targets(streams, self.talker_counts)
         if "trunk_hash" in streams:
             trunk = self.restore_trunk(speech, speech_lengths, streams["trunk_hash"])
         else:
             trunk = self.encode_trunk(speech, speech_lengths)
-        streams_told = 0 if self.training or self.ctc is None else len(targets)
-        rows = RowLosses(counts, streams_told if self.ctc_weight > 0.0 else 0)
+        writes = self.ctc_weight > 0.0 and not self.training
+        rows = RowLosses(targets.counts, len(targets.tokens) if writes else 0)
         if self.count_weight > 0.0:
-            if self.activity_weight > 0.0 and "talker_times" in streams:
-                logits, activity = self.count_head.with_activity(
-                    self._count_reads(trunk), trunk.lengths
-                )
-                rows.activity = activity_loss(
-                    activity, trunk.lengths, streams["talker_times"]
-                )
-            else:
-                logits = self._count_logits(trunk)
-            labels = self._count_labels(counts)
-            rows.count = torch.nn.functional.cross_entropy(
-                logits, labels, reduction="none"
-            )
-            rows.count_correct = (logits.argmax(-1) == labels).float()
+            self._count(rows, trunk, targets.counts, streams.get("talker_times"))
         for count in self.talker_counts:
-            at = (counts == count).nonzero(as_tuple=True)[0]
+            at = (targets.counts == count).nonzero(as_tuple=True)[0]
             if len(at) == 0:
                 continue
             hidden, lengths = self.encoder.encode_branch(trunk, count, at)
-            wanted = [target[at] for target in targets[:count]]
-            wanted_lengths = target_lengths[at, :count]
+            wanted = targets.of(count, at)
             rows.kept[at] = (lengths > 0) & SerializedCTC.alignable(
-                lengths, wanted, wanted_lengths
+                lengths, wanted.tokens, wanted.lengths
             )
             if self.ctc_weight > 0.0:
-                separated = self.separator[str(count)](hidden, lengths)
-                heads = self.ctc[str(count)]
-                ctc = heads(separated, lengths, wanted, wanted_lengths)
-                rows.ctc = rows.ctc.index_copy(0, at, ctc)
-                if not self.training or "flat_start" in streams:
-                    with torch.autocast(lengths.device.type, enabled=False):
-                        log_probs = heads.log_probs(separated)
-                if not self.training:
-                    writing = stream_writing(log_probs, lengths, self.token_list)
-                    rows.put_writing(at, writing)
-                if "flat_start" in streams:
-                    placed = flat_start_loss(
-                        log_probs,
-                        lengths,
-                        wanted,
-                        wanted_lengths,
-                        [
-                            streams[f"text_spk{k}_times"][at]
-                            for k in range(1, count + 1)
-                        ],
-                    )
-                    ctc = torch.lerp(ctc, placed, streams["flat_start"][at, 0])
-                rows.ctc_for_training = rows.ctc_for_training.index_copy(0, at, ctc)
+                self._write(rows, at, hidden, lengths, wanted, streams)
             if self.ctc_weight < 1.0:
                 self._teach(rows, at, hidden, lengths, text[at], text_lengths[at])
         loss, stats, weight = rows.reduce(
@@ -294,6 +252,55 @@ class MTASRModel(AbsESPnetModel):
             # Every rank must run a backward pass, even one without rows to learn from.
             loss = next(p for p in self.parameters() if p.requires_grad).sum() * 0.0
         return force_gatherable((loss, stats, max(weight, NO_ROWS)), loss.device)
+
+    def _count(
+        self,
+        rows: RowLosses,
+        trunk: TrunkOutput,
+        counts: torch.Tensor,
+        talker_times: Optional[torch.Tensor],
+    ) -> None:
+        """Put the talker-count head's losses into `rows`."""
+        if self.activity_weight > 0.0 and talker_times is not None:
+            logits, activity = self.count_head.with_activity(
+                self._count_reads(trunk), trunk.lengths
+            )
+            rows.activity = activity_loss(activity, trunk.lengths, talker_times)
+        else:
+            logits = self._count_logits(trunk)
+        known = torch.tensor(self.talker_counts, device=counts.device)
+        labels = torch.searchsorted(known, counts)
+        rows.count = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+        rows.count_correct = (logits.argmax(-1) == labels).float()
+
+    def _write(
+        self,
+        rows: RowLosses,
+        at: torch.Tensor,
+        hidden: torch.Tensor,
+        lengths: torch.Tensor,
+        targets: TalkerTargets,
+        streams: Dict[str, torch.Tensor],
+    ) -> None:
+        """Put the CTC losses of one talker count into `rows` at the places `at`."""
+        count = len(targets.tokens)
+        separated = self.separator[str(count)](hidden, lengths)
+        heads = self.ctc[str(count)]
+        ctc = heads(separated, lengths, targets.tokens, targets.lengths)
+        rows.ctc = rows.ctc.index_copy(0, at, ctc)
+        if not self.training or "flat_start" in streams:
+            with torch.autocast(lengths.device.type, enabled=False):
+                log_probs = heads.log_probs(separated)
+        if not self.training:
+            writing = stream_writing(log_probs, lengths, self.token_list)
+            rows.put_writing(at, writing)
+        if "flat_start" in streams:
+            times = [streams[f"text_spk{k}_times"][at] for k in range(1, count + 1)]
+            placed = flat_start_loss(
+                log_probs, lengths, targets.tokens, targets.lengths, times
+            )
+            ctc = torch.lerp(ctc, placed, streams["flat_start"][at, 0])
+        rows.ctc_for_training = rows.ctc_for_training.index_copy(0, at, ctc)
 
     def _teach(
         self,
@@ -325,36 +332,6 @@ class MTASRModel(AbsESPnetModel):
         right = taught.num_correct / taught.num_tokens
         all_right = right.mean().expand(len(at)).index_copy(0, read, right)
         rows.sot_correct[at] = all_right
-
-    def _targets(
-        self, streams: Dict[str, torch.Tensor]
-    ) -> Tuple[List[torch.Tensor], torch.Tensor]:
-        """Return K tensors `(B, L_k)` and lengths `(B, K)`; K is the largest count."""
-        names = [f"text_spk{k}" for k in range(1, max(self.talker_counts) + 1)]
-        missing = [name for name in names if name not in streams]
-        if missing:
-            raise ValueError(f"{missing[0]} is missing; MTASRPreprocessor makes it")
-        lengths = torch.stack([streams[f"{name}_lengths"] for name in names], dim=1)
-        return [streams[name] for name in names], lengths
-
-    @staticmethod
-    def _counts(target_lengths: torch.Tensor) -> torch.Tensor:
-        """Return talker counts `(B,)` for target lengths `(B, K)`."""
-        there = target_lengths > 0
-        counts = there.sum(1)
-        # A gap would give a talker another one's stream, and drop the last text.
-        first = torch.arange(there.size(1), device=there.device) < counts[:, None]
-        if not torch.equal(there, first):
-            k = int((there != first).any(0).nonzero()[0]) + 1
-            raise ValueError(
-                f"text_spk{k} is empty, but a later talker has words; "
-                f"every talker of an utterance needs words"
-            )
-        return counts
-
-    def _count_labels(self, counts: torch.Tensor) -> torch.Tensor:
-        known = torch.tensor(self.talker_counts, device=counts.device)
-        return torch.searchsorted(known, counts)
 
     def collect_feats(
         self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs
