@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Optional
 
+from helpers.warm_python import warm_python
+
 ROOT = Path(__file__).resolve().parents[2]
 MINI = ROOT / "egs2" / "mini_librimix" / "mtasr1"
 
@@ -84,9 +86,9 @@ def write_script(path: Path, lines: str) -> None:
 def call(
     command, cwd: Path, timeout: Optional[float] = 60
 ) -> subprocess.CompletedProcess:
-    """Run in the environment of this very Python."""
+    """Run in the environment of this very Python; `python` is a warm one."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "VIRTUAL_ENV": sys.prefix}
-    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    env["PATH"] = f"{warm_python()}:{Path(sys.executable).parent}:{env['PATH']}"
     # The recipe must find the package from its own place.
     env.pop("PYTHONPATH", None)
     return subprocess.run(
