@@ -5,8 +5,8 @@ set -euo pipefail
 
 help_message="Usage: tools/test.sh [--full] [pytest's arguments]
   --full   run the tests marked slow as well
-Paths in pytest's arguments are relative to the repository's root. Without arguments the
-tests that run recipes run beside the others, in a process of their own."
+Paths in pytest's arguments are relative to the repository's root. Without arguments,
+the tests of recipes and tools run beside the others, in a process of their own."
 
 case ${1:-} in
     --help | -h)
@@ -82,15 +82,15 @@ if [ ${#pytest_args[@]} -gt 0 ]; then
     python -m pytest "${marks[@]}" "${pytest_args[@]}" || code=$?
 else
     # About half of the time.
-    recipes=test/egs2
-    recipes_log=$(mktemp)
-    python -m pytest "${marks[@]}" "${recipes}" >"${recipes_log}" 2>&1 &
+    beside=(test/egs2 test/tools)
+    beside_log=$(mktemp)
+    python -m pytest "${marks[@]}" "${beside[@]}" >"${beside_log}" 2>&1 &
     pid=$!
-    trap 'kill "${pid}" 2>/dev/null || true; rm -f "${recipes_log}"' EXIT
-    python -m pytest "${marks[@]}" test --ignore="${recipes}" || code=$?
-    log "pytest ${recipes}"
+    trap 'kill "${pid}" 2>/dev/null || true; rm -f "${beside_log}"' EXIT
+    python -m pytest "${marks[@]}" test "${beside[@]/#/--ignore=}" || code=$?
+    log "pytest ${beside[*]}"
     wait "${pid}" || code=$?
-    cat "${recipes_log}"
+    cat "${beside_log}"
 fi
 if [ "${code}" -ne 0 ]; then failed+=(pytest); fi
 if [ ${#failed[@]} -gt 0 ]; then

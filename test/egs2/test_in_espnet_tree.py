@@ -19,6 +19,7 @@ import yaml
 from helpers.own_corpus import make_own_corpus, small_config, snippet
 from helpers.recipe_copy import ROOT, copy_recipe, write_script
 from helpers.tiny_data import write_config
+from helpers.warm_python import warm_python
 
 SETS = "test_own3mix_clean"
 SMALL = [
@@ -46,7 +47,8 @@ def make_espnet_tree(root: Path) -> Path:
     # installed here.
     write_script(
         root / "bin" / "python",
-        f'if [ ! -e {site} ]; then set -- -S "$@"; fi; exec {sys.executable} "$@"',
+        f'if [ -e {site} ]; then exec {warm_python()}/python "$@"; fi\n'
+        f'exec {sys.executable} -S "$@"',
     )
     # As conda's scripts do, it reads a variable that nobody has set.
     (root / "tools").mkdir()
