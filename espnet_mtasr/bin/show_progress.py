@@ -2,10 +2,11 @@
 
 A training's warnings of silent streams are also printed without a terminal. mtasr.sh
 starts it beside the jobs of its long stages. SIGTERM means that the command has
-succeeded: the final line is drawn and stays. SIGHUP or SIGINT erase the line, and so
-does the end of the process that started it. It looks for log lines of
-espnet2/train/trainer.py, espnet2/tasks/abs_task.py and this package's command lines. It
-only imports the standard library, so that it starts at once and costs almost nothing.
+succeeded: the final line is drawn and stays. SIGUSR1 means that it has failed: the line
+is erased. So do SIGHUP, SIGINT and the end of the process that started it. It looks for
+log lines of espnet2/train/trainer.py, espnet2/tasks/abs_task.py and this package's
+command lines. It only imports the standard library, so that it starts at once and costs
+almost nothing.
 """
 
 import argparse
@@ -254,7 +255,8 @@ def follow(source: Union[Training, Count], label: str) -> None:
     """Draw, and print warnings, until a signal comes or the parent goes."""
     line = TerminalLine()
     signals: List[int] = []
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    told = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
+    for number in told:
         # nohup ignores a hang-up.
         if sys.stderr.isatty() or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda number, _: signals.append(number))

@@ -57,13 +57,13 @@ OPTIONS = (
 ).split()
 
 
-def run(recipe, behaviour, typed=()):
-    """Decode in a terminal; `go` is there once Enter was typed at the first line."""
+def run(recipe, behaviour, typed=(), at="t1 ["):
+    """Decode in a terminal; `go` is there once Enter was typed at the line `at`."""
     (recipe / "behaviour").write_text(behaviour)
     script = 'stty -echo; (read </dev/tty; touch go) & exec ./mtasr.sh "$@"'
     return run_in_terminal(
         ["bash", "-c", script, "mtasr.sh", *OPTIONS],
-        typed=[("starting", b"\n"), *typed],
+        typed=[(at, b"\n"), *typed],
         cwd=recipe,
         env={**os.environ, "VIRTUAL_ENV": sys.prefix},
     )
@@ -80,7 +80,7 @@ def test_success_leaves_the_line(recipe):
 
 def test_routing_has_a_line_too(recipe):
     (recipe / "routing").touch()
-    code, text = run(recipe, "")
+    code, text = run(recipe, "", at="Routing [")
     assert code == 0, text
     assert re.search(r"^Routing \[#{12,}\] 100 %, 3/3, took ", last_screen(text), re.M)
 
@@ -95,6 +95,18 @@ def test_failure_keeps_its_code_and_its_message(recipe):
     # Nor is there a line of progress left, or a word of bash on its end.
     assert not [line for line in lines if "t1 " in line and "%" in line]
     assert "Hangup" not in text and "Terminated" not in text
+
+
+def test_it_ends_before_its_line_is_there(recipe):
+    """Under nohup, whose processes ignore a hang-up."""
+    (recipe / "go").touch()
+    (recipe / "behaviour").write_text("exit 7\n")
+    code, _ = run_in_terminal(
+        ["bash", "-c", 'trap "" HUP; exec ./mtasr.sh "$@"', "mtasr.sh", *OPTIONS],
+        cwd=recipe,
+        env={**os.environ, "VIRTUAL_ENV": sys.prefix},
+    )
+    assert code == 7
 
 
 def test_ctrl_c_stops_all_of_it(recipe):

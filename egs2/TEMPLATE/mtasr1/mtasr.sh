@@ -378,7 +378,7 @@ at_most() { # at_most N FILE...: jobs for the shortest list
 # terminal, and a training's warnings anywhere (see show_progress's help); returns the
 # command's code.
 with_progress() {
-    local follow=(--label "$1") follower='' code=0 signal=HUP
+    local follow=(--label "$1") follower='' code=0 signal=TERM
     shift
     while [ "$1" != -- ]; do
         follow+=("$1")
@@ -391,9 +391,9 @@ with_progress() {
     fi
     "$@" || code=$?
     if [ -n "${follower}" ]; then
-        # A finished line stays; after an error the message comes last.
-        # Under nohup it ignores HUP.
-        if [ "${code}" -eq 0 ] || [ ! -t 2 ]; then signal=TERM; fi
+        # A finished line stays; after an error the message comes last. USR1 ends it even
+        # before it listens; HUP wouldn't under nohup.
+        if [ "${code}" -ne 0 ]; then signal=USR1; fi
         kill -s "${signal}" "${follower}" 2>/dev/null || true
         wait "${follower}" 2>/dev/null || true
     fi

@@ -298,8 +298,9 @@ class TestCommandLine:
         assert "100 %, 4/4, took " in first
         assert rest == ["the end"]
 
-    def test_failure_takes_it_away(self, tmp_path):
-        assert self.run(tmp_path, "kill -HUP %1") == "the end\n"
+    @pytest.mark.parametrize("name", ["USR1", "HUP", "INT"])
+    def test_failure_takes_it_away(self, name, tmp_path):
+        assert self.run(tmp_path, f"kill -{name} %1") == "the end\n"
 
     def test_it_goes_with_the_one_that_started_it(self, tmp_path):
         """The terminal stays, so that there is no SIGHUP from its end."""
