@@ -277,6 +277,16 @@ class AbsSpeech2Text(ABC):
         return [known[k] for k in best], log_probs
 
 
+def check_finite(outputs: Sequence[torch.Tensor]) -> None:
+    """Raise `UserError` if a model's outputs are not finite."""
+    if not all(bool(output.isfinite().all()) for output in outputs):
+        raise UserError(
+            "the model's output is not finite: the recording's samples are too large, "
+            "or half precision is too coarse; check the recording, or give --dtype "
+            "float32"
+        )
+
+
 def load_model(
     config_file: Union[Path, str, None],
     model_file: Union[Path, str, None],

@@ -16,6 +16,7 @@ from espnet_mtasr.abs_inference import (
     AbsSpeech2Text,
     MixtureHypothesis,
     TalkerHypothesis,
+    check_finite,
 )
 from espnet_mtasr.asr.ctc_alignment import TokenSpan, align_tokens
 from espnet_mtasr.asr.ctc_beam_search import prefix_beam_search
@@ -29,16 +30,6 @@ from espnet_mtasr.model_zoo.model_files import ROUTING
 from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.scoring.posteriors import Posteriors, summarize
 from espnet_mtasr.text.tokenizer import SPECIAL_TOKENS, build_tokenizer
-
-
-def _check_finite(streams: Streams) -> None:
-    """Raise `UserError` if the output is not finite."""
-    if not all(bool(stream.isfinite().all()) for stream in streams.streams):
-        raise UserError(
-            "the model's output is not finite: the recording's samples are too large, "
-            "or half precision is too coarse; check the recording, or give --dtype "
-            "float32"
-        )
 
 
 class Speech2Text(AbsSpeech2Text):
@@ -158,7 +149,7 @@ class Speech2Text(AbsSpeech2Text):
         Raises:
             UserError: streams aren't finite.
         """
-        _check_finite(streams)
+        check_finite(streams.streams)
         return [
             list(map(self._hypothesis, ids, log_probs))
             for ids, log_probs in zip(self._search(streams), self._of_ctc(streams))

@@ -20,6 +20,7 @@ from espnet_mtasr.abs_inference import (
     AbsSpeech2Text,
     MixtureHypothesis,
     TalkerHypothesis,
+    check_finite,
 )
 from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
 from espnet_mtasr.asr.teacher.abs_teacher import Transcript
@@ -144,6 +145,7 @@ class Speech2TextLLM(AbsSpeech2Text):
         """Decode from one branch; scores are 0 unless they are `compared`."""
         at = torch.tensor(rows, device=trunk.hidden.device)
         hidden, lengths = self.model.encoder.encode_branch(trunk, count, at)
+        check_finite([hidden])
         frames = lengths.tolist()
         limits = [
             max(1, int(samples[row] / self.fs * self.maxlen_ratio)) if n > 0 else 0

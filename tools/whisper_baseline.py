@@ -287,11 +287,12 @@ def table(kept: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         "| its normalizer | count right % |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for name, whisper in kept["whisper"].items():
-        found = [_cells(whisper), _cells(kept.get("diarized", {}).get(name))]
+    alone, diarized = (kept.get(system, {}) for system in ("whisper", "diarized"))
+    for name in dict.fromkeys((*alone, *diarized)):
+        found = [_cells(system.get(name)) for system in (alone, diarized)]
         cells = [
             name,
-            str(whisper["recipe"]["n_utt"]),
+            str((alone.get(name) or diarized[name])["recipe"]["n_utt"]),
             _rate(recipe["sets"][name]),
             *found[0][:3],
             *found[1],

@@ -2,7 +2,8 @@
 """Calibrate a model's word confidences, talker counts and word times on dev sets.
 
 Writes calibration.json beside the checkpoint, where `MTASR` and `mtasr_pack` find it,
-and calibration.md with its effect on all sets.
+and calibration.md with its effect on all sets. Of a calibration of the same checkpoint
+that is there already, what isn't fitted again stays: word times, and the rule.
 """
 
 import argparse
@@ -69,6 +70,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     from espnet_mtasr.transcription.calibration.routing import read_mixtures
     from espnet_mtasr.transcription.mtasr import MTASR
 
+    for path in times_dirs:
+        if not (path / fitting.WORD_TIMES).is_file():
+            raise UserError(
+                f"--times_data_dir {path}: has no {fitting.WORD_TIMES}; omit it"
+            )
     speech2text = Speech2Text(
         args.mtasr_train_config,
         args.mtasr_model_file,
@@ -87,7 +93,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     plain = MTASR(speech2text, Calibration())
     decoded = {path: fitting.decode(plain, path) for path in folders}
     raw = {path: fitting.judge(plain, of_set) for path, of_set in decoded.items()}
-    calibration = fitting.fit_confidence(raw[args.data_dir], Calibration())
+    kept = replace(
+        Calibration.beside(args.mtasr_model_file), model=args.mtasr_model_file.stem
+    )
+    calibration = fitting.fit_confidence(raw[args.data_dir], kept)
     for path in times_dirs:
         calibration = fitting.fit_times(raw[path], calibration)
     calibration = fitting.fit_counts(decoded[args.data_dir], calibration)

@@ -285,7 +285,11 @@ def check_options(args: argparse.Namespace) -> List[str]:
     if args.num_talkers is not None and args.num_talkers < 1:
         raise UserError(f"--num_talkers {args.num_talkers}: give 1 or more")
     check_settings(
-        args.batch_seconds, args.window_seconds, args.vad_threshold, args.num_people
+        args.batch_seconds,
+        args.window_seconds,
+        args.vad_threshold,
+        args.num_people,
+        [args.num_talkers],
     )
     return formats
 

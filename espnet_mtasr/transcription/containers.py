@@ -21,9 +21,10 @@ SUFFIXES = (
     *(".webm", ".mkv", ".mka", ".wma", ".wmv", ".avi", ".flv"),
 )
 # FFmpeg's names. With other formats it guesses too much, and takes texts for pictures.
+UNCONTAINED = ("aac", "ac3", "eac3", "amr")
 FORMATS = (
     *("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "avi", "flv"),
-    *("aac", "ac3", "eac3", "amr"),
+    *UNCONTAINED,
 )
 
 
@@ -63,7 +64,10 @@ def open_track(file: Any, formats: Sequence[str] = FORMATS) -> Optional[Track]:
             if container.format.name not in formats or not tracks:
                 return None
             declared = None
-            if tracks[0].duration is not None and tracks[0].time_base is not None:
+            if container.format.name in UNCONTAINED:
+                # FFmpeg guesses it from the first frames.
+                pass
+            elif tracks[0].duration is not None and tracks[0].time_base is not None:
                 declared = float(tracks[0].duration * tracks[0].time_base)
             elif container.duration is not None and len(container.streams) == 1:
                 declared = container.duration / av.time_base

@@ -262,16 +262,21 @@ class Decoder:
 
         Args:
             waves: The recording.
-            num_talkers: Maximum talkers in a window; None: predicted.
+            num_talkers: Maximum talkers in a window; None: predicted. A model without a
+                talker-count head takes it as their number, and the teacher picks the
+                branch by it.
             how: Settings.
             heard: See `LongRecording`.
             keep: See `LongRecording`.
         """
         self.speech2text.check_count(num_talkers)
         limit = self._limit(how) if num_talkers is None else num_talkers
+        predicts = isinstance(self.speech2text, Speech2Text) and (
+            self.speech2text.model.count_head is not None
+        )
 
         def decode(windows: Sequence[np.ndarray]) -> List[Transcript]:
-            counts = [None] * len(windows)
+            counts = [None if predicts else num_talkers] * len(windows)
             hypotheses = self._decode(windows, counts, limit, how.batch_seconds)
             return [
                 self._judged(

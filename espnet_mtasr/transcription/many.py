@@ -136,13 +136,15 @@ class Many:
             waves, self.num_talkers, self.how, *kept
         )
         start, before = time.monotonic(), None
+        if journal is not None and journal.heard:
+            # What is in the journal took no time.
+            before = max(heard.end for _, heard in journal.heard)
         try:
             for part in long.parts():
                 if not self.keep_line:
                     self._line.erase()
                 if self.how.people is None:
                     self.tell(source.name, part)
-                # Parts from a journal took no time.
                 before = long.seconds if before is None else before
                 self._draw_long(long.seconds, waves.seconds, before, start)
         except (RuntimeError, MemoryError, UserError) as e:

@@ -23,7 +23,7 @@ from espnet_mtasr.dtypes import check_dtype
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.inference_llm import Speech2TextLLM
-from espnet_mtasr.model_zoo.model_files import CALIBRATION, ModelFiles, fetch_model
+from espnet_mtasr.model_zoo.model_files import ModelFiles, fetch_model
 from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.channels import (
@@ -149,8 +149,7 @@ class MTASR:
             speech2text = Speech2Text(**options, align=True)
         else:
             speech2text = Speech2TextLLM(**options, guard_loops=True)
-        path = files.mtasr_model_file.with_name(CALIBRATION)
-        calibration = Calibration.read(path) if path.exists() else Calibration()
+        calibration = Calibration.beside(files.mtasr_model_file)
         model = cls(speech2text, calibration, name, files.revision)
         model.files = files
         return model
@@ -250,13 +249,15 @@ class MTASR:
             ValueError: the numbers of talker counts and recordings differ.
         """
         channel = check_channel(channel)
-        how = self.how(batch_seconds, window_seconds, vad_threshold, num_people)
         one = is_one(recordings)
         sources = [recordings] if one else cast(Sequence[Audio], recordings)
         if num_talkers is None or isinstance(num_talkers, (int, np.integer)):
             num_talkers = [num_talkers] * len(sources)
         if len(num_talkers) != len(sources):
             raise ValueError(f"{len(num_talkers)} counts, {len(sources)} recordings")
+        how = self.how(
+            batch_seconds, window_seconds, vad_threshold, num_people, num_talkers
+        )
         found: Dict[int, Transcript] = {}
         short: Dict[int, Recording] = {}
         for place, (source, count) in enumerate(zip(sources, num_talkers)):
@@ -273,7 +274,13 @@ class MTASR:
                     progress(before + long.seconds, before + known)
             found[place] = long.transcript()
         counts = [num_talkers[place] for place in short]
-        read = self.decoder.transcribe(list(short.values()), counts, how, progress)
+        before = sum(transcript.seconds for transcript in found.values())
+
+        def after_long(done: float, known: float) -> None:
+            if progress is not None:
+                progress(before + done, before + known)
+
+        read = self.decoder.transcribe(list(short.values()), counts, how, after_long)
         found.update(zip(short, read))
         transcripts = [found[place] for place in range(len(sources))]
         for transcript in transcripts:
@@ -299,7 +306,8 @@ class MTASR:
         Yields:
             Parts in order of time; with `channel="each"`, in order within each channel.
             A recording without speech has no parts; a short one has one. In a long one,
-            a part in which a model's rule finds no speech has no talkers.
+            a part in which a model's rule finds no speech has no talkers. After the
+            last, its warnings are issued as Python warnings.
         """
         how = self.how(batch_seconds, window_seconds, vad_threshold)
         waves = open_input(recording, 0, fs, self.rate, check_channel(channel))
@@ -307,8 +315,12 @@ class MTASR:
         if isinstance(head, Recording):
             (transcript,) = self.decoder.transcribe([head], [num_talkers], how)
             yield from [transcript.as_part()] if transcript.talkers else []
+            problems = transcript.warnings
         else:
             yield from self.decoder.long_recording(head, num_talkers, how).parts()
+            problems = tuple(head.warnings)
+        for problem in problems:
+            warnings.warn(problem, stacklevel=2)
 
     def how(
         self,
@@ -316,13 +328,16 @@ class MTASR:
         window_seconds: float = WINDOW_SECONDS,
         vad_threshold: float = THRESHOLD,
         num_people: Optional[int] = None,
+        num_talkers: Sequence[Optional[int]] = (),
     ) -> Settings:
-        """Check settings of `transcribe`.
+        """Check settings of `transcribe`; talker counts of each recording.
 
         Raises:
             UserError: one is out of its range, or `num_people` with a teacher.
         """
-        check_settings(batch_seconds, window_seconds, vad_threshold, num_people)
+        check_settings(
+            batch_seconds, window_seconds, vad_threshold, num_people, num_talkers
+        )
         timed = self.speech2text.decoder == CTC
         if not timed:
             check_people(num_people)

@@ -18,6 +18,7 @@ from espnet_mtasr.transcription.formats import (
 )
 from espnet_mtasr.transcription.formats.files import paths_in
 from espnet_mtasr.transcription.formats.plain import jsonl_of_part, txt_of_part
+from espnet_mtasr.transcription.formats.scoring import IN_COLUMNS, column_names
 from espnet_mtasr.transcription.formats.terminal import render_for_terminal
 from espnet_mtasr.transcription.formats.tidy import milliseconds, tidy_part
 from espnet_mtasr.transcription.plot import draw_transcript, is_picture
@@ -72,6 +73,8 @@ class Output:
                 f"--format {formats[0]}: can only contain one recording, not "
                 f"{len(names)}; give --output_dir FOLDER"
             )
+        if folder is None and formats[0] in IN_COLUMNS:
+            column_names(names)
         if plot is not None:
             _check_writable(plot.parent if is_picture(plot) else plot, "--plot")
 

@@ -215,7 +215,12 @@ def _draw_counts(axes: Axes, transcript: Transcript) -> None:
     probabilities = transcript.count_probabilities
     if probabilities is None:
         axes.set_axis_off()
-        axes.text(0.5, 0.5, "the model\ncan't count", ha="center", fontsize=FONT_SIZE)
+        why = "the model\ncan't count"
+        if not transcript.talkers:
+            why = "no speech"
+        elif transcript.parts:
+            why = "counted in\neach part"
+        axes.text(0.5, 0.5, why, ha="center", fontsize=FONT_SIZE)
         return
     names = [str(count) for count in probabilities]
     shades = ["0.2" if n == str(transcript.num_talkers) else "0.75" for n in names]

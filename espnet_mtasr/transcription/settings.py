@@ -1,6 +1,7 @@
 """Settings for long recordings: length of windows, threshold of speech."""
 
-from typing import NamedTuple, Optional
+import math
+from typing import NamedTuple, Optional, Sequence
 
 from espnet_mtasr.errors import UserError
 
@@ -57,7 +58,11 @@ def check_people(people: Optional[int]) -> None:
 
 
 def check_settings(
-    batch: float, window: float, threshold: float, people: Optional[int] = None
+    batch: float,
+    window: float,
+    threshold: float,
+    people: Optional[int] = None,
+    talkers: Sequence[Optional[int]] = (),
 ) -> None:
     """Raise `UserError` for bad options.
 
@@ -66,11 +71,14 @@ def check_settings(
         window: --window_seconds.
         threshold: --vad_threshold.
         people: --num_people.
+        talkers: --num_talkers of each recording.
     """
     if not batch > 0:
         raise UserError(f"--batch_seconds {batch}: give more than 0")
-    if not window >= SHORTEST_WINDOW:
-        raise UserError(f"--window_seconds {window}: give {SHORTEST_WINDOW:g} or more")
+    if not SHORTEST_WINDOW <= window < math.inf:
+        raise UserError(
+            f"--window_seconds {window}: give {SHORTEST_WINDOW:g} or more, but not inf"
+        )
     if not 0 <= threshold < 1:
         raise UserError(
             f"--vad_threshold {threshold}: give a probability below 1, or 0 to treat "
@@ -78,3 +86,6 @@ def check_settings(
         )
     if people is not None and people < 2:
         raise UserError(f"--num_people {people}: give 2 or more")
+    most = max((count for count in talkers if count is not None), default=0)
+    if people is not None and most > people:
+        raise UserError(f"--num_talkers {most}: is more than --num_people {people}")

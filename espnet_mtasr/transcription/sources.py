@@ -60,7 +60,11 @@ def find_recordings(
             if others:
                 tell(f"{printable(argument)}: skips {others}")
             named = [
-                Source(p.relative_to(path).with_suffix("").as_posix(), str(p))
+                (
+                    Source(p.relative_to(path).with_suffix("").as_posix(), str(p))
+                    if p != path
+                    else Source(path.name, argument)
+                )
                 for p in audio
             ]
         elif path.exists():

@@ -138,6 +138,10 @@ def test_scores_are_of_the_sample_in_both_ways(data, tmp_path):
     row = baseline.table(kept, recipe).splitlines()[-1].strip("| ").split(" | ")
     assert row[:4] == [NAME, "2", "62.9 (61.2 to 64.6)", "100.0 (100.0 to 100.0)"]
     assert row[4] == "0 / 4 / 4" and row[6:] == ["-"] * 4
+    diarized = baseline.table({"diarized": kept["whisper"]}, recipe)
+    other = diarized.splitlines()[-1].strip("| ").split(" | ")
+    assert other[:3] == row[:3] and other[3:6] == ["-"] * 3
+    assert other[6:9] == row[3:6]
     with pytest.raises(
         UserError, match=f"text: lacks 1 mixtures, such as {third}; run"
     ):

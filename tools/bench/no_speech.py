@@ -52,24 +52,28 @@ class Mixture(NamedTuple):
     texts: List[str]
 
 
-def read_mixtures(folder: Path, number: int) -> List[Mixture]:
+def read_mixtures(folder: Path, number: int, rate: int) -> List[Mixture]:
     """Read evenly spaced mixtures of a data directory.
 
     Raises:
-        UserError: there is no such directory.
+        UserError: there is no such directory, or it has another sampling rate.
     """
     from espnet_mtasr.data.tables import read_table
     from espnet_mtasr.mixture.speech_list import read_speech_list
     from espnet_mtasr.text.sot import split_sot
+    from espnet_mtasr.transcription.calibration.fitting import check_rate
 
     if not (folder / "text").is_file():
         raise UserError(f"{folder}: no data directory; run the recipe's stages 1 to 3")
     speech, texts = read_speech_list(folder), read_table(folder / "text")
     utts = sorted(texts)
     places = np.linspace(0, len(utts) - 1, min(number, len(utts))).astype(int)
+    some = [utts[place] for place in places]
+    for utt in some:
+        check_rate(speech, folder, utt, rate)
     return [
         Mixture(np.asarray(speech[utt].read(), np.float32), split_sot(texts[utt]))
-        for utt in (utts[place] for place in places)
+        for utt in some
     ]
 
 
@@ -238,6 +242,7 @@ def name_of(level: Tuple[float, Optional[float]]) -> str:
 def main(args: argparse.Namespace, results: bench.Results) -> None:
     """Fit on dev, measure on test, print what was found."""
     from espnet_mtasr import MTASR
+    from espnet_mtasr.scoring.inputs import read_references
     from espnet_mtasr.transcription.calibration import rule_fitting as fitting
     from espnet_mtasr.transcription.calibration.calibration import Calibration
     from espnet_mtasr.transcription.calibration.fitting import Decoded, fit_counts
@@ -246,13 +251,15 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
     test_dirs = sorted(path.parent for path in data.glob("test_*/text"))
     if not test_dirs:
         raise UserError(f"{data}: has no test sets; run the recipe's stages 1 to 3")
-    dev_mixtures = read_mixtures(data / "dev", args.dev_mixtures)
-    mixtures = [m for path in test_dirs for m in read_mixtures(path, args.mixtures)]
-    others = [
-        m for path in args.other_speech for m in read_mixtures(path, args.mixtures)
-    ]
     model = MTASR.from_pretrained(args.model, device="cpu")
     most = max(model.talker_counts)
+    # Counts are fitted on these, so the model must know them.
+    read_references(data / "dev", model.talker_counts)
+    dev_mixtures = read_mixtures(data / "dev", args.dev_mixtures, model.rate)
+    mixtures, others = (
+        [m for path in paths for m in read_mixtures(path, args.mixtures, model.rate)]
+        for paths in (test_dirs, args.other_speech)
+    )
     dev_more = read_one_more(data / "dev", most, args.dev_mixtures, seed)
     test_more = [
         mixture

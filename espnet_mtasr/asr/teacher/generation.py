@@ -20,9 +20,8 @@ from espnet_mtasr.asr.teacher.llm_tokenizer import LLMTokenizer
 
 # An LM that repeats itself may write `<sc>` forever; scoring allows this many talkers.
 MAX_TALKERS = 20
-# Tokens of a passage that may be said only twice in a row; of the longest passage.
+# Tokens from which on a passage may be said only twice in a row.
 LONG = 4
-MAX_PASSAGE = 40
 
 
 def pad_left(rows: Sequence[torch.Tensor]) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -104,7 +103,7 @@ def looping_tokens(ids: Sequence[int]) -> Set[int]:
     {4}
     """
     found = set()
-    for size in range(1, MAX_PASSAGE + 1):
+    for size in range(1, (len(ids) + 1) // 3 + 1):
         times = 2 if size >= LONG else 4
         needed = (times + 1) * size - 1
         tail = ids[-needed:]

@@ -7,6 +7,7 @@ is spoken, so its frames are shifted by their measured offset from known word ti
 """
 
 import json
+import logging
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Dict, Mapping, Optional, Union
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
+from espnet_mtasr.model_zoo.model_files import CALIBRATION
+from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.transcription.calibration.log_odds import log_odds, logistic
 from espnet_mtasr.transcription.calibration.rules import Rule
 
@@ -30,6 +33,8 @@ class Calibration:
         count_slope: Factor of the log probabilities of talker counts, above 0.
         speech: Tells speech from other sounds in which silero-vad hears speech; None:
             all that it hears is speech.
+        model: Name of the checkpoint that it was fitted with, without its suffix, which
+            packing changes; None: not known.
     """
 
     slope: float = 1.0
@@ -38,6 +43,26 @@ class Calibration:
     end_seconds: float = 0.0
     count_slope: float = 1.0
     speech: Optional[Rule] = None
+    model: Optional[str] = None
+
+    @classmethod
+    def beside(cls, model_file: Path) -> "Calibration":
+        """Return a checkpoint's calibration; without one, what changes nothing.
+
+        Raises:
+            UserError: see `read`.
+        """
+        path = model_file.with_name(CALIBRATION)
+        if not path.exists():
+            return cls()
+        found = cls.read(path)
+        if found.model in (None, model_file.stem) or is_onnx(model_file):
+            return found
+        logging.warning(
+            f"{path}: is for {found.model}, and not used for {model_file.name}; run "
+            "espnet_mtasr.bin.calibrate with it"
+        )
+        return cls()
 
     def count_probabilities(self, log_probs: Mapping[int, float]) -> Dict[int, float]:
         """Probabilities of talker counts, from a model's log probabilities.
@@ -92,9 +117,11 @@ class Calibration:
             # Earlier files don't have it.
             values.setdefault("count_slope", 1.0)
             rule = values.pop("speech", None)
+            model = values.pop("model", None)
             found = cls(
                 **{name: float(values.pop(name)) for name in NUMBERS},
                 speech=None if rule is None else Rule(**rule),
+                model=None if model is None else str(model),
             )
             fits = not values and found.is_sound()
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
@@ -102,9 +129,10 @@ class Calibration:
         if not fits:
             raise UserError(
                 f"{path}: lacks one of the numbers {', '.join(NUMBERS)}, or one is "
-                "bad; run espnet_mtasr.bin.calibrate again, or remove it"
+                "bad, or the rule `speech`; run espnet_mtasr.bin.calibrate again, or "
+                "remove it"
             )
         return found
 
 
-NUMBERS = [field.name for field in fields(Calibration) if field.name != "speech"]
+NUMBERS = [f.name for f in fields(Calibration) if f.name not in ("speech", "model")]

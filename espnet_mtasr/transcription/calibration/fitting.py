@@ -16,7 +16,7 @@ from typing import (
 
 from espnet_mtasr.abs_inference import MixtureHypothesis
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.mixture.speech_list import read_speech_list
+from espnet_mtasr.mixture.speech_list import Speech, read_speech_list
 from espnet_mtasr.progress import progress
 from espnet_mtasr.scoring.inputs import read_references
 from espnet_mtasr.scoring.word_matches import match_words
@@ -109,14 +109,7 @@ def decode(model: "MTASR", data_dir: Path) -> List[Decoded]:
     times = read_word_times(data_dir, references)
     speech = read_speech_list(data_dir)
     for utt in references:
-        if utt not in speech:
-            raise UserError(f"{data_dir}: has no speech of {utt}; run stage 3")
-        rate = speech[utt].check(utt).rate
-        if rate != model.rate:
-            raise UserError(
-                f"{data_dir}: {utt} has {rate} Hz, but the model needs {model.rate}; "
-                "run stage 3"
-            )
+        check_rate(speech, data_dir, utt, model.rate)
     decoded = []
     for utt in progress(references, len(references), f"{data_dir.name}: decoded"):
         samples = to_model(speech[utt].read(), model.rate, model.rate, utt)
@@ -126,6 +119,17 @@ def decode(model: "MTASR", data_dir: Path) -> List[Decoded]:
             Decoded(seconds, hypothesis, references[utt], times.get(utt, {}))
         )
     return decoded
+
+
+def check_rate(speech: Dict[str, Speech], data_dir: Path, utt: str, rate: int) -> None:
+    """Raise `UserError` if a data directory has no speech of `utt` at this rate."""
+    if utt not in speech:
+        raise UserError(f"{data_dir}: has no speech of {utt}; run stage 3")
+    found = speech[utt].check(utt).rate
+    if found != rate:
+        raise UserError(
+            f"{data_dir}: {utt} has {found} Hz, but the model needs {rate}; run stage 3"
+        )
 
 
 def judge(model: "MTASR", decoded: Sequence[Decoded]) -> List[Heard]:

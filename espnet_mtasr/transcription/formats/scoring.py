@@ -19,6 +19,9 @@ from espnet_mtasr.transcription.formats.tidy import milliseconds
 if TYPE_CHECKING:
     from espnet_mtasr.transcription.transcript import Transcript
 
+# Formats whose columns are separated by spaces.
+IN_COLUMNS = ("stm", "rttm", "ctm")
+
 
 def render_seglst(transcripts: Sequence[Transcript]) -> str:
     """SegLST: a JSON list of segments of all recordings, each recording's by start."""
@@ -49,7 +52,7 @@ def render_stm(transcripts: Sequence[Transcript]) -> str:
     """
     from meeteval.io import STM, STMLine
 
-    names = _column_names(transcripts)
+    names = column_names([t.recording for t in transcripts])
     lines = [
         STMLine(
             filename=names[transcript.recording],
@@ -75,7 +78,7 @@ def render_rttm(transcripts: Sequence[Transcript]) -> str:
     """
     from meeteval.io import RTTM, RTTMLine
 
-    names = _column_names(transcripts)
+    names = column_names([t.recording for t in transcripts])
     lines = [
         RTTMLine(
             filename=names[transcript.recording],
@@ -102,7 +105,7 @@ def render_ctm(transcripts: Sequence[Transcript]) -> str:
     """
     from meeteval.io import CTM, CTMLine
 
-    names = _column_names(transcripts)
+    names = column_names([t.recording for t in transcripts])
     lines = [
         CTMLine(
             filename=names[transcript.recording],
@@ -128,18 +131,22 @@ def _decimal(seconds: float) -> Decimal:
     return Decimal(milliseconds(seconds)).scaleb(-3)
 
 
-def _column_names(transcripts: Sequence[Transcript]) -> Dict[str, str]:
-    """Names of recordings for files with columns separated by spaces."""
+def column_names(recordings: Sequence[str]) -> Dict[str, str]:
+    """Names of recordings for files with columns separated by spaces.
+
+    Raises:
+        UserError: two would have the same.
+    """
     names: Dict[str, str] = {}
     taken = set()
-    for transcript in transcripts:
+    for recording in recordings:
         # A line that begins with a semicolon is a comment.
-        column = re.sub(r"\s|^;", "_", transcript.recording)
+        column = re.sub(r"\s|^;", "_", recording)
         if column in taken:
             raise UserError(
                 f"two recordings are called {column!r} in stm, rttm and ctm, where "
                 "names have no spaces: rename one"
             )
         taken.add(column)
-        names[transcript.recording] = column
+        names[recording] = column
     return names

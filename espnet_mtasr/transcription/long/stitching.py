@@ -22,7 +22,7 @@ class Heard:
         place: Where the window begins.
         end: Seconds from the recording's beginning.
         next: Where the next can begin.
-        talkers: Their words, in times of the recording.
+        talkers: Their words, in times of the recording; none: no speech.
         count_probabilities: As in `Transcript`.
         voices: Of the talkers, if wanted.
         texts: Of the talkers, if their words have no times; then no window has a seam.
@@ -50,6 +50,8 @@ class Stitcher:
             return []
         if heard.place.seam is None:
             return [self._part(before, before.end)]
+        if not before.talkers or not heard.talkers:
+            return [self._part_beside_no_speech(before, heard)]
         seam = heard.place.seam
         streams = match_streams(before.talkers, heard.talkers, seam)
         left, right, voices = [], [], []
@@ -72,6 +74,12 @@ class Stitcher:
         """Return the last part."""
         last, self._waiting = self._waiting, None
         return [] if last is None else [self._part(last, last.end)]
+
+    def _part_beside_no_speech(self, before: Heard, heard: Heard) -> Part:
+        """Give what both windows have to the one with talkers, if one has."""
+        end = heard.place.start if heard.talkers else before.end
+        self._waiting = replace(heard, place=Place(end))
+        return self._part(before, end)
 
     @staticmethod
     def _part(heard: Heard, end: float) -> Part:

@@ -94,7 +94,7 @@ def embed_talkers(
         alone = row & (talking.sum(0) == 1)
         used = alone if alone.sum() >= ALONE * rate else row
         if used.sum() < SHORTEST * rate:
-            found.append(Voice())
+            found.append(Voice(weight=LEAST))
             continue
         embedding = encoder(samples[used], rate)
         weight = min(max(float(alone.sum()) / rate, LEAST), MOST)

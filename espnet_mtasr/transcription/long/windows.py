@@ -121,6 +121,10 @@ class WindowCutter:
             some = self.probabilities[begin : begin + self.longest + LOOK_AHEAD]
             last_here = last and begin + len(some) == len(self.probabilities)
             speech = speech_frames(some, self.threshold)
+            if self.begin.seam is not None:
+                # A pause between words that both windows have ends nothing.
+                both = speech[: 2 * self.shared]
+                both[: int(np.flatnonzero([True, *both])[-1])] = True
             certain = len(some) if last_here else self._low(some)
             pause = first_pause(speech[: min(certain, self.longest)], _frames(PAUSE))
             if pause is None and last_here and len(some) <= self.longest:

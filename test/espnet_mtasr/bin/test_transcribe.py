@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -237,6 +238,15 @@ def test_silence(folder, recordings, capsys):
         (["one.wav", "--batch_seconds", "0"], "--batch_seconds 0.0"),
         (["one.wav", "--output_dir", "two.wav"], "two.wav is a file"),
         (["one.wav", "--window_seconds", "1"], "--window_seconds 1.0: give 2 or more"),
+        (["one.wav", "--window_seconds", "inf"], "inf: give 2 or more, but not inf"),
+        (
+            ["one.wav", "--num_people", "2", "--num_talkers", "3"],
+            "--num_talkers 3: is more than --num_people 2",
+        ),
+        (
+            ["a b.wav", "a_b.wav", "--format", "stm"],
+            "two recordings are called 'a_b' in stm",
+        ),
         (
             ["one.wav", "--vad_threshold", "1"],
             "--vad_threshold 1.0: give a probability",
@@ -246,6 +256,8 @@ def test_silence(folder, recordings, capsys):
     ],
 )
 def test_bad_options(folder, recordings, words, message):
+    for name in ("a b.wav", "a_b.wav"):
+        shutil.copy("one.wav", name)
     with pytest.raises(UserError, match=message):
         call(folder, *words)
 
@@ -255,6 +267,10 @@ def test_a_model_that_cannot_count(recordings, tmp_path, capsys):
     with pytest.raises(UserError, match="no talker-count head: give --num_talkers"):
         call(folder, "one.wav")
     call(folder, "one.wav", "--num_talkers", "3")
+    assert "talker 3:" in capsys.readouterr().out
+    speech, rate = soundfile.read("one.wav")
+    soundfile.write("long.wav", np.tile(speech, 1 + 5 * rate // len(speech)), rate)
+    call(folder, "long.wav", "--num_talkers", "3", "--window_seconds", "2")
     assert "talker 3:" in capsys.readouterr().out
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.transcription.containers import open_track
 from espnet_mtasr.transcription.recordings import open_recording, open_sound
 from espnet_mtasr.transcription.sources import Source
 
@@ -67,6 +68,14 @@ def test_broken_off(tmp_path):
     path.write_bytes(content[: len(content) // 2])
     (warning,) = open_recording(Source("call", str(path)), RATE).read().warnings
     assert "call.mkv: is truncated, " in warning and "the rest is" in warning
+
+
+def test_a_stream_without_a_container(tmp_path, monkeypatch):
+    """FFmpeg guesses its length from its bit rate, which silence lowers."""
+    monkeypatch.setattr(np, "sin", lambda x: np.where(x > 3000.0, np.cos(x), 0.0))
+    path = write(tmp_path / "call.aac")
+    assert open_track(str(path)).declared is None
+    assert open_recording(Source("call", str(path)), RATE).read().warnings == ()
 
 
 def test_several_tracks(tmp_path):

@@ -1,6 +1,7 @@
 """The picture of a transcript: what is drawn where, and what is refused."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from helpers.transcripts import hard_transcript, make_talker, make_transcript
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.transcription.output import Output
 from espnet_mtasr.transcription.plot import draw_transcript, is_picture, place_words
+from espnet_mtasr.transcription.transcript import Part
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 (WAVE,) = noises(64000)
@@ -81,7 +83,15 @@ def test_without_talkers_or_probabilities(figures):
     draw_transcript(make_transcript(seconds=0.01))
     (figure,) = figures
     assert [ax.get_ylabel() for ax in figure.axes] == ["no talker", ""]
-    assert figure.axes[1].texts[0].get_text() == "the model\ncan't count"
+    assert figure.axes[1].texts[0].get_text() == "no speech"
+    plain = make_transcript([("word", 0.0, 0.5)])
+    part = Part(0.0, 0.5, plain.talkers)
+    for transcript, said in (
+        (plain, "the model\ncan't count"),
+        (replace(plain, parts=(part,)), "counted in\neach part"),
+    ):
+        draw_transcript(replace(transcript, count_probabilities=None))
+        assert figures[-1].axes[1].texts[0].get_text() == said
 
 
 def test_words_do_not_cover_each_other():

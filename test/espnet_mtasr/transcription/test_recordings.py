@@ -10,6 +10,7 @@ import soundfile
 from helpers.transcripts import make_transcript
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.transcription import sources
 from espnet_mtasr.transcription.channels import check_channel
 from espnet_mtasr.transcription.recordings import (
     open_pipe,
@@ -291,3 +292,15 @@ def test_what_is_passed_over_is_counted(tree):
     (tree / "empty" / "list.csv").touch()
     with pytest.raises(UserError, match=r"audio files, only 1 file .*\(1 .csv\); name"):
         find_recordings(["empty"])
+
+
+def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch):
+    folder = tmp_path / "locked.d"
+    folder.mkdir()
+
+    def locked(folder, on_error):
+        on_error(PermissionError(13, "Permission denied", str(folder)))
+        return []
+
+    monkeypatch.setattr(sources, "files_below", locked)
+    assert find_recordings([str(folder)]) == [Source("locked.d", str(folder))]

@@ -233,3 +233,16 @@ def test_recipes_are_told_before_they_decode(archives, capsys):
         UserError, match="false.zip: has no teacher, which decoder: llm"
     ):
         mtasr_download.main(["--model", str(archives["false"]), "--decoder", "llm"])
+
+
+def test_what_is_not_finite_is_refused(model, monkeypatch):
+    encoder = model.speech2text.model.encoder
+    plain = encoder.encode_branch
+
+    def overflows(*args):
+        hidden, lengths = plain(*args)
+        return hidden * float("inf"), lengths
+
+    monkeypatch.setattr(encoder, "encode_branch", overflows)
+    with pytest.raises(UserError, match="output is not finite: .* give --dtype"):
+        model.transcribe(WAVES[0], **ALL)

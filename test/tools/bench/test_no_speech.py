@@ -182,6 +182,7 @@ def recipe(tmp_path):
         folder.mkdir(parents=True)
         (folder / "wav.scp").write_text(f"u {tmp_path / 'a.wav'}\n")
         (folder / "text").write_text(f"u {text}\n")
+        (folder / "utt2num_spk").write_text(f"u {text.count('<sc>') + 1}\n")
     return tmp_path
 
 
@@ -210,3 +211,10 @@ def test_a_small_run(recipe, tmp_path, monkeypatch, capsys):
 def test_a_recipe_that_was_not_run(tmp_path):
     with pytest.raises(UserError, match="has no test sets; run the recipe's stages"):
         main(["--recipe", str(tmp_path)])
+
+
+def test_another_rate(recipe):
+    wave, rate = soundfile.read(recipe / "a.wav")
+    soundfile.write(recipe / "a.wav", wave, rate // 2)
+    with pytest.raises(UserError, match="dev: u has 8000 Hz, but the model needs 1600"):
+        main(["--recipe", str(recipe), "--clips", "1"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.tiny_models import LLM_VOCAB, LORA, make_tiny_llm, make_tiny_tokenizer
 
-from espnet_mtasr.asr.teacher.generation import MAX_TALKERS, SOTRules
+from espnet_mtasr.asr.teacher.generation import MAX_TALKERS, SOTRules, looping_tokens
 from espnet_mtasr.asr.teacher.llm_teacher import LLMTeacher
 from espnet_mtasr.scoring.error_counts import MAX_STREAMS
 
@@ -297,3 +297,10 @@ def test_a_tokenizers_spare_tokens(tmp_path):
         (written,) = teacher.generate(hidden_states()[:1], LENGTHS[:1], [2])
     assert written.ids == [SC, SC]
     assert teacher.tokenizer.split(written.ids) == [[SC, SC]]
+
+
+@pytest.mark.parametrize("size", [4, 40, 41, 100])
+def test_passages_of_any_length_loop(size):
+    passage = list(range(size))
+    assert looping_tokens(2 * passage + passage[:-1]) == {size - 1}
+    assert looping_tokens(2 * passage + passage[:-2]) == set()

@@ -83,3 +83,18 @@ def test_steep_slopes():
     assert calibration.confidence(0.0) == 0.0
     assert calibration.confidence(1.0) == 1.0
     assert calibration.confidence(0.5) == 0.5
+
+
+def test_of_another_checkpoint(tmp_path, caplog):
+    fitted = Calibration(start_seconds=0.1, model="valid.loss_ctc.ave")
+    path = tmp_path / "calibration.json"
+    fitted.write(path)
+    for name in ("valid.loss_ctc.ave.pth", "valid.loss_ctc.ave.safetensors"):
+        assert Calibration.beside(tmp_path / name) == fitted
+    assert Calibration.beside(tmp_path / "onnx.json") == fitted
+    assert not caplog.messages
+    assert Calibration.beside(tmp_path / "5epoch.pth") == Calibration()
+    (said,) = caplog.messages
+    assert said.startswith(f"{path}: is for valid.loss_ctc.ave, and not used for 5e")
+    path.unlink()
+    assert Calibration.beside(tmp_path / "5epoch.pth") == Calibration()

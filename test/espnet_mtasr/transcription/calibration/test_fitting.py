@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from espnet_mtasr.transcription.calibration.fitting import (
     format_reports,
     report,
 )
+from espnet_mtasr.transcription.calibration.rules import Rule
 from espnet_mtasr.transcription.mtasr import MTASR
 from espnet_mtasr.transcription.speech_detector import SpeechDetector
 from espnet_mtasr.transcription.transcript import Word
@@ -199,12 +201,23 @@ def test_the_command(model_file, data_dir, capsys):
     assert found.start_seconds == pytest.approx(0.1, abs=2e-3)
     assert found.end_seconds == pytest.approx(0.1, abs=2e-3)
     assert found.count_slope != 1.0
+    assert found.model == model_file.stem
     table = model_file.with_name("calibration.md").read_text()
     assert table in capsys.readouterr().out
     assert table.splitlines()[2].startswith("| dev | ")
     model = MTASR.from_pretrained(model_file.parent, device="cpu")
     assert model.decoder.writer.calibration == found
-    model_file.with_name("calibration.json").unlink()
+    # What isn't fitted again stays, if it is this checkpoint's.
+    path = model_file.with_name("calibration.json")
+    rule = Rule({"token": 1.0}, 0.0, 0.5)
+    again = ["--mtasr_model_file", str(model_file), "--data_dir", str(data_dir)]
+    replace(found, slope=7.0, speech=rule).write(path)
+    main(again)
+    assert Calibration.read(path) == replace(found, speech=rule)
+    replace(found, speech=rule, model="another").write(path)
+    main(again)
+    assert Calibration.read(path) == replace(found, start_seconds=0.0, end_seconds=0.0)
+    path.unlink()
 
 
 def test_the_rule_for_speech(model_file, data_dir, capsys, monkeypatch):
@@ -257,6 +270,12 @@ def test_missing_inputs(model_file, data_dir, tmp_path):
         main(["--mtasr_model_file", "no_model.pth", "--data_dir", str(data_dir)])
     with pytest.raises(UserError, match="no data directory with text"):
         main(["--mtasr_model_file", str(model_file), "--data_dir", str(tmp_path)])
+    (tmp_path / "text").write_text("utt a\n")
+    with pytest.raises(UserError, match="--times_data_dir .*: has no words.ctm; omit"):
+        main(
+            ["--mtasr_model_file", str(model_file), "--data_dir", str(data_dir)]
+            + ["--times_data_dir", str(tmp_path)]
+        )
 
 
 def test_calibration_error_by_hand():

@@ -116,3 +116,24 @@ def test_voices_follow_their_talkers():
     assert list(after.voices) == expected
     assert before.as_dict().keys() == after.as_dict().keys()
     assert "voices" not in before.as_dict()
+
+
+def test_no_speech_beside_a_seam():
+    """The neighbour of a window that a rule rejects keeps all its words."""
+    first, second, third = parts_of(
+        heard(0.0, 2.0, words("a b c d"), words("e f g h")),
+        heard(1.0, 4.0, seam=1.5),
+        heard(3.0, 6.0, words("early new", 3.0), seam=3.5),
+    )
+    assert [text(t.words) for t in first.talkers] == ["a b c d", "e f g h"]
+    assert second.talkers == ()
+    assert [text(t.words) for t in third.talkers] == ["early new"]
+    spans = [(part.start, part.end) for part in (first, second, third)]
+    assert spans == [(0.0, 2.0), (2.0, 3.0), (3.0, 6.0)]
+    assert not any(part.continues for part in (first, second, third))
+
+
+def test_no_speech_twice():
+    first, second = parts_of(heard(0.0, 2.0), heard(1.0, 4.0, seam=1.5))
+    assert [(part.start, part.end) for part in (first, second)] == [(0, 2), (2, 4)]
+    assert first.talkers == second.talkers == ()

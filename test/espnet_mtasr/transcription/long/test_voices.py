@@ -85,6 +85,7 @@ def test_where_a_talker_talks_alone():
         Voice((1.2,), 1.0),
         Voice((0.7,), 0.7),
         Voice((0.1,), 0.1),
-        Voice(),
-        Voice(),
+        # They must not draw others to what is put in their place.
+        Voice(weight=0.1),
+        Voice(weight=0.1),
     ]

@@ -125,6 +125,20 @@ def test_blocks_of_any_length_give_the_same(wild):
         assert spans(cut(wild, step=step)[0]) == expected
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_only_seams_are_heard_twice(seed):
+    rng = np.random.default_rng(seed)
+    runs = rng.choice([0.0, 0.15, 0.3, 0.55, 0.7, 1.0], 400)
+    windows, _ = cut(np.repeat(runs, rng.integers(1, 30, 400)))
+    assert any(window.place.seam for window in windows)
+    for before, window in zip(windows, windows[1:]):
+        seam = window.place.seam
+        if seam is None:
+            assert window.place.start >= before.end - FRAME
+        else:
+            assert window.place.start < seam < before.end
+
+
 def test_it_goes_on_where_it_was(wild):
     probabilities = wild
     windows, cutter = cut(probabilities)
