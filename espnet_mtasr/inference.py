@@ -27,7 +27,7 @@ from espnet_mtasr.asr.routing import Routing, branch_entropies
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
 from espnet_mtasr.model_zoo.model_files import ROUTING
-from espnet_mtasr.onnx_model.manifest import is_onnx
+from espnet_mtasr.onnx_model.manifest import is_of_checkpoint
 from espnet_mtasr.scoring.posteriors import Posteriors, summarize
 from espnet_mtasr.text.tokenizer import SPECIAL_TOKENS, build_tokenizer
 
@@ -114,9 +114,7 @@ class Speech2Text(AbsSpeech2Text):
                 f"{path}: is for {list(routing.talker_counts)} talkers, the model for "
                 f"{list(known)}; fit it again, or remove it"
             )
-        # Packing changes the suffix.
-        same = Path(routing.model).stem == Path(model_file).stem
-        its_own = is_onnx(model_file) or same
+        its_own = is_of_checkpoint(routing.model, model_file)
         return routing if its_own and routing.unsure_below > 0.0 else None
 
     def check_predicts(self) -> None:

@@ -94,7 +94,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     decoded = {path: fitting.decode(plain, path) for path in folders}
     raw = {path: fitting.judge(plain, of_set) for path, of_set in decoded.items()}
     kept = replace(
-        Calibration.beside(args.mtasr_model_file), model=args.mtasr_model_file.stem
+        Calibration.beside(args.mtasr_model_file), model=args.mtasr_model_file.name
     )
     calibration = fitting.fit_confidence(raw[args.data_dir], kept)
     for path in times_dirs:

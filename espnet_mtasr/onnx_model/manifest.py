@@ -71,6 +71,14 @@ class Manifest:
         return manifest
 
 
+def is_of_checkpoint(name: str, model_file: Union[Path, str]) -> bool:
+    """Whether `model_file` is the checkpoint `name`, exported or not.
+
+    Packing changes the suffix.
+    """
+    return is_onnx(model_file) or Path(name).stem == Path(model_file).stem
+
+
 def is_onnx(model_file: Optional[Union[Path, str]]) -> bool:
     """Say whether a model file is an exported model's onnx.json."""
     return model_file is not None and Path(model_file).name == FILE_NAME

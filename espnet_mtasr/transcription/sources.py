@@ -59,14 +59,7 @@ def find_recordings(
             audio, others = _audio_files(path)
             if others:
                 tell(f"{printable(argument)}: skips {others}")
-            named = [
-                (
-                    Source(p.relative_to(path).with_suffix("").as_posix(), str(p))
-                    if p != path
-                    else Source(path.name, argument)
-                )
-                for p in audio
-            ]
+            named = [Source(_name_in(path, p), str(p)) for p in audio]
         elif path.exists():
             named = [Source(path.stem, argument)]
         else:
@@ -84,6 +77,13 @@ def find_recordings(
         if len(set(names)) == len(names):
             break
     return list(map(Source, map(printable, names), paths))
+
+
+def _name_in(folder: Path, path: Path) -> str:
+    """Name a recording by its path below `folder`, which itself may be unreadable."""
+    if path == folder:
+        return folder.name
+    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def _audio_files(folder: Path) -> Tuple[List[Path], str]:

@@ -16,7 +16,7 @@ from typing import Dict, Mapping, Optional, Union
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.model_zoo.model_files import CALIBRATION
-from espnet_mtasr.onnx_model.manifest import is_onnx
+from espnet_mtasr.onnx_model.manifest import is_of_checkpoint
 from espnet_mtasr.transcription.calibration.log_odds import log_odds, logistic
 from espnet_mtasr.transcription.calibration.rules import Rule
 
@@ -33,8 +33,8 @@ class Calibration:
         count_slope: Factor of the log probabilities of talker counts, above 0.
         speech: Tells speech from other sounds in which silero-vad hears speech; None:
             all that it hears is speech.
-        model: Name of the checkpoint that it was fitted with, without its suffix, which
-            packing changes; None: not known.
+        model: Name of the checkpoint that it was fitted with, as `Routing` has it, or
+            None.
     """
 
     slope: float = 1.0
@@ -56,7 +56,7 @@ class Calibration:
         if not path.exists():
             return cls()
         found = cls.read(path)
-        if found.model in (None, model_file.stem) or is_onnx(model_file):
+        if found.model is None or is_of_checkpoint(found.model, model_file):
             return found
         logging.warning(
             f"{path}: is for {found.model}, and not used for {model_file.name}; run "

@@ -86,7 +86,7 @@ def test_steep_slopes():
 
 
 def test_of_another_checkpoint(tmp_path, caplog):
-    fitted = Calibration(start_seconds=0.1, model="valid.loss_ctc.ave")
+    fitted = Calibration(start_seconds=0.1, model="valid.loss_ctc.ave.pth")
     path = tmp_path / "calibration.json"
     fitted.write(path)
     for name in ("valid.loss_ctc.ave.pth", "valid.loss_ctc.ave.safetensors"):
@@ -95,6 +95,8 @@ def test_of_another_checkpoint(tmp_path, caplog):
     assert not caplog.messages
     assert Calibration.beside(tmp_path / "5epoch.pth") == Calibration()
     (said,) = caplog.messages
-    assert said.startswith(f"{path}: is for valid.loss_ctc.ave, and not used for 5e")
+    assert said.startswith(
+        f"{path}: is for valid.loss_ctc.ave.pth, and not used for 5e"
+    )
     path.unlink()
     assert Calibration.beside(tmp_path / "5epoch.pth") == Calibration()

@@ -201,7 +201,7 @@ def test_the_command(model_file, data_dir, capsys):
     assert found.start_seconds == pytest.approx(0.1, abs=2e-3)
     assert found.end_seconds == pytest.approx(0.1, abs=2e-3)
     assert found.count_slope != 1.0
-    assert found.model == model_file.stem
+    assert found.model == model_file.name
     table = model_file.with_name("calibration.md").read_text()
     assert table in capsys.readouterr().out
     assert table.splitlines()[2].startswith("| dev | ")
