@@ -102,3 +102,17 @@ def find_beside(file: str, folder: Path) -> str:
         if candidate.is_file():
             return str(candidate)
     raise UserError(f"{file}: no such file; copy it into {folder}")
+
+
+def find_folder_above(name: str, folder: Path) -> str:
+    """Find a folder that config.yaml names relative to its recipe.
+
+    Args:
+        name: As config.yaml has it: a folder or a hub id.
+        folder: That of config.yaml, absolute.
+
+    Returns:
+        The folder; `name` if there is none above, as with a hub id.
+    """
+    above = (parent / name for parent in folder.parents)
+    return next((str(found) for found in above if found.is_dir()), name)

@@ -3,7 +3,8 @@
 
 Writes routing.json beside the checkpoint, where decoding, `MTASR` and `mtasr_pack` find
 it, and routing.md with its effect. If it doesn't lower the development set's cpWER, it
-says so, and the talker-count head still decides alone.
+says so, and the talker-count head still decides alone. A calibration of talker counts
+that is there already fits the routing before it, so it says to calibrate again.
 """
 
 import argparse
@@ -43,8 +44,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     from espnet_mtasr.files import write_whole
     from espnet_mtasr.gpus import device_of
     from espnet_mtasr.inference import Speech2Text
-    from espnet_mtasr.model_zoo.model_files import ROUTING
+    from espnet_mtasr.model_zoo.model_files import CALIBRATION, ROUTING
     from espnet_mtasr.transcription.calibration import routing
+    from espnet_mtasr.transcription.calibration.calibration import Calibration
 
     speech2text = Speech2Text(
         args.mtasr_train_config,
@@ -76,6 +78,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     fitted.write(folder / ROUTING)
     print(table, end="")
     print(f"{folder / ROUTING}: scores decide below {fitted.unsure_below:g}")
+    if Calibration.beside(args.mtasr_model_file).count_slope != 1.0:
+        print(
+            f"{folder / CALIBRATION}: its talker counts were calibrated with the "
+            "routing before; run espnet_mtasr.bin.calibrate again"
+        )
 
 
 if __name__ == "__main__":

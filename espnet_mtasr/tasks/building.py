@@ -24,7 +24,7 @@ from espnet_mtasr.asr.serialized_ctc import SerializedCTC
 from espnet_mtasr.asr.talker_count_head import TalkerCountHead
 from espnet_mtasr.asr.teacher.abs_teacher import AbsTeacher
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.files import find_beside
+from espnet_mtasr.files import find_beside, find_folder_above
 from espnet_mtasr.open_choices import LazyChoices, OpenChoices
 from espnet_mtasr.tasks.options import build, check_options
 from espnet_mtasr.tasks.trained import (
@@ -248,11 +248,13 @@ class ModelBuilder:
             state = read_checkpoint(model_file, with_teacher)
         if not with_teacher:
             args.teacher = None
-        elif (args.teacher_conf or {}).get("llm_conf") is not None:
-            # A packed model's: its tokenizer is beside it.
+        elif (args.teacher_conf or {}).get("llm") is not None:
             folder = Path(config_file).absolute().parent
-            found = find_beside(str(args.teacher_conf.get("llm")), folder)
-            args.teacher_conf = {**args.teacher_conf, "llm": found}
+            # A packed model has only the tokenizer, beside its weights.
+            packed = args.teacher_conf.get("llm_conf") is not None
+            find = find_beside if packed else find_folder_above
+            llm = find(str(args.teacher_conf["llm"]), folder)
+            args.teacher_conf = {**args.teacher_conf, "llm": llm}
         with trusting(trust_remote_code):
             check_settings(args)
             model = cls.build_model(args)

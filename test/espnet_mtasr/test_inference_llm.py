@@ -252,3 +252,17 @@ def test_models_that_cannot(place, tmp_path):
         UserError, match="teacher_conf: llm: owner/name: would read another model"
     ):
         Speech2TextLLM(None, model_file)
+
+
+def test_from_another_folder(place, tmp_path, monkeypatch):
+    """A training names its LLM's folder relative to the recipe."""
+    recipe = tmp_path / "recipe"
+    shutil.copytree(place / "exp", recipe / "exp")
+    shutil.copytree(place / "llm", recipe / "llm")
+    config = recipe / "exp" / "config.yaml"
+    config.write_text(config.read_text().replace(str(place / "llm"), "llm"))
+    monkeypatch.chdir(tmp_path)
+    found = Speech2TextLLM(None, recipe / "exp" / "model.pth")
+    assert found(WAVES[:1], [2]) == Speech2TextLLM(None, place / "exp" / "model.pth")(
+        WAVES[:1], [2]
+    )

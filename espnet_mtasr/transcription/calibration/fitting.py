@@ -76,8 +76,9 @@ class Report:
     Attributes:
         set: Its name.
         words: Words that the model wrote.
-        correct: Percent of them that are right.
-        raw_error: Expected calibration error in percent, of CTC's probabilities.
+        correct: Percent of them that are right; None if there are none.
+        raw_error: Expected calibration error in percent, of CTC's probabilities, or
+            None.
         error: The same of the confidences.
         timed: Right words whose times are known.
         start_error: Median distance in seconds of their starts; None if there are none.
@@ -89,9 +90,9 @@ class Report:
 
     set: str
     words: int
-    correct: float
-    raw_error: float
-    error: float
+    correct: Optional[float]
+    raw_error: Optional[float]
+    error: Optional[float]
     timed: int
     start_error: Optional[float]
     end_error: Optional[float]
@@ -301,15 +302,15 @@ def report(
         raw: Its words without calibration.
         calibrated: And with it.
         count_errors: `count_error` without and with it.
-
-    Raises:
-        UserError: there are none.
     """
-    if not raw:
-        raise UserError(f"{name}: the model writes no words for it")
     correct = [h.correct for h in raw]
     raw_error, error = (
-        100 * expected_calibration_error([h.word.confidence for h in heard], correct)
+        (
+            100
+            * expected_calibration_error([h.word.confidence for h in heard], correct)
+            if heard
+            else None
+        )
         for heard in (raw, calibrated)
     )
     timed = [(h.word, h.said) for h in calibrated if h.said is not None]
@@ -318,7 +319,7 @@ def report(
     return Report(
         name,
         len(raw),
-        100 * sum(correct) / len(raw),
+        100 * sum(correct) / len(raw) if raw else None,
         raw_error,
         error,
         len(timed),
@@ -341,9 +342,10 @@ def format_reports(reports: Sequence[Report]) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {r.set} | {r.words} | {r.correct:.1f} | {r.raw_error:.1f} | {r.error:.1f} "
-        f"| {r.timed} | {number(r.start_error)} | {number(r.end_error)} "
-        f"| {number(r.raw_count_error, 1)} | {number(r.count_error, 1)} |"
+        f"| {r.set} | {r.words} | {number(r.correct, 1)} | {number(r.raw_error, 1)} "
+        f"| {number(r.error, 1)} | {r.timed} | {number(r.start_error)} "
+        f"| {number(r.end_error)} | {number(r.raw_count_error, 1)} "
+        f"| {number(r.count_error, 1)} |"
         for r in reports
     ]
     return "\n".join(lines) + "\n"

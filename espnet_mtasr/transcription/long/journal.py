@@ -56,7 +56,9 @@ def _line(channel: int, heard: Heard) -> str:
 
 def _read(path: Path, depends: Mapping[str, Any]) -> List[Tuple[int, Heard]]:
     try:
-        first, *lines = path.read_text(encoding="utf-8").splitlines()
+        # A kill may have cut the last line within a character.
+        text = path.read_text(encoding="utf-8", errors="replace")
+        first, *lines = text.splitlines()
         known: Dict[str, Any] = json.loads(first)
     except (OSError, ValueError):
         return []

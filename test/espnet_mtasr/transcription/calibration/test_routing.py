@@ -15,6 +15,7 @@ from espnet_mtasr.data.tables import write_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.transcription.calibration import routing
+from espnet_mtasr.transcription.calibration.calibration import Calibration
 
 COUNTS = (2, 3)
 
@@ -149,5 +150,11 @@ def test_the_command_line(model_file, tmp_path, capsys):
         "| dev, 6 mixtures | never: the head alone |" in out and "| dev | 0.8 |" in out
     )
     assert model_file.with_name("routing.md").read_text() in out
+    assert "calibrate again" not in out
+    Calibration(count_slope=0.5).write(model_file.with_name("calibration.json"))
+    main(words)
+    assert "calibration.json: its talker counts were calibrated with" in (
+        capsys.readouterr().out
+    )
     with pytest.raises(UserError, match="nothing.pth: no such file; train first"):
         main(["--mtasr_model_file", "nothing.pth", "--data_dir", str(data)])

@@ -139,9 +139,9 @@ def test_it_goes_on_from_its_journal(tmp_path, done):
 
     with pytest.raises(Killed):
         hear(wave, keep=keep)
-    # As a kill may leave it.
-    with path.open("a") as file:
-        file.write("[0, [1.0, nu")
+    # As a kill may leave it, within a character too.
+    with path.open("ab") as file:
+        file.write('[0, "ü'.encode()[:-1])
     heard = []
 
     def count(windows):
