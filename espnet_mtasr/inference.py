@@ -1,4 +1,4 @@
-"""Transcribe mixtures with a trained model: encoder, separator, CTC; no language model.
+"""Transcribe mixtures with a trained model: encoder, separator, CTC; no LLM.
 
 The talker-count head's prediction picks the branch, unless the count is given (Shi et
 al., Interspeech 2026, arXiv 2603.10587). If the head is unsure, the branches' outputs
@@ -29,6 +29,7 @@ from espnet_mtasr.files import find_beside
 from espnet_mtasr.model_zoo.model_files import ROUTING
 from espnet_mtasr.onnx_model.manifest import is_of_checkpoint
 from espnet_mtasr.scoring.posteriors import Posteriors, summarize
+from espnet_mtasr.text.ngram import NGRAM_WEIGHT, PENALTY, Ngram, NgramFusion
 from espnet_mtasr.text.tokenizer import SPECIAL_TOKENS, build_tokenizer
 
 
@@ -42,6 +43,10 @@ class Speech2Text(AbsSpeech2Text):
         device: `cpu`, `cuda`, `cuda:N`.
         dtype: float32, bfloat16 or float16.
         beam_size: 1: greedy search; more: prefix beam search.
+        ngram_file: N-gram over the model's units (`espnet-mtasr train-ngram`), which
+            weighs in on prefix beam search; None: no language model.
+        ngram_weight: Factor of its log probabilities, at least 0.
+        penalty: Added for each token, as in ESPnet: above 0, longer texts win.
         num_talkers: Talker count of all mixtures; None: predict it.
         align: Return the frames of each token.
         rescore: If there is a routing.json beside the model file, use it to pick the
@@ -53,7 +58,8 @@ class Speech2Text(AbsSpeech2Text):
 
     Raises:
         UserError: a file is missing or doesn't fit, the model has no CTC, the model
-            doesn't know `num_talkers`, or it is missing and the model can't predict it.
+            doesn't know `num_talkers`, or it is missing and the model can't predict it,
+            or there is an n-gram but no beam.
     """
 
     decoder = "ctc"
@@ -69,6 +75,9 @@ class Speech2Text(AbsSpeech2Text):
         align: bool = False,
         rescore: bool = True,
         trust_remote_code: bool = False,
+        ngram_file: Union[Path, str, None] = None,
+        ngram_weight: float = NGRAM_WEIGHT,
+        penalty: float = PENALTY,
     ):
         super().__init__(
             mtasr_train_config,
@@ -85,6 +94,9 @@ class Speech2Text(AbsSpeech2Text):
                 f"decode with a phase-2 model, or with decoder: llm"
             )
         self.beam_size = beam_size
+        self.fusion: Optional[NgramFusion] = None
+        if ngram_file is not None:
+            self.fusion = self._read_fusion(Path(ngram_file), ngram_weight, penalty)
         self.align = align
         self.keep_posteriors = False
         self.routing = self._read_routing(mtasr_model_file) if rescore else None
@@ -101,6 +113,18 @@ class Speech2Text(AbsSpeech2Text):
             for number, token in enumerate(self.model.token_list)
             if token in SPECIAL_TOKENS
         }
+
+    def _read_fusion(self, path: Path, weight: float, penalty: float) -> NgramFusion:
+        if self.beam_size <= 1:
+            raise UserError(f"--ngram_file {path}: needs --beam_size 2 or more")
+        if not (np.isfinite([weight, penalty]).all() and weight >= 0):
+            raise UserError(
+                f"--ngram_weight {weight:g}, --penalty {penalty:g}: give numbers, the "
+                "first at least 0"
+            )
+        ngram = Ngram.read(path)
+        ngram.check_tokens(self.model.token_list, path)
+        return NgramFusion(ngram, weight, penalty)
 
     def _read_routing(self, model_file: Union[Path, str, None]) -> Optional[Routing]:
         """Routing that was fitted with this checkpoint, if it is used."""
@@ -205,7 +229,10 @@ class Speech2Text(AbsSpeech2Text):
             return ctc.greedy_search(streams.streams, streams.lengths)
         log_probs = [p.cpu().numpy() for p in ctc.log_probs(streams.streams)]
         return [
-            [prefix_beam_search(p[row, :n], self.beam_size) for p in log_probs]
+            [
+                prefix_beam_search(p[row, :n], self.beam_size, fusion=self.fusion)
+                for p in log_probs
+            ]
             for row, n in enumerate(streams.lengths.tolist())
         ]
 

@@ -1,8 +1,8 @@
 """CTC prefix beam search: the token sequence with the highest total alignment weight.
 
-Source: Hannun et al., 2014 (arXiv 1408.2873), without a language model. ESPnet's
-`BeamSearchTimeSync` needs more tokens than its beam is wide, and loses a hypothesis
-when the blank isn't among a frame's best tokens.
+Source: Hannun et al., 2014 (arXiv 1408.2873), with a language model over the same
+tokens, or none. ESPnet's `BeamSearchTimeSync` needs more tokens than its beam is wide,
+and loses a hypothesis when the blank isn't among a frame's best tokens.
 
 The sequences in the beam stay possible in every frame. A new one isn't tried if it has
 a lower weight than all of them. In most frames, which are nearly blank, this leaves
@@ -10,9 +10,11 @@ none to try. tools/bench/beam_search.py measures it.
 """
 
 from math import exp, inf, log1p
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
+
+from espnet_mtasr.text.ngram import NgramFusion
 
 # Log weights of a sequence's alignments: of all, of those that end in a blank, and of
 # those that end in its last token; and the sequence's number.
@@ -21,10 +23,38 @@ Kept = Tuple[float, float, float, int]
 New = Tuple[float, int, int]
 # Number of the sequence without its last token, and that token; -1: there is none.
 Node = Tuple[int, int]
+# With a language model, so many times the beam of a frame's likeliest tokens are tried:
+# it prefers some that are less likely.
+MORE_TOKENS = 4
+
+
+class _Gains:
+    """What a language model adds for each next token after a sequence."""
+
+    def __init__(self, fusion: NgramFusion, nodes: List[Node]):
+        self.fusion = fusion
+        self.most = fusion.most
+        self._nodes = nodes
+        self._of: Dict[int, np.ndarray] = {}
+
+    def after(self, number: int) -> np.ndarray:
+        """Return the gains `(V,)` after a sequence."""
+        found = self._of.get(number)
+        if found is None:
+            last = _tokens(number, self._nodes, self.fusion.context)
+            found = self._of[number] = self.fusion.gains(last)
+        return found
+
+    def at_end(self, number: int) -> float:
+        """Return what the end of the text adds."""
+        return self.fusion.end(_tokens(number, self._nodes, self.fusion.context))
 
 
 def prefix_beam_search(
-    log_probs: np.ndarray, beam_size: int, blank: int = 0
+    log_probs: np.ndarray,
+    beam_size: int,
+    blank: int = 0,
+    fusion: Optional[NgramFusion] = None,
 ) -> List[int]:
     """Return the ids of the best token sequence.
 
@@ -33,6 +63,7 @@ def prefix_beam_search(
         beam_size: Sequences to keep after each frame. The result is exact if the beam
             can hold every possible sequence.
         blank: Id of the blank.
+        fusion: Adds to a sequence's log weight for each of its tokens, and for its end.
 
     >>> p = np.array([[0.6, 0.4], [0.6, 0.4]])  # blank blank: 0.36; token: 0.64
     >>> prefix_beam_search(np.log(p), beam_size=4)
@@ -41,25 +72,40 @@ def prefix_beam_search(
     nodes: List[Node] = [(-1, -1)]
     numbers: Dict[Node, int] = {}
     beam: List[Kept] = [(0.0, 0.0, -inf, 0)]
+    gains = None if fusion is None else _Gains(fusion, nodes)
     for frame in log_probs:
-        stayed = _stay(frame, beam, nodes, blank)
+        stayed = _stay(frame, beam, nodes, blank, gains)
         floor = min(stayed)[0] if len(stayed) == beam_size else -inf
-        for weight, parent, token in _grow(frame, beam, nodes, blank, beam_size, floor):
+        for weight, parent, token in _grow(
+            frame, beam, nodes, blank, beam_size, floor, gains
+        ):
             number = numbers.setdefault((parent, token), len(nodes))
             if number == len(nodes):
                 nodes.append((parent, token))
             stayed.append((weight, -inf, weight, number))
         beam = sorted(stayed, key=lambda kept: -kept[0])[:beam_size]
-    ids = []
-    parent, token = nodes[beam[0][3]]
-    while parent >= 0:
+    best = beam[0]
+    if gains is not None:
+        best = max(beam, key=lambda kept: kept[0] + gains.at_end(kept[3]))
+    return _tokens(best[3], nodes)
+
+
+def _tokens(number: int, nodes: List[Node], most: float = inf) -> List[int]:
+    """Return a sequence's last tokens, at most so many."""
+    ids: List[int] = []
+    parent, token = nodes[number]
+    while parent >= 0 and len(ids) < most:
         ids.append(token)
         parent, token = nodes[parent]
     return ids[::-1]
 
 
 def _stay(
-    frame: np.ndarray, beam: List[Kept], nodes: List[Node], blank: int
+    frame: np.ndarray,
+    beam: List[Kept],
+    nodes: List[Node],
+    blank: int,
+    gains: Optional[_Gains],
 ) -> List[Kept]:
     """Return the beam's weights after a blank or a repeat of the last token."""
     at_blank = float(frame[blank])
@@ -73,6 +119,8 @@ def _stay(
         parent = known.get(nodes[number][0])
         if parent is not None:
             gained = _before(parent, nodes[parent[3]][1], last) + weight
+            if gains is not None:
+                gained += float(gains.after(parent[3])[last])
             in_token = _add(in_token, gained)
         in_blank = total + at_blank
         stayed.append((_add(in_blank, in_token), in_blank, in_token, number))
@@ -86,20 +134,27 @@ def _grow(
     blank: int,
     beam_size: int,
     floor: float,
+    gains: Optional[_Gains],
 ) -> List[New]:
     """Return sequences with one more token, not in the beam, with at least `floor`."""
     # No other token can make a new sequence among the best. One more than the beam,
     # because a repeated token gets less than its probability.
-    tokens = _likely(frame, floor - beam[0][0], beam_size + 1, blank)
+    most_tokens, most = beam_size + 1, 0.0
+    if gains is not None:
+        most_tokens, most = beam_size * MORE_TOKENS, gains.most
+    tokens = _likely(frame, floor - beam[0][0] - most, most_tokens, blank)
     there = {nodes[kept[3]] for kept in beam}
     grown = []
     for kept in beam:
         number = kept[3]
         last = nodes[number][1]
+        gained = None if gains is None else gains.after(number)
         for token, weight in tokens:
-            if kept[0] + weight < floor:
+            if kept[0] + weight + most < floor:
                 break
             weight += _before(kept, last, token)
+            if gained is not None:
+                weight += float(gained[token])
             if weight >= floor and (number, token) not in there:
                 grown.append((weight, number, token))
     return grown

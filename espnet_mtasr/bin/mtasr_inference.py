@@ -24,10 +24,12 @@ from espnet_mtasr.files import write_whole
 from espnet_mtasr.gpus import device_of
 from espnet_mtasr.mixture.speech_list import Kind, Speech, kind_of_entry
 from espnet_mtasr.scoring import posteriors
+from espnet_mtasr.text.ngram import NGRAM_WEIGHT, PENALTY
 from espnet_mtasr.trust import add_trust_option
 
 DECODERS = ("ctc", "llm")
 LLM_OPTIONS = ("maxlen_ratio", "length_penalty")
+CTC_OPTIONS = ("ngram_file", "ngram_weight", "penalty")
 BOOL = ("true", "false")
 # Recordings of this many batches are read at a time and sorted by length.
 BATCHES_AHEAD = 8
@@ -57,6 +59,22 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=int, default=1)
     parser.add_argument("--decoder", default="ctc", choices=DECODERS)
     parser.add_argument("--beam_size", type=int, default=1, help="1: greedy search")
+    parser.add_argument(
+        "--ngram_file",
+        help="With decoder ctc and a beam: n-gram over the CTC's units, which stage 5 "
+        "trains with --use_ngram true",
+    )
+    parser.add_argument(
+        "--ngram_weight",
+        type=float,
+        help="Factor of the n-gram's log probabilities (default: " f"{NGRAM_WEIGHT:g})",
+    )
+    parser.add_argument(
+        "--penalty",
+        type=float,
+        help="With an n-gram: added for each unit; above 0, longer texts win (default: "
+        f"{PENALTY:g})",
+    )
     parser.add_argument(
         "--maxlen_ratio",
         type=float,
@@ -138,22 +156,25 @@ def parse_arguments(cmd=None) -> argparse.Namespace:
         value = getattr(args, name)
         if value not in choices:
             raise UserError(f"--{name} {value}: choose one of {', '.join(choices)}")
-    check_llm_options(args)
+    check_options_of_decoder(args)
     if args.oracle_output_dir is not None and args.utt2num_spk is None:
         raise UserError("--oracle_output_dir needs --utt2num_spk")
     return args
 
 
-def check_llm_options(args: argparse.Namespace) -> None:
-    """Raise `UserError` if llm's options are out of range or the decoder isn't llm."""
-    for name in LLM_OPTIONS:
+def check_options_of_decoder(args: argparse.Namespace) -> None:
+    """Raise `UserError` if an option is out of range or of the other decoder."""
+    for name in (*LLM_OPTIONS, *CTC_OPTIONS):
         value = getattr(args, name)
         if value is None:
             continue
-        if args.decoder != "llm":
-            raise UserError(f"--{name} {value}: only for decoder llm; omit it")
-        if not isinstance(value, (int, float)):
+        decoder = "llm" if name in LLM_OPTIONS else "ctc"
+        if args.decoder != decoder:
+            raise UserError(f"--{name} {value}: only for decoder {decoder}; omit it")
+        if name != "ngram_file" and not isinstance(value, (int, float)):
             raise UserError(f"--{name} {value}: give a number")
+        if name in ("ngram_weight", "penalty") and args.ngram_file is None:
+            raise UserError(f"--{name} {value}: needs --ngram_file")
     if args.maxlen_ratio is not None and not args.maxlen_ratio > 0:
         raise UserError(f"--maxlen_ratio {args.maxlen_ratio}: give a number above 0")
 
@@ -169,6 +190,11 @@ def check_inputs(args: argparse.Namespace) -> None:
         path = getattr(args, option)
         if path is not None and not Path(path).is_file():
             raise UserError(f"--{option} {path}: no such file; train first")
+    if args.ngram_file is not None and not Path(args.ngram_file).is_file():
+        raise UserError(
+            f"--ngram_file {args.ngram_file}: no such file; run stage 5 with "
+            "--use_ngram true"
+        )
     data = args.data_path_and_name_and_type.split(",")
     if len(data) != 3 or data[1] != "speech":
         raise UserError(
@@ -236,15 +262,16 @@ def load(args: argparse.Namespace):
         num_talkers=args.num_talkers,
         trust_remote_code=args.trust_remote_code,
     )
+    names = LLM_OPTIONS if args.decoder == "llm" else CTC_OPTIONS
+    given = {name: getattr(args, name) for name in names}
+    given = {name: value for name, value in given.items() if value is not None}
     if args.decoder == "llm":
         from espnet_mtasr.inference_llm import Speech2TextLLM
 
-        given = {name: getattr(args, name) for name in LLM_OPTIONS}
-        given = {name: value for name, value in given.items() if value is not None}
         return Speech2TextLLM(**options, fs=args.fs, **given)
     from espnet_mtasr.inference import Speech2Text
 
-    return Speech2Text(**options, rescore=args.rescore_routing == "true")
+    return Speech2Text(**options, rescore=args.rescore_routing == "true", **given)
 
 
 def decode(args: argparse.Namespace) -> None:

@@ -47,7 +47,12 @@ def test_all_of_them_are_right():
         args = check_training(str(path))
         # An epoch is 228 h, a quarter of the training set: little is lost by a stop.
         assert args.batch_seconds * args.num_iters_per_epoch == 228 * 3600, path
-    for name in ("decode.yaml", "decode_beam.yaml", "decode_llm.yaml"):
+    for name in (
+        "decode.yaml",
+        "decode_beam.yaml",
+        "decode_ngram.yaml",
+        "decode_llm.yaml",
+    ):
         decoding_options(str(CONF / name))
 
 

@@ -53,6 +53,9 @@ nbpe=1000            # Sentencepiece units.
 bpemode=unigram      # unigram or bpe.
 token_dir=           # Folder of existing units, of a pretrained model: tokens.txt, bpe.model.
 bpe_train_text=      # Text to learn the units from (default: the training set's).
+use_ngram=false      # Stage 5 also trains an n-gram over the units, for --inference_config conf/decode_ngram.yaml.
+ngram_num=6          # Units of its longest n-grams.
+lm_train_text=       # It also learns from these texts: files, or folders with .txt files, quoted.
 
 # Models
 encoder=             # WavLM or Whisper: a folder in Hugging Face format, a hub id, whisper_tiny_en or whisper_base.
@@ -639,6 +642,7 @@ if runs 5; then
         --text "${bpe_train_text:-${data_feats}/${train_set}/text}" \
         --token_type "${token_type}" \
         --nbpe "${nbpe}" --bpemode "${bpemode}" "${token_options[@]}"
+    if [ "${use_ngram}" = true ]; then train_ngram; fi
     finish 5
 fi
 

@@ -29,7 +29,12 @@ def changed(tmp_path, **changes):
 
 
 def test_the_recipes_own_are_right():
-    for decode in ("decode.yaml", "decode_beam.yaml", "decode_llm.yaml"):
+    for decode in (
+        "decode.yaml",
+        "decode_beam.yaml",
+        "decode_ngram.yaml",
+        "decode_llm.yaml",
+    ):
         main(["--inference_config", str(CONF / decode)])
     main(["--phase1_config", str(CONF / "train_phase1.yaml")])
 

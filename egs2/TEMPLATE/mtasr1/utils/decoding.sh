@@ -3,6 +3,23 @@
 # lists are read here.
 # shellcheck disable=SC2154 # they are mtasr.sh's
 
+# The n-gram of conf/decode_ngram.yaml. It learns nothing that dev and test sets say.
+train_ngram() {
+    local name texts=() held_out=() options=()
+    read -ra texts <<<"${lm_train_text}"
+    for name in "${valid_set}" "${tests[@]}"; do
+        held_out+=("${data_feats}/${name}/text")
+    done
+    if [ -f "${token_dir}/bpe.model" ]; then options+=(--bpemodel "${token_dir}/bpe.model"); fi
+    if [ -f "${token_dir}/tokenizer.json" ]; then
+        options+=(--bpemodel "${token_dir}/tokenizer.json")
+    fi
+    "${python}" -m espnet_mtasr.bin.train_ngram --output "${expdir}/ngram/ngram.safetensors" \
+        --transcripts "${data_feats}/${train_set}/text" --text "${texts[@]}" \
+        --held_out "${held_out[@]}" --token_list "${token_dir}/tokens.txt" \
+        --token_type "${token_type}" --ngram_num "${ngram_num}" "${options[@]}"
+}
+
 # The test sets, with the predicted talker count and, into DECODE_DIR_oracle, with the
 # given one.
 decode() {

@@ -21,7 +21,7 @@ espnet_option() {
             # ESPnet's default, 10000, and the like: all stages.
             if [[ ${value} =~ ^[0-9]{3,6}$ ]]; then value=15; fi
             ;;
-        lang | word_vocab_size | ngram_num | bpe_input_sentence_size) accepted=any ;;
+        lang | word_vocab_size | bpe_input_sentence_size) accepted=any ;;
         feats_type)
             accepted=raw
             instead="recordings are read unchanged; set frontend in the configurations"
@@ -34,13 +34,17 @@ espnet_option() {
             accepted=1
             instead="lists are not split; omit it"
             ;;
-        use_lm | use_ngram | use_word_lm)
+        use_lm | use_word_lm)
             accepted=false
-            instead="CTC decodes alone; --inference_config conf/decode_llm.yaml"
-            instead+=" decodes by the teacher (--llm)"
+            instead="CTC decodes alone, or with --use_ngram true;"
+            instead+=" --inference_config conf/decode_llm.yaml decodes by the teacher (--llm)"
             ;;
-        lm_* | inference_lm | inference_ngram | ngram_exp)
-            instead="no language model is used in decoding; --llm names the teacher"
+        lm_* | inference_lm)
+            instead="no neural language model is used in decoding; --use_ngram true trains"
+            instead+=" an n-gram, --llm names the teacher"
+            ;;
+        inference_ngram | ngram_exp)
+            instead="give the file by --inference_args '--ngram_file FILE'"
             ;;
         use_streaming | debug)
             accepted=false

@@ -1,0 +1,100 @@
+"""N-gram models: probabilities, pruning, files."""
+
+import numpy as np
+import pytest
+
+from espnet_mtasr.errors import UserError
+from espnet_mtasr.text.ngram import Ngram
+from espnet_mtasr.text.ngram_training import train_ngram
+
+TOKENS = ["<blank>", "a", "b", "c", "d"]
+END = len(TOKENS)
+
+
+def random_texts(number=300, seed=0):
+    """Texts in which a unit depends on the two before it."""
+    rng = np.random.default_rng(seed)
+    texts = []
+    for _ in range(number):
+        text = [1]
+        while len(text) < 20 and rng.random() > 0.1:
+            text.append(1 + (sum(text[-2:]) + int(rng.random() > 0.8)) % 4)
+        texts.append(np.array(text))
+    return texts
+
+
+def perplexity(ngram, texts):
+    scores = []
+    for text in texts:
+        ids = [END, *text, END]
+        scores += [ngram.log_probs(tuple(ids[:k]))[ids[k]] for k in range(1, len(ids))]
+    return np.exp(-np.mean(scores))
+
+
+@pytest.mark.parametrize("least", [(1,), (1, 1), (1, 1, 1, 1), (1, 1, 2, 3)])
+def test_probabilities_sum_to_one(least):
+    ngram = train_ngram(random_texts(), TOKENS, least)
+    for context in [(END,), (END, 1), (1, 2, 3), (4, 4, 4), (0, 0), (2, 0, 1)]:
+        assert np.exp(ngram.log_probs(context)).sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_longer_contexts_know_more():
+    texts, others = random_texts(), random_texts(50, seed=1)
+    by_length = [
+        perplexity(train_ngram(texts, TOKENS, (1,) * n), others) for n in (1, 2, 3)
+    ]
+    # The units depend on two before them.
+    assert by_length[0] > by_length[1] > by_length[2] + 0.5
+    assert by_length[2] < 2.5
+
+
+def test_kneser_ney_by_hand():
+    """a b, a b, c b, c d: b follows two different units, d one."""
+    texts = [np.array(text) for text in ([1, 2], [1, 2], [3, 2], [3, 4])]
+    ngram = train_ngram(texts, TOKENS, (1, 1))
+    # Different units before: b 2 (a, c), d 1 (c), a 1 and c 1 (the start), the end 2
+    # (b, d): 7 in all, each discounted (0.5, 0.75); 3.5 of 7 go to 6 units evenly.
+    lower = {2: 1.25 / 7, 4: 0.5 / 7, END: 1.25 / 7, 1: 0.5 / 7, 3: 0.5 / 7, 0: 0.0}
+    rest = (1 - sum(lower.values())) / 6
+    after_nothing = np.exp(ngram.log_probs((0,)))
+    for unit, prob in lower.items():
+        assert after_nothing[unit] == pytest.approx(prob + rest, abs=1e-6)
+    # Three pairs occur once, three twice, one (b, end) three times: what occurs once is
+    # discounted by 1 - 2 * 3/(3 + 2 * 3) * 3/3 = 1/3. After c, b and d occur once each.
+    after_c = np.exp(ngram.log_probs((3,)))
+    assert after_c[2] == pytest.approx(1 / 3 + after_nothing[2] / 3, abs=1e-6)
+    assert after_c[4] == pytest.approx(1 / 3 + after_nothing[4] / 3, abs=1e-6)
+
+
+def test_pruned():
+    texts = random_texts()
+    whole = train_ngram(texts, TOKENS, (1, 1, 1))
+    pruned = train_ngram(texts, TOKENS, (1, 1, 50))
+    assert len(pruned) < len(whole)
+    assert pruned.orders[0].probs.tolist() == whole.orders[0].probs.tolist()
+    with pytest.raises(UserError, match="--ngram_num 22: with 5 units at most 21"):
+        train_ngram(texts, TOKENS, (1,) * 22)
+    with pytest.raises(UserError, match="has no sentences"):
+        train_ngram([], TOKENS, (1,))
+
+
+def test_written_and_read(tmp_path):
+    path = tmp_path / "ngram.safetensors"
+    ngram = train_ngram(random_texts(), TOKENS, (1, 1, 2))
+    ngram.write(path)
+    again = Ngram.read(path)
+    for context in [(END,), (END, 1), (1, 2, 3), (4, 4, 4)]:
+        assert again.log_probs(context).tolist() == ngram.log_probs(context).tolist()
+    again.check_tokens(TOKENS, path)
+    with pytest.raises(UserError, match="was trained with other units"):
+        again.check_tokens(TOKENS[::-1], path)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x08\0\0\0\0\0\0\0{}      "])
+def test_damaged(tmp_path, content):
+    path = tmp_path / "ngram.safetensors"
+    with pytest.raises(UserError, match="no such file; run stage 5"):
+        Ngram.read(path)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is not an n-gram of"):
+        Ngram.read(path)
