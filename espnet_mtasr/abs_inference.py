@@ -93,6 +93,7 @@ class AbsSpeech2Text(ABC):
     Attributes:
         decoder: What decodes: `ctc` or `teacher`.
         beam_size: 1: greedy search.
+        has_ngram: Whether an n-gram weighs in.
 
     Raises:
         UserError: a file is missing or doesn't fit, or `num_talkers` is unknown to the
@@ -101,6 +102,7 @@ class AbsSpeech2Text(ABC):
 
     decoder: ClassVar[str]
     beam_size: int
+    has_ngram: bool = False
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ can help to choose (asr/routing.py).
 """
 
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -26,10 +26,10 @@ from espnet_mtasr.asr.padding import select_rows
 from espnet_mtasr.asr.routing import Routing, branch_entropies
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
-from espnet_mtasr.model_zoo.model_files import ROUTING
+from espnet_mtasr.model_zoo.model_files import NGRAM, ROUTING
 from espnet_mtasr.onnx_model.manifest import is_of_checkpoint
 from espnet_mtasr.scoring.posteriors import Posteriors, summarize
-from espnet_mtasr.text.ngram import NGRAM_WEIGHT, PENALTY, Ngram, NgramFusion
+from espnet_mtasr.text.ngram import Fit, Ngram, NgramFusion
 from espnet_mtasr.text.tokenizer import SPECIAL_TOKENS, build_tokenizer
 
 
@@ -43,14 +43,12 @@ class Speech2Text(AbsSpeech2Text):
         device: `cpu`, `cuda`, `cuda:N`.
         dtype: float32, bfloat16 or float16.
         beam_size: 1: greedy search; more: prefix beam search.
-        ngram_file: N-gram over the model's units (`espnet-mtasr train-ngram`), which
-            weighs in on prefix beam search; None: no language model.
-        ngram_weight: Factor of its log probabilities, at least 0.
-        penalty: Added for each token, as in ESPnet: above 0, longer texts win.
         num_talkers: Talker count of all mixtures; None: predict it.
         align: Return the frames of each token.
         rescore: If there is a routing.json beside the model file, use it to pick the
             branch when the head is unsure of the talker count.
+        ngram: The prefix beam search also uses the ngram.safetensors beside the model
+            file (`espnet-mtasr fit-ngram`).
         trust_remote_code: Allow the configuration to name any class, and run its code.
 
     Attributes:
@@ -59,7 +57,7 @@ class Speech2Text(AbsSpeech2Text):
     Raises:
         UserError: a file is missing or doesn't fit, the model has no CTC, the model
             doesn't know `num_talkers`, or it is missing and the model can't predict it,
-            or there is an n-gram but no beam.
+            or there is no n-gram, or no beam for it.
     """
 
     decoder = "ctc"
@@ -75,9 +73,7 @@ class Speech2Text(AbsSpeech2Text):
         align: bool = False,
         rescore: bool = True,
         trust_remote_code: bool = False,
-        ngram_file: Union[Path, str, None] = None,
-        ngram_weight: float = NGRAM_WEIGHT,
-        penalty: float = PENALTY,
+        ngram: bool = False,
     ):
         super().__init__(
             mtasr_train_config,
@@ -94,9 +90,8 @@ class Speech2Text(AbsSpeech2Text):
                 f"decode with a phase-2 model, or with decoder: llm"
             )
         self.beam_size = beam_size
-        self.fusion: Optional[NgramFusion] = None
-        if ngram_file is not None:
-            self.fusion = self._read_fusion(Path(ngram_file), ngram_weight, penalty)
+        self.has_ngram = ngram
+        self.fusion = self._read_fusion(mtasr_model_file) if ngram else None
         self.align = align
         self.keep_posteriors = False
         self.routing = self._read_routing(mtasr_model_file) if rescore else None
@@ -114,17 +109,20 @@ class Speech2Text(AbsSpeech2Text):
             if token in SPECIAL_TOKENS
         }
 
-    def _read_fusion(self, path: Path, weight: float, penalty: float) -> NgramFusion:
+    def _read_fusion(self, model_file: Union[Path, str, None]) -> NgramFusion:
+        model_file = Path(model_file or "")
+        path = model_file.with_name(NGRAM)
         if self.beam_size <= 1:
-            raise UserError(f"--ngram_file {path}: needs --beam_size 2 or more")
-        if not (np.isfinite([weight, penalty]).all() and weight >= 0):
+            raise UserError(f"{path}: --ngram true needs --beam_size 2 or more")
+        found = Ngram.read(path)
+        found.check_tokens(self.model.token_list, path)
+        fit = fit_beside(model_file)
+        if fit is None:
             raise UserError(
-                f"--ngram_weight {weight:g}, --penalty {penalty:g}: give numbers, the "
-                "first at least 0"
+                f"{path}: was not fitted to {model_file.name}; run espnet-mtasr "
+                "fit-ngram"
             )
-        ngram = Ngram.read(path)
-        ngram.check_tokens(self.model.token_list, path)
-        return NgramFusion(ngram, weight, penalty)
+        return NgramFusion(found, fit.weight, fit.penalty)
 
     def _read_routing(self, model_file: Union[Path, str, None]) -> Optional[Routing]:
         """Routing that was fitted with this checkpoint, if it is used."""
@@ -265,3 +263,30 @@ class Speech2Text(AbsSpeech2Text):
         best, blank = log_probs[:, 1:].amax(1).exp(), log_probs[:, 0].exp()
         found = (best, blank, log_probs.argmax(1))
         return summarize(*(x.cpu().numpy() for x in found), self.model.token_list)
+
+
+def fit_beside(model_file: Path) -> Optional[Fit]:
+    """Return how the n-gram beside a model is used; None: it has none of its own.
+
+    Raises:
+        UserError: the n-gram's file is damaged.
+    """
+    path = model_file.with_name(NGRAM)
+    fit = Ngram.read_fit(path) if path.is_file() else None
+    return fit if fit and is_of_checkpoint(fit.model, model_file) else None
+
+
+def search_options(model_file: Path, beam_size: Optional[int] = None) -> Dict[str, Any]:
+    """Return the options `beam_size` and `ngram` that fit a model.
+
+    Args:
+        model_file: Checkpoint or onnx.json.
+        beam_size: 1: greedy search; None: that of the n-gram beside the model, without
+            one 1.
+
+    Raises:
+        UserError: see `fit_beside`.
+    """
+    fit = fit_beside(model_file) if beam_size != 1 else None
+    default = 1 if fit is None else fit.beam_size
+    return dict(beam_size=beam_size or default, ngram=fit is not None)

@@ -63,7 +63,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 
     from espnet_mtasr.files import write_whole
     from espnet_mtasr.gpus import device_of
-    from espnet_mtasr.inference import Speech2Text
+    from espnet_mtasr.inference import Speech2Text, search_options
     from espnet_mtasr.model_zoo.model_files import CALIBRATION
     from espnet_mtasr.transcription.calibration import fitting, rule_fitting
     from espnet_mtasr.transcription.calibration.calibration import Calibration
@@ -81,6 +81,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         device=device_of(args.ngpu),
         align=True,
         trust_remote_code=args.trust_remote_code,
+        **search_options(args.mtasr_model_file),
     )
     if (
         speech2text.model.count_head is None

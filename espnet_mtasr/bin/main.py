@@ -22,6 +22,7 @@ COMMANDS = {
     "upload": ("mtasr_upload", "upload a packed model to the Hugging Face hub"),
     "calibrate": ("calibrate", "calibrate confidences and times of a model's words"),
     "train-ngram": ("train_ngram", "train an n-gram over CTC units for decoding"),
+    "fit-ngram": ("fit_ngram", "fit how an n-gram is used in decoding"),
     "fit-routing": ("fit_routing", "fit how to pick a branch when counts are unsure"),
     "train": ("mtasr_train", "train a model (stages 8 and 11)"),
     "decode": ("mtasr_inference", "decode a data directory (stage 12)"),

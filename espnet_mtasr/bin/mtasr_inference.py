@@ -23,13 +23,12 @@ from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
 from espnet_mtasr.gpus import device_of
 from espnet_mtasr.mixture.speech_list import Kind, Speech, kind_of_entry
+from espnet_mtasr.model_zoo.model_files import NGRAM
 from espnet_mtasr.scoring import posteriors
-from espnet_mtasr.text.ngram import NGRAM_WEIGHT, PENALTY
 from espnet_mtasr.trust import add_trust_option
 
 DECODERS = ("ctc", "llm")
 LLM_OPTIONS = ("maxlen_ratio", "length_penalty")
-CTC_OPTIONS = ("ngram_file", "ngram_weight", "penalty")
 BOOL = ("true", "false")
 # Recordings of this many batches are read at a time and sorted by length.
 BATCHES_AHEAD = 8
@@ -60,20 +59,11 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--decoder", default="ctc", choices=DECODERS)
     parser.add_argument("--beam_size", type=int, default=1, help="1: greedy search")
     parser.add_argument(
-        "--ngram_file",
-        help="With decoder ctc and a beam: n-gram over the CTC's units, which stage 5 "
-        "trains with --use_ngram true",
-    )
-    parser.add_argument(
-        "--ngram_weight",
-        type=float,
-        help="Factor of the n-gram's log probabilities (default: " f"{NGRAM_WEIGHT:g})",
-    )
-    parser.add_argument(
-        "--penalty",
-        type=float,
-        help="With an n-gram: added for each unit; above 0, longer texts win (default: "
-        f"{PENALTY:g})",
+        "--ngram",
+        default="false",
+        choices=BOOL,
+        help="With decoder ctc and a beam: use the ngram.safetensors beside the model "
+        "file (espnet-mtasr fit-ngram)",
     )
     parser.add_argument(
         "--maxlen_ratio",
@@ -144,7 +134,7 @@ def parse_arguments(cmd=None) -> argparse.Namespace:
         value = getattr(args, name)
         if not isinstance(value, int) or value < 1:
             raise UserError(f"--{name} {value}: give a whole number from 1")
-    for name in ("rescore_routing", "store_posteriors"):
+    for name in ("rescore_routing", "store_posteriors", "ngram"):
         # YAML has a type for them.
         setattr(args, name, str(getattr(args, name)).lower())
     for name, choices in (
@@ -152,6 +142,7 @@ def parse_arguments(cmd=None) -> argparse.Namespace:
         ("decoder", DECODERS),
         ("rescore_routing", BOOL),
         ("store_posteriors", BOOL),
+        ("ngram", BOOL),
     ):
         value = getattr(args, name)
         if value not in choices:
@@ -164,17 +155,18 @@ def parse_arguments(cmd=None) -> argparse.Namespace:
 
 def check_options_of_decoder(args: argparse.Namespace) -> None:
     """Raise `UserError` if an option is out of range or of the other decoder."""
-    for name in (*LLM_OPTIONS, *CTC_OPTIONS):
+    if args.ngram == "true" and args.decoder != "ctc":
+        raise UserError("--ngram true: only for decoder ctc; omit it")
+    if args.ngram == "true" and args.beam_size == 1:
+        raise UserError("--ngram true: needs --beam_size 2 or more")
+    for name in LLM_OPTIONS:
         value = getattr(args, name)
         if value is None:
             continue
-        decoder = "llm" if name in LLM_OPTIONS else "ctc"
-        if args.decoder != decoder:
-            raise UserError(f"--{name} {value}: only for decoder {decoder}; omit it")
-        if name != "ngram_file" and not isinstance(value, (int, float)):
+        if args.decoder != "llm":
+            raise UserError(f"--{name} {value}: only for decoder llm; omit it")
+        if not isinstance(value, (int, float)):
             raise UserError(f"--{name} {value}: give a number")
-        if name in ("ngram_weight", "penalty") and args.ngram_file is None:
-            raise UserError(f"--{name} {value}: needs --ngram_file")
     if args.maxlen_ratio is not None and not args.maxlen_ratio > 0:
         raise UserError(f"--maxlen_ratio {args.maxlen_ratio}: give a number above 0")
 
@@ -190,10 +182,13 @@ def check_inputs(args: argparse.Namespace) -> None:
         path = getattr(args, option)
         if path is not None and not Path(path).is_file():
             raise UserError(f"--{option} {path}: no such file; train first")
-    if args.ngram_file is not None and not Path(args.ngram_file).is_file():
+    if (
+        args.ngram == "true"
+        and not Path(args.mtasr_model_file).with_name(NGRAM).is_file()
+    ):
         raise UserError(
-            f"--ngram_file {args.ngram_file}: no such file; run stage 5 with "
-            "--use_ngram true"
+            f"--ngram true: there is no {NGRAM} beside {args.mtasr_model_file}; run "
+            "stages 5 and 12 with --use_ngram true"
         )
     data = args.data_path_and_name_and_type.split(",")
     if len(data) != 3 or data[1] != "speech":
@@ -262,16 +257,16 @@ def load(args: argparse.Namespace):
         num_talkers=args.num_talkers,
         trust_remote_code=args.trust_remote_code,
     )
-    names = LLM_OPTIONS if args.decoder == "llm" else CTC_OPTIONS
-    given = {name: getattr(args, name) for name in names}
-    given = {name: value for name, value in given.items() if value is not None}
     if args.decoder == "llm":
         from espnet_mtasr.inference_llm import Speech2TextLLM
 
+        given = {name: getattr(args, name) for name in LLM_OPTIONS}
+        given = {name: value for name, value in given.items() if value is not None}
         return Speech2TextLLM(**options, fs=args.fs, **given)
     from espnet_mtasr.inference import Speech2Text
 
-    return Speech2Text(**options, rescore=args.rescore_routing == "true", **given)
+    rescore, ngram = args.rescore_routing == "true", args.ngram == "true"
+    return Speech2Text(**options, rescore=rescore, ngram=ngram)
 
 
 def decode(args: argparse.Namespace) -> None:

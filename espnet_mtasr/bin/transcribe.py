@@ -16,7 +16,12 @@ from espnet_mtasr import __version__
 from espnet_mtasr.console import own_words_only, say
 from espnet_mtasr.dtypes import DTYPES, check_dtype
 from espnet_mtasr.errors import UserError, run_command_line
-from espnet_mtasr.model_zoo.model_files import CALIBRATION, ROUTING, fetch_model
+from espnet_mtasr.model_zoo.model_files import (
+    CALIBRATION,
+    NGRAM,
+    ROUTING,
+    fetch_model,
+)
 from espnet_mtasr.progress import busy
 from espnet_mtasr.transcription.formats import FORMATS, check_times
 from espnet_mtasr.transcription.settings import (
@@ -150,8 +155,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--beam_size",
         "--beam-size",
         type=int,
-        default=1,
-        help="1: greedy search; more: prefix beam search; default: %(default)s",
+        help="1: greedy search; more: prefix beam search, with the model's n-gram if "
+        "there is one; default: the n-gram's own, without one 1",
     )
     add_trust_option(parser)
 
@@ -252,7 +257,7 @@ def file_state(model: "MTASR") -> List[float]:
     """Return what changes when a folder gets another model or calibration."""
     assert model.files is not None
     weights, config = model.files.mtasr_model_file, model.files.mtasr_train_config
-    paths = [config, weights, *map(weights.with_name, (CALIBRATION, ROUTING))]
+    paths = [config, weights, *map(weights.with_name, (CALIBRATION, ROUTING, NGRAM))]
     found = [os.stat(path) for path in paths if path.exists()]
     return [number for s in found for number in (s.st_size, s.st_mtime)]
 
@@ -299,7 +304,7 @@ def check_model_options(args: argparse.Namespace) -> None:
     check_dtype("--dtype", args.dtype)
     if not DEVICE.fullmatch(args.device):
         raise UserError(f"--device {args.device}: give auto, cpu, cuda or cuda:N")
-    if args.beam_size < 1:
+    if args.beam_size is not None and args.beam_size < 1:
         raise UserError(f"--beam_size {args.beam_size}: give 1 or more")
 
 

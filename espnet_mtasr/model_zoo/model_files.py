@@ -31,6 +31,8 @@ PREFERRED_MODEL = "valid.loss_ctc.ave.pth"
 CALIBRATION = "calibration.json"
 # How to pick a branch when the talker-count head is unsure (asr/routing.py).
 ROUTING = "routing.json"
+# N-gram that is fitted to a model (text/ngram.py).
+NGRAM = "ngram.safetensors"
 # Tokenizer of a packed teacher (asr/teacher/packed_tokenizer.py).
 TEACHER_TOKENIZER = "teacher_tokenizer.json"
 # Files beside a training's configuration that are packed with the model.
@@ -41,6 +43,8 @@ RESULT_FILES = (
     "calibration.md",
     ROUTING,
     "routing.md",
+    NGRAM,
+    "ngram.md",
 )
 
 REVISION = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")

@@ -6,16 +6,29 @@ with numpy.
 """
 
 import json
+from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 import numpy as np
 
 from espnet_mtasr.errors import UserError
 
+T = TypeVar("T")
+
+# Of a packed n-gram.
 KEY_BITS = 63
-# Of NgramFusion; chosen on the dev set of egs2/mini_librispeech_mix.
-NGRAM_WEIGHT, PENALTY = 0.5, 0.8
 # Contexts whose probabilities are kept: a search asks for few again and again.
 KEPT_CONTEXTS = 20000
 
@@ -43,20 +56,49 @@ def bits_of(vocab_size: int) -> int:
     return int(vocab_size).bit_length()
 
 
+@dataclass(frozen=True)
+class Fit:
+    """How a model uses an n-gram, fitted on a development set (fit_ngram).
+
+    As in ESPnet's shallow fusion, each token of a text adds weight x log probability +
+    penalty to its score, and its end weight x log probability.
+
+    Attributes:
+        model: Name of the checkpoint.
+        weight: Factor of the log probabilities, at least 0.
+        penalty: Above 0, longer texts win.
+        beam_size: Of the prefix beam search.
+    """
+
+    model: str
+    weight: float
+    penalty: float
+    beam_size: int
+
+    def is_sound(self) -> bool:
+        """Return whether the numbers are in range."""
+        numbers = isfinite(self.weight) and isfinite(self.penalty)
+        return numbers and self.weight >= 0 and self.beam_size >= 2
+
+
 class Ngram:
     """Probabilities of the next unit.
 
     Args:
         tokens: The V units.
         orders: From n = 1 on.
+        fit: To a model.
 
     Attributes:
         boundary: Id V: before the first unit of a text, and after its last one.
     """
 
-    def __init__(self, tokens: Sequence[str], orders: Sequence[Order]):
+    def __init__(
+        self, tokens: Sequence[str], orders: Sequence[Order], fit: Optional[Fit] = None
+    ):
         self.tokens = list(tokens)
         self.orders = list(orders)
+        self.fit = fit
         self.boundary = len(self.tokens)
         self._bits = bits_of(self.boundary)
         self._kept: Dict[Tuple[int, ...], np.ndarray] = {}
@@ -102,7 +144,10 @@ class Ngram:
             for n, order in enumerate(self.orders, 1)
             for name, array in order._asdict().items()
         }
-        write_whole(path, save(arrays, {"tokens": json.dumps(self.tokens)}))
+        entries = {"tokens": json.dumps(self.tokens)}
+        if self.fit is not None:
+            entries["fit"] = json.dumps(asdict(self.fit))
+        write_whole(path, save(arrays, entries))
 
     @classmethod
     def read(cls, path: Path) -> "Ngram":
@@ -111,24 +156,27 @@ class Ngram:
         Raises:
             UserError: the file is missing or has other content.
         """
-        from safetensors import SafetensorError, safe_open
 
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; run stage 5 with --use_ngram true")
-        try:
-            with safe_open(path, framework="np") as file:
-                tokens = json.loads((file.metadata() or {})["tokens"])
-                count = len(file.keys()) // len(Order._fields)
-                orders = [
-                    Order(*(file.get_tensor(f"{n}.{name}") for name in Order._fields))
-                    for n in range(1, count + 1)
-                ]
-        except (SafetensorError, KeyError, ValueError, OSError) as e:
-            raise UserError(
-                f"{path}: is not an n-gram of espnet-mtasr train-ngram, or damaged; "
-                "make it again"
-            ) from e
-        return cls(tokens, orders)
+        def parse(file: Any) -> "Ngram":
+            count = len(file.keys()) // len(Order._fields)
+            orders = [
+                Order(*(file.get_tensor(f"{n}.{name}") for name in Order._fields))
+                for n in range(1, count + 1)
+            ]
+            if not _fit_together(orders):
+                raise ValueError("arrays of other sizes")
+            return cls(json.loads(file.metadata()["tokens"]), orders, _fit_of(file))
+
+        return _read(path, parse)
+
+    @staticmethod
+    def read_fit(path: Path) -> Optional[Fit]:
+        """Read only the numbers that were fitted; None: they weren't.
+
+        Raises:
+            UserError: see `read`.
+        """
+        return _read(path, _fit_of)
 
     def check_tokens(self, tokens: Sequence[str], path: Path) -> None:
         """Raise `UserError` if a model's units are others."""
@@ -137,6 +185,41 @@ class Ngram:
                 f"{path}: was trained with other units than the model's; run stage 5 "
                 "again with --use_ngram true"
             )
+
+
+def _read(path: Path, parse: Callable[[Any], T]) -> T:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run stage 5 with --use_ngram true")
+    try:
+        with safe_open(path, framework="np") as file:
+            return parse(file)
+    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as e:
+        raise UserError(
+            f"{path}: is not an n-gram of espnet-mtasr train-ngram, or damaged; make "
+            "it again, or remove it"
+        ) from e
+
+
+def _fit_of(file: Any) -> Optional[Fit]:
+    entries = file.metadata()
+    if "fit" not in entries:
+        return None
+    fit = Fit(**json.loads(entries["fit"]))
+    if not fit.is_sound():
+        raise ValueError("numbers out of range")
+    return fit
+
+
+def _fit_together(orders: Sequence[Order]) -> bool:
+    """Return whether the arrays of a file have the sizes that they must have."""
+    return len(orders) > 0 and all(
+        order.starts.shape == (len(order.contexts) + 1,)
+        and order.backoffs.shape == order.contexts.shape
+        and order.units.shape == order.probs.shape == (order.starts[-1],)
+        for order in orders
+    )
 
 
 def pack(units: Sequence[int], bits: int) -> int:
@@ -152,14 +235,12 @@ def pack(units: Sequence[int], bits: int) -> int:
 
 
 class NgramFusion:
-    """What a language model adds to the score of a token sequence.
-
-    ESPnet's shallow fusion: weight x log probability + penalty, for each token.
+    """What a language model adds to the score of a token sequence; see `Fit`.
 
     Args:
         ngram: Over the CTC's units.
-        weight: Factor of its log probabilities, at least 0 (`ngram_weight`).
-        penalty: Added for each token: above 0, longer texts win.
+        weight: See `Fit`.
+        penalty: See `Fit`.
     """
 
     def __init__(self, ngram: Ngram, weight: float, penalty: float):

@@ -306,6 +306,7 @@ class Decoder:
             device=self.speech2text.device,
             dtype=str(self.speech2text.dtype).removeprefix("torch."),
             beam_size=self.speech2text.beam_size,
+            ngram=self.speech2text.has_ngram,
             num_talkers=None if num_talkers is None else int(num_talkers),
             channel=channel,
             num_people=how.people,

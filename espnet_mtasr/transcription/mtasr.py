@@ -21,7 +21,7 @@ import torch
 from espnet_mtasr.abs_inference import AbsSpeech2Text
 from espnet_mtasr.dtypes import check_dtype
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.inference import Speech2Text
+from espnet_mtasr.inference import Speech2Text, search_options
 from espnet_mtasr.inference_llm import Speech2TextLLM
 from espnet_mtasr.model_zoo.model_files import ModelFiles, fetch_model
 from espnet_mtasr.onnx_model.manifest import is_onnx
@@ -87,7 +87,7 @@ class MTASR:
         model: Union[str, Path] = "mini",
         device: Optional[str] = None,
         dtype: str = "float32",
-        beam_size: int = 1,
+        beam_size: Optional[int] = None,
         trust_remote_code: bool = False,
         decoder: str = CTC,
     ) -> "MTASR":
@@ -99,7 +99,8 @@ class MTASR:
             device: `cpu`, `cuda`, `cuda:N`; `auto` or None: the GPU if there is one,
                 and the CPU for a model that was exported to ONNX.
             dtype: float32, bfloat16 or float16 to compute in.
-            beam_size: 1: greedy search; more: prefix beam search.
+            beam_size: 1: greedy search; more: prefix beam search, with the model's
+                n-gram if it has one. None: the n-gram's own beam, without one 1.
             trust_remote_code: Allow the model to name any class, and run its code. Only
                 for models that you trust.
             decoder: `ctc`, or `teacher` if the model was packed with it: slower, and
@@ -124,7 +125,7 @@ class MTASR:
         files: ModelFiles,
         device: Optional[str] = None,
         dtype: str = "float32",
-        beam_size: int = 1,
+        beam_size: Optional[int] = None,
         trust_remote_code: bool = False,
         name: Optional[str] = None,
         decoder: str = CTC,
@@ -141,14 +142,16 @@ class MTASR:
             **asdict(files),
             device=check_device(device),
             dtype=dtype,
-            beam_size=beam_size,
             trust_remote_code=trust_remote_code,
         )
         speech2text: AbsSpeech2Text
         if decoder == CTC:
-            speech2text = Speech2Text(**options, align=True)
+            search = search_options(files.mtasr_model_file, beam_size)
+            speech2text = Speech2Text(**options, **search, align=True)
         else:
-            speech2text = Speech2TextLLM(**options, guard_loops=True)
+            speech2text = Speech2TextLLM(
+                **options, beam_size=beam_size or 1, guard_loops=True
+            )
         calibration = Calibration.beside(files.mtasr_model_file)
         model = cls(speech2text, calibration, name, files.revision)
         model.files = files

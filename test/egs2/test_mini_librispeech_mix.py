@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import tarfile
+import zipfile
 from collections import Counter
 
 import numpy as np
@@ -37,6 +38,7 @@ from espnet_mtasr.inference_llm import Speech2TextLLM
 from espnet_mtasr.mixture.source_times import read_source_times
 from espnet_mtasr.mixture.spec import read_specs
 from espnet_mtasr.tasks.trained import read_checkpoint
+from espnet_mtasr.transcription.mtasr import MTASR
 
 RECIPE = ROOT / "egs2" / "mini_librispeech_mix" / "mtasr1"
 SPLITS = ("train", "dev", "test")
@@ -310,6 +312,41 @@ def test_all_stages(recipe, corpora, tmp_path):
     mixtures = (data / "mixtures.txt").read_text()
     assert "Mini LibriSpeech" in mixtures
     assert "in training 0.25 of the sources are synthetic voices" in mixtures
+
+
+def test_an_ngram(recipe, tmp_path):
+    """Stages 5 and 12 to 14, with the model that test_all_stages has left."""
+    book = tmp_path / "books" / "book.txt"
+    book.parent.mkdir()
+    book.write_text("Alpha bravo; delta golf. Hotel alpha!\n" * 20)
+    decode = [
+        *("--test_sets", " ".join(DECODED), "--phase2_config", tmp_path / "tiny.yaml"),
+        *("--stage", "12", "--stop_stage", "14", "--skip_packing", "false"),
+        *("--inference_config", "conf/decode_ngram.yaml"),
+    ]
+    small_config(tmp_path / "tiny.yaml")
+    command = ["env", f"PATH={warm_python()}:{os.environ['PATH']}", "./run.sh", *SMALL]
+    early = call([*command, *decode, "--use_ngram", "true"], recipe, timeout=None)
+    assert early.returncode == 2
+    assert "--use_ngram true: exp/ngram/ngram.safetensors is missing" in early.stderr
+    done = call(
+        [*command, "--use_ngram", "true", "--lm_train_text", book.parent]
+        + ["--stage", "5", "--stop_stage", "5", "--test_sets", " ".join(DECODED)],
+        recipe,
+        timeout=None,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "60 sentences of 1 texts" in done.stdout
+    done = call([*command, *decode, "--use_ngram", "true"], recipe, timeout=None)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    exp = recipe / "exp" / "mtasr_tiny"
+    assert "| beam without n-gram |" in (exp / "ngram.md").read_text()
+    # Both decodings are in its table, greedy search first.
+    table = (exp / "RESULTS.md").read_text()
+    assert 0 < table.index("conf/decode.yaml") < table.index("conf/decode_ngram.yaml")
+    (archive,) = exp.glob("*.zip")
+    assert {"ngram.safetensors", "ngram.md"} <= set(zipfile.ZipFile(archive).namelist())
+    assert MTASR.from_pretrained(archive).speech2text.beam_size == 12
 
 
 def test_whispers_own_decoder_as_teacher(recipe, tmp_path, monkeypatch):

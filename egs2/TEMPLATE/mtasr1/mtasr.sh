@@ -53,7 +53,7 @@ nbpe=1000            # Sentencepiece units.
 bpemode=unigram      # unigram or bpe.
 token_dir=           # Folder of existing units, of a pretrained model: tokens.txt, bpe.model.
 bpe_train_text=      # Text to learn the units from (default: the training set's).
-use_ngram=false      # Stage 5 also trains an n-gram over the units, for --inference_config conf/decode_ngram.yaml.
+use_ngram=false      # Stage 5 trains an n-gram over the units, and stage 12 fits it on the valid set, for conf/decode_ngram.yaml.
 ngram_num=6          # Units of its longest n-grams.
 lm_train_text=       # It also learns from these texts: files, or folders with .txt files, quoted.
 
@@ -526,6 +526,10 @@ if [ -n "${download_model}" ] && { runs 12 || runs 13; }; then
 fi
 # Each decoding has its own folder and results. The default decoding's results are the
 # training's, and stage 14 packs them with the model.
+ngram_file=${expdir}/ngram/ngram.safetensors
+if [ "${use_ngram}" = true ] && runs 12 && ! runs 5 && [ ! -f "${ngram_file}" ]; then
+    die "--use_ngram true: ${ngram_file} is missing; run stage 5 with --use_ngram true too"
+fi
 decoding="${inference_config}${inference_args:+ ${inference_args}}"
 options_tag=$(sed -E 's/ *--/_/g; s/[ =]+//g; s/[^A-Za-z0-9._-]/_/g' <<<"${inference_args}")
 if [ "${decoder}" = ctc ] && [ "${rescore_routing}" = false ]; then

@@ -1,18 +1,25 @@
 """train-ngram: texts, what is held out, and what decoding makes of it."""
 
 import math
+import shutil
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import soundfile
+from helpers.progress_patterns import counted
 from helpers.tiny_inference import WORDS, noises, save_tiny_model
 
 from espnet_mtasr.bin import mtasr_inference
+from espnet_mtasr.bin.fit_ngram import main as fit_ngram
 from espnet_mtasr.bin.train_ngram import main
 from espnet_mtasr.data.tables import write_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
-from espnet_mtasr.text.ngram import Ngram
+from espnet_mtasr.model_zoo.model_files import files_of
+from espnet_mtasr.publishing.packing import pack_model
+from espnet_mtasr.text.ngram import Fit, Ngram
+from espnet_mtasr.transcription.mtasr import MTASR
 
 HAD, LUNCH, GOOD, DAY = range(2, 6)
 BOUNDARY = len(WORDS)
@@ -100,34 +107,105 @@ def share_known(texts):
     return np.mean(known)
 
 
-def test_decoding_with_it(place, tmp_path_factory):
+@pytest.fixture
+def model_file(place, tmp_path_factory):
+    """A model, and beside it an n-gram that weighs a lot."""
     main(options(place))
     model_file = save_tiny_model(tmp_path_factory.mktemp("model") / "exp", WORDS)
-    ngram = place / "ngram.safetensors"
+    ngram = Ngram.read(place / "ngram.safetensors")
+    ngram.fit = Fit("model.pth", weight=20.0, penalty=0.0, beam_size=8)
+    ngram.write(model_file.with_name("ngram.safetensors"))
+    return model_file
+
+
+def test_decoding_with_it(model_file):
     waves = noises(9000, 12345)
     found = {}
-    for weight in (0.0, 20.0):
-        speech2text = Speech2Text(
-            None, model_file, beam_size=8, ngram_file=ngram, ngram_weight=weight
-        )
-        found[weight] = [t.text for h in speech2text(waves, [2, 3]) for t in h.talkers]
-    assert share_known(found[20.0]) > 2 * share_known(found[0.0])
-    with pytest.raises(UserError, match="--ngram_file .*: needs --beam_size 2 or more"):
-        Speech2Text(None, model_file, ngram_file=ngram)
-    for bad in (dict(ngram_weight=-1.0), dict(penalty=np.nan)):
-        with pytest.raises(UserError, match="--ngram_weight .*: give numbers"):
-            Speech2Text(None, model_file, beam_size=2, ngram_file=ngram, **bad)
-    other = save_tiny_model(tmp_path_factory.mktemp("other") / "exp")
+    for ngram in (False, True):
+        speech2text = Speech2Text(None, model_file, beam_size=8, ngram=ngram)
+        found[ngram] = [t.text for h in speech2text(waves, [2, 3]) for t in h.talkers]
+    assert share_known(found[True]) > 2 * share_known(found[False])
+    with pytest.raises(UserError, match="--ngram true needs --beam_size 2 or more"):
+        Speech2Text(None, model_file, ngram=True)
+
+
+def test_others_ngrams_are_refused(model_file, tmp_path):
+    path = model_file.with_name("ngram.safetensors")
+    other = save_tiny_model(tmp_path / "exp").parent
+    shutil.copy(path, other)
     with pytest.raises(UserError, match="was trained with other units"):
-        Speech2Text(None, other, beam_size=2, ngram_file=ngram)
+        Speech2Text(None, other / "model.pth", beam_size=2, ngram=True)
+    for fit in (None, Fit("other.pth", 0.5, 1.0, 8)):
+        ngram = Ngram.read(path)
+        ngram.fit = fit
+        ngram.write(path)
+        with pytest.raises(UserError, match="was not fitted to model.pth"):
+            Speech2Text(None, model_file, beam_size=2, ngram=True)
+        assert not MTASR.from_files(files_of(model_file.parent)).speech2text.has_ngram
+
+
+def test_a_model_uses_its_ngram(model_file, tmp_path):
+    """Also packed, and unless the user wants greedy search."""
+    zip_file = tmp_path / "model.zip"
+    pack_model(model_file.with_name("config.yaml"), model_file, zip_file)
+    texts = {}
+    for model in (model_file.parent, zip_file):
+        for beam_size, used, expected in ((None, True, 8), (1, False, 1), (3, True, 3)):
+            loaded = MTASR.from_pretrained(model, "cpu", beam_size=beam_size)
+            speech2text = loaded.speech2text
+            assert (speech2text.has_ngram, speech2text.beam_size) == (used, expected)
+            transcript = loaded.transcribe(
+                noises(12345)[0], num_talkers=3, vad_threshold=0.0
+            )
+            assert transcript.origin.settings["ngram"] is used
+            texts[model, beam_size] = [talker.text for talker in transcript.talkers]
+    for beam_size in (None, 1, 3):
+        assert texts[zip_file, beam_size] == texts[model_file.parent, beam_size]
+    assert texts[zip_file, None] != texts[zip_file, 1]
+
+
+def test_fitted(model_file, tmp_path, capsys):
+    """On speech whose true words the n-gram knows, it gets a weight."""
+    data = tmp_path / "dev"
+    tables = {"wav.scp": {}, "text": {}, "utt2num_spk": {}}
+    for k, wave in enumerate(noises(9000, 8000, 9500)):
+        soundfile.write(tmp_path / f"{k}.wav", wave, 16000)
+        tables["wav.scp"][f"u{k}"] = tmp_path / f"{k}.wav"
+        tables["text"][f"u{k}"] = " <sc> ".join(
+            ["had lunch", "good day", "day"][: 2 + k % 2]
+        )
+        tables["utt2num_spk"][f"u{k}"] = 2 + k % 2
+    for name, table in tables.items():
+        write_table(data / name, table)
+    words = ["--mtasr_model_file", model_file, "--data_dir", data, "--beam_size", 4]
+    raw = tmp_path / "raw.safetensors"
+    ngram = Ngram.read(model_file.with_name("ngram.safetensors"))
+    ngram.fit = None
+    ngram.write(raw)
+    fit_ngram([str(word) for word in (*words, "--ngram_file", raw)])
+    out, err = capsys.readouterr()
+    assert "| search, dev, 3 mixtures | cpWER %, count given |" in out
+    rows = [line.split("|")[1:3] for line in out.splitlines()[2:-1]]
+    rates = {name.strip(): float(rate) for name, rate in rows}
+    assert len(rates) == 2 + 8 and counted("N-gram", err)[-1] == (8, 8)
+    fit = Ngram.read_fit(model_file.with_name("ngram.safetensors"))
+    assert (fit.model, fit.beam_size) == ("model.pth", 4)
+    best = f"weight {fit.weight:g}, penalty {fit.penalty:g}"
+    assert rates[best] == min(rates[name] for name in rates if "weight" in name)
+    assert rates[best] < rates["beam without n-gram"]
+    assert model_file.with_name("ngram.md").read_text() in out
+    with pytest.raises(UserError, match="--beam_size 1: give 2 or more"):
+        fit_ngram(
+            [str(word) for word in (*words, "--ngram_file", raw, "--beam_size", 1)]
+        )
 
 
 @pytest.mark.parametrize(
     "conf, says",
     [
-        ("ngram_weight: 1", "--ngram_weight 1: needs --ngram_file"),
-        ("ngram_file: x\npenalty: [1]", r"--penalty \[1\]: give a number"),
-        ("decoder: llm\nngram_file: x", "--ngram_file x: only for decoder ctc"),
+        ("ngram: true", "--ngram true: needs --beam_size 2 or more"),
+        ("ngram: maybe", "--ngram maybe: choose one of true, false"),
+        ("decoder: llm\nngram: true", "--ngram true: only for decoder ctc"),
     ],
 )
 def test_refused_by_the_decoder(tmp_path, conf, says):
@@ -142,7 +220,9 @@ def test_refused_by_the_decoder(tmp_path, conf, says):
 def test_a_missing_file_is_told_before_anything_is_loaded(tmp_path):
     model_file = tmp_path / "model.pth"
     model_file.touch()
-    words = f"--output_dir o --mtasr_model_file {model_file} --ngram_file none"
+    words = f"--output_dir o --mtasr_model_file {model_file} --ngram true"
     words += " --beam_size 2 --data_path_and_name_and_type wav.scp,speech,sound"
-    with pytest.raises(UserError, match="--ngram_file none: no such file; run stage 5"):
+    with pytest.raises(
+        UserError, match="--ngram true: there is no ngram.safetensors beside"
+    ):
         mtasr_inference.main(words.split())

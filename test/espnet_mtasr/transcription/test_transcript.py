@@ -57,6 +57,7 @@ def test_json_says_what_it_was_made_with(folder):
         device="cpu",
         dtype="float32",
         beam_size=2,
+        ngram=False,
         num_talkers=2,
         num_people=None,
         channel="each",

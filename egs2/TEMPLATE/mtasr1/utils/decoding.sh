@@ -3,7 +3,7 @@
 # lists are read here.
 # shellcheck disable=SC2154 # they are mtasr.sh's
 
-# The n-gram of conf/decode_ngram.yaml. It learns nothing that dev and test sets say.
+# The n-gram for conf/decode_ngram.yaml. It learns nothing that dev and test sets say.
 train_ngram() {
     local name texts=() held_out=() options=()
     read -ra texts <<<"${lm_train_text}"
@@ -14,7 +14,7 @@ train_ngram() {
     if [ -f "${token_dir}/tokenizer.json" ]; then
         options+=(--bpemodel "${token_dir}/tokenizer.json")
     fi
-    "${python}" -m espnet_mtasr.bin.train_ngram --output "${expdir}/ngram/ngram.safetensors" \
+    "${python}" -m espnet_mtasr.bin.train_ngram --output "${ngram_file}" \
         --transcripts "${data_feats}/${train_set}/text" --text "${texts[@]}" \
         --held_out "${held_out[@]}" --token_list "${token_dir}/tokens.txt" \
         --token_type "${token_type}" --ngram_num "${ngram_num}" "${options[@]}"
@@ -34,6 +34,18 @@ decode() {
             "${python}" -m espnet_mtasr.bin.fit_routing --ngpu "${gpus}" \
             --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
             --data_dir "${data_feats}/${valid_set}" "${trust_options[@]}"
+    fi
+    if [ "${use_ngram}" = true ] && [ "${decoder}" = ctc ] && [ -z "${download_model}" ] &&
+        { [ ! "${test_exp}/ngram.safetensors" -nt "${test_model}" ] ||
+            [ ! "${test_exp}/ngram.safetensors" -nt "${ngram_file}" ]; }; then
+        log "Fitting on ${valid_set} how the n-gram is used: ${test_exp}/ngram.log"
+        with_progress "N-gram" count --pattern 'tried: ([0-9]+) of ([0-9]+)$' \
+            "${test_exp}/ngram.log" -- \
+            "${decode_cmd_words[@]}" --gpu "${gpus}" "${test_exp}/ngram.log" \
+            "${python}" -m espnet_mtasr.bin.fit_ngram --ngpu "${gpus}" \
+            --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
+            --ngram_file "${ngram_file}" --data_dir "${data_feats}/${valid_set}" \
+            "${trust_options[@]}"
     fi
     # Remove old texts, or stage 13 would score them after an interrupted run.
     for dset in "${tests[@]}"; do

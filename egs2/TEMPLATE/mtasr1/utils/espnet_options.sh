@@ -44,7 +44,7 @@ espnet_option() {
             instead+=" an n-gram, --llm names the teacher"
             ;;
         inference_ngram | ngram_exp)
-            instead="give the file by --inference_args '--ngram_file FILE'"
+            instead="--use_ngram true trains one, and conf/decode_ngram.yaml uses it"
             ;;
         use_streaming | debug)
             accepted=false

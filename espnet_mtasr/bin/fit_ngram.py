@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Stage 12 with --use_ngram true: fit on a development set how an n-gram is used.
+
+Writes ngram.safetensors beside the checkpoint, where decoding, `MTASR` and `mtasr_pack`
+find it, and ngram.md with what was tried.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Optional, Sequence
+
+from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.trust import add_trust_option
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mtasr_train_config", type=Path)
+    parser.add_argument("--mtasr_model_file", type=Path, required=True)
+    parser.add_argument(
+        "--ngram_file", type=Path, required=True, help="written by train-ngram"
+    )
+    parser.add_argument("--data_dir", type=Path, required=True, help="development set")
+    parser.add_argument("--beam_size", type=int, default=12)
+    parser.add_argument("--ngpu", type=int, default=0)
+    add_trust_option(parser)
+    return parser
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Fit, report, write."""
+    args = get_parser().parse_args(cmd)
+    for path in (args.mtasr_train_config, args.mtasr_model_file):
+        if path is not None and not path.is_file():
+            raise UserError(f"{path}: no such file; train first")
+    if args.beam_size < 2:
+        raise UserError(f"--beam_size {args.beam_size}: give 2 or more")
+
+    from espnet_mtasr.files import write_whole
+    from espnet_mtasr.gpus import device_of
+    from espnet_mtasr.inference import Speech2Text
+    from espnet_mtasr.model_zoo.model_files import NGRAM
+    from espnet_mtasr.text.ngram import Fit, Ngram
+    from espnet_mtasr.transcription.calibration import ngram_fitting
+    from espnet_mtasr.transcription.calibration.routing import read_mixtures
+
+    ngram = Ngram.read(args.ngram_file)
+    speech2text = Speech2Text(
+        args.mtasr_train_config,
+        args.mtasr_model_file,
+        device=device_of(args.ngpu),
+        rescore=False,
+        trust_remote_code=args.trust_remote_code,
+    )
+    ngram.check_tokens(speech2text.model.token_list, args.ngram_file)
+    counts = speech2text.model.talker_counts
+    mixtures = read_mixtures(args.data_dir, counts, enough=0)
+    heard = ngram_fitting.hear(speech2text, mixtures)
+    first = Fit(args.mtasr_model_file.name, 0.0, 0.0, args.beam_size)
+    ngram.fit, tried = ngram_fitting.fit_ngram(speech2text, heard, ngram, first)
+    table = ngram_fitting.format_rates(args.data_dir.name, len(mixtures), tried)
+    ngram.write(args.mtasr_model_file.with_name(NGRAM))
+    write_whole(args.mtasr_model_file.with_name("ngram.md"), table)
+    print(table, end="")
+    print(
+        f"{args.mtasr_model_file.with_name(NGRAM)}: weight {ngram.fit.weight:g}, "
+        f"penalty {ngram.fit.penalty:g}"
+    )
+
+
+if __name__ == "__main__":
+    run_command_line(main)
