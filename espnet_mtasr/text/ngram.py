@@ -13,6 +13,7 @@ from typing import (
     Any,
     Callable,
     Dict,
+    Iterable,
     List,
     NamedTuple,
     Optional,
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 # Of a packed n-gram.
 KEY_BITS = 63
+# Arrays of each order in a file; see `Order`.
+STORED = ("contexts", "sizes", "log_backoffs", "units", "log_probs")
 # Contexts whose probabilities are kept: a search asks for few again and again.
 KEPT_CONTEXTS = 20000
 
@@ -142,7 +145,7 @@ class Ngram:
         arrays = {
             f"{n}.{name}": array
             for n, order in enumerate(self.orders, 1)
-            for name, array in order._asdict().items()
+            for name, array in _stored(order, self.boundary).items()
         }
         entries = {"tokens": json.dumps(self.tokens)}
         if self.fit is not None:
@@ -160,7 +163,7 @@ class Ngram:
         def parse(file: Any) -> "Ngram":
             count = len(file.keys()) // len(Order._fields)
             orders = [
-                Order(*(file.get_tensor(f"{n}.{name}") for name in Order._fields))
+                _loaded(file.get_tensor(f"{n}.{name}") for name in STORED)
                 for n in range(1, count + 1)
             ]
             if not _fit_together(orders):
@@ -210,6 +213,31 @@ def _fit_of(file: Any) -> Optional[Fit]:
     if not fit.is_sound():
         raise ValueError("numbers out of range")
     return fit
+
+
+def _stored(order: Order, most: int) -> Dict[str, np.ndarray]:
+    """Return the arrays of a file: small types, logarithms of the shares."""
+    with np.errstate(divide="ignore"):
+        arrays = (
+            order.contexts,
+            np.diff(order.starts).astype(np.min_scalar_type(most + 1)),
+            np.log(order.backoffs).astype(np.float16),
+            order.units.astype(np.min_scalar_type(most)),
+            np.log(order.probs).astype(np.float16),
+        )
+    return dict(zip(STORED, arrays))
+
+
+def _loaded(arrays: Iterable[np.ndarray]) -> Order:
+    contexts, sizes, backoffs, units, probs = arrays
+    starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    return Order(
+        contexts,
+        starts,
+        np.exp(backoffs.astype(np.float32)),
+        units.astype(np.int32),
+        np.exp(probs.astype(np.float32)),
+    )
 
 
 def _fit_together(orders: Sequence[Order]) -> bool:
