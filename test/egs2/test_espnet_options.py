@@ -129,6 +129,7 @@ def test_empty_options_ask_for_nothing(recipe, name):
         ("--feats_normalize utterance_mvn", "--phase1_config, --phase2_config"),
         ("--asr_text_fold_length 80", "--phase1_config, --phase2_config"),
         ("--use_lm true", "--inference_config conf/decode_llm.yaml decodes by"),
+        ("--inference_ngram 4gram.bin", "--use_ngram true trains one"),
         ("--lm_config conf/lm.yaml", "--llm names the teacher"),
         ("--inference_lm 3epoch.pth", "--llm names the teacher"),
         ("--cleaner whisper_basic", "--phase2_args '--cleaner whisper_basic'"),
@@ -186,6 +187,8 @@ def test_a_value_that_is_forgotten(recipe):
         (["--phase2_tag", "a b"], "--phase2_tag a b: give a name"),
         (["--test_sets", "data/t1"], "--test_sets data/t1: give names"),
         (["--packed_model", "m.tar"], "--packed_model m.tar: must end in .zip"),
+        (["--ngram_num", "0"], "--ngram_num 0: give a number from 1"),
+        (["--lm_train_text", "no/text"], "--lm_train_text no/text: no such file or"),
         (["--bpe_train_text", "no/text"], "--bpe_train_text no/text: no such file"),
     ],
 )

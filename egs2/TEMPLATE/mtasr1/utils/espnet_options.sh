@@ -39,6 +39,7 @@ espnet_option() {
             instead="CTC decodes alone, or with --use_ngram true;"
             instead+=" --inference_config conf/decode_llm.yaml decodes by the teacher (--llm)"
             ;;
+        lm_train_text) return 1 ;; # ours
         lm_* | inference_lm)
             instead="no neural language model is used in decoding; --use_ngram true trains"
             instead+=" an n-gram, --llm names the teacher"
