@@ -116,8 +116,8 @@ class Speech2Text(AbsSpeech2Text):
             raise UserError(f"{path}: --ngram true needs --beam_size 2 or more")
         found = Ngram.read(path)
         found.check_tokens(self.model.token_list, path)
-        fit = fit_beside(model_file)
-        if fit is None:
+        fit = found.fit
+        if fit is None or not is_of_checkpoint(fit.model, model_file):
             raise UserError(
                 f"{path}: was not fitted to {model_file.name}; run espnet-mtasr "
                 "fit-ngram"
@@ -266,14 +266,15 @@ class Speech2Text(AbsSpeech2Text):
 
 
 def fit_beside(model_file: Path) -> Optional[Fit]:
-    """Return how the n-gram beside a model is used; None: it has none of its own.
+    """Return how the n-gram beside a model is used; None: there is none that helps it.
 
     Raises:
         UserError: the n-gram's file is damaged.
     """
     path = model_file.with_name(NGRAM)
     fit = Ngram.read_fit(path) if path.is_file() else None
-    return fit if fit and is_of_checkpoint(fit.model, model_file) else None
+    is_used = fit and fit.weight > 0 and is_of_checkpoint(fit.model, model_file)
+    return fit if is_used else None
 
 
 def search_options(model_file: Path, beam_size: Optional[int] = None) -> Dict[str, Any]:

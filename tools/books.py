@@ -52,9 +52,16 @@ def drawn(repository: Path, seed: int) -> Iterator[tuple[str, Path]]:
 
 
 def git(repository: Path, *words: str) -> bytes:
-    """Return what a git command prints; nothing if it fails."""
+    """Return what a git command prints.
+
+    Raises:
+        UserError: it fails.
+    """
     command = ["git", "-C", str(repository), *words]
-    return subprocess.run(command, capture_output=True, check=False).stdout
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise UserError(f"{repository}: git says {done.stderr.decode().strip()}")
+    return done.stdout
 
 
 def decoded(content: bytes) -> str:

@@ -3,9 +3,10 @@
     python -m tools.kept_results keep --minutes 33.5   # after run and LLM decoding
     python -m tools.kept_results show                  # writes the pages' tables
 
-`keep` reads the run's results.json. For a recipe with a teacher, it also reads phase
-1's (made by `./run.sh --stage 12 --stop_stage 13 --inference_config
-conf/decode_llm.yaml`) and the teacher's perplexities. It changes no figure.
+`keep` reads the run's results.json, and that of its decoding with an n-gram, if there
+is one. For a recipe with a teacher, it also reads phase 1's (made by `./run.sh --stage
+12 --stop_stage 13 --inference_config conf/decode_llm.yaml`) and the teacher's
+perplexities. It changes no figure.
 """
 
 import argparse
@@ -23,9 +24,10 @@ README = ROOT / "README.md"
 
 
 class Recipe(NamedTuple):
-    """A recipe of egs2 whose default run is kept in doc/results.
+    """A run of a recipe of egs2 that is kept in doc/results.
 
     Attributes:
+        folder: The recipe's.
         training: Folder in its exp that has the figures.
         teacher: The folder of phase 1; None: there is no teacher.
         page: The page with its table.
@@ -33,6 +35,7 @@ class Recipe(NamedTuple):
         teacher_page: The page with the teacher's table.
     """
 
+    folder: Path
     training: str
     teacher: Optional[str]
     page: Path
@@ -45,8 +48,10 @@ def folder_of(name: str) -> Path:
     return ROOT / "egs2" / name / "mtasr1"
 
 
+REAL_SPEECH = folder_of("mini_librispeech_mix")
 RECIPES = {
     "mini_librimix": Recipe(
+        folder_of("mini_librimix"),
         "mtasr_phase2",
         "mtasr_phase1",
         README,
@@ -54,10 +59,18 @@ RECIPES = {
         folder_of("mini_librimix") / "README.md",
     ),
     "mini_librispeech_mix": Recipe(
+        REAL_SPEECH,
+        "mtasr_phase2_whisper_cpu",
+        None,
+        REAL_SPEECH / "README.md",
+        "real speech",
+    ),
+    "mini_librispeech_mix_ctc": Recipe(
+        REAL_SPEECH,
         "mtasr_ctc_cpu",
         None,
-        folder_of("mini_librispeech_mix") / "README.md",
-        "real speech",
+        REAL_SPEECH / "README.md",
+        "real speech, CTC alone",
     ),
 }
 
@@ -97,6 +110,10 @@ def keep(recipe: Recipe, exp: Path, minutes: float, output: Path) -> None:
     """Write a run's results.json, time, perplexities and LLM decoding into one file."""
     kept = read(exp / recipe.training / "results.json")
     kept["minutes"] = minutes
+    for decoded_with_ngram in (exp / recipe.training).glob(
+        "decode_ngram_*/results.json"
+    ):
+        kept["with_ngram"] = read(decoded_with_ngram)
     if recipe.teacher is not None:
         checks = read(exp / recipe.teacher / "perplexity_dev.json")
         decoded = read(llm_decoding(exp / recipe.teacher))
@@ -132,6 +149,12 @@ def teacher_table(kept: Mapping[str, Any]) -> str:
 def show(recipe: Recipe, kept: Mapping[str, Any]) -> None:
     """Write the tables between their marks in the recipe's page."""
     put(recipe.page, recipe.table, format_main_table(kept))
+    if "with_ngram" in kept:
+        put(
+            recipe.page,
+            f"{recipe.table}, n-gram",
+            format_main_table(kept["with_ngram"]),
+        )
     if recipe.teacher_page is not None:
         put(recipe.teacher_page, "mini teacher", teacher_table(kept))
 
@@ -155,7 +178,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Keep or show."""
     args = get_parser().parse_args(cmd)
     if args.command == "keep":
-        expdir = args.expdir or folder_of(args.recipe) / "exp"
+        expdir = args.expdir or RECIPES[args.recipe].folder / "exp"
         output = args.output or kept_file(args.recipe)
         keep(RECIPES[args.recipe], expdir, args.minutes, output)
         return

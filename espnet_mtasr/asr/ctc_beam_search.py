@@ -10,7 +10,7 @@ none to try. tools/bench/beam_search.py measures it.
 """
 
 from math import exp, inf, log1p
-from typing import Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -29,25 +29,21 @@ MORE_TOKENS = 4
 
 
 class _Gains:
-    """What a language model adds for each next token after a sequence."""
+    """What a language model adds for the next token of a sequence."""
 
     def __init__(self, fusion: NgramFusion, nodes: List[Node]):
         self.fusion = fusion
-        self.most = fusion.most
-        self._nodes = nodes
-        self._of: Dict[int, np.ndarray] = {}
+        self.nodes = nodes
 
-    def after(self, number: int) -> np.ndarray:
-        """Return the gains `(V,)` after a sequence."""
-        found = self._of.get(number)
-        if found is None:
-            last = _tokens(number, self._nodes, self.fusion.context)
-            found = self._of[number] = self.fusion.gains(last)
-        return found
+    def after(self, number: int) -> Callable[[int], float]:
+        """Return what each token adds after a sequence."""
+        last = _tokens(number, self.nodes, self.fusion.context)
+        log_probs = self.fusion.log_probs(last)
+        return lambda token: self.fusion.gain(log_probs, token)
 
     def at_end(self, number: int) -> float:
         """Return what the end of the text adds."""
-        return self.fusion.end(_tokens(number, self._nodes, self.fusion.context))
+        return self.fusion.end(_tokens(number, self.nodes, self.fusion.context))
 
 
 def prefix_beam_search(
@@ -120,7 +116,7 @@ def _stay(
         if parent is not None:
             gained = _before(parent, nodes[parent[3]][1], last) + weight
             if gains is not None:
-                gained += float(gains.after(parent[3])[last])
+                gained += gains.after(parent[3])(last)
             in_token = _add(in_token, gained)
         in_blank = total + at_blank
         stayed.append((_add(in_blank, in_token), in_blank, in_token, number))
@@ -141,7 +137,7 @@ def _grow(
     # because a repeated token gets less than its probability.
     most_tokens, most = beam_size + 1, 0.0
     if gains is not None:
-        most_tokens, most = beam_size * MORE_TOKENS, gains.most
+        most_tokens, most = beam_size * MORE_TOKENS, gains.fusion.most
     tokens = _likely(frame, floor - beam[0][0] - most, most_tokens, blank)
     there = {nodes[kept[3]] for kept in beam}
     grown = []
@@ -154,7 +150,7 @@ def _grow(
                 break
             weight += _before(kept, last, token)
             if gained is not None:
-                weight += float(gained[token])
+                weight += gained(token)
             if weight >= floor and (number, token) not in there:
                 grown.append((weight, number, token))
     return grown

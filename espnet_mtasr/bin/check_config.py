@@ -147,6 +147,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         decoder = decoding.decoder
         if decoding.num_talkers is not None:
             print(f"num_talkers {decoding.num_talkers}")
+        if decoding.ngram == "true":
+            print("ngram true")
     cached = args.cache_trunk == "true"
     if args.aligned_start is not None:
         from espnet_mtasr.model_zoo.model_files import check_source

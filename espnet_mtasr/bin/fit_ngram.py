@@ -2,7 +2,8 @@
 """Stage 12 with --use_ngram true: fit on a development set how an n-gram is used.
 
 Writes ngram.safetensors beside the checkpoint, where decoding, `MTASR` and `mtasr_pack`
-find it, and ngram.md with what was tried.
+find it, and ngram.md with what was tried. If the n-gram doesn't lower the set's cpWER,
+it says so, and gets the weight 0.
 """
 
 import argparse
@@ -40,10 +41,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     from espnet_mtasr.files import write_whole
     from espnet_mtasr.gpus import device_of
     from espnet_mtasr.inference import Speech2Text
-    from espnet_mtasr.model_zoo.model_files import NGRAM
+    from espnet_mtasr.model_zoo.model_files import CALIBRATION, NGRAM
     from espnet_mtasr.text.ngram import Fit, Ngram
     from espnet_mtasr.transcription.calibration import ngram_fitting
-    from espnet_mtasr.transcription.calibration.routing import read_mixtures
+    from espnet_mtasr.transcription.calibration.calibration import Calibration
 
     ngram = Ngram.read(args.ngram_file)
     speech2text = Speech2Text(
@@ -55,18 +56,23 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     )
     ngram.check_tokens(speech2text.model.token_list, args.ngram_file)
     counts = speech2text.model.talker_counts
-    mixtures = read_mixtures(args.data_dir, counts, enough=0)
+    mixtures = ngram_fitting.read_some(args.data_dir, counts)
     heard = ngram_fitting.hear(speech2text, mixtures)
     first = Fit(args.mtasr_model_file.name, 0.0, 0.0, args.beam_size)
     ngram.fit, tried = ngram_fitting.fit_ngram(speech2text, heard, ngram, first)
     table = ngram_fitting.format_rates(args.data_dir.name, len(mixtures), tried)
-    ngram.write(args.mtasr_model_file.with_name(NGRAM))
-    write_whole(args.mtasr_model_file.with_name("ngram.md"), table)
+    path = args.mtasr_model_file.with_name(NGRAM)
+    ngram.write(path)
+    write_whole(path.with_suffix(".md"), table)
     print(table, end="")
-    print(
-        f"{args.mtasr_model_file.with_name(NGRAM)}: weight {ngram.fit.weight:g}, "
-        f"penalty {ngram.fit.penalty:g}"
-    )
+    print(f"{path}: weight {ngram.fit.weight:g}, penalty {ngram.fit.penalty:g}")
+    if ngram.fit.weight == 0:
+        print(f"{path}: doesn't help on {args.data_dir}, so it won't be used")
+    if Calibration.beside(args.mtasr_model_file) != Calibration():
+        print(
+            f"{path.with_name(CALIBRATION)}: was made without it, or with another; run "
+            "espnet_mtasr.bin.calibrate again"
+        )
 
 
 if __name__ == "__main__":

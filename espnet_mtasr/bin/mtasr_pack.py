@@ -2,8 +2,8 @@
 """Pack a trained model into a zip that loads anywhere.
 
 Unpack it with espnet2.main_funcs.pack_funcs.unpack, whose result `Speech2Text` takes,
-or with unzip. It needs no pretrained encoder, and contains no language model unless
-`--pack_teacher true` packs the teacher.
+or with unzip. It needs no pretrained encoder, and contains no language model but its
+n-gram (fit_ngram) unless `--pack_teacher true` packs the teacher.
 """
 
 import argparse

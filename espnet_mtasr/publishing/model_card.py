@@ -239,10 +239,19 @@ def _what_it_is(facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
 
 def _about_language_models(facts: Mapping[str, Any]) -> str:
     teacher = facts.get("teacher")
-    if teacher is None:
+    if facts.get("ngram"):
+        needs = (
+            "An n-gram over the CTC's units weighs in on the search; `--beam_size 1` "
+            "leaves it out, and is faster. It needs no other language model."
+        )
+    elif teacher is None:
         return "It contains no language model and needs none."
+    else:
+        needs = "It needs no language model."
+    if teacher is None:
+        return needs
     return (
-        "It needs no language model. The teacher that trained it, "
+        f"{needs} The teacher that trained it, "
         f"{_teachers_source(facts) or 'a language model'} ({teacher['parameters']:,} "
         "parameters), is included: with `--decoder teacher` it writes the transcripts "
         "instead, more slowly and without times and confidences."
@@ -323,6 +332,8 @@ def _results(facts: Mapping[str, Any], results: Optional[Mapping[str, Any]]) -> 
         f"one mixture after the other. `RESULTS.md` gives the machine, the command and "
         f"breakdowns.",
     ]
+    if facts.get("ngram") and "ngram" not in results.get("decoding", ""):
+        parts.append("Measured with greedy search, without the n-gram.")
     if facts.get("dtype") not in (None, "float32"):
         parts.append(
             f"Measured before the weights were rounded to {facts['dtype']} for packing."

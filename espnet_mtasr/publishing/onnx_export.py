@@ -19,6 +19,7 @@ import torch
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
+from espnet_mtasr.inference import fit_beside
 from espnet_mtasr.model_zoo.model_files import CALIBRATION, NGRAM, ROUTING, ModelFiles
 from espnet_mtasr.onnx_model.manifest import FILE_NAME, Manifest
 from espnet_mtasr.onnx_model.model import OnnxModel
@@ -298,7 +299,8 @@ def _write_settings(
         source = Path(find_beside(args.bpemodel, config_file.absolute().parent))
         shutil.copyfile(source, folder / source.name)
         config["bpemodel"] = source.name
-    for name in (CALIBRATION, ROUTING, NGRAM):
+    # An exported model has no checkpoint that an n-gram could name.
+    for name in (CALIBRATION, ROUTING, *[NGRAM] * (fit_beside(model_file) is not None)):
         if model_file.with_name(name).is_file():
             # Frames are the same, and scores too; those of int8 are nearly.
             shutil.copyfile(model_file.with_name(name), folder / name)

@@ -29,8 +29,10 @@ from espnet_mtasr.asr.int8_weights import SCALE, to_int8
 from espnet_mtasr.asr.mtasr_model import MTASRModel
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import SAFE_SUFFIX, find_beside, sha256_of
+from espnet_mtasr.inference import fit_beside
 from espnet_mtasr.model_zoo.model_files import (
     DECODING_FILES,
+    NGRAM,
     RESULT_FILES,
     TEACHER_TOKENIZER,
     files_of,
@@ -168,6 +170,7 @@ def pack_model(
         if names.count(name) > 1:
             raise UserError(f"two files are named {name}; rename one of them")
     facts = {**(card or {}), **card_facts(model, args, model_file, dtype)}
+    facts["ngram"] = fit_beside(model_file) is not None
 
     with tempfile.TemporaryDirectory(prefix="mtasr_pack.") as temporary:
         staging, archive = Path(temporary) / "staging", Path(temporary) / "model.zip"
@@ -357,7 +360,13 @@ def _extra_files(
     # RESULTS.md of a training with decodings has them all.
     if any(beside.glob("*/results.json")):
         results = beside / f"decode_{model_file.stem}"
+    names = list(RESULT_FILES)
+    if fit_beside(model_file) is None:
+        # The n-gram of another checkpoint, or one that doesn't help.
+        names.remove(NGRAM)
+    elif (beside / f"decode_ngram_{model_file.stem}" / "results.json").is_file():
+        results = beside / f"decode_ngram_{model_file.stem}"
     places = dict.fromkeys(DECODING_FILES, results)
-    found = [places.get(name, beside) / name for name in RESULT_FILES]
+    found = [places.get(name, beside) / name for name in names]
     found += [*sorted(beside.glob("*.png")), *sorted(beside.glob("images/*.png"))]
     return [*(path for path in found if path.is_file()), *option]

@@ -32,8 +32,8 @@ T = TypeVar("T")
 KEY_BITS = 63
 # Arrays of each order in a file; see `Order`.
 STORED = ("contexts", "sizes", "log_backoffs", "units", "log_probs")
-# Contexts whose probabilities are kept: a search asks for few again and again.
-KEPT_CONTEXTS = 20000
+# Bytes of probabilities that are kept: a search asks for few again and again.
+KEPT_BYTES = 2**27
 
 
 class Order(NamedTuple):
@@ -68,7 +68,7 @@ class Fit:
 
     Attributes:
         model: Name of the checkpoint.
-        weight: Factor of the log probabilities, at least 0.
+        weight: Factor of the log probabilities; 0: the n-gram doesn't help.
         penalty: Above 0, longer texts win.
         beam_size: Of the prefix beam search.
     """
@@ -81,7 +81,8 @@ class Fit:
     def is_sound(self) -> bool:
         """Return whether the numbers are in range."""
         numbers = isfinite(self.weight) and isfinite(self.penalty)
-        return numbers and self.weight >= 0 and self.beam_size >= 2
+        types = isinstance(self.model, str) and isinstance(self.beam_size, int)
+        return numbers and types and self.weight >= 0 and self.beam_size >= 2
 
 
 class Ngram:
@@ -119,7 +120,7 @@ class Ngram:
         context = context[-(len(self.orders) - 1) :] if len(self.orders) > 1 else ()
         found = self._kept.get(context)
         if found is None:
-            if len(self._kept) >= KEPT_CONTEXTS:
+            if len(self._kept) * 8 * (self.boundary + 1) >= KEPT_BYTES:
                 self._kept.clear()
             found = self._kept[context] = self._log_probs(context)
         return found
@@ -130,7 +131,8 @@ class Ngram:
             key = pack(context[len(context) - length :], self._bits)
             place = int(np.searchsorted(order.contexts, key))
             if place == len(order.contexts) or order.contexts[place] != key:
-                break
+                # Never seen, or pruned; a longer one may still be there.
+                continue
             some = slice(*order.starts[place : place + 2])
             probs *= order.backoffs[place]
             probs[order.units[some]] += order.probs[some]
@@ -166,9 +168,10 @@ class Ngram:
                 _loaded(file.get_tensor(f"{n}.{name}") for name in STORED)
                 for n in range(1, count + 1)
             ]
-            if not _fit_together(orders):
-                raise ValueError("arrays of other sizes")
-            return cls(json.loads(file.metadata()["tokens"]), orders, _fit_of(file))
+            tokens = json.loads(file.metadata()["tokens"])
+            if not (orders and all(_is_sound(order, len(tokens)) for order in orders)):
+                raise ValueError("arrays that can't be an n-gram's")
+            return cls(tokens, orders, _fit_of(file))
 
         return _read(path, parse)
 
@@ -185,8 +188,8 @@ class Ngram:
         """Raise `UserError` if a model's units are others."""
         if self.tokens != list(tokens):
             raise UserError(
-                f"{path}: was trained with other units than the model's; run stage 5 "
-                "again with --use_ngram true"
+                f"{path}: was trained with other units than the model's; remove it, or "
+                "run stages 5 and 12 again with --use_ngram true"
             )
 
 
@@ -240,13 +243,16 @@ def _loaded(arrays: Iterable[np.ndarray]) -> Order:
     )
 
 
-def _fit_together(orders: Sequence[Order]) -> bool:
-    """Return whether the arrays of a file have the sizes that they must have."""
-    return len(orders) > 0 and all(
-        order.starts.shape == (len(order.contexts) + 1,)
-        and order.backoffs.shape == order.contexts.shape
-        and order.units.shape == order.probs.shape == (order.starts[-1],)
-        for order in orders
+def _is_sound(order: Order, boundary: int) -> bool:
+    """Return whether the arrays of a file can be an n-gram's."""
+    contexts, starts, backoffs, units, probs = order
+    return (
+        backoffs.shape == contexts.shape
+        and units.shape == probs.shape == (starts[-1],)
+        and bool((np.diff(contexts) > 0).all())
+        and bool(((units >= 0) & (units <= boundary)).all())
+        and bool(((backoffs >= 0) & (backoffs <= 1.01)).all())
+        and bool(((probs >= 0) & (probs <= 1.01)).all())
     )
 
 
@@ -269,35 +275,31 @@ class NgramFusion:
         ngram: Over the CTC's units.
         weight: See `Fit`.
         penalty: See `Fit`.
+
+    Attributes:
+        context: Number of tokens that the next one's probability depends on.
+        most: No token adds more.
     """
 
     def __init__(self, ngram: Ngram, weight: float, penalty: float):
         self.ngram = ngram
         self.weight = weight
         self.penalty = penalty
+        self.context = len(ngram.orders) - 1
+        self.most = max(penalty, 0.0)
 
-    def gains(self, tokens: List[int]) -> np.ndarray:
-        """Return what each next token adds `(V,)` after the last `tokens`.
+    def log_probs(self, tokens: List[int]) -> np.ndarray:
+        """Return the next token's log probabilities `(V + 1,)`, the end's last.
 
         Args:
             tokens: The sequence so far, or at least its last `context` tokens.
         """
-        return self._scores(tokens)[:-1] + self.penalty
+        return self.ngram.log_probs((self.ngram.boundary, *tokens))
+
+    def gain(self, log_probs: np.ndarray, token: int) -> float:
+        """Return what a token adds, by `log_probs` of the sequence before it."""
+        return self.weight * float(log_probs[token]) + self.penalty
 
     def end(self, tokens: List[int]) -> float:
         """Return what the end of the text adds after the last `tokens`."""
-        return float(self._scores(tokens)[-1])
-
-    @property
-    def context(self) -> int:
-        """Number of tokens that `gains` depends on."""
-        return len(self.ngram.orders) - 1
-
-    @property
-    def most(self) -> float:
-        """No token adds more."""
-        return max(self.penalty, 0.0)
-
-    def _scores(self, tokens: List[int]) -> np.ndarray:
-        before = (self.ngram.boundary, *tokens)
-        return self.weight * self.ngram.log_probs(before)
+        return self.weight * float(self.log_probs(tokens)[-1])

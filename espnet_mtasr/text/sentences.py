@@ -7,10 +7,13 @@ from typing import Iterable, Iterator, List, Set, Tuple
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import files_below
 
-# A text that shares so many words in a row with a test text ...
+# A sentence is left out if it shares so many words in a row with a held-out text.
 SHARED_WORDS = 8
-# ... at so many places is left out as a whole: it may be the book that was read.
-MOST_SHARED = 8
+# A text with more such sentences, and a larger share of them, is left out as a whole:
+# it may be the book that was read.
+MOST_SHARED, MOST_SHARE = 8, 0.001
+# Texts with fewer full stops per line than this have a sentence per line.
+PROSE = 0.05
 
 Words = Tuple[str, ...]
 
@@ -43,9 +46,9 @@ def read_sentences(path: Path, letters: Set[str]) -> Iterator[List[str]]:
     """Yield the words of a file's sentences, in lower case.
 
     Sentences end at stops, semicolons, colons, brackets, quotes, dashes, and empty
-    lines. A text without a full stop has a sentence per line. Sentences with other
-    characters than letters, apostrophes, commas and hyphens (digits, for instance) are
-    left out, and what Project Gutenberg adds at both ends of a book.
+    lines. A text with hardly any full stops has a sentence per line. Sentences with
+    other characters than letters, apostrophes, commas and hyphens (digits, for
+    instance) are left out, and what Project Gutenberg adds at both ends of a book.
 
     Args:
         path: UTF-8.
@@ -62,17 +65,25 @@ def read_sentences(path: Path, letters: Set[str]) -> Iterator[List[str]]:
     if len(parts) == 3:
         text = parts[1]
     text = text.lower().replace("\u2019", "'")
-    sentences = END.split(text) if "." in text else text.splitlines()
-    for sentence in sentences:
-        words = [word.strip("'") for word in BETWEEN.split(sentence)]
-        words = [word for word in words if word]
+    is_prose = text.count(".") >= PROSE * text.count("\n")
+    for sentence in END.split(text) if is_prose else text.splitlines():
+        words = words_in(sentence)
         if words and letters.issuperset("".join(words)):
             yield words
 
 
+def words_in(sentence: str) -> List[str]:
+    """Return a sentence's words, without apostrophes around them and hyphens in them.
+
+    >>> words_in("'tis, well-known")
+    ['tis', 'well', 'known']
+    """
+    return [word for part in BETWEEN.split(sentence) if (word := part.strip("'"))]
+
+
 def runs_of(words: List[str]) -> Iterator[Words]:
-    """Yield all runs of `SHARED_WORDS` words."""
-    for at in range(len(words) - SHARED_WORDS + 1):
+    """Yield all runs of `SHARED_WORDS` words, and a shorter sentence as a whole."""
+    for at in range(max(len(words) - SHARED_WORDS, 0) + 1):
         yield tuple(words[at : at + SHARED_WORDS])
 
 
@@ -87,13 +98,14 @@ def unheld_sentences(
         held_out: Runs of words of texts that must stay unknown.
 
     Returns:
-        Sentences, and how many share a run. If more than `MOST_SHARED` do, there are no
+        Sentences, and how many share a long run. If there are too many, there are no
         sentences: the text may be the book that was read.
     """
-    kept, shared = [], 0
-    for words in read_sentences(path, letters):
-        if held_out and not held_out.isdisjoint(runs_of(words)):
-            shared += 1
-        else:
+    kept, shared, number = [], 0, 0
+    for number, words in enumerate(read_sentences(path, letters), 1):
+        if held_out.isdisjoint(runs_of(words)):
             kept.append(words)
-    return (kept if shared <= MOST_SHARED else []), shared
+        elif len(words) >= SHARED_WORDS:
+            shared += 1
+    is_read = shared > max(MOST_SHARED, MOST_SHARE * number)
+    return ([] if is_read else kept), shared

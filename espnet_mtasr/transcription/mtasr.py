@@ -53,7 +53,7 @@ Counts = Union[int, Sequence[Optional[int]], None]
 
 
 class MTASR:
-    """A trained model that transcribes recordings; no language model, no network.
+    """A trained model that transcribes recordings; no LLM, no network.
 
     Args:
         speech2text: The model, loaded with `align=True`; or its teacher.

@@ -17,8 +17,9 @@ def test_the_pages_show_the_kept_runs(tmp_path, monkeypatch):
     def copy(page):
         if page is None:
             return None
-        pages[page] = tmp_path / str(len(pages))
-        pages[page].write_text(page.read_text())
+        if page not in pages:
+            pages[page] = tmp_path / str(len(pages))
+            pages[page].write_text(page.read_text())
         return pages[page]
 
     for name, recipe in kept_results.RECIPES.items():

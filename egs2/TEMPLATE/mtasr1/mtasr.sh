@@ -53,8 +53,8 @@ nbpe=1000            # Sentencepiece units.
 bpemode=unigram      # unigram or bpe.
 token_dir=           # Folder of existing units, of a pretrained model: tokens.txt, bpe.model.
 bpe_train_text=      # Text to learn the units from (default: the training set's).
-use_ngram=false      # Stage 5 trains an n-gram over the units, and stage 12 fits it on the valid set, for conf/decode_ngram.yaml.
-ngram_num=6          # Units of its longest n-grams.
+use_ngram=false      # Stage 5 trains an n-gram over the units, and stage 12 fits it on the valid set (with conf/decode_ngram.yaml: true).
+ngram_num=           # Units of its longest n-grams (default: 6, less with many units).
 lm_train_text=       # It also learns from these texts: files, or folders with .txt files, quoted.
 
 # Models
@@ -454,6 +454,7 @@ if [ ${#checks[@]} -gt 0 ]; then
         die "check_config printed: ${found}"
     single_talker_epochs=$(sed -n 's/^single_talker_epochs //p' <<<"${found}")
     told_talkers=$(sed -n 's/^num_talkers //p' <<<"${found}")
+    if grep -qx 'ngram true' <<<"${found}"; then use_ngram=true; fi
 fi
 if [ "${aligned_start}" = curriculum ] && runs 11 && [ "${single_talker_epochs}" -eq 0 ]; then
     die "--aligned_start curriculum: ${phase2_config} has no curriculum that begins with" \
@@ -527,8 +528,10 @@ fi
 # Each decoding has its own folder and results. The default decoding's results are the
 # training's, and stage 14 packs them with the model.
 ngram_file=${expdir}/ngram/ngram.safetensors
-if [ "${use_ngram}" = true ] && runs 12 && ! runs 5 && [ ! -f "${ngram_file}" ]; then
-    die "--use_ngram true: ${ngram_file} is missing; run stage 5 with --use_ngram true too"
+if [ "${use_ngram}" = true ] && runs 12 && ! runs 5 && [ -z "${download_model}" ] &&
+    [ ! -f "${ngram_file}" ] && [ ! -f "${test_exp}/ngram.safetensors" ]; then
+    die "${inference_config} and --use_ngram true need ${ngram_file}; run stage 5 with" \
+        "--use_ngram true"
 fi
 decoding="${inference_config}${inference_args:+ ${inference_args}}"
 options_tag=$(sed -E 's/ *--/_/g; s/[ =]+//g; s/[^A-Za-z0-9._-]/_/g' <<<"${inference_args}")

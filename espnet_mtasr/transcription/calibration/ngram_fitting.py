@@ -1,6 +1,8 @@
 """Fit on a development set how much an n-gram weighs in the prefix beam search."""
 
+import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import torch
@@ -8,11 +10,15 @@ import torch
 from espnet_mtasr.asr.mtasr_model import Streams
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.inference import Speech2Text
+from espnet_mtasr.mixture.speech_list import read_speech_list
 from espnet_mtasr.progress import progress
 from espnet_mtasr.scoring.error_counts import cp_errors
+from espnet_mtasr.scoring.inputs import read_references
 from espnet_mtasr.text.ngram import Fit, Ngram, NgramFusion
 from espnet_mtasr.transcription.calibration.routing import Mixtures
 
+# So many mixtures of a set are enough, drawn at random.
+MOST_MIXTURES = 300
 # The weight is fitted first, with a penalty of so many times the weight; then the
 # penalty.
 WEIGHTS, FIRST_PENALTY = (0.3, 0.5, 0.7, 0.9), 2.0
@@ -25,6 +31,18 @@ class Heard(NamedTuple):
 
     streams: Streams
     texts: List[List[str]]
+
+
+def read_some(data_dir: Path, talker_counts: Sequence[int]) -> Mixtures:
+    """Samples `(N,)` and texts of a set, or of a random part of a large one.
+
+    Raises:
+        UserError: the directory is not in order.
+    """
+    texts = read_references(data_dir, talker_counts).texts
+    speech = read_speech_list(data_dir)
+    some = random.Random(0).sample(sorted(texts), min(len(texts), MOST_MIXTURES))
+    return [(speech[utt].read(), texts[utt]) for utt in some]
 
 
 @torch.no_grad()
@@ -67,6 +85,8 @@ def fit_ngram(
 ) -> Tuple[Fit, Dict[str, float]]:
     """Return the numbers with the lowest cpWER, and the cpWER of all that were tried.
 
+    The weight is 0 if no other lowers it.
+
     Args:
         speech2text: Its search is changed.
         heard: Of the development set.
@@ -92,6 +112,8 @@ def fit_ngram(
         tried[weight, factor * weight] = rate(weight, factor * weight)
     next(steps, None)
     best = min(tried, key=tried.__getitem__)
+    if tried[best] >= min(told.values()):
+        best = (0.0, 0.0)
     told |= {f"weight {w:g}, penalty {p:g}": value for (w, p), value in tried.items()}
     return replace(first, weight=best[0], penalty=best[1]), told
 

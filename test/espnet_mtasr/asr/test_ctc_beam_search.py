@@ -16,7 +16,8 @@ def try_every_token(log_probs, beam_size, fusion=None):
         for prefix, (blank, token) in beam.items():
             factors = np.ones(len(frame))
             if fusion is not None:
-                factors = np.exp(fusion.gains(list(prefix)))
+                known = fusion.log_probs(list(prefix))
+                factors = np.exp([fusion.gain(known, c) for c in range(len(frame))])
             for c, p in enumerate(frame):
                 stays, p = p, p * factors[c] if c else p
                 if c == 0:

@@ -70,6 +70,20 @@ def test_further_texts(place, capsys):
     assert len(Ngram.read(place / "ngram.safetensors").orders) == 2
 
 
+def test_kaldi_tables(place, capsys):
+    (place / "more").mkdir()
+    write_table(place / "more" / "text", {"id-1": "had had <sc> day", "id-2": "lunch"})
+    main(options(place, "--text", place / "more" / "text"))
+    assert "3 sentences of 1 texts" in capsys.readouterr().out
+
+
+def test_short_test_sentences_are_left_out(place, capsys):
+    write_table(place / "test", {"u3": "good lunch <sc> 'had-day"})
+    (place / "book.txt").write_text("Good lunch. Had, day! Good good lunch.")
+    main(options(place, "--text", place / "book.txt", "--held_out", place / "test"))
+    assert "1 sentences of 1 texts" in capsys.readouterr().out
+
+
 def test_test_sentences_are_left_out(place, capsys):
     """Those in other texts; of the books that were read, all sentences."""
     write_table(place / "train", {"u1": "abc def ghi"})
@@ -81,7 +95,7 @@ def test_test_sentences_are_left_out(place, capsys):
     main(options(place, "--text", *texts, "--held_out", place / "test"))
     out = capsys.readouterr().out
     # Of one.txt "abc def" and "ghi" are left; x is no letter of the transcripts.
-    assert "2 sentences of 2 texts; 9 that held-out sets may have" in out
+    assert "2 sentences of 2 texts; 9 that share eight words" in out
     assert "with all of 1 texts" in out
 
 
@@ -89,13 +103,20 @@ def test_test_sentences_are_left_out(place, capsys):
     "more, says",
     [
         (["--text", "none.txt"], "none.txt: no such file or folder"),
-        (["--ngram_num", "0"], "--ngram_num 0: give 1 or more"),
+        (["--ngram_num", "0"], "--ngram_num 0: give 1 to 21, with 7 units"),
         (["--least", "1", "0"], "--least 1 0: give counts from 1"),
-        (["--ngram_num", "30"], "--ngram_num 30: with 7 units at most 21"),
+        (["--ngram_num", "30"], "--ngram_num 30: give 1 to 21"),
+        (["--token_type", "bpe"], "--bpemodel is missing: --token_type bpe needs it"),
+        (
+            ["--text", "digits.txt"],
+            "digits.txt: --text has no sentences of the trans",
+        ),
         (["--token_list", "none"], "--token_list none: no such file; run stages 3"),
     ],
 )
-def test_refused(place, more, says):
+def test_refused(place, more, says, monkeypatch):
+    monkeypatch.chdir(place)
+    (place / "digits.txt").write_text("1. 22. 333.")
     with pytest.raises(UserError, match=says):
         main(options(place, *more))
     assert not (place / "ngram.safetensors").exists()

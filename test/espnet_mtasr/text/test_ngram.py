@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.text.ngram import Ngram
+from espnet_mtasr.text.ngram import Fit, Ngram, pack
 from espnet_mtasr.text.ngram_training import train_ngram
 
 TOKENS = ["<blank>", "a", "b", "c", "d"]
@@ -72,10 +72,31 @@ def test_pruned():
     pruned = train_ngram(texts, TOKENS, (1, 1, 50))
     assert len(pruned) < len(whole)
     assert pruned.orders[0].probs.tolist() == whole.orders[0].probs.tolist()
-    with pytest.raises(UserError, match="--ngram_num 22: with 5 units at most 21"):
+    with pytest.raises(UserError, match="--ngram_num 22: give 1 to 21, with 5 units"):
         train_ngram(texts, TOKENS, (1,) * 22)
     with pytest.raises(UserError, match="has no sentences"):
         train_ngram([], TOKENS, (1,))
+
+
+def test_longer_ones_outlive_their_parts():
+    """d c always follows a: as a part of a longer one it counts 1, and is pruned."""
+    texts = [np.array([1, 4, 3, 2, 1])] * 3 + [np.array([2, 4]), np.array([3, 1])] * 3
+    ngram = train_ngram(texts, TOKENS, (1, 1, 2, 2))
+    three, four = ngram.orders[2:]
+    bits = ngram._bits
+    assert pack((4, 3), bits) not in three.contexts
+    assert pack((1, 4, 3), bits) in four.contexts
+    # After a d c there was always b, which the shorter contexts don't know as well.
+    known = np.exp(ngram.log_probs((1, 4, 3)))[2]
+    assert known > 0.6 > np.exp(ngram.log_probs((2, 4, 3)))[2]
+
+
+@pytest.mark.parametrize("texts", [[[1]], [[1, 1]], [[2]] * 5, [[1, 2]] * 9 + [[3]]])
+def test_little_text(texts):
+    ngram = train_ngram([np.array(text) for text in texts], TOKENS, (1,) * 6)
+    for context in [(END,), (END, 1), (1, 2), (4, 4)]:
+        found = ngram.log_probs(context)
+        assert np.isfinite(found).all() and np.exp(found).sum() == pytest.approx(1)
 
 
 def test_written_and_read(tmp_path):
@@ -105,3 +126,36 @@ def test_damaged(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match="is not an n-gram of"):
         Ngram.read(path)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("units", 99),
+        ("units", -1),
+        ("backoffs", np.nan),
+        ("backoffs", 2.0),
+        ("probs", np.inf),
+        ("contexts", 0),
+    ],
+)
+def test_what_cannot_be_an_ngram(tmp_path, name, value):
+    path = tmp_path / "ngram.safetensors"
+    ngram = train_ngram(random_texts(), TOKENS, (1, 1, 2))
+    array = getattr(ngram.orders[1], name).copy()
+    array[-1] = value
+    ngram.orders[1] = ngram.orders[1]._replace(**{name: array})
+    ngram.write(path)
+    with pytest.raises(UserError, match="is not an n-gram of"):
+        Ngram.read(path)
+
+
+@pytest.mark.parametrize(
+    "fit", [Fit("m", -1.0, 0.0, 8), Fit("m", 1.0, np.nan, 8), Fit("m", 1.0, 0.0, 2.5)]
+)
+def test_a_fit_out_of_range(tmp_path, fit):
+    path = tmp_path / "ngram.safetensors"
+    Ngram(TOKENS, train_ngram(random_texts(), TOKENS, (1, 1)).orders, fit).write(path)
+    for read in (Ngram.read, Ngram.read_fit):
+        with pytest.raises(UserError, match="is not an n-gram of"):
+            read(path)

@@ -7,7 +7,7 @@ is_number() { # is_number VALUE [CONDITION]: a decimal number x for which CONDIT
     [[ $1 =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)(e-?[0-9]+)?$ ]] && awk -v x="$1" "BEGIN {exit !(${2:-1})}"
 }
 
-for n in fs nbpe ngram_num ${num_threads:+num_threads}; do
+for n in fs nbpe ${ngram_num:+ngram_num} ${num_threads:+num_threads}; do
     [[ ${!n} =~ ^[1-9][0-9]*$ ]] || die "--${n} ${!n}: give a number from 1"
 done
 for n in max_unalignable max_unreadable; do
@@ -45,7 +45,8 @@ if [ -n "${token_dir}" ] && [ ! -f "${token_dir}/tokens.txt" ]; then
     die "--token_dir ${token_dir}: has no tokens.txt; give a folder of units, or omit it"
 fi
 # Files that stage 1 makes don't exist yet.
-for f in ${lm_train_text}; do
+read -ra lm_texts <<<"${lm_train_text}"
+for f in "${lm_texts[@]}"; do
     [ -e "${f}" ] || [[ ${f} == data/* || ${f} == "${dumpdir}"/* ]] ||
         die "--lm_train_text ${f}: no such file or folder"
 done
@@ -54,3 +55,4 @@ if [ -n "${bpe_train_text}" ] && [ ! -f "${bpe_train_text}" ] &&
     die "--bpe_train_text ${bpe_train_text}: no such file"
 fi
 unset -f is_number
+unset lm_texts

@@ -3,21 +3,22 @@
 # lists are read here.
 # shellcheck disable=SC2154 # they are mtasr.sh's
 
-# The n-gram for conf/decode_ngram.yaml. It learns nothing that dev and test sets say.
+# The n-gram for conf/decode_ngram.yaml. Sentences of dev and test sets are left out.
 train_ngram() {
     local name texts=() held_out=() options=()
     read -ra texts <<<"${lm_train_text}"
     for name in "${valid_set}" "${tests[@]}"; do
         held_out+=("${data_feats}/${name}/text")
     done
-    if [ -f "${token_dir}/bpe.model" ]; then options+=(--bpemodel "${token_dir}/bpe.model"); fi
-    if [ -f "${token_dir}/tokenizer.json" ]; then
-        options+=(--bpemodel "${token_dir}/tokenizer.json")
-    fi
+    case ${token_type} in
+        bpe) options+=(--bpemodel "${token_dir}/bpe.model") ;;
+        hugging_face) options+=(--bpemodel "${token_dir}/tokenizer.json") ;;
+    esac
+    if [ -n "${ngram_num}" ]; then options+=(--ngram_num "${ngram_num}"); fi
     "${python}" -m espnet_mtasr.bin.train_ngram --output "${ngram_file}" \
         --transcripts "${data_feats}/${train_set}/text" --text "${texts[@]}" \
         --held_out "${held_out[@]}" --token_list "${token_dir}/tokens.txt" \
-        --token_type "${token_type}" --ngram_num "${ngram_num}" "${options[@]}"
+        --token_type "${token_type}" "${options[@]}"
 }
 
 # The test sets, with the predicted talker count and, into DECODE_DIR_oracle, with the
@@ -35,8 +36,8 @@ decode() {
             --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
             --data_dir "${data_feats}/${valid_set}" "${trust_options[@]}"
     fi
-    if [ "${use_ngram}" = true ] && [ "${decoder}" = ctc ] && [ -z "${download_model}" ] &&
-        { [ ! "${test_exp}/ngram.safetensors" -nt "${test_model}" ] ||
+    if [ "${use_ngram}" = true ] && [ "${decoder}" = ctc ] && [ -f "${ngram_file}" ] &&
+        [ -z "${download_model}" ] && { [ ! "${test_exp}/ngram.safetensors" -nt "${test_model}" ] ||
             [ ! "${test_exp}/ngram.safetensors" -nt "${ngram_file}" ]; }; then
         log "Fitting on ${valid_set} how the n-gram is used: ${test_exp}/ngram.log"
         with_progress "N-gram" count --pattern 'tried: ([0-9]+) of ([0-9]+)$' \
@@ -55,7 +56,9 @@ decode() {
     mark=$(printf '{"model_sha256": "%s", "options_sha256": "%s"}' \
         "$(cat "${test_model}" 2>/dev/null | sha256sum | cut -d' ' -f1)" \
         "$({ sed 's/ *#.*//; /^$/d' "${inference_config}" &&
-            echo "${inference_args} ${rescore_routing}"; } | sha256sum | cut -d' ' -f1)")
+            echo "${inference_args} ${rescore_routing}" &&
+            if [ "${use_ngram}" = true ]; then cat "${test_exp}/ngram.safetensors"; fi; } |
+            sha256sum | cut -d' ' -f1)")
     for dset in "${tests[@]}"; do
         logdir=${decode_dir}/${dset}/logdir
         oracle_dir=${decode_dir}_oracle/${dset}
