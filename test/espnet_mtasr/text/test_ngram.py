@@ -5,7 +5,7 @@ import pytest
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.text.ngram import Fit, Ngram, pack
-from espnet_mtasr.text.ngram_training import train_ngram
+from espnet_mtasr.text.ngram_training import _discounts, train_ngram
 
 TOKENS = ["<blank>", "a", "b", "c", "d"]
 END = len(TOKENS)
@@ -59,11 +59,10 @@ def test_kneser_ney_by_hand():
     after_nothing = np.exp(ngram.log_probs((0,)))
     for unit, prob in lower.items():
         assert after_nothing[unit] == pytest.approx(prob + rest, abs=1e-6)
-    # Three pairs occur once, three twice, one (b, end) three times: what occurs once is
-    # discounted by 1 - 2 * 3/(3 + 2 * 3) * 3/3 = 1/3. After c, b and d occur once each.
+    # After c, b and d occur once each, discounted by 0.5: too little text for others.
     after_c = np.exp(ngram.log_probs((3,)))
-    assert after_c[2] == pytest.approx(1 / 3 + after_nothing[2] / 3, abs=1e-6)
-    assert after_c[4] == pytest.approx(1 / 3 + after_nothing[4] / 3, abs=1e-6)
+    assert after_c[2] == pytest.approx(0.25 + after_nothing[2] / 2, abs=1e-6)
+    assert after_c[4] == pytest.approx(0.25 + after_nothing[4] / 2, abs=1e-6)
 
 
 def test_pruned():
@@ -159,3 +158,13 @@ def test_a_fit_out_of_range(tmp_path, fit):
     for read in (Ngram.read, Ngram.read_fit):
         with pytest.raises(UserError, match="is not an n-gram of"):
             read(path)
+
+
+def test_discounts():
+    """Of Chen and Goodman: 5 n-grams occur once, 3 twice, 2 three and 1 four times."""
+    found = _discounts(np.array([1] * 5 + [2] * 3 + [3] * 2 + [4]))
+    share = 5 / (5 + 2 * 3)
+    expected = [0, 1 - 2 * share * 3 / 5, 2 - 3 * share * 2 / 3, 3 - 4 * share * 1 / 2]
+    assert found == pytest.approx(expected)
+    # More than what occurs can't be taken away.
+    assert (_discounts(np.array([1, 2, 3])) < [1, 1, 2, 3]).all()
