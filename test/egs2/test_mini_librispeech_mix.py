@@ -326,9 +326,9 @@ def test_an_ngram(recipe, tmp_path):
     ]
     small_config(tmp_path / "tiny.yaml")
     command = ["env", f"PATH={warm_python()}:{os.environ['PATH']}", "./run.sh", *SMALL]
-    early = call([*command, *decode, "--use_ngram", "true"], recipe, timeout=None)
+    early = call([*command, *decode], recipe, timeout=None)
     assert early.returncode == 2
-    assert "--use_ngram true: exp/ngram/ngram.safetensors is missing" in early.stderr
+    assert "need exp/ngram/ngram.safetensors; run stage 5 with" in early.stderr
     done = call(
         [*command, "--use_ngram", "true", "--lm_train_text", book.parent]
         + ["--stage", "5", "--stop_stage", "5", "--test_sets", " ".join(DECODED)],
@@ -337,7 +337,7 @@ def test_an_ngram(recipe, tmp_path):
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "60 sentences of 1 texts" in done.stdout
-    done = call([*command, *decode, "--use_ngram", "true"], recipe, timeout=None)
+    done = call([*command, *decode], recipe, timeout=None)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     exp = recipe / "exp" / "mtasr_tiny"
     assert "| beam without n-gram |" in (exp / "ngram.md").read_text()
