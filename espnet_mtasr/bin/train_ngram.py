@@ -9,9 +9,11 @@ unless they are less than a thousandth of the file's.
 
 import argparse
 from pathlib import Path
-from typing import List, Optional, Sequence, Set
+from typing import Iterable, Iterator, List, Optional, Sequence, Set
 
+from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError, run_command_line
+from espnet_mtasr.progress import progress
 from espnet_mtasr.text.ngram_training import check_length, longest, train_ngram
 from espnet_mtasr.text.sentences import (
     Words,
@@ -20,7 +22,8 @@ from espnet_mtasr.text.sentences import (
     unheld_sentences,
     words_in,
 )
-from espnet_mtasr.text.tokenizer import TYPES_WITH_FILE
+from espnet_mtasr.text.sot import split_sot
+from espnet_mtasr.text.tokenizer import TYPES_WITH_FILE, build_tokenizer
 
 UNKNOWN = "<unk>"
 TOKEN_TYPES = ("bpe", "char", "word", "hugging_face")
@@ -95,65 +98,74 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         )
     length = min(6, longest(tokens)) if args.ngram_num is None else args.ngram_num
     check_length(length, tokens)
+    files = text_files(args.text)
 
     import numpy as np
 
-    from espnet_mtasr.data.tables import read_table
-    from espnet_mtasr.progress import progress
-    from espnet_mtasr.text.sot import split_sot
-    from espnet_mtasr.text.tokenizer import build_tokenizer
-
-    def words_of(table: Path) -> List[List[str]]:
-        sots = read_table(table).values()
-        texts = (text.lower().split() for sot in sots for text in split_sot(sot))
-        return [words for words in texts if words]
-
     ids = {token: place for place, token in enumerate(tokens)}
     tokenizer = build_tokenizer(args.token_type, args.bpemodel)
-    unknown = ids[UNKNOWN]
 
-    def encode(words: List[str]) -> np.ndarray:
+    def encode(words: Iterable[str]) -> np.ndarray:
         units = tokenizer.text2tokens(" ".join(words))
-        return np.array([ids.get(unit, unknown) for unit in units], np.int32)
+        return np.array([ids.get(unit, ids[UNKNOWN]) for unit in units], np.int32)
 
     # Each text once, though it may be in several mixtures.
-    said = {tuple(words) for words in words_of(args.transcripts)}
+    said = sorted({tuple(words) for words in words_of(args.transcripts)})
     letters = set().union(*(word for words in said for word in words))
-    held_out: Set[Words] = set()
-    for table in args.held_out:
-        for words in words_of(table):
-            held_out.update(runs_of(words_in(" ".join(words))))
-    texts = [encode(list(words)) for words in sorted(said)]
-    files = text_files(args.text)
-    left_out, removed = [], 0
-    for path in progress(files, len(files), "n-gram: texts"):
-        if path.name == "text":
-            # Others with the ids would have no sentences.
-            texts += map(encode, words_of(path))
-            continue
-        sentences, shared = unheld_sentences(path, letters, held_out)
-        if shared and not sentences:
-            left_out.append(path)
-        removed += shared
-        texts += map(encode, sentences)
-    number = len(texts) - len(said)
-    if files and number == 0:
-        raise UserError(
-            f"{files[0]}: --text has no sentences of the transcripts' letters "
-            f"({len(left_out)} texts are left out for what held-out sets say); give "
-            "other texts"
-        )
-    if files:
-        print(
-            f"{number} sentences of {len(files)} texts; {removed} that share eight "
-            "words with held-out sets are left out, with all of "
-            f"{len(left_out)} texts"
-        )
+    texts = list(map(encode, said))
+    texts += map(encode, further_sentences(files, letters, args.held_out))
     counts = [*least, *[least[-1]] * length][:length]
     ngram = train_ngram(texts, tokens, counts)
     ngram.write(args.output)
     units = sum(map(len, texts))
     print(f"{args.output}: {len(ngram)} n-grams of {units} units")
+
+
+def words_of(table: Path) -> List[List[str]]:
+    """Return the words of a Kaldi table's texts, of each talker by itself."""
+    sots = read_table(table).values()
+    texts = (text.lower().split() for sot in sots for text in split_sot(sot))
+    return [words for words in texts if words]
+
+
+def further_sentences(
+    files: Sequence[Path], letters: Set[str], held_out: Sequence[Path]
+) -> Iterator[List[str]]:
+    """Yield the sentences of texts, and print how many there are.
+
+    Args:
+        files: The texts; those named `text` are Kaldi tables.
+        letters: Of the transcripts; sentences with others are left out.
+        held_out: Tables whose texts are left out.
+
+    Raises:
+        UserError: a file can't be read, or there are no sentences.
+    """
+    runs: Set[Words] = set()
+    for table in held_out:
+        for words in words_of(table):
+            runs.update(runs_of(words_in(" ".join(words))))
+    number, removed, left_out = 0, 0, 0
+    for path in progress(files, len(files), "n-gram: texts"):
+        if path.name == "text":
+            sentences, shared = words_of(path), 0
+        else:
+            sentences, shared = unheld_sentences(path, letters, runs)
+        number += len(sentences)
+        removed += shared
+        left_out += shared > 0 and not sentences
+        yield from sentences
+    if files and number == 0:
+        raise UserError(
+            f"{files[0]}: --text has no sentences of the transcripts' letters "
+            f"({left_out} texts are left out for what held-out sets say); give other "
+            "texts"
+        )
+    if files:
+        print(
+            f"{number} sentences of {len(files)} texts; {removed} that share eight "
+            f"words with held-out sets are left out, with all of {left_out} texts"
+        )
 
 
 if __name__ == "__main__":

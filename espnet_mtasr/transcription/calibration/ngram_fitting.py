@@ -8,14 +8,13 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 import torch
 
 from espnet_mtasr.asr.mtasr_model import Streams
-from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.mixture.speech_list import read_speech_list
 from espnet_mtasr.progress import progress
 from espnet_mtasr.scoring.error_counts import cp_errors
 from espnet_mtasr.scoring.inputs import read_references
 from espnet_mtasr.text.ngram import Fit, Ngram, NgramFusion
-from espnet_mtasr.transcription.calibration.routing import Mixtures
+from espnet_mtasr.transcription.calibration.routing import Mixtures, encoded
 
 # So many mixtures of a set are enough, drawn at random.
 MOST_MIXTURES = 300
@@ -48,22 +47,12 @@ def read_some(data_dir: Path, talker_counts: Sequence[int]) -> Mixtures:
 @torch.no_grad()
 def hear(speech2text: Speech2Text, mixtures: Mixtures) -> List[Heard]:
     """Run encoder and separators; only the search is left to do."""
-    model = speech2text.model
     heard = []
-    batches = batches_of_similar_length(
-        [len(samples) for samples, _ in mixtures], max_items=BATCH_SIZE
-    )
-    for places in progress(batches, len(batches), "n-gram: batches", True):
-        waves = [
-            torch.as_tensor(mixtures[place][0], device=speech2text.device)
-            for place in places
-        ]
-        lengths = torch.tensor([len(wave) for wave in waves])
-        padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
-        trunk = model.encode_trunk(padded, lengths.to(padded.device))
+    for places, trunk in encoded(speech2text, mixtures, BATCH_SIZE, "n-gram"):
         texts = [mixtures[place][1] for place in places]
         counts = torch.tensor([len(of_mixture) for of_mixture in texts])
-        for streams in model.separate(trunk, counts.to(padded.device)):
+        counts = counts.to(trunk.hidden.device)
+        for streams in speech2text.model.separate(trunk, counts):
             rows = streams.rows.tolist()
             heard.append(Heard(streams, [texts[row] for row in rows]))
     return heard

@@ -6,11 +6,12 @@ head; each mixture is scored by weights that were fitted without it.
 """
 
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import torch
 
+from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
 from espnet_mtasr.asr.routing import Routing, branch_entropy
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.inference import Speech2Text
@@ -83,23 +84,38 @@ def read_mixtures(
     return found
 
 
-@torch.no_grad()
-def judge(speech2text: Speech2Text, mixtures: Mixtures, batch_size: int = 16) -> Judged:
-    """Run the head and all branches."""
-    model = speech2text.model
-    known = model.talker_counts
-    rows: Dict[int, List[torch.Tensor]] = {}
+def encoded(
+    speech2text: Speech2Text, mixtures: Mixtures, batch_size: int, label: str
+) -> Iterator[Tuple[List[int], TrunkOutput]]:
+    """Yield batches of similarly long mixtures: their places, and the trunk's output.
+
+    Args:
+        speech2text: The model.
+        mixtures: Of a set.
+        batch_size: Mixtures in a batch.
+        label: Of the progress line.
+    """
     batches = batches_of_similar_length(
         [len(samples) for samples, _ in mixtures], max_items=batch_size
     )
-    for places in progress(batches, len(batches), "routing: batches", True):
+    for places in progress(batches, len(batches), f"{label}: batches", True):
         waves = [
             torch.as_tensor(mixtures[place][0], device=speech2text.device)
             for place in places
         ]
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
-        trunk = model.encode_trunk(padded, lengths.to(padded.device))
+        trunk = speech2text.model.encode_trunk(padded, lengths.to(padded.device))
+        yield list(places), trunk
+
+
+@torch.no_grad()
+def judge(speech2text: Speech2Text, mixtures: Mixtures, batch_size: int = 16) -> Judged:
+    """Run the head and all branches."""
+    model = speech2text.model
+    known = model.talker_counts
+    rows: Dict[int, List[torch.Tensor]] = {}
+    for places, trunk in encoded(speech2text, mixtures, batch_size, "routing"):
         entropies_of, errors = [], []
         for count in known:
             # A branch runs once, for both.
