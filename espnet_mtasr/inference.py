@@ -91,7 +91,7 @@ class Speech2Text(AbsSpeech2Text):
             )
         self.beam_size = beam_size
         self.has_ngram = ngram
-        self.fusion = self._read_fusion(mtasr_model_file) if ngram else None
+        self.fusions = self._read_fusions(mtasr_model_file) if ngram else {}
         self.align = align
         self.keep_posteriors = False
         self.routing = self._read_routing(mtasr_model_file) if rescore else None
@@ -109,7 +109,9 @@ class Speech2Text(AbsSpeech2Text):
             if token in SPECIAL_TOKENS
         }
 
-    def _read_fusion(self, model_file: Union[Path, str, None]) -> NgramFusion:
+    def _read_fusions(
+        self, model_file: Union[Path, str, None]
+    ) -> Dict[int, NgramFusion]:
         model_file = Path(model_file or "")
         path = model_file.with_name(NGRAM)
         if self.beam_size <= 1:
@@ -122,7 +124,7 @@ class Speech2Text(AbsSpeech2Text):
                 f"{path}: was not fitted to {model_file.name}; run espnet-mtasr "
                 "fit-ngram"
             )
-        return NgramFusion(found, fit.weight, fit.penalty)
+        return {n: NgramFusion(found, *pair) for n, pair in fit.weights.items()}
 
     def _read_routing(self, model_file: Union[Path, str, None]) -> Optional[Routing]:
         """Routing that was fitted with this checkpoint, if it is used."""
@@ -226,9 +228,10 @@ class Speech2Text(AbsSpeech2Text):
         if self.beam_size <= 1:
             return ctc.greedy_search(streams.streams, streams.lengths)
         log_probs = [p.cpu().numpy() for p in ctc.log_probs(streams.streams)]
+        fusion = self.fusions.get(streams.count)
         return [
             [
-                prefix_beam_search(p[row, :n], self.beam_size, fusion=self.fusion)
+                prefix_beam_search(p[row, :n], self.beam_size, fusion=fusion)
                 for p in log_probs
             ]
             for row, n in enumerate(streams.lengths.tolist())
@@ -273,7 +276,7 @@ def fit_beside(model_file: Path) -> Optional[Fit]:
     """
     path = model_file.with_name(NGRAM)
     fit = Ngram.read_fit(path) if path.is_file() else None
-    is_used = fit and fit.weight > 0 and is_of_checkpoint(fit.model, model_file)
+    is_used = fit and fit.helps() and is_of_checkpoint(fit.model, model_file)
     return fit if is_used else None
 
 

@@ -60,17 +60,17 @@ RECIPES = {
     ),
     "mini_librispeech_mix": Recipe(
         REAL_SPEECH,
-        "mtasr_phase2_whisper_cpu",
+        "mtasr_ctc_cpu",
         None,
         REAL_SPEECH / "README.md",
         "real speech",
     ),
-    "mini_librispeech_mix_ctc": Recipe(
+    "mini_librispeech_mix_teacher": Recipe(
         REAL_SPEECH,
-        "mtasr_ctc_cpu",
+        "mtasr_phase2_whisper_cpu",
         None,
         REAL_SPEECH / "README.md",
-        "real speech, CTC alone",
+        "real speech, teacher",
     ),
 }
 

@@ -2,8 +2,8 @@
 """Stage 12 with --use_ngram true: fit on a development set how an n-gram is used.
 
 Writes ngram.safetensors beside the checkpoint, where decoding, `MTASR` and `mtasr_pack`
-find it, and ngram.md with what was tried. If the n-gram doesn't lower the set's cpWER,
-it says so, and gets the weight 0.
+find it, and ngram.md with its effect. If the n-gram doesn't lower the set's cpWER,
+it gets the weight 0. Each talker count has its own weight.
 """
 
 import argparse
@@ -42,6 +42,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     from espnet_mtasr.gpus import device_of
     from espnet_mtasr.inference import Speech2Text
     from espnet_mtasr.model_zoo.model_files import CALIBRATION, NGRAM
+    from espnet_mtasr.progress import progress
     from espnet_mtasr.text.ngram import Fit, Ngram
     from espnet_mtasr.transcription.calibration import ngram_fitting
     from espnet_mtasr.transcription.calibration.calibration import Calibration
@@ -58,15 +59,25 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     counts = speech2text.model.talker_counts
     mixtures = ngram_fitting.read_some(args.data_dir, counts)
     heard = ngram_fitting.hear(speech2text, mixtures)
-    first = Fit(args.mtasr_model_file.name, 0.0, 0.0, args.beam_size)
-    ngram.fit, tried = ngram_fitting.fit_ngram(speech2text, heard, ngram, first)
-    table = ngram_fitting.format_rates(args.data_dir.name, len(mixtures), tried)
+    known = sorted({of_batch.streams.count for of_batch in heard})
+    fitted = {}
+    for count in progress(known, len(known), "n-gram: talker counts", True):
+        some = [of_batch for of_batch in heard if of_batch.streams.count == count]
+        fitted[count] = ngram_fitting.fit_count(
+            speech2text, some, ngram, args.beam_size
+        )
+    ngram.fit = Fit(
+        args.mtasr_model_file.name,
+        args.beam_size,
+        {count: (row.weight, row.penalty) for count, row in fitted.items()},
+    )
+    table = ngram_fitting.format_rates(args.data_dir.name, fitted)
     path = args.mtasr_model_file.with_name(NGRAM)
     ngram.write(path)
     write_whole(path.with_suffix(".md"), table)
     print(table, end="")
-    print(f"{path}: weight {ngram.fit.weight:g}, penalty {ngram.fit.penalty:g}")
-    if ngram.fit.weight == 0:
+    print(f"{path}: written")
+    if not ngram.fit.helps():
         print(f"{path}: doesn't help on {args.data_dir}, so it won't be used")
     if Calibration.beside(args.mtasr_model_file) != Calibration():
         print(

@@ -64,25 +64,35 @@ class Fit:
     """How a model uses an n-gram, fitted on a development set (fit_ngram).
 
     As in ESPnet's shallow fusion, each token of a text adds weight x log probability +
-    penalty to its score, and its end weight x log probability.
+    penalty to its score, and its end weight x log probability. Above 0, a penalty makes
+    longer texts win.
 
     Attributes:
         model: Name of the checkpoint.
-        weight: Factor of the log probabilities; 0: the n-gram doesn't help.
-        penalty: Above 0, longer texts win.
         beam_size: Of the prefix beam search.
+        weights: Talker count to weight and penalty; a weight of 0: the n-gram doesn't
+            help there.
     """
 
     model: str
-    weight: float
-    penalty: float
     beam_size: int
+    weights: Dict[int, Tuple[float, float]]
 
     def is_sound(self) -> bool:
         """Return whether the numbers are in range."""
-        numbers = isfinite(self.weight) and isfinite(self.penalty)
+        numbers = [number for pair in self.weights.values() for number in pair]
         types = isinstance(self.model, str) and isinstance(self.beam_size, int)
-        return numbers and types and self.weight >= 0 and self.beam_size >= 2
+        weights = [weight for weight, _ in self.weights.values()]
+        return (
+            types
+            and self.beam_size >= 2
+            and all(map(isfinite, numbers))
+            and min(weights, default=0.0) >= 0
+        )
+
+    def helps(self) -> bool:
+        """Return whether the n-gram is used for any talker count."""
+        return any(weight > 0 for weight, _ in self.weights.values())
 
 
 class Ngram:
@@ -201,7 +211,7 @@ def _read(path: Path, parse: Callable[[Any], T]) -> T:
     try:
         with safe_open(path, framework="np") as file:
             return parse(file)
-    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as e:
+    except (SafetensorError, LookupError, ValueError, TypeError, OSError) as e:
         raise UserError(
             f"{path}: is not an n-gram of espnet-mtasr train-ngram, or damaged; make "
             "it again, or remove it"
@@ -212,7 +222,9 @@ def _fit_of(file: Any) -> Optional[Fit]:
     entries = file.metadata()
     if "fit" not in entries:
         return None
-    fit = Fit(**json.loads(entries["fit"]))
+    values = json.loads(entries["fit"])
+    pairs = {int(count): tuple(pair) for count, pair in values.pop("weights").items()}
+    fit = Fit(**values, weights=pairs)
     if not fit.is_sound():
         raise ValueError("numbers out of range")
     return fit

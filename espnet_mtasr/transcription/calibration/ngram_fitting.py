@@ -1,7 +1,6 @@
 """Fit on a development set how much an n-gram weighs in the prefix beam search."""
 
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
@@ -10,18 +9,18 @@ import torch
 from espnet_mtasr.asr.mtasr_model import Streams
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.mixture.speech_list import read_speech_list
-from espnet_mtasr.progress import progress
 from espnet_mtasr.scoring.error_counts import cp_errors
 from espnet_mtasr.scoring.inputs import read_references
-from espnet_mtasr.text.ngram import Fit, Ngram, NgramFusion
+from espnet_mtasr.text.ngram import Ngram, NgramFusion
 from espnet_mtasr.transcription.calibration.routing import Mixtures, encoded
 
 # So many mixtures of a set are enough, drawn at random.
 MOST_MIXTURES = 300
-# The weight is fitted first, with a penalty of so many times the weight; then the
-# penalty.
-WEIGHTS, FIRST_PENALTY = (0.3, 0.5, 0.7, 0.9), 2.0
-PENALTIES = (1.0, 1.5, 2.5, 3.0)
+# Weight and penalty of the first search, and steps to others that are tried. It ends
+# where no step lowers the cpWER, or after so many searches.
+FIRST = (0.5, 1.5)
+STEPS = ((0.1, 0.0), (-0.1, 0.0), (0.0, 0.3), (0.0, -0.3), (0.1, 0.3), (-0.1, -0.3))
+MOST_SEARCHES = 25
 BATCH_SIZE = 16
 
 
@@ -69,49 +68,72 @@ def cpwer(speech2text: Speech2Text, heard: Sequence[Heard]) -> float:
     return 100 * errors / max(words, 1)
 
 
-def fit_ngram(
-    speech2text: Speech2Text, heard: Sequence[Heard], ngram: Ngram, first: Fit
-) -> Tuple[Fit, Dict[str, float]]:
-    """Return the numbers with the lowest cpWER, and the cpWER of all that were tried.
+class Fitted(NamedTuple):
+    """What was found for a talker count; rates are cpWER in percent.
 
-    The weight is 0 if no other lowers it.
+    Attributes:
+        mixtures: Their number.
+        greedy: Of greedy search.
+        beam: Of the beam without n-gram.
+        ngram: Of the beam with it.
+        weight: Of its log probabilities; 0: it doesn't lower the cpWER.
+        penalty: Added for each token.
+    """
+
+    mixtures: int
+    greedy: float
+    beam: float
+    ngram: float
+    weight: float
+    penalty: float
+
+
+def fit_count(
+    speech2text: Speech2Text, heard: Sequence[Heard], ngram: Ngram, beam_size: int
+) -> Fitted:
+    """Fit the n-gram's weight and penalty to mixtures of one talker count.
 
     Args:
         speech2text: Its search is changed.
-        heard: Of the development set.
+        heard: Of these mixtures.
         ngram: Over the model's units.
-        first: Checkpoint and beam; its other numbers are fitted.
+        beam_size: Of the search.
     """
+    count = heard[0].streams.count
+    speech2text.fusions, speech2text.beam_size = {}, 1
+    greedy = cpwer(speech2text, heard)
+    speech2text.beam_size = beam_size
+    beam = cpwer(speech2text, heard)
     tried: Dict[Tuple[float, float], float] = {}
 
-    def rate(weight: float, penalty: float) -> float:
-        speech2text.fusion = NgramFusion(ngram, weight, penalty)
-        return cpwer(speech2text, heard)
+    def rate(pair: Tuple[float, float]) -> None:
+        if pair not in tried and pair[0] > 0 and len(tried) < MOST_SEARCHES:
+            speech2text.fusions = {count: NgramFusion(ngram, *pair)}
+            tried[pair] = cpwer(speech2text, heard)
 
-    speech2text.fusion, speech2text.beam_size = None, 1
-    told = {"greedy search": cpwer(speech2text, heard)}
-    speech2text.beam_size = first.beam_size
-    told["beam without n-gram"] = cpwer(speech2text, heard)
-    number = len(WEIGHTS) + len(PENALTIES)
-    steps = iter(progress(range(number), number, "n-gram: tried", True))
-    for weight, _ in zip(WEIGHTS, steps):
-        tried[weight, FIRST_PENALTY * weight] = rate(weight, FIRST_PENALTY * weight)
-    weight, _ = min(tried, key=tried.__getitem__)
-    for factor, _ in zip(PENALTIES, steps):
-        tried[weight, factor * weight] = rate(weight, factor * weight)
-    next(steps, None)
-    best = min(tried, key=tried.__getitem__)
-    if tried[best] >= min(told.values()):
+    best, before = FIRST, None
+    rate(best)
+    while best != before:
+        before = best
+        for step in STEPS:
+            rate((round(before[0] + step[0], 2), round(before[1] + step[1], 2)))
+        best = min(tried, key=tried.__getitem__)
+    found = tried[best]
+    if found >= min(greedy, beam):
         best = (0.0, 0.0)
-    told |= {f"weight {w:g}, penalty {p:g}": value for (w, p), value in tried.items()}
-    return replace(first, weight=best[0], penalty=best[1]), told
+    return Fitted(sum(len(h.texts) for h in heard), greedy, beam, found, *best)
 
 
-def format_rates(name: str, number: int, told: Dict[str, float]) -> str:
-    """Return a Markdown table of what was tried on a set of `number` mixtures."""
+def format_rates(name: str, fitted: Dict[int, Fitted]) -> str:
+    """Return a Markdown table of a set's rates by talker count."""
     lines = [
-        f"| search, {name}, {number} mixtures | cpWER %, count given |",
-        "|---|---:|",
+        f"| talkers | mixtures of {name} | cpWER %, greedy search | beam | with n-gram "
+        "| its weight | penalty |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    lines += [f"| {search} | {value:.2f} |" for search, value in told.items()]
+    lines += [
+        f"| {count} | {row.mixtures} | {row.greedy:.2f} | {row.beam:.2f} "
+        f"| {row.ngram:.2f} | {row.weight:g} | {row.penalty:g} |"
+        for count, row in fitted.items()
+    ]
     return "\n".join(lines) + "\n"

@@ -150,10 +150,11 @@ def test_what_cannot_be_an_ngram(tmp_path, name, value):
 
 
 @pytest.mark.parametrize(
-    "fit", [Fit("m", -1.0, 0.0, 8), Fit("m", 1.0, np.nan, 8), Fit("m", 1.0, 0.0, 2.5)]
+    "beam_size, pair", [(8, (-1.0, 0.0)), (8, (1.0, np.nan)), (2.5, (1.0, 0.0))]
 )
-def test_a_fit_out_of_range(tmp_path, fit):
+def test_a_fit_out_of_range(tmp_path, beam_size, pair):
     path = tmp_path / "ngram.safetensors"
+    fit = Fit("m", beam_size, {2: pair})
     Ngram(TOKENS, train_ngram(random_texts(), TOKENS, (1, 1)).orders, fit).write(path)
     for read in (Ngram.read, Ngram.read_fit):
         with pytest.raises(UserError, match="is not an n-gram of"):

@@ -40,7 +40,7 @@ decode() {
         [ -z "${download_model}" ] && { [ ! "${test_exp}/ngram.safetensors" -nt "${test_model}" ] ||
             [ ! "${test_exp}/ngram.safetensors" -nt "${ngram_file}" ]; }; then
         log "Fitting on ${valid_set} how the n-gram is used: ${test_exp}/ngram.log"
-        with_progress "N-gram" count --pattern 'tried: ([0-9]+) of ([0-9]+)$' \
+        with_progress "N-gram" count --pattern 'talker counts: ([0-9]+) of ([0-9]+)$' \
             "${test_exp}/ngram.log" -- \
             "${decode_cmd_words[@]}" --gpu "${gpus}" "${test_exp}/ngram.log" \
             "${python}" -m espnet_mtasr.bin.fit_ngram --ngpu "${gpus}" \
