@@ -23,7 +23,6 @@ from espnet_mtasr.text.sentences import (
     words_in,
 )
 from espnet_mtasr.text.sot import split_sot
-from espnet_mtasr.text.tokenizer import TYPES_WITH_FILE, build_tokenizer
 
 UNKNOWN = "<unk>"
 TOKEN_TYPES = ("bpe", "char", "word", "hugging_face")
@@ -84,6 +83,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         path = getattr(args, option)
         if path is not None and not path.is_file():
             raise UserError(f"--{option} {path}: no such file; run stages 3 and 5")
+
+    import numpy as np
+
+    from espnet_mtasr.text.tokenizer import TYPES_WITH_FILE, build_tokenizer
+
     if args.bpemodel is None and args.token_type in TYPES_WITH_FILE:
         raise UserError(
             f"--bpemodel is missing: --token_type {args.token_type} needs it"
@@ -99,9 +103,6 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     length = min(6, longest(tokens)) if args.ngram_num is None else args.ngram_num
     check_length(length, tokens)
     files = text_files(args.text)
-
-    import numpy as np
-
     ids = {token: place for place, token in enumerate(tokens)}
     tokenizer = build_tokenizer(args.token_type, args.bpemodel)
 
