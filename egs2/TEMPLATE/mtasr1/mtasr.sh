@@ -525,14 +525,14 @@ if [ -n "${download_model}" ] && { runs 12 || runs 13; }; then
             "results would be lost; give another --expdir"
     log "Skipping training: decoding ${test_sets} with ${test_model} into ${test_exp}"
 fi
-# Each decoding has its own folder and results. The default decoding's results are the
-# training's, and stage 14 packs them with the model.
 ngram_file=${expdir}/ngram/ngram.safetensors
 if [ "${use_ngram}" = true ] && runs 12 && ! runs 5 && [ -z "${download_model}" ] &&
     [ ! -f "${ngram_file}" ] && [ ! -f "${test_exp}/ngram.safetensors" ]; then
     die "${inference_config} and --use_ngram true need ${ngram_file}; run stage 5 with" \
         "--use_ngram true"
 fi
+# Each decoding has its own folder and results. The default decoding's results are the
+# training's, and stage 14 packs them with the model.
 decoding="${inference_config}${inference_args:+ ${inference_args}}"
 options_tag=$(sed -E 's/ *--/_/g; s/[ =]+//g; s/[^A-Za-z0-9._-]/_/g' <<<"${inference_args}")
 if [ "${decoder}" = ctc ] && [ "${rescore_routing}" = false ]; then

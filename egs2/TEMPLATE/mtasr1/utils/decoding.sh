@@ -24,29 +24,29 @@ train_ngram() {
 # The test sets, with the predicted talker count and, into DECODE_DIR_oracle, with the
 # given one.
 decode() {
-    local dset logdir oracle_dir speech list jobs keys logs n f files gpus=0 mark
+    local dset logdir oracle_dir speech list jobs keys logs n f files gpus=0 mark fitting ngram
     if [ "${gpu_inference}" = true ]; then gpus=1; fi
+    fitting=(--ngpu "${gpus}" --mtasr_train_config "${test_config}"
+        --mtasr_model_file "${test_model}" --data_dir "${data_feats}/${valid_set}"
+        "${trust_options[@]}")
+    ngram=$(dirname "${test_model}")/ngram.safetensors
     if [ "${rescore_routing}" = true ] && [ "${decoder}" = ctc ] &&
         [ -z "${download_model}" ] && [ ! "${test_exp}/routing.json" -nt "${test_model}" ]; then
         log "Fitting on ${valid_set} how to pick a branch: ${test_exp}/routing.log"
         with_progress "Routing" count --pattern 'batches: ([0-9]+) of ([0-9]+)$' \
             "${test_exp}/routing.log" -- \
             "${decode_cmd_words[@]}" --gpu "${gpus}" "${test_exp}/routing.log" \
-            "${python}" -m espnet_mtasr.bin.fit_routing --ngpu "${gpus}" \
-            --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
-            --data_dir "${data_feats}/${valid_set}" "${trust_options[@]}"
+            "${python}" -m espnet_mtasr.bin.fit_routing "${fitting[@]}"
     fi
     if [ "${use_ngram}" = true ] && [ "${decoder}" = ctc ] && [ -f "${ngram_file}" ] &&
-        [ -z "${download_model}" ] && { [ ! "${test_exp}/ngram.safetensors" -nt "${test_model}" ] ||
-            [ ! "${test_exp}/ngram.safetensors" -nt "${ngram_file}" ]; }; then
+        [ -z "${download_model}" ] &&
+        { [ ! "${ngram}" -nt "${test_model}" ] || [ ! "${ngram}" -nt "${ngram_file}" ]; }; then
         log "Fitting on ${valid_set} how the n-gram is used: ${test_exp}/ngram.log"
         with_progress "N-gram" count --pattern 'talker counts: ([0-9]+) of ([0-9]+)$' \
             "${test_exp}/ngram.log" -- \
             "${decode_cmd_words[@]}" --gpu "${gpus}" "${test_exp}/ngram.log" \
-            "${python}" -m espnet_mtasr.bin.fit_ngram --ngpu "${gpus}" \
-            --mtasr_train_config "${test_config}" --mtasr_model_file "${test_model}" \
-            --ngram_file "${ngram_file}" --data_dir "${data_feats}/${valid_set}" \
-            "${trust_options[@]}"
+            "${python}" -m espnet_mtasr.bin.fit_ngram "${fitting[@]}" \
+            --ngram_file "${ngram_file}"
     fi
     # Remove old texts, or stage 13 would score them after an interrupted run.
     for dset in "${tests[@]}"; do
@@ -57,7 +57,7 @@ decode() {
         "$(cat "${test_model}" 2>/dev/null | sha256sum | cut -d' ' -f1)" \
         "$({ sed 's/ *#.*//; /^$/d' "${inference_config}" &&
             echo "${inference_args} ${rescore_routing}" &&
-            if [ "${use_ngram}" = true ]; then cat "${test_exp}/ngram.safetensors"; fi; } |
+            if [ "${use_ngram}" = true ] && [ -f "${ngram}" ]; then cat "${ngram}"; fi; } |
             sha256sum | cut -d' ' -f1)")
     for dset in "${tests[@]}"; do
         logdir=${decode_dir}/${dset}/logdir
