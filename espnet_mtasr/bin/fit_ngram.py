@@ -11,36 +11,32 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from espnet_mtasr.errors import UserError, run_command_line
-from espnet_mtasr.trust import add_trust_option
+from espnet_mtasr.transcription.calibration.command_line import (
+    add_fitting_options,
+    check_model_files,
+    load_unfitted,
+)
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the parser of this command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mtasr_train_config", type=Path)
-    parser.add_argument("--mtasr_model_file", type=Path, required=True)
+    add_fitting_options(parser)
     parser.add_argument(
         "--ngram_file", type=Path, required=True, help="written by train-ngram"
     )
-    parser.add_argument("--data_dir", type=Path, required=True, help="development set")
     parser.add_argument("--beam_size", type=int, default=12)
-    parser.add_argument("--ngpu", type=int, default=0)
-    add_trust_option(parser)
     return parser
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Fit, report, write."""
     args = get_parser().parse_args(cmd)
-    for path in (args.mtasr_train_config, args.mtasr_model_file):
-        if path is not None and not path.is_file():
-            raise UserError(f"{path}: no such file; train first")
+    check_model_files(args)
     if args.beam_size < 2:
         raise UserError(f"--beam_size {args.beam_size}: give 2 or more")
 
     from espnet_mtasr.files import write_whole
-    from espnet_mtasr.gpus import device_of
-    from espnet_mtasr.inference import Speech2Text
     from espnet_mtasr.model_zoo.model_files import CALIBRATION, NGRAM
     from espnet_mtasr.progress import progress
     from espnet_mtasr.text.ngram import Fit, Ngram
@@ -48,13 +44,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     from espnet_mtasr.transcription.calibration.calibration import Calibration
 
     ngram = Ngram.read(args.ngram_file)
-    speech2text = Speech2Text(
-        args.mtasr_train_config,
-        args.mtasr_model_file,
-        device=device_of(args.ngpu),
-        rescore=False,
-        trust_remote_code=args.trust_remote_code,
-    )
+    speech2text = load_unfitted(args)
     ngram.check_tokens(speech2text.model.token_list, args.ngram_file)
     counts = speech2text.model.talker_counts
     mixtures = ngram_fitting.read_some(args.data_dir, counts)
