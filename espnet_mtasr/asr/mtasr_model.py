@@ -2,6 +2,8 @@
 
 ``loss = ctc_weight * L_ctc + (1 - ctc_weight) * L_sot + count_weight * L_count``
 
+Where all but the talker-count head is frozen, the loss is ``count_weight * L_count``.
+
 In training the talker-count head can also learn talker activity (talker_activity.py).
 
 Source: Shi et al., Interspeech 2026 (arXiv 2603.10587), with serialized CTC and SOT
@@ -218,19 +220,25 @@ class MTASRModel(AbsESPnetModel):
         **streams: torch.Tensor,
     ) -> Tuple[torch.Tensor, Dict[str, torch.Tensor], torch.Tensor]:
         """See `forward`."""
-        if self.ctc_weight < 1.0 and self.teacher is None:
+        only_counts = self._learns_only_counts()
+        ctc_weight = 0.0 if only_counts else self.ctc_weight
+        sot_weight = 0.0 if only_counts else 1.0 - self.ctc_weight
+        if sot_weight > 0.0 and self.teacher is None:
             raise ValueError(f"ctc_weight {self.ctc_weight} needs a teacher")
         targets = talker_targets(streams, self.talker_counts)
         if "trunk_hash" in streams:
             trunk = self.restore_trunk(speech, speech_lengths, streams["trunk_hash"])
         else:
             trunk = self.encode_trunk(speech, speech_lengths)
-        writes = self.ctc_weight > 0.0 and not self.training
+        writes = ctc_weight > 0.0 and not self.training
         rows = RowLosses(targets.counts, len(targets.tokens) if writes else 0)
         if self.count_weight > 0.0:
             self._count(rows, trunk, targets.counts, streams.get("talker_times"))
         for count in self.talker_counts:
             at = (targets.counts == count).nonzero(as_tuple=True)[0]
+            if only_counts:
+                rows.kept[at] = trunk.lengths[at] > 0
+                continue
             if len(at) == 0:
                 continue
             hidden, lengths = self.encoder.encode_branch(trunk, count, at)
@@ -238,13 +246,14 @@ class MTASRModel(AbsESPnetModel):
             rows.kept[at] = (lengths > 0) & SerializedCTC.alignable(
                 lengths, wanted.tokens, wanted.lengths
             )
-            if self.ctc_weight > 0.0:
+            if ctc_weight > 0.0:
                 self._write(rows, at, hidden, lengths, wanted, streams)
-            if self.ctc_weight < 1.0:
+            if sot_weight > 0.0:
                 self._teach(rows, at, hidden, lengths, text[at], text_lengths[at])
         loss, stats, weight = rows.reduce(
             self.talker_counts,
-            self.ctc_weight,
+            ctc_weight,
+            sot_weight,
             self.count_weight,
             self.activity_weight if "talker_times" in streams else 0.0,
         )
@@ -252,6 +261,13 @@ class MTASRModel(AbsESPnetModel):
             # Every rank must run a backward pass, even one without rows to learn from.
             loss = next(p for p in self.parameters() if p.requires_grad).sum() * 0.0
         return force_gatherable((loss, stats, max(weight, NO_ROWS)), loss.device)
+
+    def _learns_only_counts(self) -> bool:
+        """Whether the talker-count head is the only part that isn't frozen."""
+        learning = [name for name, p in self.named_parameters() if p.requires_grad]
+        return bool(learning) and all(
+            name.startswith("count_head.") for name in learning
+        )
 
     def _count(
         self,

@@ -63,6 +63,7 @@ class RowLosses:
         self,
         talker_counts: Sequence[int],
         ctc_weight: float,
+        sot_weight: float,
         count_weight: float,
         activity_weight: float = 0.0,
     ) -> Tuple[torch.Tensor, Dict[str, torch.Tensor], float]:
@@ -80,7 +81,7 @@ class RowLosses:
 
         loss = (
             ctc_weight * mean(self.ctc_for_training)
-            + (1.0 - ctc_weight) * mean(self.sot)
+            + sot_weight * mean(self.sot)
             + count_weight * mean(self.count)
             + activity_weight * mean(self.activity)
         )
@@ -97,8 +98,8 @@ class RowLosses:
             stats[f"share_{count}spk"] = mask.sum() / max(weight, 1)
         for name, used, values in (
             ("loss_ctc", ctc_weight > 0.0, self.ctc),
-            ("loss_sot", ctc_weight < 1.0, self.sot),
-            ("acc_sot", ctc_weight < 1.0, self.sot_correct),
+            ("loss_sot", sot_weight > 0.0, self.sot),
+            ("acc_sot", sot_weight > 0.0, self.sot_correct),
             ("loss_count", count_weight > 0.0, self.count),
             ("acc_count", count_weight > 0.0, self.count_correct),
             ("loss_activity", activity_weight > 0.0, self.activity),

@@ -454,6 +454,26 @@ class TestFrozen:
         first, second = (model.encode_trunk(*speech).hidden for _ in range(2))
         assert torch.equal(first, second)
 
+    def test_the_count_head_alone_runs_nothing_else(self, model):
+        """Same count loss as with all parts, though neither branches nor teacher run."""
+        batch = make_batch(COUNTS, FRAMES)
+        _, whole, _ = model.eval()(**batch)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith("count_head."))
+        model.teacher = None  # ctc_weight is 0.7 all the same
+        for branch in model.encoder.branches.values():
+            branch.forward = None
+        loss, stats, weight = model(**batch)
+        assert weight == len(COUNTS)
+        assert stats["loss_count"] == pytest.approx(float(whole["loss_count"]))
+        assert float(loss) == pytest.approx(0.5 * float(whole["loss_count"]))
+        assert not [name for name in stats if "ctc" in name or "sot" in name]
+        loss.backward()
+        got = {n for n, p in model.named_parameters() if p.grad is not None}
+        assert got == {
+            n for n, _ in model.named_parameters() if n.startswith("count_head.")
+        }
+
     def test_frozen_trunk_builds_no_graph(self, model):
         batch = make_batch(COUNTS, FRAMES)
         speech = (batch["speech"], batch["speech_lengths"])
