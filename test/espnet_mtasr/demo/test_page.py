@@ -106,6 +106,10 @@ def heard(page, part="#result"):
 
 def take_picture(page, name):
     """Write a new picture and its text, or test that the stored text is still right."""
+    # Gradio shows the seconds of a call that still runs.
+    expect(page.locator(".meta-text, .meta-text-center, .progress-text")).to_have_count(
+        0
+    )
     text = page.locator(".gradio-container main").inner_text() + "\n"
     if folder := os.environ.get("DEMO_PICTURES"):
         page.mouse.move(0, 0)
