@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from espnet_mtasr.errors import UserError
-from espnet_mtasr.text.ngram import Fit, Ngram, pack
+from espnet_mtasr.text.ngram import Fit, Ngram, Order, pack
 from espnet_mtasr.text.ngram_training import _discounts, train_ngram
 
 TOKENS = ["<blank>", "a", "b", "c", "d"]
@@ -105,9 +107,9 @@ def test_written_and_read(tmp_path):
     again = Ngram.read(path)
     for context in [(END,), (END, 1), (1, 2, 3), (4, 4, 4)]:
         found, kept = again.log_probs(context), ngram.log_probs(context)
-        # They are stored as float16.
-        assert np.abs(found - kept).max() < 5e-3
-        assert np.exp(found).sum() == pytest.approx(1.0, abs=3e-3)
+        # Shares of three orders, each a step at most 1/16 too large or too small.
+        assert 0 < np.abs(found - kept).max() < 3 / 32
+        assert np.exp(found).sum() == pytest.approx(1.0)
     again.write(path)
     assert (
         Ngram.read(path).log_probs((END,)).tolist() == again.log_probs((END,)).tolist()
@@ -128,25 +130,36 @@ def test_damaged(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "name, value",
+    "name, change",
     [
-        ("units", 99),
-        ("units", -1),
-        ("backoffs", np.nan),
-        ("backoffs", 2.0),
-        ("probs", np.inf),
-        ("contexts", 0),
+        ("units", lambda units: units + 99),
+        ("units", lambda units: units.astype(np.int8) - 9),
+        ("coded_probs", lambda codes: codes[1:]),
+        ("coded_probs", lambda codes: codes.astype(np.float32)),
+        ("context_steps", lambda steps: steps * 0),
     ],
 )
-def test_what_cannot_be_an_ngram(tmp_path, name, value):
+def test_what_cannot_be_an_ngram(tmp_path, name, change):
     path = tmp_path / "ngram.safetensors"
-    ngram = train_ngram(random_texts(), TOKENS, (1, 1, 2))
-    array = getattr(ngram.orders[1], name).copy()
-    array[-1] = value
-    ngram.orders[1] = ngram.orders[1]._replace(**{name: array})
-    ngram.write(path)
+    train_ngram(random_texts(), TOKENS, (1, 1, 2)).write(path)
+    arrays = load_file(path)
+    with safe_open(path, framework="np") as file:
+        entries = file.metadata()
+    arrays[f"2.{name}"] = change(arrays[f"2.{name}"])
+    save_file(arrays, path, entries)
     with pytest.raises(UserError, match="is not an n-gram of"):
         Ngram.read(path)
+
+
+def test_shares_at_the_ends(tmp_path):
+    """1, nothing, and less than a byte can tell."""
+    path = tmp_path / "ngram.safetensors"
+    shares = np.array([1.0, 0.0, 1e-30], np.float32)
+    one = Order(np.array([0]), np.array([0, 3]), shares[1:2], np.arange(3), shares)
+    Ngram(TOKENS, [one]).write(path)
+    found = Ngram.read(path).orders[0]
+    assert found.probs == pytest.approx([1.0, 0.0, np.exp(-254 / 16)])
+    assert found.backoffs == [0.0] and found.probs[2] < 2e-7
 
 
 @pytest.mark.parametrize(
