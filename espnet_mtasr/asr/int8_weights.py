@@ -1,9 +1,9 @@
 """Weights as 8-bit integers, for small files: a scale per row, nothing to calibrate.
 
 Row r of a matrix is stored as integers from -127 to 127 and a scale, its largest
-absolute value / 127. Small tensors and single rows are sensitive and cost little: they
-are stored as float16. Reading restores float32, so computing takes the same time and
-memory as with other weights.
+absolute value / 127. With -63 to 63 a zip of them is an eighth smaller. Small tensors
+and single rows are sensitive and cost little: they are stored as float16. Reading
+restores float32, so computing takes the same time and memory as with other weights.
 """
 
 from typing import Any, Dict
@@ -13,14 +13,16 @@ import torch
 # Suffix of the scales' names.
 SCALE = ":int8_scale"
 SMALLEST = 1024
-STEPS = 127
 
 
-def to_int8(weights: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+def to_int8(
+    weights: Dict[str, torch.Tensor], steps: int = 127
+) -> Dict[str, torch.Tensor]:
     """Return weights in the form to store.
 
     Args:
         weights: float32; others, such as counters, are kept.
+        steps: The largest integer, up to 127.
 
     >>> stored = to_int8({"w": torch.linspace(-1, 1, 2048).reshape(2, 1024)})
     >>> {name: (w.dtype, tuple(w.shape)) for name, w in stored.items()}
@@ -33,7 +35,7 @@ def to_int8(weights: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
         elif weight.ndim < 2 or len(weight) == 1 or weight.numel() < SMALLEST:
             stored[name] = weight.half()
         else:
-            scale = weight.float().abs().flatten(1).amax(1) / STEPS
+            scale = weight.float().abs().flatten(1).amax(1) / steps
             # A row of zeros has any scale.
             divisor = _by_row(scale.where(scale > 0, torch.ones_like(scale)), weight)
             stored[name] = (weight.float() / divisor).round().to(torch.int8)

@@ -50,6 +50,14 @@ def read_weights(
     return {n: weight for n, weight in state.items() if not str(n).startswith(without)}
 
 
+def misfit(error: RuntimeError) -> str:
+    """Return why torch couldn't load weights, with at most one of their names."""
+    reason, *others = str(error).splitlines()[-1].strip().split('", "')
+    if not others:
+        return reason
+    return f'{reason}" and {len(others)} more'
+
+
 def check_weights(
     weights: Iterable[Tuple[str, Any]], path: Union[str, Path], fix: str
 ) -> None:

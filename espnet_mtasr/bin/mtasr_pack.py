@@ -13,7 +13,7 @@ from typing import Any, Dict, Optional, Sequence
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.trust import add_trust_option
 
-DTYPES = ("float32", "float16", "int8")
+DTYPES = ("float32", "float16", "int8", "int7")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -38,7 +38,7 @@ def get_parser() -> argparse.ArgumentParser:
         "dtype",
         default="float32",
         help="Type of the stored weights: float32; float16 for half the size; int8 for "
-        "a quarter",
+        "a quarter; int7 for an eighth less than that",
     )
     add(
         "pack_teacher",

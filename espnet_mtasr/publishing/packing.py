@@ -49,6 +49,8 @@ from espnet_mtasr.tasks.options import flatten, is_part
 from espnet_mtasr.text.tokenizer import TYPES_WITH_FILE, check_units
 from espnet_mtasr.transcription.mtasr import MTASR
 
+# Largest integer of a weight.
+INTEGERS = {"int8": 127, "int7": 63}
 # What builds the model and reads its output. An option that is in neither list is about
 # the machine and the data of the training, or about the teacher: it gets its default.
 MODEL_OPTIONS = (
@@ -124,9 +126,9 @@ def pack_model(
         config_file: config.yaml of the training.
         model_file: Checkpoint with CTC heads (phase 2).
         outpath: Archive, `.zip`; written atomically.
-        dtype: Weights are stored as float32, float16 or int8 (see `int8_weights`);
-            loading gives float32. Those of a teacher in half precision stay so, except
-            with int8.
+        dtype: Weights are stored as float32, float16, int8 or int7 (see
+            `int8_weights`); loading gives float32. Those of a teacher in half precision
+            stay so, except with int8 and int7.
         option: More files. calibration.json and .md, the plots (*.png, and
             images/*.png) beside config.yaml, and RESULTS.md and results.json of the
             checkpoint's default decoding are always packed.
@@ -203,7 +205,7 @@ def pack_model(
         archive = compressed(archive)
         megabytes = archive.stat().st_size / 1e6
         if max_mb is not None and megabytes > max_mb:
-            smaller = "" if dtype == "int8" else "a smaller --dtype or "
+            smaller = "" if dtype == "int7" else "a smaller --dtype or "
             if with_teacher:
                 smaller = f"--pack_teacher false, {smaller}"
             raise UserError(
@@ -311,8 +313,8 @@ def stored_weights(
         UserError: a weight is too large for it, or is not finite.
     """
     state = model.state_dict()
-    if dtype == "int8":
-        state = to_int8(state)
+    if dtype in INTEGERS:
+        state = to_int8(state, INTEGERS[dtype])
     else:
         wanted = getattr(torch, dtype)
         for name, weight in state.items():

@@ -11,7 +11,7 @@ from typing import Iterator, List, Sequence
 
 import torch
 
-from espnet_mtasr.asr.weights import check_weights, read_weights
+from espnet_mtasr.asr.weights import check_weights, misfit, read_weights
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import SAFE_SUFFIX
 from espnet_mtasr.tasks.options import is_part
@@ -43,8 +43,9 @@ def told_misfits(init_param: Sequence[str]) -> Iterator[None]:
             raise
         raise UserError(
             f"--init_param {' '.join(init_param)}: doesn't fit the model "
-            f"({str(e).splitlines()[-1].strip()}); give a part that does "
-            "(FILE:encoder:encoder), or load what fits with --ignore_init_mismatch true"
+            f"({misfit(e)}); give a part that does (FILE:encoder:encoder), leave "
+            "out what it hasn't (FILE:::teacher), or load what fits with "
+            "--ignore_init_mismatch true"
         ) from e
 
 

@@ -9,7 +9,7 @@ from typing import Any, Dict, Union
 import torch
 import yaml
 
-from espnet_mtasr.asr.weights import check_weights, read_weights
+from espnet_mtasr.asr.weights import check_weights, misfit, read_weights
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.files import find_beside
 
@@ -108,7 +108,7 @@ def load_exactly(model: torch.nn.Module, state: Dict[str, Any], path: PathLike) 
         result = model.load_state_dict(state, strict=False)
     except RuntimeError as e:
         raise UserError(
-            f"{path}: doesn't fit the model ({str(e).splitlines()[-1].strip()}); "
+            f"{path}: doesn't fit the model ({misfit(e)}); "
             f"use the config.yaml that this checkpoint was trained with"
         ) from e
     for problem, keys in (

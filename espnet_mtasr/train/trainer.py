@@ -22,7 +22,7 @@ from espnet2.train.reporter import Reporter, SubReporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
-from espnet_mtasr.asr.weights import check_weights
+from espnet_mtasr.asr.weights import check_weights, misfit
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.train.checkpoints import keep_frozen, repair, whole_saves
 from espnet_mtasr.train.curriculum import copy_lower_counts, curriculum_of
@@ -149,9 +149,8 @@ class MTASRTrainer(Trainer):
             if "loading state_dict" not in str(e):
                 raise
             raise UserError(
-                f"{checkpoint}: doesn't fit the model "
-                f"({str(e).splitlines()[-1].strip()}); train into another folder, with "
-                "--init_param for weights to keep"
+                f"{checkpoint}: doesn't fit the model ({misfit(e)}); train into "
+                "another folder, with --init_param for weights to keep"
             ) from e
         best = cls._trainer_options.keep_nbest_models
         repair(

@@ -180,7 +180,10 @@ def test_what_was_not_scored_is_not_packed_for_upload(recipe):
         ("--skip_packing yes", "--skip_packing takes true or false, not 'yes'"),
         ("--skip_upload_hf 1", "--skip_upload_hf takes true or false, not '1'"),
         ("--hf_private no", "--hf_private takes true or false, not 'no'"),
-        ("--packed_dtype half", "--packed_dtype half: choose float32, float16 or int8"),
+        (
+            "--packed_dtype half",
+            "--packed_dtype half: choose float32, float16, int8",
+        ),
         ("--pack_teacher yes", "--pack_teacher takes true or false, not 'yes'"),
         (
             "--stage 11 --stop_stage 14 --phase2_args ctc_weight=1.0 "

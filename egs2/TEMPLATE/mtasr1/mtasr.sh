@@ -98,7 +98,7 @@ text_normalizer=none # Normalizer for texts before scoring: none, whisper_basic 
 
 # Packing, upload, and other people's models
 packed_model=        # Archive of stage 14 (default: in phase 2's folder, named by folder and checkpoint).
-packed_dtype=float32 # Type of its weights: float32, float16 or int8.
+packed_dtype=float32 # Type of its weights: float32, float16, int8 or int7.
 pack_teacher=false   # Pack phase 2's teacher too, so that it can decode; this may add gigabytes.
 model_card=          # YAML file with the recipe's text for the model card.
 hf_repo=             # Upload to this repository of the Hugging Face hub: owner/name.
@@ -183,8 +183,8 @@ case ${text_normalizer} in
 esac
 [[ ${cache_dtype} =~ ^float(16|32)$ ]] ||
     die "--cache_dtype ${cache_dtype}: choose float16 or float32"
-[[ ${packed_dtype} =~ ^(float(16|32)|int8)$ ]] ||
-    die "--packed_dtype ${packed_dtype}: choose float32, float16 or int8"
+[[ ${packed_dtype} =~ ^(float(16|32)|int[78])$ ]] ||
+    die "--packed_dtype ${packed_dtype}: choose float32, float16, int8 or int7"
 if [ -n "${model_card}" ] && [ ! -f "${model_card}" ]; then
     die "--model_card ${model_card}: no such file"
 fi

@@ -455,7 +455,7 @@ class TestFrozen:
         assert torch.equal(first, second)
 
     def test_the_count_head_alone_runs_nothing_else(self, model):
-        """Same count loss as with all parts, though neither branches nor teacher run."""
+        """Same loss as with all parts, though neither branches nor teacher run."""
         batch = make_batch(COUNTS, FRAMES)
         _, whole, _ = model.eval()(**batch)
         for name, parameter in model.named_parameters():

@@ -194,10 +194,11 @@ def test_half_precision_rounds(recipe, tmp_path):
     assert not all(torch.equal(w, trained[n]) for n, w in loaded.items())
 
 
-def test_8_bits(recipe, tmp_path):
+@pytest.mark.parametrize("integers, largest", [("int8", 127), ("int7", 63)])
+def test_integers(recipe, tmp_path, integers, largest):
     """A quarter of the matrices' size; each weight within half a step of its row."""
     sizes = {}
-    for dtype in ("float32", "int8"):
+    for dtype in ("float32", integers):
         path = pack(recipe, tmp_path / f"{dtype}.zip", "--dtype", dtype)
         found = unpack(path, tmp_path / dtype)
         sizes[dtype] = os.path.getsize(found["mtasr_model_file"])
@@ -209,15 +210,15 @@ def test_8_bits(recipe, tmp_path):
         if weight.ndim < 2 or weight.numel() < 1024:
             assert torch.equal(weight, trained[name].half().float())
             continue
-        steps = trained[name].abs().flatten(1).amax(1, keepdim=True) / 127
+        steps = trained[name].abs().flatten(1).amax(1, keepdim=True) / largest
         difference = (weight - trained[name]).abs().flatten(1)
         assert (difference <= 0.5001 * steps).all()
         rounded += weight.numel()
     total = sum(weight.numel() for weight in loaded.values())
     saved = 3 * rounded + 2 * (total - rounded)
-    assert sizes["float32"] - sizes["int8"] == pytest.approx(saved, rel=0.15)
-    card = (tmp_path / "int8" / "README.md").read_text()
-    assert "stored as int8;" in card
+    assert sizes["float32"] - sizes[integers] == pytest.approx(saved, rel=0.15)
+    card = (tmp_path / integers / "README.md").read_text()
+    assert f"stored as {integers};" in card
 
 
 def test_statistics_of_features_are_packed(tmp_path):

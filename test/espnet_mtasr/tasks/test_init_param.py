@@ -77,6 +77,16 @@ def test_what_does_not_fit(lab):
     assert (lab.root / "ignored" / "1epoch.pth").exists()
 
 
+def test_more_than_the_model_has(lab):
+    def add(state):
+        state.update({f"teacher.more.{k}": torch.zeros(1) for k in range(9)})
+
+    file = save(lab, "more.pth", add)
+    with pytest.raises(UserError, match=r'"teacher.more.0" and 8 more\).*FILE:::tea'):
+        lab.train(1, "refused", "--init_param", str(file), "--max_epoch", "1")
+    lab.train(1, "left_out", "--init_param", f"{file}:::teacher.more")
+
+
 def test_a_checkpoint_that_does_not_fit(lab):
     options = lab.options(1, "phase1", "--resume", "true", "--max_epoch", "2")
     options += ["--talker_counts", "2", "3", "4"]

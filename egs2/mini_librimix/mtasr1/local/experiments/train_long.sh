@@ -57,8 +57,8 @@ done
 [ -n "${phase1_max_epoch}" ] || [ -z "${phase1_decay_steps}" ] ||
     die "--phase1_decay_steps needs --phase1_max_epoch"
 case ${dtype} in
-    float16 | float32 | int8) ;;
-    *) die "--dtype ${dtype}: choose float32, float16 or int8" ;;
+    float16 | float32 | int8 | int7) ;;
+    *) die "--dtype ${dtype}: choose float32, float16, int8 or int7" ;;
 esac
 [[ ${max_mb} =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--max_mb ${max_mb}: give a number"
 for f in phase1_config phase2_config; do
