@@ -24,6 +24,7 @@ from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
 from espnet_mtasr.asr.encoder.routed_encoder import RoutedEncoder
 from espnet_mtasr.asr.flat_start import flat_start_loss
 from espnet_mtasr.asr.frozen import keep_frozen_in_eval
+from espnet_mtasr.asr.model_parts import check_parts, per_count
 from espnet_mtasr.asr.padding import select_rows
 from espnet_mtasr.asr.row_losses import NO_ROWS, RowLosses
 from espnet_mtasr.asr.separator.abs_separator import AbsSeparator
@@ -126,43 +127,15 @@ class MTASRModel(AbsESPnetModel):
         self.specaug = specaug
         self.normalize = normalize
         self.encoder = encoder
-        self.separator = _per_count(separator, self.talker_counts, "separator")
-        self.ctc = _per_count(ctc, self.talker_counts, "ctc")
+        self.separator = per_count(separator, self.talker_counts, "separator")
+        self.ctc = per_count(ctc, self.talker_counts, "ctc")
         self.count_head = count_head
         self.teacher = teacher
         self._trunk_hash: Optional[torch.Tensor] = None
-        self._check_weights()
+        check_parts(self)
         if cpu_bfloat16 and not cpu_has_bfloat16():
             logging.info("cpu_bfloat16: not in this CPU's hardware; using float32")
             self.cpu_bfloat16 = False
-
-    def _check_weights(self) -> None:
-        if not 0.0 <= self.ctc_weight <= 1.0:
-            raise ValueError(f"ctc_weight must be in [0, 1]: {self.ctc_weight}")
-        if self.count_weight < 0.0:
-            raise ValueError(f"count_weight must not be negative: {self.count_weight}")
-        if self.ctc_weight > 0.0 and (self.separator is None or self.ctc is None):
-            raise ValueError(f"ctc_weight {self.ctc_weight} needs separator and ctc")
-        if self.teacher_every < 1:
-            raise ValueError(f"teacher_every {self.teacher_every}: give 1 or more")
-        if self.count_input not in ("trunk", "features"):
-            raise ValueError(
-                f"count_input {self.count_input}: choose trunk or features"
-            )
-        if self.count_weight > 0.0 and self.count_head is None:
-            raise ValueError(f"count_weight {self.count_weight} needs a count_head")
-        if self.cpu_bfloat16 and not self.encoder.trunk.right_in_cpu_bfloat16:
-            raise ValueError(
-                "cpu_bfloat16: may be wrong with this encoder's convolutions; set it "
-                "to false"
-            )
-        if self.activity_weight < 0.0:
-            raise ValueError(f"activity_weight {self.activity_weight}: give 0 or more")
-        if self.activity_weight > 0.0 and self.count_weight == 0.0:
-            raise ValueError(
-                f"activity_weight {self.activity_weight} is the talker-count head's, "
-                f"which count_weight 0 leaves out; set it to 0 too"
-            )
 
     def train(self, mode: bool = True) -> "MTASRModel":
         """Set the training mode; frozen parts stay in evaluation mode."""
@@ -430,17 +403,3 @@ class MTASRModel(AbsESPnetModel):
             streams = self.separator[str(count)](hidden, lengths)
             result.append(Streams(count, rows, streams, lengths))
         return result
-
-
-def _per_count(
-    modules: Optional[Dict[int, torch.nn.Module]],
-    talker_counts: Sequence[int],
-    name: str,
-) -> Optional[torch.nn.ModuleDict]:
-    if modules is None:
-        return None
-    if set(modules) != set(talker_counts):
-        raise ValueError(
-            f"{name} for {sorted(modules)} talkers, encoder for {talker_counts}"
-        )
-    return torch.nn.ModuleDict({str(count): modules[count] for count in talker_counts})
