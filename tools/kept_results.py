@@ -67,7 +67,7 @@ RECIPES = {
     ),
     "mini_librispeech_mix_teacher": Recipe(
         REAL_SPEECH,
-        "mtasr_phase2_whisper_cpu",
+        "mtasr_count_head_cpu",
         None,
         REAL_SPEECH / "README.md",
         "real speech, teacher",

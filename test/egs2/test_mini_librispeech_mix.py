@@ -222,13 +222,15 @@ def recipe(tmp_path_factory):
     return recipe
 
 
+COUNT_HEAD = RECIPE / "conf/tuning/train_count_head_cpu.yaml"
 SMALL = "--n_train 4 --n_dev 2 --n_test 2 --nj 1 --inference_nj 1 --nbpe 26".split()
 
 
 def small_config(path, source=RECIPE / "conf/tuning/train_ctc_cpu.yaml"):
     config = yaml.safe_load(source.read_text())
     config["encoder_conf"]["num_trunk_layers"] = 2
-    config["encoder_conf"]["branch_masking"]["feature_length"] = 4
+    if "branch_masking" in config["encoder_conf"]:
+        config["encoder_conf"]["branch_masking"]["feature_length"] = 4
     if "separator_conf" in config:
         config["separator_conf"].update(hidden_size=8, stream_size=16)
         config["count_head_conf"].update(
@@ -350,7 +352,7 @@ def test_an_ngram(recipe, tmp_path):
 
 
 def test_whispers_own_decoder_as_teacher(recipe, tmp_path, monkeypatch):
-    """Phases 1 and 2, of the data that test_all_stages has left."""
+    """Phases 1 and 2 and the count head, of the data that test_all_stages has left."""
     folder = tmp_path / "whisper"
     size = len(make_tiny_tokenizer(folder))
     torch.manual_seed(0)
@@ -376,6 +378,21 @@ def test_whispers_own_decoder_as_teacher(recipe, tmp_path, monkeypatch):
     last = read_checkpoint(exp / "mtasr_phase2" / "3epoch.pth", True)
     taught = [name for name in first if name.startswith("teacher.")]
     assert taught and all(torch.equal(first[name], last[name]) for name in taught)
+    head = small_config(tmp_path / "train_head.yaml", COUNT_HEAD)
+    done = call(
+        ["./run.sh", "--encoder", folder, "--skip_phase1", "true", *SMALL]
+        + ["--phase2_config", head, "--expdir", "exp/taught"]
+        + ["--pretrained_model"]
+        + ["exp/taught/mtasr_phase2/valid.loss_ctc.ave.pth:::teacher"]
+        + ["--stage", "10", "--stop_stage", "11"],
+        recipe,
+        timeout=None,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    before = read_checkpoint(exp / "mtasr_phase2" / "valid.loss_ctc.ave.pth", True)
+    after = read_checkpoint(exp / "mtasr_head" / "valid.loss_count.ave.pth", True)
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert changed == {name for name in after if name.startswith("count_head.")}
     # The configuration names the teacher's folder as the recipe sees it.
     monkeypatch.chdir(recipe)
     decoder = Speech2TextLLM(
