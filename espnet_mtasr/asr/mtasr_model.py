@@ -207,11 +207,10 @@ class MTASRModel(AbsESPnetModel):
         rows = RowLosses(targets.counts, len(targets.tokens) if writes else 0)
         if self.count_weight > 0.0:
             self._count(rows, trunk, targets.counts, streams.get("talker_times"))
-        for count in self.talker_counts:
+        if only_counts:
+            rows.kept = trunk.lengths > 0
+        for count in () if only_counts else self.talker_counts:
             at = (targets.counts == count).nonzero(as_tuple=True)[0]
-            if only_counts:
-                rows.kept[at] = trunk.lengths[at] > 0
-                continue
             if len(at) == 0:
                 continue
             hidden, lengths = self.encoder.encode_branch(trunk, count, at)
