@@ -33,6 +33,7 @@ class Recipe(NamedTuple):
         page: The page with its table.
         table: The table's mark there.
         teacher_page: The page with the teacher's table.
+        decoding: Folder in `training` with results.json, unless that is in it itself.
     """
 
     folder: Path
@@ -41,6 +42,7 @@ class Recipe(NamedTuple):
     page: Path
     table: str
     teacher_page: Optional[Path] = None
+    decoding: str = "."
 
 
 def folder_of(name: str) -> Path:
@@ -71,6 +73,7 @@ RECIPES = {
         None,
         REAL_SPEECH / "README.md",
         "real speech, teacher",
+        decoding="decode_valid.loss_count.ave",
     ),
 }
 
@@ -108,7 +111,7 @@ def llm_decoding(training: Path) -> Path:
 
 def keep(recipe: Recipe, exp: Path, minutes: float, output: Path) -> None:
     """Write a run's results.json, time, perplexities and LLM decoding into one file."""
-    kept = read(exp / recipe.training / "results.json")
+    kept = read(exp / recipe.training / recipe.decoding / "results.json")
     kept["minutes"] = minutes
     for decoded_with_ngram in (exp / recipe.training).glob(
         "decode_ngram_*/results.json"

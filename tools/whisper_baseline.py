@@ -274,18 +274,18 @@ def keep(data: Path, decoded: Path, number: int, output: Path) -> None:
     write_whole(output, json.dumps(kept, indent=1) + "\n")
 
 
-def table(kept: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
-    """Return cpWER of the recipe's model, Whisper, and diarization with Whisper.
+def table(kept: Mapping[str, Any], models: Mapping[str, Any]) -> str:
+    """Return cpWER of the recipe's models, Whisper, and diarization with Whisper.
 
     Args:
         kept: What `keep` wrote.
-        recipe: results.json of the recipe's run.
+        models: results.json of each, by the column's name.
     """
     lines = [
-        "| set | mixtures | this recipe's model | Whisper | sub / del / ins "
+        f"| set | mixtures | {' | '.join(models)} | Whisper | sub / del / ins "
         "| its normalizer | diarized, then Whisper | sub / del / ins "
         "| its normalizer | count right % |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        f"|---|{'---:|' * (8 + len(models))}",
     ]
     alone, diarized = (kept.get(system, {}) for system in ("whisper", "diarized"))
     for name in dict.fromkeys((*alone, *diarized)):
@@ -293,7 +293,7 @@ def table(kept: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         cells = [
             name,
             str((alone.get(name) or diarized[name])["recipe"]["n_utt"]),
-            _rate(recipe["sets"][name]),
+            *(_rate(results["sets"][name]) for results in models.values()),
             *found[0][:3],
             *found[1],
         ]
@@ -355,8 +355,12 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     if "mixtures" in args and args.mixtures < 1:
         raise UserError(f"--mixtures {args.mixtures}: give at least 1")
     if args.command == "show":
-        recipe = read(kept_file("mini_librispeech_mix"))
-        put(PAGE, "whisper", table(read(KEPT), recipe))
+        taught = read(kept_file("mini_librispeech_mix_teacher"))
+        models = {
+            "CTC alone": read(kept_file("mini_librispeech_mix")),
+            "with teacher and n-gram": taught["with_ngram"],
+        }
+        put(PAGE, "whisper", table(read(KEPT), models))
     elif args.command == "keep":
         keep(args.data, args.decoded, args.mixtures, args.output)
     else:

@@ -42,17 +42,24 @@ def test_the_kept_run_of_the_mini_recipe_is_whole():
         assert row["n_scored"] == row["n_utt"] == 200 and row["n_missing"] == 0
 
 
-def test_the_kept_run_on_real_speech_is_whole():
-    kept = json.loads(kept_results.kept_file("mini_librispeech_mix").read_text())
-    assert list(kept["sets"]) == [
-        f"test_{corpus}{k}mix_{kind}"
-        for corpus in ("ml", "so")
-        for k in (1, 2, 3)
-        for kind in ("clean", "noisy")
-    ]
+REAL_SPEECH = [
+    f"test_{corpus}{k}mix_{kind}"
+    for corpus in ("ml", "so")
+    for k in (1, 2, 3)
+    for kind in ("clean", "noisy")
+]
+
+
+@pytest.mark.parametrize(
+    "name", ["mini_librispeech_mix", "mini_librispeech_mix_teacher"]
+)
+def test_the_kept_runs_on_real_speech_are_whole(name):
+    kept = json.loads(kept_results.kept_file(name).read_text())
     assert kept["minutes"] > 0
-    for row in kept["sets"].values():
-        assert row["n_scored"] == row["n_utt"] == 200 and row["n_missing"] == 0
+    for results in (kept, kept.get("with_ngram", kept)):
+        assert sorted(results["sets"]) == REAL_SPEECH
+        for row in results["sets"].values():
+            assert row["n_scored"] == row["n_utt"] == 200 and row["n_missing"] == 0
 
 
 def test_what_a_run_left_is_kept_as_it_is(tmp_path):

@@ -135,10 +135,12 @@ def test_scores_are_of_the_sample_in_both_ways(data, tmp_path):
     assert whispers["n_words"] == 10 and whispers["orc_wer"] == 0.0
     assert ours["count_accuracy"] == 0.0
     recipe = {"sets": {NAME: {"cpwer": 62.9, "cpwer_ci95": [61.2, 64.6]}}}
-    row = baseline.table(kept, recipe).splitlines()[-1].strip("| ").split(" | ")
+    row = (
+        baseline.table(kept, {"ours": recipe}).splitlines()[-1].strip("| ").split(" | ")
+    )
     assert row[:4] == [NAME, "2", "62.9 (61.2 to 64.6)", "100.0 (100.0 to 100.0)"]
     assert row[4] == "0 / 4 / 4" and row[6:] == ["-"] * 4
-    diarized = baseline.table({"diarized": kept["whisper"]}, recipe)
+    diarized = baseline.table({"diarized": kept["whisper"]}, {"ours": recipe})
     other = diarized.splitlines()[-1].strip("| ").split(" | ")
     assert other[:3] == row[:3] and other[3:6] == ["-"] * 3
     assert other[6:9] == row[3:6]
