@@ -72,6 +72,11 @@ def get_parser() -> argparse.ArgumentParser:
         f"holds for longer ones (default: {' '.join(map(str, LEAST))}; without --text "
         "1)",
     )
+    add(
+        "--max_ngrams",
+        type=int,
+        help="largest number of n-grams: the smallest counts rise until they fit",
+    )
     add("--output", type=Path, required=True, help="file to write, .safetensors")
     return parser
 
@@ -100,6 +105,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         raise UserError(
             f"--token_list {args.token_list}: has no {UNKNOWN}; run stage 5"
         )
+    if args.max_ngrams is not None and args.max_ngrams < len(tokens):
+        raise UserError(
+            f"--max_ngrams {args.max_ngrams}: give {len(tokens)} or more, the number "
+            "of units"
+        )
     length = min(6, longest(tokens)) if args.ngram_num is None else args.ngram_num
     check_length(length, tokens)
     files = text_files(args.text)
@@ -116,7 +126,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     texts = list(map(encode, said))
     texts += map(encode, further_sentences(files, letters, args.held_out))
     counts = [*least, *[least[-1]] * length][:length]
-    ngram = train_ngram(texts, tokens, counts)
+    ngram = train_ngram(texts, tokens, counts, args.max_ngrams)
     ngram.write(args.output)
     units = sum(map(len, texts))
     print(f"{args.output}: {len(ngram)} n-grams of {units} units")

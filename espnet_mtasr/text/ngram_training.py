@@ -1,6 +1,6 @@
 """Estimate an n-gram language model over units (see ngram.py)."""
 
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -9,7 +9,10 @@ from espnet_mtasr.text.ngram import KEY_BITS, Ngram, Order, bits_of
 
 
 def train_ngram(
-    texts: Sequence[np.ndarray], tokens: Sequence[str], least: Sequence[int]
+    texts: Sequence[np.ndarray],
+    tokens: Sequence[str],
+    least: Sequence[int],
+    most: Optional[int] = None,
 ) -> Ngram:
     """Return an n-gram model by interpolated Kneser-Ney smoothing.
 
@@ -21,6 +24,8 @@ def train_ngram(
         least: For each length n from 1, the smallest count of an n-gram that is kept;
             those that are dropped leave their probability to shorter ones. For all but
             the longest, a count is the number of different units before it.
+        most: Largest number of n-grams; the counts that are kept rise until they fit.
+            Single units are always kept. None: any number.
 
     Raises:
         UserError: there are no texts, or n-grams of this length of so many units don't
@@ -35,10 +40,17 @@ def train_ngram(
     ids = ids.astype(np.int64)
     longer: Optional[np.ndarray] = None
     orders: List[Order] = []
+    kept_counts: List[np.ndarray] = []
     for n in range(len(least), 0, -1):
         found, counts = _counts(ids, n, bits, longer)
-        orders.append(_smoothed(found, counts, bits, least[n - 1]))
+        order, kept = _smoothed(found, counts, bits, least[n - 1])
+        orders.append(order)
+        kept_counts.append(kept)
         longer = found
+    if most is not None:
+        wanted = _wanted_count(kept_counts[:-1], most - len(kept_counts[-1]))
+        for place, counts in enumerate(kept_counts[:-1]):
+            orders[place] = _pruned(orders[place], counts >= wanted)
     return Ngram(tokens, orders[::-1])
 
 
@@ -99,24 +111,51 @@ def _packed(ids: np.ndarray, n: int, bits: int, only_first: bool = False) -> np.
     return keys[kept]
 
 
-def _smoothed(keys: np.ndarray, counts: np.ndarray, bits: int, least: int) -> Order:
+def _smoothed(
+    keys: np.ndarray, counts: np.ndarray, bits: int, least: int
+) -> Tuple[Order, np.ndarray]:
+    """Return the n-grams of one length that are kept, and their counts."""
     contexts = keys >> bits
     starts = np.flatnonzero(np.diff(contexts, prepend=-1))
     contexts = contexts[starts]
     sizes = np.diff(np.append(starts, len(keys)))
     totals = np.add.reduceat(counts, starts)
+    shares = counts - _discounts(counts)[np.minimum(counts, 3)]
+    every = Order(
+        contexts,
+        np.append(starts, len(keys)),
+        1.0 - np.add.reduceat(shares, starts) / totals,
+        keys & ((1 << bits) - 1),
+        shares / np.repeat(totals, sizes),
+    )
     kept = counts >= least
-    shares = np.where(kept, counts - _discounts(counts)[np.minimum(counts, 3)], 0.0)
-    backoffs = 1.0 - np.add.reduceat(shares, starts) / totals
-    probs = shares / np.repeat(totals, sizes)
+    return _pruned(every, kept), counts[kept]
+
+
+def _wanted_count(counts: Sequence[np.ndarray], most: int) -> int:
+    """Return the smallest count that at most `most` n-grams reach."""
+    every = np.sort(np.concatenate([np.zeros(1, np.int64), *counts]))[::-1]
+    return int(every[max(most, 0)]) + 1 if most < len(every) else 0
+
+
+def _pruned(order: Order, kept: np.ndarray) -> Order:
+    """Return an order without some n-grams; their shares go to shorter ones.
+
+    Args:
+        order: All n-grams of one length.
+        kept: `(N,)` which of them are kept.
+    """
+    starts = order.starts[:-1]
+    dropped = np.where(kept, 0.0, order.probs)
+    backoffs = order.backoffs + np.add.reduceat(dropped, starts)
     left = np.add.reduceat(kept, starts, dtype=np.int64)
     some = left > 0
     return Order(
-        contexts[some],
+        order.contexts[some],
         np.concatenate([[0], np.cumsum(left[some])]).astype(np.int64),
         backoffs[some].astype(np.float32),
-        (keys[kept] & ((1 << bits) - 1)).astype(np.int32),
-        probs[kept].astype(np.float32),
+        order.units[kept].astype(np.int32),
+        order.probs[kept].astype(np.float32),
     )
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import sys
 import tarfile
 import zipfile
@@ -333,12 +334,14 @@ def test_an_ngram(recipe, tmp_path):
     assert "need exp/ngram/ngram.safetensors; run stage 5 with" in early.stderr
     done = call(
         [*command, "--use_ngram", "true", "--lm_train_text", book.parent]
+        + ["--max_ngrams", "150"]
         + ["--stage", "5", "--stop_stage", "5", "--test_sets", " ".join(DECODED)],
         recipe,
         timeout=None,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "60 sentences of 1 texts" in done.stdout
+    assert 26 <= int(re.search(r"(\d+) n-grams of", done.stdout)[1]) <= 150
     done = call([*command, *decode], recipe, timeout=None)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     exp = recipe / "exp" / "mtasr_tiny"

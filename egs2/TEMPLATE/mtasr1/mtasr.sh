@@ -55,6 +55,7 @@ token_dir=           # Folder of existing units, of a pretrained model: tokens.t
 bpe_train_text=      # Text to learn the units from (default: the training set's).
 use_ngram=false      # Stage 5 trains an n-gram over the units, and stage 12 fits it on the valid set (with conf/decode_ngram.yaml: true).
 ngram_num=           # Units of its longest n-grams (default: 6, less with many units).
+max_ngrams=          # Its largest number of n-grams; the rarest are left out (default: no limit).
 lm_train_text=       # It also learns from these texts: files, or folders with .txt files, quoted.
 
 # Models

@@ -106,6 +106,7 @@ def test_test_sentences_are_left_out(place, capsys):
         (["--text", "none.txt"], "none.txt: no such file or folder"),
         (["--ngram_num", "0"], "--ngram_num 0: give 1 to 21, with 7 units"),
         (["--least", "1", "0"], "--least 1 0: give counts from 1"),
+        (["--max_ngrams", "6"], "--max_ngrams 6: give 7 or more, the number of units"),
         (["--ngram_num", "30"], "--ngram_num 30: give 1 to 21"),
         (["--token_type", "bpe"], "--bpemodel is missing: --token_type bpe needs it"),
         (

@@ -92,6 +92,20 @@ def test_longer_ones_outlive_their_parts():
     assert known > 0.6 > np.exp(ngram.log_probs((2, 4, 3)))[2]
 
 
+@pytest.mark.parametrize("most", [5, 9, 25, 60, 10**6])
+def test_at_most_so_many(most):
+    """What is dropped leaves its probability to shorter ones, as by smallest counts."""
+    found = train_ngram(random_texts(), TOKENS, (1, 1, 1), most)
+    assert len(found) <= most
+    for wanted in range(1, 9999):
+        expected = train_ngram(random_texts(), TOKENS, (1, wanted, wanted))
+        if len(expected) <= most:
+            break
+    assert len(found) == len(expected)
+    for context in [(END,), (END, 1), (1, 2), (4, 4)]:
+        assert found.log_probs(context) == pytest.approx(expected.log_probs(context))
+
+
 @pytest.mark.parametrize("texts", [[[1]], [[1, 1]], [[2]] * 5, [[1, 2]] * 9 + [[3]]])
 def test_little_text(texts):
     ngram = train_ngram([np.array(text) for text in texts], TOKENS, (1,) * 6)

@@ -7,7 +7,7 @@ is_number() { # is_number VALUE [CONDITION]: a decimal number x for which CONDIT
     [[ $1 =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)(e-?[0-9]+)?$ ]] && awk -v x="$1" "BEGIN {exit !(${2:-1})}"
 }
 
-for n in fs nbpe ${ngram_num:+ngram_num} ${num_threads:+num_threads}; do
+for n in fs nbpe ${ngram_num:+ngram_num} ${max_ngrams:+max_ngrams} ${num_threads:+num_threads}; do
     [[ ${!n} =~ ^[1-9][0-9]*$ ]] || die "--${n} ${!n}: give a number from 1"
 done
 for n in max_unalignable max_unreadable; do

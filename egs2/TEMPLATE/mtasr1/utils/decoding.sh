@@ -15,6 +15,7 @@ train_ngram() {
         hugging_face) options+=(--bpemodel "${token_dir}/tokenizer.json") ;;
     esac
     if [ -n "${ngram_num}" ]; then options+=(--ngram_num "${ngram_num}"); fi
+    if [ -n "${max_ngrams}" ]; then options+=(--max_ngrams "${max_ngrams}"); fi
     "${python}" -m espnet_mtasr.bin.train_ngram --output "${ngram_file}" \
         --transcripts "${data_feats}/${train_set}/text" --text "${texts[@]}" \
         --held_out "${held_out[@]}" --token_list "${token_dir}/tokens.txt" \
