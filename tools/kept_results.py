@@ -94,6 +94,12 @@ def read(path: Path) -> Dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def read_results(path: Path) -> Dict[str, Any]:
+    """Read a results.json; its sets are sorted by name."""
+    found = read(path)
+    return {**found, "sets": dict(sorted(found["sets"].items()))}
+
+
 def llm_decoding(training: Path) -> Path:
     """Find the results of phase 1's model, decoded by its language model.
 
@@ -111,12 +117,12 @@ def llm_decoding(training: Path) -> Path:
 
 def keep(recipe: Recipe, exp: Path, minutes: float, output: Path) -> None:
     """Write a run's results.json, time, perplexities and LLM decoding into one file."""
-    kept = read(exp / recipe.training / recipe.decoding / "results.json")
+    kept = read_results(exp / recipe.training / recipe.decoding / "results.json")
     kept["minutes"] = minutes
     for decoded_with_ngram in (exp / recipe.training).glob(
         "decode_ngram_*/results.json"
     ):
-        kept["with_ngram"] = read(decoded_with_ngram)
+        kept["with_ngram"] = read_results(decoded_with_ngram)
     if recipe.teacher is not None:
         checks = read(exp / recipe.teacher / "perplexity_dev.json")
         decoded = read(llm_decoding(exp / recipe.teacher))
