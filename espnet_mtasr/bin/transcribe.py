@@ -173,7 +173,7 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
     """Transcribe as the options say, which have been checked."""
     from espnet_mtasr.transcription.channels import check_channel
     from espnet_mtasr.transcription.output import Output
-    from espnet_mtasr.transcription.sources import find_recordings
+    from espnet_mtasr.transcription.sources import STANDARD_INPUT, find_recordings
 
     channel = check_channel(args.channel)
     sources = find_recordings(args.recordings, say)
@@ -181,9 +181,15 @@ def transcribe(args: argparse.Namespace, formats: List[str]) -> None:
     output = Output(formats, args.output_dir, names, args.plot)
     if args.resume:
         there = len(sources)
-        sources = [source for source in sources if output.missing(source.name)]
+        # What comes through a pipe this time may be another recording.
+        sources = [
+            source
+            for source in sources
+            if source.path == STANDARD_INPUT or output.missing(source.name)
+        ]
         there -= len(sources)
-        say(f"{there} recordings are already transcribed")
+        what = "recording is" if there == 1 else "recordings are"
+        say(f"{there} {what} already transcribed; their files stay as they are")
         if not sources:
             return
     with busy(f"Loading {args.model}"):

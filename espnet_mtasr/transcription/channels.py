@@ -1,6 +1,6 @@
 """Which channels of a recording are transcribed: their mean, one, or each."""
 
-from typing import List, Union
+from typing import List, Optional, Union
 
 import numpy as np
 
@@ -12,6 +12,8 @@ MIX, EACH = "mix", "each"
 # The mean of N independent channels has 1 / N of their power. If it has less than this
 # share of that, one channel is about the negative of another.
 CANCELLED = 0.25
+# Two channels with at least this correlation, or its negative, have the same sound.
+SAME = 0.98
 
 
 def check_channel(channel: Union[int, str]) -> Channel:
@@ -42,6 +44,8 @@ class ChannelPicker:
         self.number = 0
         # Sums of squares: of all channels, and of their mean.
         self.energy = self.left = 0.0
+        # `(channels, channels)` sums of products of samples.
+        self.products: Optional[np.ndarray] = None
 
     def pick(self, block: np.ndarray) -> np.ndarray:
         """Return the picked channels `(n, channels')` of `(n, channels)` finite floats.
@@ -52,6 +56,9 @@ class ChannelPicker:
         self.samples += len(block)
         self.number = block.shape[1]
         if self.channel == EACH:
+            with np.errstate(over="ignore", invalid="ignore"):
+                products = block.T.astype(np.float64) @ block
+            self.products = products + (0 if self.products is None else self.products)
             return block
         if self.channel != MIX:
             if int(self.channel) >= self.number:
@@ -68,14 +75,37 @@ class ChannelPicker:
         return mean
 
     def warnings(self) -> List[str]:
-        """Warn if the mean of all blocks so far has little power."""
+        """Warn of what all blocks so far show.
+
+        Either their mean has little power, or channels that are transcribed separately
+        have the same sound.
+        """
+        if self.products is not None:
+            return self._same(self.products)
         # Both are summed over the samples of all channels.
         power, left = self.energy, self.left * self.number
         if not left < CANCELLED * power / max(self.number, 1):
             return []
         return [
             f"{self.name}: its channels cancel each other out (their mean has "
-            f"{left / power:.0%} of their power); give --channel 0 or --channel each"
+            f"{left / power:.0%} of their power); give a channel's number: --channel 0"
+        ]
+
+    def _same(self, products: np.ndarray) -> List[str]:
+        sizes = np.sqrt(np.diag(products))
+        alike = np.abs(products) > SAME * np.outer(sizes, sizes)
+        pairs = [
+            (first, second)
+            for first in range(self.number)
+            for second in range(first)
+            if alike[first, second]
+        ]
+        if not pairs:
+            return []
+        first, second = pairs[0][::-1]
+        return [
+            f"{self.name}: channels {first} and {second} have the same sound, so each "
+            f"talker comes twice; give a channel's number: --channel {first}"
         ]
 
 

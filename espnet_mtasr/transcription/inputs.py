@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Optional, Union
+from typing import Any, BinaryIO, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -20,16 +20,31 @@ from espnet_mtasr.transcription.recordings import (
 )
 from espnet_mtasr.transcription.sources import Source
 
-Audio = Union[str, Path, bytes, BinaryIO, Mapping[str, Any], np.ndarray, torch.Tensor]
+Samples = Union[np.ndarray, torch.Tensor]
+# Samples and their rate, as torchaudio and gradio return them.
+Pair = Union[Tuple[Samples, int], Tuple[int, Samples]]
+Audio = Union[str, Path, bytes, BinaryIO, Mapping[str, Any], Samples, Pair]
 
 
 def is_one(recordings: Any) -> bool:
     """Return whether it is one recording, not a list of recordings."""
     if isinstance(recordings, (str, Path, bytes, bytearray, memoryview, Mapping)):
         return True
-    if isinstance(recordings, (np.ndarray, torch.Tensor)):
+    if isinstance(recordings, (np.ndarray, torch.Tensor)) or _pair(recordings):
         return True
     return hasattr(recordings, "read") or hasattr(recordings, "get_all_samples")
+
+
+def _pair(source: Any) -> Optional[Tuple[Samples, int]]:
+    """Return samples and their rate if it is a tuple of them, in either order."""
+    if not isinstance(source, tuple) or len(source) != 2:
+        return None
+    for samples, fs in (source, source[::-1]):
+        if isinstance(samples, (np.ndarray, torch.Tensor)) and isinstance(
+            fs, (int, np.integer)
+        ):
+            return samples, int(fs)
+    return None
 
 
 def open_input(
@@ -63,6 +78,8 @@ def open_input(
         # torchcodec's AudioDecoder, which datasets returns since version 4.
         decoded = source.get_all_samples()
         source, fs = decoded.data, decoded.sample_rate
+    elif pair := _pair(source):
+        source, fs = pair
     if isinstance(source, (str, Path)):
         found = Source(Path(source).stem, str(source))
         return open_recording(found, rate, channel)

@@ -218,8 +218,9 @@ class MTASR:
         Args:
             recordings: An audio file or its content (bytes, or open in binary mode);
                 samples `(N,)`, `(N, channels)` or `(channels, N)`, as an array or a
-                tensor; an audio entry of Hugging Face's datasets; or a list of these.
-                Inputs without a name are named by their index, from 0.
+                tensor, also in a tuple with their rate; an audio entry of Hugging Face's
+                datasets; or a list of these. Inputs without a name are named by their
+                index, from 0.
             fs: Sampling rate in Hz of samples without one; None: the model's.
             num_talkers: Talker count of all recordings, or a list with one for each;
                 None: predict it. With `channel="each"`, that of each channel. A window
@@ -253,7 +254,13 @@ class MTASR:
         """
         channel = check_channel(channel)
         one = is_one(recordings)
-        sources = [recordings] if one else cast(Sequence[Audio], recordings)
+        try:
+            sources = [recordings] if one else list(cast(Sequence[Audio], recordings))
+        except TypeError as e:
+            raise UserError(
+                f"recordings: a {type(recordings).__name__} is not a recording; give a "
+                "file, its bytes, samples, or a list of these"
+            ) from e
         if num_talkers is None or isinstance(num_talkers, (int, np.integer)):
             num_talkers = [num_talkers] * len(sources)
         if len(num_talkers) != len(sources):

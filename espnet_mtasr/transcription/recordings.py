@@ -298,7 +298,9 @@ def sound_of_samples(samples: np.ndarray, rate: int, name: str) -> Sound:
             f"or (channels, samples)"
         )
     if samples.dtype.kind not in "if":
-        raise UserError(f"{name}: has {samples.dtype} samples; give numbers")
+        raise UserError(
+            f"{name}: has {samples.dtype} samples; give floats or signed integers"
+        )
     if samples.ndim == 1:
         samples = samples[:, None]
     elif samples.shape[1] > len(samples):

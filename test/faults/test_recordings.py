@@ -158,7 +158,7 @@ def test_what_is_there_is_left_out(model, folder, capsys):
     main([*command, str(folder / "a.wav"), "--output_dir", "out"])
     Path("out/a.txt").write_text("kept\n")
     main([*command, *map(str, words), "--resume"])
-    assert "1 recordings are already transcribed" in capsys.readouterr().err
+    assert "1 recording is already transcribed" in capsys.readouterr().err
     assert Path("out/a.txt").read_text() == "kept\n" and Path("out/z.txt").exists()
     # Nothing is left to do, so no model is loaded.
     main(["transcribe", "--model", "none.zip", *map(str, words), "--resume"])

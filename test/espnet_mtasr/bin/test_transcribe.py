@@ -307,3 +307,14 @@ def test_as_a_program(folder, recordings):
     assert done.returncode == 0
     assert done.stdout.startswith(b"stdin: ")
     assert done.stderr == b""
+    # What comes through a pipe later is another recording.
+    Path("out").mkdir()
+    Path("out/stdin.txt").write_text("before\n")
+    with open("one.wav", "rb") as pipe:
+        resumed = subprocess.run(
+            [*command, "--model", folder, "-", "--output_dir", "out", "--resume"],
+            stdin=pipe,
+            capture_output=True,
+        )
+    assert resumed.stderr.startswith(b"0 recordings are already transcribed")
+    assert Path("out/stdin.txt").read_bytes() == done.stdout

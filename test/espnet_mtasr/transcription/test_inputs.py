@@ -77,12 +77,29 @@ def test_integers_have_full_scale_1():
         (7, "recording 3: a int is not a recording; give a file"),
         ({"sampling_rate": 8000}, "recording 3: a NoneType is not a recording"),
         ([[0.1], [0.1, 0.2]], "recording 3: a list is not a recording"),
-        ((STEREO, RATE), "recording 3: a tuple is not a recording"),
+        ((STEREO, "16 kHz"), "recording 3: a tuple is not a recording"),
+        (STEREO > 0, "recording 3: has bool samples; give floats or signed integers"),
     ],
 )
 def test_what_is_none(source, problem):
     with pytest.raises(UserError, match=problem):
         open_input(source, 3, None, RATE, "mix").read()
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (torch.from_numpy(STEREO.T), RATE // 2),
+        (np.int64(RATE // 2), (STEREO * 32768).astype(np.int16)),
+    ],
+)
+def test_samples_with_their_rate(pair):
+    """As torchaudio.load and gradio return them."""
+    assert is_one(pair)
+    (samples,) = open_input(pair, 0, None, RATE, 0).read().channels
+    assert len(samples) == 2 * len(STEREO)
+    with pytest.raises(UserError, match="impossible rate of 3 Hz"):
+        open_input((STEREO, 3), 0, None, RATE, 0)
 
 
 def test_lists_are_several():

@@ -91,9 +91,27 @@ def test_channels_that_cancel_each_other_out(tmp_path, right, cancels):
     assert open_recording(source, RATE, 0).read().warnings == ()
 
 
+@pytest.mark.parametrize(
+    "right, same",
+    [
+        (tone(), True),
+        (-0.5 * tone(), True),
+        (tone() + 0.5 * tone(hertz=600.0), False),
+        (np.zeros(len(tone())), False),
+    ],
+)
+def test_channels_with_the_same_sound(tmp_path, right, same):
+    source = stereo_file(tmp_path / "call.wav", tone(), right)
+    warnings = open_recording(source, RATE, "each").read().warnings
+    expected = "call.wav: channels 0 and 1 have the same sound"
+    assert any(expected in w and "--channel 0" in w for w in warnings) == same
+    assert len(warnings) == same
+
+
 def test_silence_cancels_nothing(tmp_path):
     source = stereo_file(tmp_path / "silence.wav", np.zeros(999), np.zeros(999))
-    assert open_recording(source, RATE).read().warnings == ()
+    for channel in ("mix", "each"):
+        assert open_recording(source, RATE, channel).read().warnings == ()
 
 
 def transcript(starts, probabilities):
