@@ -218,9 +218,9 @@ class MTASR:
         Args:
             recordings: An audio file or its content (bytes, or open in binary mode);
                 samples `(N,)`, `(N, channels)` or `(channels, N)`, as an array or a
-                tensor, also in a tuple with their rate; an audio entry of Hugging Face's
-                datasets; or a list of these. Inputs without a name are named by their
-                index, from 0.
+                tensor, also in a tuple with their rate; an audio entry of Hugging
+                Face's datasets; or a list of these. Inputs without a name are named by
+                their index, from 0.
             fs: Sampling rate in Hz of samples without one; None: the model's.
             num_talkers: Talker count of all recordings, or a list with one for each;
                 None: predict it. With `channel="each"`, that of each channel. A window
