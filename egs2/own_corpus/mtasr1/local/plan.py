@@ -13,6 +13,7 @@ from lay_out_corpus import add_corpus_options, recordings_of, split_of
 from start_from_model import Start, start_from
 from tell_cost import tell_cost
 
+from espnet_mtasr.console import own_words_only
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.files import write_whole
 
@@ -100,14 +101,15 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     start = None
     if args.pretrained_model is not None:
         counts = args.talker_counts and list(map(int, args.talker_counts.split(",")))
-        start = start_from(
-            args.pretrained_model,
-            counts,
-            args.pretrained_units == "false",
-            args.out,
-            TOKEN_LISTS,
-            args.trust_remote_code == "true",
-        )
+        with own_words_only():
+            start = start_from(
+                args.pretrained_model,
+                counts,
+                args.pretrained_units == "false",
+                args.out,
+                TOKEN_LISTS,
+                args.trust_remote_code == "true",
+            )
         args.talker_counts = ",".join(map(str, start.talker_counts))
     args.talker_counts = args.talker_counts or "2,3"
     default = "train_phase2_teacher.yaml" if args.llm else "train_phase2.yaml"
