@@ -297,6 +297,7 @@ def test_quick_from_a_pretrained_model_up_to_its_units(root, archive, tmp_path):
     assert "dump/raw/train: 80 mixtures" in said
     assert said.index("It takes about") < said.index("Stage 1:")
     assert "data/token_list/from_mine: the existing units fit" in said
+    assert "Flash Attention" not in done.stderr
     # Without --quick all of it is made.
     done = call(
         [recipe / "run.sh", "--corpus", "c", "--nj", 1, "--stop_stage", 3]
