@@ -102,6 +102,12 @@ def test_what_python_has_recordings_in(model):
     assert each.seconds == expected.seconds
 
 
+@pytest.mark.parametrize("what, kind", [(None, "NoneType"), (5, "int")])
+def test_what_is_no_recording(model, what, kind):
+    with pytest.raises(UserError, match=f"recordings: a {kind} is not a recording; gi"):
+        model.transcribe(what)
+
+
 def test_warnings(model):
     with pytest.warns(UserWarning, match="recording 0: its channels cancel"):
         found = model.transcribe(np.stack([WAVES[0], -WAVES[0]]))
