@@ -236,10 +236,9 @@ class MTASRModel(AbsESPnetModel):
 
     def _learns_only_counts(self) -> bool:
         """Whether the talker-count head is the only part that isn't frozen."""
-        learning = [name for name, p in self.named_parameters() if p.requires_grad]
-        return bool(learning) and all(
-            name.startswith("count_head.") for name in learning
-        )
+        return {
+            name.split(".")[0] for name, p in self.named_parameters() if p.requires_grad
+        } == {"count_head"}
 
     def _count(
         self,

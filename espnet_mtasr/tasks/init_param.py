@@ -44,7 +44,7 @@ def told_misfits(init_param: Sequence[str]) -> Iterator[None]:
         raise UserError(
             f"--init_param {' '.join(init_param)}: doesn't fit the model "
             f"({misfit(e)}); give a part that does (FILE:encoder:encoder), leave "
-            "out what it hasn't (FILE:::teacher), or load what fits with "
+            "out what it lacks (FILE:::teacher), or load what fits with "
             "--ignore_init_mismatch true"
         ) from e
 

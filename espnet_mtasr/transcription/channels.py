@@ -42,9 +42,7 @@ class ChannelPicker:
         self.name = name
         self.samples = 0
         self.number = 0
-        # Sums of squares: of all channels, and of their mean.
-        self.energy = self.left = 0.0
-        # `(channels, channels)` sums of products of samples.
+        # `(channels, channels)` sums of products of samples, unless one is picked.
         self.products: Optional[np.ndarray] = None
 
     def pick(self, block: np.ndarray) -> np.ndarray:
@@ -55,12 +53,7 @@ class ChannelPicker:
         """
         self.samples += len(block)
         self.number = block.shape[1]
-        if self.channel == EACH:
-            with np.errstate(over="ignore", invalid="ignore"):
-                products = block.T.astype(np.float64) @ block
-            self.products = products + (0 if self.products is None else self.products)
-            return block
-        if self.channel != MIX:
+        if self.channel not in (MIX, EACH):
             if int(self.channel) >= self.number:
                 plural = "" if self.number == 1 else "s"
                 raise UserError(
@@ -68,11 +61,11 @@ class ChannelPicker:
                     f"{self.channel} (counted from 0); give another --channel"
                 )
             return block[:, [int(self.channel)]]
-        mean = block.mean(1, keepdims=True)
         if self.number > 1:
-            self.energy += _energy(block)
-            self.left += _energy(mean)
-        return mean
+            with np.errstate(over="ignore", invalid="ignore"):
+                products = block.T.astype(np.float64) @ block
+            self.products = products + (0 if self.products is None else self.products)
+        return block if self.channel == EACH else block.mean(1, keepdims=True)
 
     def warnings(self) -> List[str]:
         """Warn of what all blocks so far show.
@@ -80,11 +73,14 @@ class ChannelPicker:
         Either their mean has little power, or channels that are transcribed separately
         have the same sound.
         """
-        if self.products is not None:
+        if self.products is None:
+            return []
+        if self.channel == EACH:
             return self._same(self.products)
-        # Both are summed over the samples of all channels.
-        power, left = self.energy, self.left * self.number
-        if not left < CANCELLED * power / max(self.number, 1):
+        # Of all channels, and what the mean has in their place.
+        power = float(np.trace(self.products))
+        left = max(float(self.products.sum()) / self.number, 0.0)
+        if not left < CANCELLED * power / self.number:
             return []
         return [
             f"{self.name}: its channels cancel each other out (their mean has "
@@ -94,22 +90,11 @@ class ChannelPicker:
     def _same(self, products: np.ndarray) -> List[str]:
         sizes = np.sqrt(np.diag(products))
         alike = np.abs(products) > SAME * np.outer(sizes, sizes)
-        pairs = [
-            (first, second)
-            for first in range(self.number)
-            for second in range(first)
-            if alike[first, second]
-        ]
-        if not pairs:
+        pairs = np.argwhere(np.triu(alike, 1))
+        if len(pairs) == 0:
             return []
-        first, second = pairs[0][::-1]
+        first, second = pairs[0]
         return [
             f"{self.name}: channels {first} and {second} have the same sound, so each "
             f"talker comes twice; give a channel's number: --channel {first}"
         ]
-
-
-def _energy(samples: np.ndarray) -> float:
-    flat = samples.ravel()
-    with np.errstate(over="ignore"):
-        return float(np.dot(flat, flat))
