@@ -21,7 +21,10 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--mtasr_train_config", type=Path)
     parser.add_argument("--mtasr_model_file", type=Path, required=True)
     parser.add_argument(
-        "--data_dir", type=Path, required=True, help="development set: confidences"
+        "--data_dir",
+        type=Path,
+        required=True,
+        help="development set: confidences, talker counts, length of windows",
     )
     parser.add_argument(
         "--times_data_dir",
@@ -101,6 +104,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     for path in times_dirs:
         calibration = fitting.fit_times(raw[path], calibration)
     calibration = fitting.fit_counts(decoded[args.data_dir], calibration)
+    calibration = fitting.fit_window(decoded[args.data_dir], calibration)
     rule_effect = ""
     if args.speech_rule:
         mixtures = read_mixtures(args.data_dir, plain.talker_counts, enough=0)

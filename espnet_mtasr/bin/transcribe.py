@@ -116,9 +116,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--window_seconds",
         "--window-seconds",
         type=float,
-        default=WINDOW_SECONDS,
         help="process longer recordings in windows of at most this length; default: "
-        "%(default)g",
+        f"the model's, or {WINDOW_SECONDS:g}",
     )
     add(
         "--vad_threshold",

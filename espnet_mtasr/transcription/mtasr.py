@@ -182,7 +182,7 @@ class MTASR:
         batch_seconds: float = BATCH_SECONDS,
         channel: Channel = MIX,
         progress: Progress = None,
-        window_seconds: float = WINDOW_SECONDS,
+        window_seconds: Optional[float] = None,
         vad_threshold: float = THRESHOLD,
         num_people: Optional[int] = None,
     ) -> Transcript: ...
@@ -196,7 +196,7 @@ class MTASR:
         batch_seconds: float = BATCH_SECONDS,
         channel: Channel = MIX,
         progress: Progress = None,
-        window_seconds: float = WINDOW_SECONDS,
+        window_seconds: Optional[float] = None,
         vad_threshold: float = THRESHOLD,
         num_people: Optional[int] = None,
     ) -> List[Transcript]: ...
@@ -209,7 +209,7 @@ class MTASR:
         batch_seconds: float = BATCH_SECONDS,
         channel: Channel = MIX,
         progress: Progress = None,
-        window_seconds: float = WINDOW_SECONDS,
+        window_seconds: Optional[float] = None,
         vad_threshold: float = THRESHOLD,
         num_people: Optional[int] = None,
     ) -> Union[Transcript, List[Transcript]]:
@@ -232,7 +232,8 @@ class MTASR:
             progress: Is called repeatedly with the seconds of audio done and the total
                 known so far.
             window_seconds: Longer recordings are processed in windows of at most this
-                length.
+                length. None: as long as the longest mixture of the development set
+                that the model was calibrated on; 20 s if it wasn't.
             vad_threshold: A frame is speech if silero-vad's probability is at least
                 this. A recording without speech has no talkers. If the model's
                 calibration has a rule for speech, it decides as well. 0: everything
@@ -305,7 +306,7 @@ class MTASR:
         num_talkers: Optional[int] = None,
         batch_seconds: float = BATCH_SECONDS,
         channel: Channel = MIX,
-        window_seconds: float = WINDOW_SECONDS,
+        window_seconds: Optional[float] = None,
         vad_threshold: float = THRESHOLD,
     ) -> Iterator[Part]:
         """Transcribe a recording of any length, yielding parts as they are decoded.
@@ -335,7 +336,7 @@ class MTASR:
     def how(
         self,
         batch_seconds: float = BATCH_SECONDS,
-        window_seconds: float = WINDOW_SECONDS,
+        window_seconds: Optional[float] = None,
         vad_threshold: float = THRESHOLD,
         num_people: Optional[int] = None,
         num_talkers: Sequence[Optional[int]] = (),
@@ -348,6 +349,8 @@ class MTASR:
         check_settings(
             batch_seconds, window_seconds, vad_threshold, num_people, num_talkers
         )
+        if window_seconds is None:
+            window_seconds = self.decoder.calibration.window_seconds or WINDOW_SECONDS
         timed = self.speech2text.decoder == CTC
         if not timed:
             check_people(num_people)

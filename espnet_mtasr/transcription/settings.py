@@ -8,8 +8,9 @@ from espnet_mtasr.errors import UserError
 CTC, TEACHER = DECODERS = ("ctc", "teacher")
 # Smallest allowed --window_seconds.
 SHORTEST_WINDOW = 2.0
-# Default --window_seconds: about the length that models are trained on.
-WINDOW_SECONDS = 20.0
+# --window_seconds for a model that doesn't say how long its mixtures were, and the most
+# that one chooses.
+WINDOW_SECONDS, LONGEST_WINDOW = 20.0, 30.0
 # Seconds that are decoded together by default.
 BATCH_SECONDS = 60.0
 # By default, a frame counts as speech from this probability on.
@@ -59,7 +60,7 @@ def check_people(people: Optional[int]) -> None:
 
 def check_settings(
     batch: float,
-    window: float,
+    window: Optional[float],
     threshold: float,
     people: Optional[int] = None,
     talkers: Sequence[Optional[int]] = (),
@@ -68,14 +69,14 @@ def check_settings(
 
     Args:
         batch: --batch_seconds.
-        window: --window_seconds.
+        window: --window_seconds; None: the model's.
         threshold: --vad_threshold.
         people: --num_people.
         talkers: --num_talkers of each recording.
     """
     if not batch > 0:
         raise UserError(f"--batch_seconds {batch}: give more than 0")
-    if not SHORTEST_WINDOW <= window < math.inf:
+    if window is not None and not SHORTEST_WINDOW <= window < math.inf:
         raise UserError(
             f"--window_seconds {window}: give {SHORTEST_WINDOW:g} or more, but not inf"
         )

@@ -1,5 +1,6 @@
 """Fit a model's confidences and word times on data with known words."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -26,6 +27,7 @@ from espnet_mtasr.transcription.calibration.expected_error import (
 )
 from espnet_mtasr.transcription.calibration.log_odds import log_odds
 from espnet_mtasr.transcription.recordings import to_model
+from espnet_mtasr.transcription.settings import LONGEST_WINDOW, SHORTEST_WINDOW
 from espnet_mtasr.transcription.transcript import Word
 
 if TYPE_CHECKING:
@@ -273,6 +275,18 @@ def fit_counts(decoded: Sequence[Decoded], calibration: Calibration) -> Calibrat
 
     found = minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded")
     return replace(calibration, count_slope=float(np.exp(found.x)))
+
+
+def fit_window(decoded: Sequence[Decoded], calibration: Calibration) -> Calibration:
+    """Return `calibration` with the length of the longest mixture, in whole seconds.
+
+    Args:
+        decoded: Mixtures like those of the training.
+        calibration: Its other numbers stay.
+    """
+    longest = math.ceil(max(mixture.seconds for mixture in decoded))
+    window = min(max(float(longest), SHORTEST_WINDOW), LONGEST_WINDOW)
+    return replace(calibration, window_seconds=window)
 
 
 def count_error(

@@ -226,6 +226,23 @@ def test_calibrated(folder, tmp_path):
     )
 
 
+def test_windows_are_as_long_as_what_the_model_knows(folder, tmp_path, monkeypatch):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    Calibration(window_seconds=3.0).write(copy / "calibration.json")
+    model = MTASR.from_pretrained(copy, device="cpu")
+    assert model.how().longest == 3.0
+    assert MTASR.from_pretrained(folder, device="cpu").how().longest == 20.0
+    cut = []
+    monkeypatch.setattr(model.decoder, "long_recording", lambda *args: cut.append(1))
+    (wave,) = noises(3 * 16000 + 1)
+    with pytest.raises(AttributeError):
+        model.transcribe(wave)
+    assert cut == [1]
+    whole = model.transcribe(wave, window_seconds=4.0)
+    assert whole.origin.settings["window_seconds"] == 4.0
+    assert model.transcribe(wave[:-1]).origin.settings["window_seconds"] == 3.0
+
+
 def test_what_cannot_be(folder, tmp_path):
     with pytest.raises(UserError, match="--device cuda:77: torch can't use it"):
         MTASR.from_pretrained(folder, device="cuda:77")

@@ -26,6 +26,7 @@ from espnet_mtasr.transcription.calibration.fitting import (
     fit_confidence,
     fit_counts,
     fit_times,
+    fit_window,
     format_reports,
     report,
 )
@@ -129,6 +130,15 @@ def test_no_talker_count_head():
     decoded = [Decoded(1.0, MixtureHypothesis([], None), ["w"], {})]
     assert fit_counts(decoded, Calibration()) == Calibration()
     assert count_error(decoded, Calibration()) is None
+
+
+@pytest.mark.parametrize(
+    "lengths, window", [((3.2, 6.4, 5.0), 7.0), ((0.5,), 2.0), ((4.0, 95.0), 30.0)]
+)
+def test_windows_are_as_long_as_the_longest_mixture(lengths, window):
+    decoded = [Decoded(n, MixtureHypothesis([], None), ["w"], {}) for n in lengths]
+    found = fit_window(decoded, Calibration(start_seconds=0.5))
+    assert found == Calibration(start_seconds=0.5, window_seconds=window)
 
 
 def test_a_report():
