@@ -232,7 +232,7 @@ class MTASR:
             progress: Is called repeatedly with the seconds of audio done and the total
                 known so far.
             window_seconds: Longer recordings are processed in windows of at most this
-                length. None: as long as the longest mixture of the development set
+                length. None: what holds the longest mixture of the development set
                 that the model was calibrated on; 20 s if it wasn't.
             vad_threshold: A frame is speech if silero-vad's probability is at least
                 this. A recording without speech has no talkers. If the model's

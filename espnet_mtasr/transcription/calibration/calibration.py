@@ -34,8 +34,8 @@ class Calibration:
         count_slope: Factor of the log probabilities of talker counts, above 0.
         speech: Tells speech from other sounds in which silero-vad hears speech; None:
             all that it hears is speech.
-        window_seconds: Maximum length of windows of longer recordings, at least 2: about
-            the length of the longest mixtures that the model knows; None: not known.
+        window_seconds: Maximum length of windows of longer recordings, at least 2: that
+            of the longest mixtures that the model knows, and margins; None: not known.
         model: Name of the checkpoint that it was fitted with, as `Routing` has it, or
             None.
     """

@@ -26,6 +26,7 @@ from espnet_mtasr.transcription.calibration.expected_error import (
     expected_calibration_error,
 )
 from espnet_mtasr.transcription.calibration.log_odds import log_odds
+from espnet_mtasr.transcription.long.windows import MARGIN
 from espnet_mtasr.transcription.recordings import to_model
 from espnet_mtasr.transcription.settings import LONGEST_WINDOW, SHORTEST_WINDOW
 from espnet_mtasr.transcription.transcript import Word
@@ -278,14 +279,14 @@ def fit_counts(decoded: Sequence[Decoded], calibration: Calibration) -> Calibrat
 
 
 def fit_window(decoded: Sequence[Decoded], calibration: Calibration) -> Calibration:
-    """Return `calibration` with the length of the longest mixture, in whole seconds.
+    """Return `calibration` with windows that hold the longest mixture and its margins.
 
     Args:
         decoded: Mixtures like those of the training.
         calibration: Its other numbers stay.
     """
-    longest = math.ceil(max(mixture.seconds for mixture in decoded))
-    window = min(max(float(longest), SHORTEST_WINDOW), LONGEST_WINDOW)
+    longest = max(mixture.seconds for mixture in decoded) + 2 * MARGIN
+    window = min(max(float(math.ceil(longest)), SHORTEST_WINDOW), LONGEST_WINDOW)
     return replace(calibration, window_seconds=window)
 
 

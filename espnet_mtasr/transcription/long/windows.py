@@ -126,7 +126,8 @@ class WindowCutter:
                 both = speech[: 2 * self.shared]
                 both[: int(np.flatnonzero([True, *both])[-1])] = True
             certain = len(some) if last_here else self._low(some)
-            pause = first_pause(speech[: min(certain, self.longest)], _frames(PAUSE))
+            enough = self.longest + _frames(PAUSE)
+            pause = first_pause(speech[: min(certain, enough)], _frames(PAUSE))
             if pause is None and last_here and len(some) <= self.longest:
                 pause = int(np.flatnonzero([True, *speech])[-1])
             if pause is None or self.begin.seam is None or pause > 2 * self.shared:
@@ -134,7 +135,7 @@ class WindowCutter:
             # The previous window already has all of it.
             self.begin = Place(self._seconds(begin + pause))
         if pause is not None:
-            end = min(pause + _frames(MARGIN), len(some))
+            end = min(pause + _frames(MARGIN), len(some), self.longest)
             return self._cut(begin, end, Place(self._seconds(begin + end)))
         if last_here or len(some) == self.longest + LOOK_AHEAD:
             return self._cut(begin, *self._forced(begin, speech[: self.longest]))

@@ -133,7 +133,7 @@ def test_no_talker_count_head():
 
 
 @pytest.mark.parametrize(
-    "lengths, window", [((3.2, 6.4, 5.0), 7.0), ((0.5,), 2.0), ((4.0, 95.0), 30.0)]
+    "lengths, window", [((3.2, 6.3, 5.0), 8.0), ((0.5,), 2.0), ((4.0, 95.0), 30.0)]
 )
 def test_windows_are_as_long_as_the_longest_mixture(lengths, window):
     decoded = [Decoded(n, MixtureHypothesis([], None), ["w"], {}) for n in lengths]

@@ -73,6 +73,15 @@ def test_pauses(step):
     assert all(window.place.seam is None for window in windows)
 
 
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_a_pause_may_begin_where_the_window_must_end(step):
+    windows, _ = cut(speech(7.8, 0.7, 3.0), step=step)
+    (start, end), (following, _) = spans(windows)
+    assert (start, end) == pytest.approx((0.0, 8.0), abs=FRAME)
+    assert following == pytest.approx(7.8 + 0.7 - 0.4, abs=FRAME)
+    assert windows[1].place.seam is None
+
+
 def test_a_short_pause_ends_a_window_that_is_too_long():
     windows, _ = cut(speech(6, 0.25, 7))
     assert spans(windows) == [
@@ -98,12 +107,13 @@ def test_the_quietest_place(step):
 
 
 def test_what_the_window_before_has_is_not_heard_again():
-    probabilities = speech(7.36, 20)
+    # For a while it's open whether more than a click follows: that is no pause yet.
+    probabilities = np.concatenate([speech(7.2, 0.1), np.full(50, 0.15), speech(0, 20)])
     dip = np.exp(-((np.arange(len(probabilities)) * FRAME - 6.43) ** 2))
     probabilities = probabilities * (1 - dip / 2)
     windows, _ = cut(np.concatenate([probabilities, speech(2)]), longest=7.5)
     assert [w.place.seam for w in windows] == [None, None]
-    assert spans(windows)[0] == pytest.approx((0, 7.36), abs=0.1)
+    assert spans(windows)[0] == pytest.approx((0, 7.37), abs=0.1)
 
 
 def test_everything_is_speech_at_a_threshold_of_0():
