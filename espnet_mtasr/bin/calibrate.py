@@ -24,7 +24,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--data_dir",
         type=Path,
         required=True,
-        help="development set: confidences, talker counts, length of windows",
+        help="development set: confidences, talker counts, longest mixture",
     )
     parser.add_argument(
         "--times_data_dir",
@@ -104,7 +104,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     for path in times_dirs:
         calibration = fitting.fit_times(raw[path], calibration)
     calibration = fitting.fit_counts(decoded[args.data_dir], calibration)
-    calibration = fitting.fit_window(decoded[args.data_dir], calibration)
+    calibration = fitting.fit_length(decoded[args.data_dir], calibration)
     rule_effect = ""
     if args.speech_rule:
         mixtures = read_mixtures(args.data_dir, plain.talker_counts, enough=0)

@@ -116,8 +116,9 @@ def get_parser() -> argparse.ArgumentParser:
         "--window_seconds",
         "--window-seconds",
         type=float,
+        default=WINDOW_SECONDS,
         help="process longer recordings in windows of at most this length; default: "
-        f"the model's, or {WINDOW_SECONDS:g}",
+        "%(default)g",
     )
     add(
         "--vad_threshold",

@@ -85,7 +85,9 @@ def hear(
     """
     (wave,) = recording.channels
     posteriors: List[Posteriors] = []
-    if len(wave) > model.how().longest_samples:
+    how = model.how()
+    loud = model.decoder.loud(wave, how.threshold)
+    if loud.stop - loud.start > how.whole_samples:
         transcript = model.transcribe(wave, num_talkers=num_talkers)
         transcript = replace(
             transcript, recording=recording.name, warnings=recording.warnings

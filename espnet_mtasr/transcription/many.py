@@ -87,7 +87,7 @@ class Many:
         for source in self.sources:
             try:
                 waves = open_recording(source, self.how.rate, self.channel)
-                found = read_head(waves, self.how.longest_samples)
+                found = read_head(waves, self.how.whole_samples)
             except UserError as e:
                 self.fail(str(e))
                 continue

@@ -1,5 +1,6 @@
 """`MTASR`: load a packed model and write down what each talker of a recording says."""
 
+import math
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -182,7 +183,7 @@ class MTASR:
         batch_seconds: float = BATCH_SECONDS,
         channel: Channel = MIX,
         progress: Progress = None,
-        window_seconds: Optional[float] = None,
+        window_seconds: float = WINDOW_SECONDS,
         vad_threshold: float = THRESHOLD,
         num_people: Optional[int] = None,
     ) -> Transcript: ...
@@ -196,7 +197,7 @@ class MTASR:
         batch_seconds: float = BATCH_SECONDS,
         channel: Channel = MIX,
         progress: Progress = None,
-        window_seconds: Optional[float] = None,
+        window_seconds: float = WINDOW_SECONDS,
         vad_threshold: float = THRESHOLD,
         num_people: Optional[int] = None,
     ) -> List[Transcript]: ...
@@ -209,7 +210,7 @@ class MTASR:
         batch_seconds: float = BATCH_SECONDS,
         channel: Channel = MIX,
         progress: Progress = None,
-        window_seconds: Optional[float] = None,
+        window_seconds: float = WINDOW_SECONDS,
         vad_threshold: float = THRESHOLD,
         num_people: Optional[int] = None,
     ) -> Union[Transcript, List[Transcript]]:
@@ -232,8 +233,8 @@ class MTASR:
             progress: Is called repeatedly with the seconds of audio done and the total
                 known so far.
             window_seconds: Longer recordings are processed in windows of at most this
-                length. None: what holds the longest mixture of the development set
-                that the model was calibrated on; 20 s if it wasn't.
+                length. If the model's calibration knows its longest mixture, shorter
+                ones are cut at pauses from that length on.
             vad_threshold: A frame is speech if silero-vad's probability is at least
                 this. A recording without speech has no talkers. If the model's
                 calibration has a rule for speech, it decides as well. 0: everything
@@ -273,7 +274,7 @@ class MTASR:
         short: Dict[int, Recording] = {}
         for place, (source, count) in enumerate(zip(sources, num_talkers)):
             waves = open_input(source, place, fs, self.rate, channel)
-            head = read_head(waves, how.longest_samples)
+            head = read_head(waves, how.whole_samples)
             if isinstance(head, Recording):
                 short[place] = head
                 continue
@@ -306,7 +307,7 @@ class MTASR:
         num_talkers: Optional[int] = None,
         batch_seconds: float = BATCH_SECONDS,
         channel: Channel = MIX,
-        window_seconds: Optional[float] = None,
+        window_seconds: float = WINDOW_SECONDS,
         vad_threshold: float = THRESHOLD,
     ) -> Iterator[Part]:
         """Transcribe a recording of any length, yielding parts as they are decoded.
@@ -322,7 +323,7 @@ class MTASR:
         """
         how = self.how(batch_seconds, window_seconds, vad_threshold)
         waves = open_input(recording, 0, fs, self.rate, check_channel(channel))
-        head = read_head(waves, how.longest_samples)
+        head = read_head(waves, how.whole_samples)
         if isinstance(head, Recording):
             (transcript,) = self.decoder.transcribe([head], [num_talkers], how)
             yield from [transcript.as_part()] if transcript.talkers else []
@@ -336,7 +337,7 @@ class MTASR:
     def how(
         self,
         batch_seconds: float = BATCH_SECONDS,
-        window_seconds: Optional[float] = None,
+        window_seconds: float = WINDOW_SECONDS,
         vad_threshold: float = THRESHOLD,
         num_people: Optional[int] = None,
         num_talkers: Sequence[Optional[int]] = (),
@@ -349,13 +350,17 @@ class MTASR:
         check_settings(
             batch_seconds, window_seconds, vad_threshold, num_people, num_talkers
         )
-        if window_seconds is None:
-            window_seconds = self.decoder.calibration.window_seconds or WINDOW_SECONDS
         timed = self.speech2text.decoder == CTC
         if not timed:
             check_people(num_people)
         return Settings(
-            self.rate, window_seconds, vad_threshold, batch_seconds, num_people, timed
+            self.rate,
+            window_seconds,
+            vad_threshold,
+            batch_seconds,
+            num_people,
+            overlap=timed,
+            whole=self.decoder.calibration.longest_mixture or math.inf,
         )
 
 

@@ -8,9 +8,8 @@ from espnet_mtasr.errors import UserError
 CTC, TEACHER = DECODERS = ("ctc", "teacher")
 # Smallest allowed --window_seconds.
 SHORTEST_WINDOW = 2.0
-# --window_seconds for a model that doesn't say how long its mixtures were, and the most
-# that one chooses.
-WINDOW_SECONDS, LONGEST_WINDOW = 20.0, 30.0
+# Default --window_seconds: about the length that models are trained on.
+WINDOW_SECONDS = 20.0
 # Seconds that are decoded together by default.
 BATCH_SECONDS = 60.0
 # By default, a frame counts as speech from this probability on.
@@ -28,6 +27,7 @@ class Settings(NamedTuple):
         people: In the recording, to be told apart by voice; None: don't.
         overlap: Whether windows without a pause between them overlap. Without times of
             words, it isn't known which words both have.
+        whole: Maximum seconds of a recording that is never cut, not even at a pause.
     """
 
     rate: int
@@ -36,11 +36,12 @@ class Settings(NamedTuple):
     batch_seconds: float = BATCH_SECONDS
     people: Optional[int] = None
     overlap: bool = True
+    whole: float = math.inf
 
     @property
-    def longest_samples(self) -> int:
-        """Maximum samples of a window."""
-        return int(self.longest * self.rate)
+    def whole_samples(self) -> int:
+        """Maximum samples of a recording that is never cut."""
+        return int(min(self.whole, self.longest) * self.rate)
 
 
 def check_decoder(option: str, decoder: str) -> None:
@@ -60,7 +61,7 @@ def check_people(people: Optional[int]) -> None:
 
 def check_settings(
     batch: float,
-    window: Optional[float],
+    window: float,
     threshold: float,
     people: Optional[int] = None,
     talkers: Sequence[Optional[int]] = (),
@@ -69,14 +70,14 @@ def check_settings(
 
     Args:
         batch: --batch_seconds.
-        window: --window_seconds; None: the model's.
+        window: --window_seconds.
         threshold: --vad_threshold.
         people: --num_people.
         talkers: --num_talkers of each recording.
     """
     if not batch > 0:
         raise UserError(f"--batch_seconds {batch}: give more than 0")
-    if window is not None and not SHORTEST_WINDOW <= window < math.inf:
+    if not SHORTEST_WINDOW <= window < math.inf:
         raise UserError(
             f"--window_seconds {window}: give {SHORTEST_WINDOW:g} or more, but not inf"
         )

@@ -33,7 +33,7 @@ OPTIONS = bench.Options(
     recipe=(MINI, "folder of the recipe whose data is used"),
     sets=["test_mini2mix_clean", "test_mini3mix_clean"],
     model="mini",
-    window_seconds=(0.0, "as for transcribe; 0: the model's"),
+    window_seconds=(20.0, "as for transcribe"),
     minutes=[1.0, 5.0, 60.0, 180.0],
     seed=(0, "for pauses and order"),
 )
@@ -154,7 +154,7 @@ def compare_words(args: argparse.Namespace, results: bench.Results) -> np.ndarra
     made = {"pauses": with_pauses, "cross-faded": cross_faded}
     for name, make in made.items():
         wave, places = make(pieces, args.seed)
-        transcript = model.transcribe(wave, window_seconds=args.window_seconds or None)
+        transcript = model.transcribe(wave, window_seconds=args.window_seconds)
         expected = errors(pieces, places, one_by_one(alone, places))
         found = errors(pieces, places, [t.words for t in transcript.talkers])
         silent = sum(not any(t.words for t in p.talkers) for p in transcript.parts)

@@ -19,7 +19,6 @@ from espnet_mtasr.model_zoo.model_files import CALIBRATION
 from espnet_mtasr.onnx_model.manifest import is_of_checkpoint
 from espnet_mtasr.transcription.calibration.log_odds import log_odds, logistic
 from espnet_mtasr.transcription.calibration.rules import Rule
-from espnet_mtasr.transcription.settings import SHORTEST_WINDOW
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Calibration:
         count_slope: Factor of the log probabilities of talker counts, above 0.
         speech: Tells speech from other sounds in which silero-vad hears speech; None:
             all that it hears is speech.
-        window_seconds: Maximum length of windows of longer recordings, at least 2: that
-            of the longest mixtures that the model knows, and margins; None: not known.
+        longest_mixture: Seconds of the longest mixture that the model knows; None: not
+            known.
         model: Name of the checkpoint that it was fitted with, as `Routing` has it, or
             None.
     """
@@ -46,7 +45,7 @@ class Calibration:
     end_seconds: float = 0.0
     count_slope: float = 1.0
     speech: Optional[Rule] = None
-    window_seconds: Optional[float] = None
+    longest_mixture: Optional[float] = None
     model: Optional[str] = None
 
     @classmethod
@@ -96,9 +95,8 @@ class Calibration:
         """Whether all numbers are finite, and better scores give more confidence."""
         finite = all(math.isfinite(getattr(self, name)) for name in NUMBERS)
         rule = self.speech is None or self.speech.is_sound()
-        length = self.window_seconds
-        window = length is None or SHORTEST_WINDOW <= length < math.inf
-        return finite and rule and window and self.slope > 0 and self.count_slope > 0
+        longest = self.longest_mixture is None or 0 < self.longest_mixture < math.inf
+        return finite and rule and longest and self.slope > 0 and self.count_slope > 0
 
     def write(self, path: Union[str, Path]) -> None:
         """Write as JSON.
@@ -123,12 +121,12 @@ class Calibration:
             # Earlier files don't have it.
             values.setdefault("count_slope", 1.0)
             rule = values.pop("speech", None)
-            window = values.pop("window_seconds", None)
+            longest = values.pop("longest_mixture", None)
             model = values.pop("model", None)
             found = cls(
                 **{name: float(values.pop(name)) for name in NUMBERS},
                 speech=None if rule is None else Rule(**rule),
-                window_seconds=None if window is None else float(window),
+                longest_mixture=None if longest is None else float(longest),
                 model=None if model is None else str(model),
             )
             fits = not values and found.is_sound()

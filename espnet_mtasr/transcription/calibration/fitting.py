@@ -26,9 +26,7 @@ from espnet_mtasr.transcription.calibration.expected_error import (
     expected_calibration_error,
 )
 from espnet_mtasr.transcription.calibration.log_odds import log_odds
-from espnet_mtasr.transcription.long.windows import MARGIN
 from espnet_mtasr.transcription.recordings import to_model
-from espnet_mtasr.transcription.settings import LONGEST_WINDOW, SHORTEST_WINDOW
 from espnet_mtasr.transcription.transcript import Word
 
 if TYPE_CHECKING:
@@ -278,16 +276,15 @@ def fit_counts(decoded: Sequence[Decoded], calibration: Calibration) -> Calibrat
     return replace(calibration, count_slope=float(np.exp(found.x)))
 
 
-def fit_window(decoded: Sequence[Decoded], calibration: Calibration) -> Calibration:
-    """Return `calibration` with windows that hold the longest mixture and its margins.
+def fit_length(decoded: Sequence[Decoded], calibration: Calibration) -> Calibration:
+    """Return `calibration` with the length of the longest mixture.
 
     Args:
         decoded: Mixtures like those of the training.
         calibration: Its other numbers stay.
     """
-    longest = max(mixture.seconds for mixture in decoded) + 2 * MARGIN
-    window = min(max(float(math.ceil(longest)), SHORTEST_WINDOW), LONGEST_WINDOW)
-    return replace(calibration, window_seconds=window)
+    longest = max(mixture.seconds for mixture in decoded)
+    return replace(calibration, longest_mixture=float(math.ceil(longest)))
 
 
 def count_error(

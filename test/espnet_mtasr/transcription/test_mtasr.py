@@ -226,21 +226,24 @@ def test_calibrated(folder, tmp_path):
     )
 
 
-def test_windows_are_as_long_as_what_the_model_knows(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("longest, parts", [(None, 1), (9.0, 1), (3.0, 2)])
+def test_what_is_longer_than_the_model_knows_is_cut_at_pauses(
+    folder, tmp_path, monkeypatch, longest, parts
+):
     copy = shutil.copytree(folder, tmp_path / "copy")
-    Calibration(window_seconds=3.0).write(copy / "calibration.json")
+    Calibration(longest_mixture=longest).write(copy / "calibration.json")
     model = MTASR.from_pretrained(copy, device="cpu")
-    assert model.how().longest == 3.0
-    assert MTASR.from_pretrained(folder, device="cpu").how().longest == 20.0
-    cut = []
-    monkeypatch.setattr(model.decoder, "long_recording", lambda *args: cut.append(1))
-    (wave,) = noises(3 * 16000 + 1)
-    with pytest.raises(AttributeError):
-        model.transcribe(wave)
-    assert cut == [1]
-    whole = model.transcribe(wave, window_seconds=4.0)
-    assert whole.origin.settings["window_seconds"] == 4.0
-    assert model.transcribe(wave[:-1]).origin.settings["window_seconds"] == 3.0
+    monkeypatch.setattr(
+        SpeechDetector,
+        "_probabilities",
+        lambda self, samples: np.abs(samples).reshape(-1, 512).max(1, initial=0.0) > 0,
+    )
+    (wave,) = noises(6 * 16000)
+    wave[2 * 16000 : 4 * 16000] = 0.0
+    assert len(list(model.parts(wave))) == parts
+    assert (model.transcribe(wave).parts == ()) == (parts == 1)
+    without_pause = np.delete(wave, slice(2 * 16000, 4 * 16000))
+    assert len(list(model.parts(without_pause))) == 1
 
 
 def test_what_cannot_be(folder, tmp_path):

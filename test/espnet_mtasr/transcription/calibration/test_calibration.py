@@ -20,7 +20,7 @@ def test_a_logistic_function_of_the_log_odds():
 
 def test_written_and_read(tmp_path):
     path = tmp_path / "calibration.json"
-    calibration = Calibration(0.5, 0.25, -0.1, 0.3, 0.7, window_seconds=7.0)
+    calibration = Calibration(0.5, 0.25, -0.1, 0.3, 0.7, longest_mixture=7.0)
     calibration.write(path)
     assert Calibration.read(path) == calibration
 
@@ -56,10 +56,10 @@ def test_what_would_not_be_read_is_not_written(tmp_path, name, slope):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("seconds", [0.0, 1.0, math.inf, math.nan])
-def test_windows_of_no_use(tmp_path, seconds):
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
+def test_no_length_of_a_mixture(tmp_path, seconds):
     with pytest.raises(ValueError, match="not a calibration"):
-        Calibration(window_seconds=seconds).write(tmp_path / "calibration.json")
+        Calibration(longest_mixture=seconds).write(tmp_path / "calibration.json")
 
 
 @pytest.mark.parametrize(

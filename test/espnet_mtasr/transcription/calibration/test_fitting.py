@@ -25,8 +25,8 @@ from espnet_mtasr.transcription.calibration.fitting import (
     count_error,
     fit_confidence,
     fit_counts,
+    fit_length,
     fit_times,
-    fit_window,
     format_reports,
     report,
 )
@@ -132,13 +132,13 @@ def test_no_talker_count_head():
     assert count_error(decoded, Calibration()) is None
 
 
-@pytest.mark.parametrize(
-    "lengths, window", [((3.2, 6.3, 5.0), 8.0), ((0.5,), 2.0), ((4.0, 95.0), 30.0)]
-)
-def test_windows_are_as_long_as_the_longest_mixture(lengths, window):
-    decoded = [Decoded(n, MixtureHypothesis([], None), ["w"], {}) for n in lengths]
-    found = fit_window(decoded, Calibration(start_seconds=0.5))
-    assert found == Calibration(start_seconds=0.5, window_seconds=window)
+def test_the_longest_mixture():
+    decoded = [
+        Decoded(seconds, MixtureHypothesis([], None), ["w"], {})
+        for seconds in (3.2, 6.3, 5.0)
+    ]
+    found = fit_length(decoded, Calibration(start_seconds=0.5))
+    assert found == Calibration(start_seconds=0.5, longest_mixture=7.0)
 
 
 def test_a_report():
