@@ -69,11 +69,11 @@ RECIPES = {
     ),
     "mini_librispeech_mix_teacher": Recipe(
         REAL_SPEECH,
-        "mtasr_count_head_cpu",
+        "mtasr_longer_cpu",
         None,
         REAL_SPEECH / "README.md",
         "real speech, teacher",
-        decoding="decode_valid.loss_count.ave",
+        decoding="decode_rescore_routingfalse_valid.loss_ctc.ave",
     ),
 }
 
