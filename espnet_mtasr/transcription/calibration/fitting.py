@@ -277,7 +277,7 @@ def fit_counts(decoded: Sequence[Decoded], calibration: Calibration) -> Calibrat
 
 
 def fit_length(decoded: Sequence[Decoded], calibration: Calibration) -> Calibration:
-    """Return `calibration` with the length of the longest mixture.
+    """Return `calibration` with the longest mixture's length in whole seconds.
 
     Args:
         decoded: Mixtures like those of the training.
