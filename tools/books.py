@@ -32,7 +32,12 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         raise UserError(f"{args.folder}: exists already; name another folder")
     titles = set()
     for blob, path in drawn(args.repository, args.seed):
-        text = decoded(git(args.repository, "cat-file", "blob", blob))
+        try:
+            text = decoded(git(args.repository, "cat-file", "blob", blob))
+        except UserError as error:
+            # A partial copy of the repository lacks some.
+            print(f"{path}: left out: {error}")
+            continue
         if path.name not in titles and is_english(text):
             titles.add(path.name)
             write_whole(args.folder / f"{blob}.txt", text)

@@ -1,5 +1,6 @@
 """Books for an n-gram are drawn from a git repository."""
 
+import hashlib
 import subprocess
 
 import pytest
@@ -16,6 +17,7 @@ def test_english_books_once_each(tmp_path, capsys):
         "a/One.txt": ENGLISH.encode(),
         "b/One.txt": (ENGLISH + "Again.").encode(),
         "a/Café.txt": (ENGLISH + "Café.").encode("latin-1"),
+        "a/Lost.txt": (ENGLISH + "Lost.").encode(),
         "a/Livre.txt": b"La fin du jour et de la nuit.",
         "notes.md": ENGLISH.encode(),
     }.items():
@@ -25,9 +27,13 @@ def test_english_books_once_each(tmp_path, capsys):
     git = ["git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=b"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "books"]):
         subprocess.run([*git, *words], check=True)
+    lost = (repository / "a/Lost.txt").read_bytes()
+    blob = hashlib.sha1(b"blob %d\0" % len(lost) + lost).hexdigest()
+    (repository / ".git/objects" / blob[:2] / blob[2:]).unlink()
     folder = tmp_path / "books"
     main([str(repository), str(folder)])
-    assert "2 books" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "a/Lost.txt: left out" in printed and "2 books" in printed
     texts = sorted(path.read_text(encoding="utf-8") for path in folder.iterdir())
     assert ENGLISH + "Café." in texts and any(
         text.startswith(ENGLISH) for text in texts
