@@ -2,9 +2,10 @@
 
 Recordings in which nobody talks are made (non_speech.py), speech is that of a recipe's
 test sets, also quieter and in noise. What the model writes for them is compared without
-silero-vad, with it, and with the fitted rule that also uses the model's own scores. The
-rule, the temperature of the counts and the threshold for a talker too many are fitted
-on dev, with other sounds, other seeds and other levels.
+silero-vad, with it, and with the rule that also uses the model's own scores. A model
+without a rule gets one that is fitted on dev here, with other sounds, other seeds and
+other levels, like the temperature of its counts. The threshold for a talker too many is
+always fitted on dev.
 
 After stages 1 to 3 of egs2/mini_librimix, on one core:
     OMP_NUM_THREADS=1 python -m tools.bench.no_speech
@@ -270,17 +271,20 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
     def heard(name: str, some: List[Mixture], level: Any = fitting.AS_IT_IS) -> List:
         return fitting.hear_speech(model, some, [level], seed, name)
 
-    dev = fitting.hear_dev(model, dev_mixtures, args.clips, seed)
-    fitted = fit_counts(
-        [Decoded(0.0, clip.hypothesis, clip.reference, {}) for clip in dev.speech],
-        replace(model.decoder.calibration, speech=fitting.fit_speech(dev)),
-    )
-    judge, figures = Judge(fitted), results.figures
-    figures["fitted on dev"] = dict(
-        count_slope=fitted.count_slope,
-        speech=fitted.speech and asdict(fitted.speech),
-        sounds=found_rates(judge, dev.sounds),
-    )
+    judge, figures = Judge(model.decoder.calibration), results.figures
+    if judge.calibration.speech is not None:
+        dev_speech = heard("dev", dev_mixtures)
+    else:
+        dev = fitting.hear_dev(model, dev_mixtures, args.clips, seed)
+        dev_speech = dev.speech
+        judge = Judge(
+            fit_counts(
+                [Decoded(0.0, c.hypothesis, c.reference, {}) for c in dev_speech],
+                replace(judge.calibration, speech=fitting.fit_speech(dev)),
+            )
+        )
+        figures["fitted on dev"] = found_rates(judge, dev.sounds)
+    figures["calibration"] = asdict(judge.calibration)
     sounds = fitting.hear_sounds(model, "test", args.clips, seed)
     everything = [clip for clips in sounds.values() for clip in clips]
     figures["sounds"] = {
@@ -304,7 +308,7 @@ def main(args: argparse.Namespace, results: bench.Results) -> None:
     }
     if dev_more and test_more:
         figures["a talker too many"] = flag_rates(
-            dev.speech,
+            dev_speech,
             heard("dev, a talker too many", dev_more),
             speech,
             heard("a talker too many", test_more),

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import soundfile
 from espnet_mtasr.abs_inference import MixtureHypothesis, TalkerHypothesis
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.mixture.spec import MixtureSpec, Noise, Source
+from espnet_mtasr.model_zoo.model_files import fetch_model
 from espnet_mtasr.transcription.calibration import non_speech, rule_fitting
 from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.calibration.rule_fitting import Clip, one_more, quieter
@@ -196,7 +200,8 @@ def test_a_small_run(recipe, tmp_path, monkeypatch, capsys):
         + ["--other_speech", str(recipe / "data" / "other")]
     )
     figures = json.loads(output.read_text())["figures"]
-    assert figures["fitted on dev"]["speech"] is None
+    assert figures["calibration"]["speech"] is None
+    assert figures["fitted on dev"]["clips"] == 2
     assert figures["sounds"]["all"]["clips"] == 2
     assert figures["sounds"]["all"]["silero-vad"]["talkers"] == 0.0
     assert figures["speech"]["as it is"]["silero-vad"]["no_words"] == 0.0
@@ -206,6 +211,26 @@ def test_a_small_run(recipe, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "\nsounds:\n  silence: clips 1, model alone words" in printed
     assert "reliability lo 0.9333, hi 1, n 1, confidence" in printed
+
+
+def test_the_rule_that_a_model_has_is_measured(recipe, tmp_path, monkeypatch):
+    files = fetch_model("mini")
+    top = Path(os.path.commonpath([files.mtasr_train_config, files.mtasr_model_file]))
+    shutil.copytree(top, tmp_path / "model")
+    beside = tmp_path / "model" / files.mtasr_model_file.relative_to(top)
+    nothing = Rule({"token": 0.0}, 0.0, threshold=2.0)
+    known = Calibration.beside(files.mtasr_model_file)
+    replace(known, speech=nothing).write(beside.with_name("calibration.json"))
+    kinds = {"silence": non_speech.KINDS["silence"]}
+    monkeypatch.setattr(rule_fitting, "KINDS", kinds)
+    output = tmp_path / "found.json"
+    words = ["--recipe", str(recipe), "--model", str(tmp_path / "model")]
+    main([*words, "--clips", "1", "--json", str(output)])
+    figures = json.loads(output.read_text())["figures"]
+    assert "fitted on dev" not in figures
+    assert figures["calibration"]["speech"]["threshold"] == 2.0
+    # This rule finds no speech anywhere.
+    assert figures["counts"]["with the rule"] == {"0": 100.0, "2": 0.0, "mean": 50.0}
 
 
 def test_a_recipe_that_was_not_run(tmp_path):
