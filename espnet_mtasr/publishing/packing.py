@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import zipfile
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import torch
@@ -227,7 +227,8 @@ def pack_model(
 def compressed(archive: Path) -> Path:
     """Write a compressed copy of a zip beside it; return its path.
 
-    ESPnet doesn't compress.
+    ESPnet doesn't compress. bzip2 makes an n-gram a seventh smaller than deflate does,
+    and weights larger.
     """
     target = archive.with_stem(f"{archive.stem}_compressed")
     with (
@@ -235,6 +236,8 @@ def compressed(archive: Path) -> Path:
         zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed,
     ):
         for name in stored.namelist():
+            ngram = PurePosixPath(name).name == NGRAM
+            packed.compression = zipfile.ZIP_BZIP2 if ngram else zipfile.ZIP_DEFLATED
             with (
                 stored.open(name) as source,
                 packed.open(name, "w", force_zip64=True) as f,

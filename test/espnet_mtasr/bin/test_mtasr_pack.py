@@ -25,6 +25,7 @@ from espnet_mtasr.bin import mtasr_pack
 from espnet_mtasr.bin.make_token_list import main as make_token_list
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text
+from espnet_mtasr.publishing.packing import compressed
 from espnet_mtasr.tasks.mtasr import MTASRTask
 from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.mtasr import MTASR
@@ -399,3 +400,16 @@ def test_the_task_loads_it_as_any_training(archive, tmp_path):
     args = MTASRTask.get_parser().parse_args(["--config", found["mtasr_train_config"]])
     again = MTASRTask.build_model(args)
     again.load_state_dict(model.state_dict())
+
+
+def test_only_an_ngram_is_in_bzip2(tmp_path):
+    contents = {"exp/ngram.safetensors": b"n" * 5000, "exp/a.safetensors": b"a" * 5000}
+    with zipfile.ZipFile(tmp_path / "stored.zip", "w") as f:
+        for name, content in contents.items():
+            f.writestr(name, content)
+    with zipfile.ZipFile(compressed(tmp_path / "stored.zip")) as f:
+        assert {name: f.read(name) for name in f.namelist()} == contents
+        assert [i.compress_type for i in f.infolist()] == [
+            zipfile.ZIP_BZIP2,
+            zipfile.ZIP_DEFLATED,
+        ]
