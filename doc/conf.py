@@ -74,6 +74,7 @@ egs2/librimix/mtasr1/README
 egs2/TEMPLATE/mtasr1/README
 egs2/mini_librimix/mtasr1/pretrained/README
 egs2/mini_librimix/samples/README
+egs2/mini_librispeech_mix/samples/README
 ```
 ```{toctree}
 :hidden:

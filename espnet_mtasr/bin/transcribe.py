@@ -18,6 +18,7 @@ from espnet_mtasr.dtypes import DTYPES, check_dtype
 from espnet_mtasr.errors import UserError, run_command_line
 from espnet_mtasr.model_zoo.model_files import (
     CALIBRATION,
+    DEFAULT_MODEL,
     NGRAM,
     ROUTING,
     fetch_model,
@@ -141,9 +142,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--model",
-        default="mini",
-        help="mini (knows a few dozen synthetic words), packed model (.zip), folder, "
-        "or owner/name on the Hugging Face hub; default: %(default)s",
+        default=DEFAULT_MODEL,
+        help="speech (real English speech), mini (knows a few dozen synthetic words), "
+        "packed model (.zip), folder, or owner/name on the Hugging Face hub; default: "
+        "%(default)s",
     )
     add(
         "--device",

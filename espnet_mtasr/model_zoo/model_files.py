@@ -23,7 +23,12 @@ from espnet_mtasr.files import SAFE_SUFFIX
 from espnet_mtasr.model_zoo.hub import hub_errors, is_repository_id
 
 # Models that ship with the package, below its folder.
-KNOWN_MODELS = {"mini": "models/mtasr_mini.zip"}
+KNOWN_MODELS = {
+    "speech": "models/mtasr_speech.zip",
+    "mini": "models/mtasr_mini.zip",
+}
+# What transcribes if no model is named.
+DEFAULT_MODEL = "mini"
 CACHE_VARIABLE = "ESPNET_MTASR_CACHE"
 # The checkpoint that a recipe decodes with, for the folder of a whole training.
 PREFERRED_MODEL = "valid.loss_ctc.ave.pth"

@@ -24,7 +24,11 @@ from espnet_mtasr.dtypes import check_dtype
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference import Speech2Text, search_options
 from espnet_mtasr.inference_llm import Speech2TextLLM
-from espnet_mtasr.model_zoo.model_files import ModelFiles, fetch_model
+from espnet_mtasr.model_zoo.model_files import (
+    DEFAULT_MODEL,
+    ModelFiles,
+    fetch_model,
+)
 from espnet_mtasr.onnx_model.manifest import is_onnx
 from espnet_mtasr.transcription.calibration.calibration import Calibration
 from espnet_mtasr.transcription.channels import (
@@ -85,7 +89,7 @@ class MTASR:
     @classmethod
     def from_pretrained(
         cls,
-        model: Union[str, Path] = "mini",
+        model: Union[str, Path] = DEFAULT_MODEL,
         device: Optional[str] = None,
         dtype: str = "float32",
         beam_size: Optional[int] = None,
@@ -95,8 +99,8 @@ class MTASR:
         """Load a model.
 
         Args:
-            model: A known name (`mini`), a packed model (.zip), the folder of an
-                unpacked one, or a repository on the Hugging Face hub (`owner/name`).
+            model: A known name (`speech`, `mini`), a packed model (.zip), the folder of
+                an unpacked one, or a repository on the Hugging Face hub (`owner/name`).
             device: `cpu`, `cuda`, `cuda:N`; `auto` or None: the GPU if there is one,
                 and the CPU for a model that was exported to ONNX.
             dtype: float32, bfloat16 or float16 to compute in.

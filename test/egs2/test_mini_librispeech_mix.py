@@ -36,6 +36,7 @@ from espnet_mtasr.corpora.librispeech import scan_corpus
 from espnet_mtasr.data.tables import read_table
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.inference_llm import Speech2TextLLM
+from espnet_mtasr.mixture.render import render
 from espnet_mtasr.mixture.source_times import read_source_times
 from espnet_mtasr.mixture.spec import read_specs
 from espnet_mtasr.tasks.trained import read_checkpoint
@@ -413,6 +414,24 @@ def test_levels(recipe):
     for spec in specs.values():
         one, two = (source.gain for source in spec.sources)
         assert abs(20 * math.log10(two / one)) <= 5.5
+
+
+def test_samples(recipe, tmp_path):
+    """As in test_levels."""
+    make = load("make_samples")
+    words = ["--data_dir", str(recipe / "data"), "--output_dir", str(tmp_path / "new")]
+    with pytest.raises(UserError, match="--max_seconds 0.1: all mixtures of .* longer"):
+        make.main([*words, "--max_seconds", "0.1"])
+    assert not (tmp_path / "new").exists()
+    make.main([*words, "--max_seconds", "60"])
+    references = read_table(tmp_path / "new" / "references")
+    for name, corpus in (("two_talkers_1", "ml"), ("two_talkers_2", "so")):
+        data = recipe / "data" / f"test_{corpus}2mix_clean"
+        specs = read_specs(data / "utt2mixture")
+        utt = list(specs)[len(specs) // 2]
+        assert references[name] == f"2 {read_table(data / 'text')[utt]}"
+        samples, rate = soundfile.read(tmp_path / "new" / f"{name}.flac")
+        assert rate == 16000 and np.abs(samples - render(specs[utt])).max() < 1e-4
 
 
 def test_one_corpus_without_noise(recipe, corpora):

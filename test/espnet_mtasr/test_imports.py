@@ -137,5 +137,10 @@ def test_what_is_installed(tmp_path):
     command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", built]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("py.typed", "models/mtasr_mini.zip", "publishing/repository.py"):
+    for name in (
+        "py.typed",
+        "models/mtasr_mini.zip",
+        "models/mtasr_speech.zip",
+        "publishing/repository.py",
+    ):
         assert (built / "espnet_mtasr" / name).is_file(), name

@@ -106,7 +106,7 @@ hf_repo=             # Upload to this repository of the Hugging Face hub: owner/
 hf_private=true      # The repository is private; false: a new one is public.
 hf_without_results=false # Upload the model even if it was not scored.
 dry_run=false        # Stage 15 only writes the files to upload into a folder.
-download_model=      # Decode with this model instead of training one: hub id, zip, folder, mini.
+download_model=      # Decode with this model instead of training one: hub id, zip, folder, speech, mini.
 trust_remote_code=false # Allow download_model to name any class and run its code.
 
 help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAMES\" [options]

@@ -22,7 +22,7 @@ Options of this recipe (lists are separated by commas):
     --llm NAME             train with this teacher, in both phases (none): a folder, a
                            hub id or smollm2
     --pretrained_model NAME  start from this trained model: a zip, a folder, a checkpoint,
-                           OWNER/NAME on the hub, or mini; its parts, units and talker counts are used (none)
+                           OWNER/NAME on the hub, speech or mini; its parts, units and talker counts are used (none)
     --pretrained_units BOOL  false: make new units, and don't use the model's CTC heads
     --trust_remote_code BOOL  true: allow the model's configuration to name any class (false)
     --quick BOOL           true: run all stages on a few mixtures, in minutes on a CPU, to

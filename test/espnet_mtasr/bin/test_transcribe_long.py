@@ -62,7 +62,7 @@ def texts(part):
 
 
 def call(*words):
-    main(["transcribe", "--device", "cpu", *map(str, words)])
+    main(["transcribe", "--model", "mini", "--device", "cpu", *map(str, words)])
 
 
 def test_parts(long, alone, capsys):
@@ -245,7 +245,7 @@ def test_it_goes_on_after_a_kill(long, capsys):
     call(*words)
     expected = json.loads(capsys.readouterr().out)
     command = [sys.executable, "-m", "espnet_mtasr.bin.main", "transcribe"]
-    command += [*words, "--device", "cpu", "--output_dir", "out"]
+    command += [*words, "--model", "mini", "--device", "cpu", "--output_dir", "out"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     journal = Path("out/long.unfinished")
     limit = time.monotonic() + 120
@@ -300,8 +300,10 @@ def test_a_folder_with_another_model(long, monkeypatch, changed):
 
 def test_a_terminal_shows_how_far_it_is(long):
     command = [sys.executable, "-m", "espnet_mtasr.bin.main", "transcribe"]
-    words = ["long.wav", "--device", "cpu", "--output_dir", "out", "--batch_seconds"]
-    code, text = run_in_terminal([*command, *words, "10"], cwd=Path.cwd(), timeout=120)
+    words = ["long.wav", "--model", "mini", "--device", "cpu", "--output_dir", "out"]
+    code, text = run_in_terminal(
+        [*command, *words, "--batch_seconds", "10"], cwd=Path.cwd(), timeout=120
+    )
     assert code == 0
     assert "of 1:1" in text and " left" in text
 

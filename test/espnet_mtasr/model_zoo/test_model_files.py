@@ -179,7 +179,7 @@ def test_names(tmp_path, monkeypatch):
     refused(
         "nothing",
         "model nothing: is not a folder, a file, a model on the hub (owner/name) or "
-        "one of the package's (mini); give one of these",
+        "one of the package's (speech, mini); give one of these",
     )
 
 

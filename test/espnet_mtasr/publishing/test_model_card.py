@@ -9,6 +9,7 @@ import yaml
 from helpers.tiny_results import make_results
 
 from espnet_mtasr.errors import UserError
+from espnet_mtasr.model_zoo.model_files import KNOWN_MODELS
 from espnet_mtasr.publishing.model_card import (
     format_card,
     read_pretrained,
@@ -17,7 +18,7 @@ from espnet_mtasr.publishing.model_card import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
-CARDS = sorted(ROOT.glob("egs2/*/mtasr1/conf/model_card.yaml"))
+CARDS = sorted(ROOT.glob("egs2/*/mtasr1/conf/model_card*.yaml"))
 FACTS = {
     "recipe": {
         "title": "Tiny",
@@ -187,14 +188,18 @@ def test_wrong_entries(tmp_path, content, message):
         read_recipe_entries(path)
 
 
-def test_the_card_of_the_model_that_ships_is_todays(tmp_path):
-    with zipfile.ZipFile(
-        ROOT / "espnet_mtasr" / "models" / "mtasr_mini.zip"
-    ) as archive:
+@pytest.mark.parametrize(
+    "name, card",
+    [
+        ("mini", "mini_librimix/mtasr1/conf/model_card.yaml"),
+        ("speech", "mini_librispeech_mix/mtasr1/conf/model_card_speech.yaml"),
+    ],
+)
+def test_the_card_of_a_model_that_ships_is_todays(tmp_path, name, card):
+    with zipfile.ZipFile(ROOT / "espnet_mtasr" / KNOWN_MODELS[name]) as archive:
         archive.extractall(tmp_path)
     shipped = (tmp_path / "README.md").read_text(encoding="utf-8")
-    recipe = ROOT / "egs2" / "mini_librimix" / "mtasr1" / "conf" / "model_card.yaml"
     facts = yaml.safe_load((tmp_path / "model_card.yaml").read_text(encoding="utf-8"))
-    assert facts["recipe"] == read_recipe_entries(recipe)
-    assert write_card(tmp_path, "mini") is None
+    assert facts["recipe"] == read_recipe_entries(ROOT / "egs2" / card)
+    assert write_card(tmp_path, name) is None
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == shipped
