@@ -80,17 +80,21 @@ def by_age(
     }
 
 
-def results_of(decoding: Path) -> Dict[str, Any]:
-    """Read results.json, with the model's own name for its place on the machine."""
-    results = read_results(decoding / "results.json")
-    checkpoint = re.search(r"\((.*)\)$", results["model"])
-    return {**results, "model": f"{NAME}/{checkpoint[1]}" if checkpoint else NAME}
+def own_name(model: str) -> str:
+    """Return the model's own name for its place on the machine.
+
+    >>> own_name("/home/me/some.zip (best.safetensors)")
+    'speech/best.safetensors'
+    """
+    checkpoint = re.search(r"\((.*)\)$", model)
+    return f"{NAME}/{checkpoint[1]}" if checkpoint else NAME
 
 
 def ship(packed: Path, decoding: Path, output: Path) -> None:
     """Write a packed model with its results, and its card with them."""
-    results = results_of(decoding)
-    measured = json.loads((decoding / "results.json").read_text())["model"]
+    results = read_results(decoding / "results.json")
+    measured = results["model"]
+    results["model"] = own_name(measured)
     with tempfile.TemporaryDirectory() as temporary:
         folder, archive = Path(temporary, "model"), Path(temporary, f"{NAME}.zip")
         with zipfile.ZipFile(packed) as f:
@@ -118,7 +122,8 @@ def ship(packed: Path, decoding: Path, output: Path) -> None:
 
 def keep(args: argparse.Namespace) -> None:
     """Write all figures into one file."""
-    kept = results_of(args.decoding)
+    kept = read_results(args.decoding / "results.json")
+    kept["model"] = own_name(kept["model"])
     # The corpus's own table isn't sorted.
     lines = args.ages.read_text(encoding="utf-8").splitlines()
     ages = {f"{PREFIX}{talker}": int(age) for talker, age in map(str.split, lines)}
@@ -200,7 +205,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Keep or show.
+    """Ship, keep or show.
 
     Raises:
         UserError: a file is missing.
@@ -209,14 +214,14 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     if args.command == "show":
         show(read(KEPT))
         return
+    for option in ("packed", "ages", "no_speech"):
+        path = getattr(args, option, None)
+        if path is not None and not path.is_file():
+            raise UserError(f"--{option} {path}: no such file; name another")
     if args.command == "ship":
         ship(args.packed, args.decoding, args.output)
-        return
-    for option in ("ages", "no_speech"):
-        path = getattr(args, option)
-        if not path.is_file():
-            raise UserError(f"--{option} {path}: no such file; name another")
-    keep(args)
+    else:
+        keep(args)
 
 
 if __name__ == "__main__":

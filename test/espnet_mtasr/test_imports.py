@@ -132,7 +132,7 @@ def test_a_model_that_is_there_needs_torch(tmp_path):
 
 
 def test_what_is_installed(tmp_path):
-    """Type checkers look for py.typed, and `mini` is a file beside the code."""
+    """Type checkers look for py.typed, and models are files beside the code."""
     built = tmp_path / "lib"
     command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", built]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
