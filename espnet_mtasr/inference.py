@@ -139,7 +139,7 @@ class Speech2Text(AbsSpeech2Text):
                 f"{list(known)}; fit it again, or remove it"
             )
         its_own = is_of_checkpoint(routing.model, model_file)
-        return routing if its_own and routing.unsure_below > 0.0 else None
+        return routing if its_own and routing.decides else None
 
     def check_predicts(self) -> None:
         """Raise `UserError` if the model can't predict talker counts."""
@@ -190,7 +190,8 @@ class Speech2Text(AbsSpeech2Text):
         else:
             predicted, log_probs = self._predict_counts(trunk)
             if self.routing is not None:
-                self._rescore(self.routing, trunk, wanted, predicted, log_probs)
+                self._rescore(self.routing, trunk, wanted, log_probs)
+                self._pick(self.routing, trunk, predicted, log_probs)
         picked = [p if n is None else n for p, n in zip(predicted, wanted)]
         return torch.tensor(picked, device=self.device), log_probs
 
@@ -199,15 +200,16 @@ class Speech2Text(AbsSpeech2Text):
         routing: Routing,
         trunk: TrunkOutput,
         wanted: Sequence[Optional[int]],
-        predicted: List[int],
         log_probs: List[Dict[int, float]],
     ) -> None:
-        """Predict again, in place, where the talker-count head is unsure."""
-        bound = np.log(routing.unsure_below)
+        """Let the branches help, in place, where the talker-count head is unsure."""
+        bound = routing.unsure_below
         rows = [
             row
             for row, n in enumerate(trunk.lengths.tolist())
-            if n > 0 and wanted[row] is None and max(log_probs[row].values()) < bound
+            if n > 0
+            and wanted[row] is None
+            and np.exp(max(log_probs[row].values())) < bound
         ]
         if not rows:
             return
@@ -220,7 +222,22 @@ class Speech2Text(AbsSpeech2Text):
         scores = routing.scores(of_head, branch_entropies(self.model, some).cpu())
         for row, of_row in zip(rows, scores.tolist()):
             log_probs[row] = dict(zip(known, of_row))
-            predicted[row] = known[int(np.argmax(of_row))]
+
+    def _pick(
+        self,
+        routing: Routing,
+        trunk: TrunkOutput,
+        predicted: List[int],
+        log_probs: List[Dict[int, float]],
+    ) -> None:
+        """Pick the counts again, in place."""
+        known = self.model.talker_counts
+        picked = routing.pick(
+            torch.tensor([[row[n] for n in known] for row in log_probs])
+        )
+        for row, n in enumerate(trunk.lengths.tolist()):
+            if n > 0:
+                predicted[row] = known[int(picked[row])]
 
     def _search(self, streams: Streams) -> List[List[List[int]]]:
         """For each row, the token ids of each talker."""

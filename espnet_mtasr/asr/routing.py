@@ -1,9 +1,10 @@
 """Rescored routing: if the count head is unsure, the branches help to choose.
 
 The score of a count combines the head's log probability and the certainty of that
-count's CTC. The weights are fitted on development data
-(transcription/calibration/routing.py). This isn't in the paper, where the head alone
-picks the branch.
+count's CTC. What a wrong count costs may decide too: then the count with the fewest
+expected word errors is picked (minimum Bayes risk), not the most probable one. Weights
+and costs are fitted on development data (transcription/calibration/routing.py). This
+isn't in the paper, where the head alone picks the branch.
 """
 
 import json
@@ -31,6 +32,8 @@ class Routing:
         head: Weight of the head's log probabilities.
         entropy: Weight of the entropies.
         biases: One number per talker count.
+        costs: Word errors per reference word, a row for each true count with a number
+            for each picked one; empty: the most probable count is picked.
     """
 
     model: str
@@ -39,6 +42,12 @@ class Routing:
     head: float
     entropy: float
     biases: Tuple[float, ...]
+    costs: Tuple[Tuple[float, ...], ...] = ()
+
+    @property
+    def decides(self) -> bool:
+        """Whether it may pick another count than the head."""
+        return self.unsure_below > 0.0 or bool(self.costs)
 
     def scores(self, log_probs: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
         """Return log probabilities `(B, C)` of the counts.
@@ -51,11 +60,22 @@ class Routing:
         weighed = self.head * log_probs + self.entropy * entropies + biases
         return weighed.log_softmax(-1)
 
+    def pick(self, log_probs: torch.Tensor) -> torch.Tensor:
+        """Return places `(B,)` of picked counts for log probabilities `(B, C)`."""
+        if not self.costs:
+            return log_probs.argmax(-1)
+        return fewest_errors(log_probs, torch.tensor(self.costs).to(log_probs))
+
     def is_sound(self) -> bool:
-        """Return whether all numbers are finite and each count has its own bias."""
-        numbers = (self.unsure_below, self.head, self.entropy, *self.biases)
-        return all(map(math.isfinite, numbers)) and (
-            len(self.biases) == len(self.talker_counts)
+        """Return whether all numbers are finite and each count has its own."""
+        numbers = [self.unsure_below, self.head, self.entropy, *self.biases]
+        numbers += [cost for row in self.costs for cost in row]
+        size = len(self.talker_counts)
+        square = [size] * size if self.costs else []
+        return (
+            all(map(math.isfinite, numbers))
+            and len(self.biases) == size
+            and [*map(len, self.costs)] == square
         )
 
     def write(self, path: Union[str, Path]) -> None:
@@ -82,6 +102,9 @@ class Routing:
                     **values,
                     "talker_counts": tuple(map(int, values["talker_counts"])),
                     "biases": tuple(map(float, values["biases"])),
+                    "costs": tuple(
+                        tuple(map(float, row)) for row in values.get("costs", ())
+                    ),
                 }
             )
             fits = routing.is_sound()
@@ -93,6 +116,16 @@ class Routing:
                 "again, or remove it"
             )
         return routing
+
+
+def fewest_errors(log_probs: torch.Tensor, costs: torch.Tensor) -> torch.Tensor:
+    """Return the places `(B,)` of the counts with the fewest expected errors.
+
+    Args:
+        log_probs: `(B, C)` of the counts.
+        costs: `(C, C)` or `(B, C, C)`, errors by true and picked count.
+    """
+    return (log_probs.exp()[:, None] @ costs).squeeze(1).argmin(-1)
 
 
 def stream_entropy(

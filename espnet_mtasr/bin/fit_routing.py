@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Stage 12: fit on a development set how to pick a branch when the head is unsure.
+"""Stage 12: fit on a development set how to pick a branch.
 
 Writes routing.json beside the checkpoint, where decoding, `MTASR` and `mtasr_pack` find
-it, and routing.md with its effect. If it doesn't lower the development set's cpWER, it
-says so, and the talker-count head still decides alone. A calibration of talker counts
-that is there already fits the routing before it, so it says to calibrate again.
+it, and routing.md with its effect. The branches may help where the talker-count head is
+unsure, and the count with the fewest expected errors may be picked instead of the most
+probable one. If neither lowers the development set's cpWER, it says so, and the head
+still decides alone. Texts are searched with the n-gram beside the checkpoint, if it was
+fitted to it. A calibration of talker counts that is there already fits the routing
+before it, so it says to calibrate again.
 """
 
 import argparse
@@ -40,11 +43,12 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     check_model_files(args)
 
     from espnet_mtasr.files import write_whole
+    from espnet_mtasr.inference import search_options
     from espnet_mtasr.model_zoo.model_files import CALIBRATION, ROUTING
     from espnet_mtasr.transcription.calibration import routing
     from espnet_mtasr.transcription.calibration.calibration import Calibration
 
-    speech2text = load_unfitted(args)
+    speech2text = load_unfitted(args, **search_options(args.mtasr_model_file))
     counts = speech2text.model.talker_counts
     name = args.mtasr_model_file.name
     if len(counts) == 1 or speech2text.model.count_head is None:
@@ -52,22 +56,23 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         return
     mixtures = routing.read_mixtures(args.data_dir, counts)
     dev = routing.judge(speech2text, mixtures, args.batch_size)
-    fitted, by_bound = routing.fit(dev, name, counts)
-    tables = {f"{args.data_dir.name}, {len(mixtures)} mixtures": by_bound}
+    fitted, tried = routing.fit(dev, name, counts)
+    tables = {f"{args.data_dir.name}, {len(mixtures)} mixtures": tried}
     for folder in args.test_data_dirs:
         found = routing.judge(
             speech2text, routing.read_mixtures(folder, counts, 0), args.batch_size
         )
         scores = fitted.scores(found.log_probs, found.entropies)
+        costs = routing.mean_costs(dev)
         tables[folder.name] = {
-            bound: routing.rates(found, scores, bound) for bound in by_bound
+            choice: routing.rates(found, scores, costs, choice) for choice in tried
         }
     table = routing.format_rates(tables)
     folder = args.mtasr_model_file.parent
     write_whole(folder / "routing.md", table)
     fitted.write(folder / ROUTING)
     print(table, end="")
-    print(f"{folder / ROUTING}: scores decide below {fitted.unsure_below:g}")
+    print(f"{folder / ROUTING}: {fitted}")
     if Calibration.beside(args.mtasr_model_file).count_slope != 1.0:
         print(
             f"{folder / CALIBRATION}: its talker counts were calibrated with the "

@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from espnet_mtasr.errors import UserError
 from espnet_mtasr.trust import add_trust_option
@@ -27,8 +27,14 @@ def check_model_files(args: argparse.Namespace) -> None:
             raise UserError(f"{path}: no such file; train first")
 
 
-def load_unfitted(args: argparse.Namespace) -> "Speech2Text":
-    """Load the checkpoint with greedy search, and with its talker-count head alone."""
+def load_unfitted(args: argparse.Namespace, **search: Any) -> "Speech2Text":
+    """Load the checkpoint with its talker-count head alone.
+
+    Args:
+        args: With the options of `add_fitting_options`.
+        search: `beam_size` and `ngram` of `Speech2Text`; without them the search is
+            greedy.
+    """
     from espnet_mtasr.gpus import device_of
     from espnet_mtasr.inference import Speech2Text
 
@@ -38,4 +44,5 @@ def load_unfitted(args: argparse.Namespace) -> "Speech2Text":
         device=device_of(args.ngpu),
         rescore=False,
         trust_remote_code=args.trust_remote_code,
+        **search,
     )

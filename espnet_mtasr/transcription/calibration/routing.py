@@ -1,10 +1,12 @@
 """Fit on a development set how to pick a branch (asr/routing.py).
 
 A softmax over the talker counts has few weights, which are fitted by maximum
-likelihood. dev's cpWER decides whether it is used, and below which probability of the
-head; each mixture is scored by weights that were fitted without it.
+likelihood. dev's cpWER decides whether it is used, below which probability of the head,
+and whether the count with the fewest expected errors is picked; each mixture is scored
+by weights and costs that were fitted without it.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
@@ -12,7 +14,7 @@ import numpy as np
 import torch
 
 from espnet_mtasr.asr.encoder.abs_routable import TrunkOutput
-from espnet_mtasr.asr.routing import Routing, branch_entropy
+from espnet_mtasr.asr.routing import Routing, branch_entropy, fewest_errors
 from espnet_mtasr.data.batching import batches_of_similar_length
 from espnet_mtasr.inference import Speech2Text
 from espnet_mtasr.mixture.dynamic import read_mixer
@@ -51,6 +53,22 @@ class Judged(NamedTuple):
     def rows(self, mask: torch.Tensor) -> "Judged":
         """Those of some mixtures."""
         return Judged(*(values[mask] for values in self))
+
+
+class Choice(NamedTuple):
+    """A way to pick a branch.
+
+    Attributes:
+        unsure_below: As in `Routing`.
+        by_costs: Whether the count with the fewest expected errors is picked.
+    """
+
+    unsure_below: float
+    by_costs: bool
+
+
+HEAD_ALONE = Choice(0.0, False)
+CHOICES = [Choice(bound, costs) for costs in (False, True) for bound in (0.0, *BOUNDS)]
 
 
 class Rates(NamedTuple):
@@ -164,23 +182,51 @@ def fit_weights(judged: Judged, model: str, talker_counts: Sequence[int]) -> Rou
     return Routing(model, tuple(talker_counts), 1.0, head, entropy, tuple(biases))
 
 
-def cross_fitted(judged: Judged, talker_counts: Sequence[int]) -> torch.Tensor:
-    """Scores `(N, C)` of each mixture by weights that were fitted without it."""
+def mean_costs(judged: Judged) -> torch.Tensor:
+    """Errors per reference word `(C, C)` by true and picked count.
+
+    Each mixture weighs the same, whatever its length. A count that no mixture has is
+    free whatever is picked.
+    """
+    size = judged.errors.size(1)
+    costs = torch.zeros(size, size)
+    shares = judged.errors / judged.words.clamp(min=1)[:, None]
+    for place in judged.labels.unique().tolist():
+        costs[place] = shares[judged.labels == place].mean(0)
+    return costs
+
+
+def cross_fitted(
+    judged: Judged, talker_counts: Sequence[int]
+) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Scores `(N, C)` and costs `(N, C, C)`, each fitted without the mixture itself."""
     scores = torch.empty_like(judged.log_probs)
+    costs = torch.empty(*scores.shape, len(talker_counts))
     order = torch.randperm(len(scores), generator=torch.Generator().manual_seed(0))
     for fold in range(FOLDS):
         held_out = torch.zeros(len(scores), dtype=torch.bool)
         held_out[order[fold::FOLDS]] = True
-        routing = fit_weights(judged.rows(~held_out), "", talker_counts)
-        part = judged.rows(held_out)
+        rest, part = judged.rows(~held_out), judged.rows(held_out)
+        routing = fit_weights(rest, "", talker_counts)
         scores[held_out] = routing.scores(part.log_probs, part.entropies)
-    return scores
+        costs[held_out] = mean_costs(rest)
+    return scores, costs
 
 
-def rates(judged: Judged, scores: torch.Tensor, unsure_below: float) -> Rates:
-    """Rates when `scores` `(N, C)` decide below a probability of the head."""
-    unsure = judged.log_probs.exp().max(1).values < unsure_below
-    picked = torch.where(unsure, scores.argmax(1), judged.log_probs.argmax(1))
+def rates(
+    judged: Judged, scores: torch.Tensor, costs: torch.Tensor, choice: Choice
+) -> Rates:
+    """Rates of a choice.
+
+    Args:
+        judged: N mixtures.
+        scores: `(N, C)`, which decide below a probability of the head.
+        costs: `(C, C)` or `(N, C, C)` of `mean_costs`.
+        choice: How the count is picked.
+    """
+    unsure = judged.log_probs.exp().max(1).values < choice.unsure_below
+    known = torch.where(unsure[:, None], scores, judged.log_probs)
+    picked = fewest_errors(known, costs) if choice.by_costs else known.argmax(1)
     errors = judged.errors.gather(1, picked[:, None]).sum()
     shares = (
         (picked == judged.labels).float().mean(),
@@ -192,8 +238,8 @@ def rates(judged: Judged, scores: torch.Tensor, unsure_below: float) -> Rates:
 
 def fit(
     judged: Judged, model: str, talker_counts: Sequence[int]
-) -> Tuple[Routing, Dict[float, Rates]]:
-    """Fit, and decide by dev's cpWER when the scores are used.
+) -> Tuple[Routing, Dict[Choice, Rates]]:
+    """Fit, and decide by dev's cpWER how a branch is picked.
 
     Args:
         judged: Of the development set.
@@ -201,27 +247,32 @@ def fit(
         talker_counts: Those of the model.
 
     Returns:
-        The routing, and dev's rates by bound; 0 is the head alone.
+        The routing, and dev's rates by choice.
     """
-    scores = cross_fitted(judged, talker_counts)
-    by_bound = {bound: rates(judged, scores, bound) for bound in (0.0, *BOUNDS)}
-    best = min(by_bound, key=lambda bound: (by_bound[bound].cpwer, bound))
-    fitted = fit_weights(judged, model, talker_counts)
-    weights = (fitted.head, fitted.entropy, fitted.biases)
-    return Routing(model, tuple(talker_counts), best, *weights), by_bound
+    scores, costs = cross_fitted(judged, talker_counts)
+    tried = {choice: rates(judged, scores, costs, choice) for choice in CHOICES}
+    best = min(CHOICES, key=lambda choice: (tried[choice].cpwer, CHOICES.index(choice)))
+    fitted = replace(
+        fit_weights(judged, model, talker_counts), unsure_below=best.unsure_below
+    )
+    if best.by_costs:
+        fitted = replace(fitted, costs=tuple(map(tuple, mean_costs(judged).tolist())))
+    return fitted, tried
 
 
-def format_rates(tables: Dict[str, Dict[float, Rates]]) -> str:
-    """A Markdown table: rates by set and bound."""
+def format_rates(tables: Dict[str, Dict[Choice, Rates]]) -> str:
+    """A Markdown table: rates by set and choice."""
     lines = [
-        "| set | scores decide below | count right % | cpWER % | all branches run % |",
-        "|---|---:|---:|---:|---:|",
+        "| set | branches help below | picked | count right % | cpWER % | "
+        "all branches run % |",
+        "|---|---:|---|---:|---:|---:|",
     ]
-    for name, by_bound in tables.items():
-        for bound, row in by_bound.items():
-            where = f"{bound:g}" if bound else "never: the head alone"
+    for name, by_choice in tables.items():
+        for choice, row in by_choice.items():
+            where = f"{choice.unsure_below:g}" if choice.unsure_below else "never"
+            what = "fewest expected errors" if choice.by_costs else "most probable"
             lines.append(
-                f"| {name} | {where} | {row.count_accuracy:.2f} | {row.cpwer:.2f} | "
-                f"{row.unsure:.1f} |"
+                f"| {name} | {where} | {what} | {row.count_accuracy:.2f} | "
+                f"{row.cpwer:.2f} | {row.unsure:.1f} |"
             )
     return "\n".join(lines) + "\n"

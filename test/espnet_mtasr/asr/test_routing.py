@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -28,9 +29,36 @@ def test_the_file_is_read_as_it_was_written(tmp_path):
     assert Routing.read(path) == ROUTING
 
 
+def test_costs_pick_the_count_with_the_fewest_expected_errors():
+    # 3 talkers are more probable, but taking 2 for 3 costs three times as much as 3
+    # for 2: 0.45 * 0.3 + 0.55 * 0.6 = 0.465 errors against 0.45 * 0.6 + 0.55 * 0.5.
+    log_probs = torch.tensor([[0.45, 0.55], [0.2, 0.8]]).log()
+    routing = replace(ROUTING, costs=((0.3, 0.6), (0.6, 0.5)))
+    assert ROUTING.pick(log_probs).tolist() == [1, 1]
+    assert routing.pick(log_probs).tolist() == [0, 1]
+    assert routing.decides and replace(routing, unsure_below=0.0).decides
+    assert not replace(ROUTING, unsure_below=0.0).decides
+
+
+def test_costs_are_read_as_they_were_written_and_may_be_missing(tmp_path):
+    path = tmp_path / "routing.json"
+    routing = replace(ROUTING, costs=((0.3, 0.6), (0.6, 0.5)))
+    routing.write(path)
+    assert Routing.read(path) == routing
+    # Models that were packed before there were costs.
+    values = json.loads(path.read_text())
+    del values["costs"]
+    path.write_text(json.dumps(values))
+    assert Routing.read(path) == ROUTING
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"costs": [[0.1, 0.2]]},
+        {"costs": [[0.1, 0.2], [0.3]]},
+        {"costs": [[0.1, 0.2], [0.3, float("inf")]]},
+        {"costs": 1},
         {"head": None},
         {"biases": [0.0]},
         {"biases": [0.0, float("nan")]},

@@ -31,14 +31,6 @@ decode() {
         --mtasr_model_file "${test_model}" --data_dir "${data_feats}/${valid_set}"
         "${trust_options[@]}")
     ngram=$(dirname "${test_model}")/ngram.safetensors
-    if [ "${rescore_routing}" = true ] && [ "${decoder}" = ctc ] &&
-        [ -z "${download_model}" ] && [ ! "${test_exp}/routing.json" -nt "${test_model}" ]; then
-        log "Fitting on ${valid_set} how to pick a branch: ${test_exp}/routing.log"
-        with_progress "Routing" count --pattern 'batches: ([0-9]+) of ([0-9]+)$' \
-            "${test_exp}/routing.log" -- \
-            "${decode_cmd_words[@]}" --gpu "${gpus}" "${test_exp}/routing.log" \
-            "${python}" -m espnet_mtasr.bin.fit_routing "${fitting[@]}"
-    fi
     if [ "${use_ngram}" = true ] && [ "${decoder}" = ctc ] && [ -f "${ngram_file}" ] &&
         [ -z "${download_model}" ] &&
         { [ ! "${ngram}" -nt "${test_model}" ] || [ ! "${ngram}" -nt "${ngram_file}" ]; }; then
@@ -48,6 +40,14 @@ decode() {
             "${decode_cmd_words[@]}" --gpu "${gpus}" "${test_exp}/ngram.log" \
             "${python}" -m espnet_mtasr.bin.fit_ngram "${fitting[@]}" \
             --ngram_file "${ngram_file}"
+    fi
+    if [ "${rescore_routing}" = true ] && [ "${decoder}" = ctc ] &&
+        [ -z "${download_model}" ] && [ ! "${test_exp}/routing.json" -nt "${test_model}" ]; then
+        log "Fitting on ${valid_set} how to pick a branch: ${test_exp}/routing.log"
+        with_progress "Routing" count --pattern 'batches: ([0-9]+) of ([0-9]+)$' \
+            "${test_exp}/routing.log" -- \
+            "${decode_cmd_words[@]}" --gpu "${gpus}" "${test_exp}/routing.log" \
+            "${python}" -m espnet_mtasr.bin.fit_routing "${fitting[@]}"
     fi
     # Remove old texts, or stage 13 would score them after an interrupted run.
     for dset in "${tests[@]}"; do

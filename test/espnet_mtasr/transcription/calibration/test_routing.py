@@ -36,10 +36,11 @@ def made_up(informative, n=2000):
 
 def test_branches_that_know_the_count_are_heard():
     judged = made_up(informative=True)
-    fitted, by_bound = routing.fit(judged, "m.pth", COUNTS)
+    fitted, tried = routing.fit(judged, "m.pth", COUNTS)
     assert fitted.model == "m.pth" and fitted.talker_counts == COUNTS
     assert fitted.entropy < 0 < fitted.head
-    alone, best = by_bound[0.0], by_bound[fitted.unsure_below]
+    best = tried[routing.Choice(fitted.unsure_below, bool(fitted.costs))]
+    alone = tried[routing.HEAD_ALONE]
     assert alone.count_accuracy == pytest.approx(80, abs=3)
     assert alone.cpwer == pytest.approx(0.8 * 30 + 0.2 * 80, abs=2)
     assert best.count_accuracy > 99 and best.cpwer == pytest.approx(30, abs=1)
@@ -48,20 +49,52 @@ def test_branches_that_know_the_count_are_heard():
 
 
 def test_branches_that_know_nothing_are_not():
-    fitted, by_bound = routing.fit(made_up(informative=False), "m.pth", COUNTS)
+    fitted, tried = routing.fit(made_up(informative=False), "m.pth", COUNTS)
+    assert fitted.unsure_below == 0.0 and not fitted.decides
+    assert tried[routing.HEAD_ALONE].unsure == 0.0
+    assert tried[routing.Choice(0.8, False)].unsure == 100.0
+
+
+def test_costs_decide_where_they_lower_the_error_rate():
+    """If 3 for 2 talkers costs far more than 2 for 3, unsure mixtures get 2."""
+    judged = made_up(informative=False)
+    errors = torch.tensor([[3, 9], [5, 4]])[judged.labels]
+    judged = judged._replace(errors=errors)
+    fitted, tried = routing.fit(judged, "m.pth", COUNTS)
     assert fitted.unsure_below == 0.0
-    assert by_bound[0.0].unsure == 0.0 and by_bound[0.8].unsure == 100.0
+    torch.testing.assert_close(
+        torch.tensor(fitted.costs), torch.tensor([[0.3, 0.9], [0.5, 0.4]])
+    )
+    by_costs = tried[routing.Choice(0.0, True)]
+    # All are taken for 2 talkers: 3 errors in half of the mixtures, 5 in the others.
+    assert by_costs.cpwer == pytest.approx(40, abs=1)
+    assert by_costs.count_accuracy == pytest.approx(50, abs=3)
+    # Half of 3 and 9, 80 to 20 %, and half of 5 and 4, 20 to 80 %.
+    assert tried[routing.HEAD_ALONE].cpwer == pytest.approx(42, abs=1)
+
+
+def test_costs_weigh_short_mixtures_as_long_ones():
+    judged = routing.Judged(
+        log_probs=torch.zeros(2, 2),
+        entropies=torch.zeros(2, 2),
+        errors=torch.tensor([[1, 2], [10, 40]]),
+        labels=torch.tensor([0, 0]),
+        words=torch.tensor([2, 100]),
+    )
+    wanted = torch.tensor([[0.3, 0.7], [0.0, 0.0]])
+    torch.testing.assert_close(routing.mean_costs(judged), wanted)
 
 
 def test_a_mixture_is_not_judged_by_weights_that_saw_it():
     """Noise that tells each mixture's label by heart gains nothing."""
     judged = made_up(informative=False, n=60)
-    scores = routing.cross_fitted(judged, COUNTS)
+    scores, costs = routing.cross_fitted(judged, COUNTS)
     for row in (0, 7):
         flipped = judged.labels.clone()
         flipped[row] = 1 - flipped[row]
         again = routing.cross_fitted(judged._replace(labels=flipped), COUNTS)
-        torch.testing.assert_close(again[row], scores[row])
+        torch.testing.assert_close(again[0][row], scores[row])
+        torch.testing.assert_close(again[1][row], costs[row])
 
 
 WAVES = noises(9000, 4000, 12345, 200)
@@ -99,6 +132,20 @@ def test_unsure_mixtures_are_routed_by_the_scores(model_file):
     assert counts_of(model_file)[:3] == [2, 2, 2]
     found = Speech2Text(mtasr_model_file=model_file)(WAVES)
     assert found[0].count_log_probs[2] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_costs_decide_without_running_all_branches(model_file, monkeypatch):
+    by_head = counts_of(model_file)
+    likely = Speech2Text(mtasr_model_file=model_file)(WAVES)[0].count_log_probs
+    free = dict(unsure_below=0.0, biases=(0.0, 0.0))
+    monkeypatch.setattr("espnet_mtasr.inference.branch_entropies", None)
+    for place, count in enumerate(COUNTS):
+        put(model_file, **free, costs=[[float(k != place) for k in range(2)]] * 2)
+        assert counts_of(model_file) == [count] * 3 + [by_head[3]]
+        assert counts_of(model_file, [2, None, 3, None])[:3] == [2, count, 3]
+    # The probabilities stay as they are.
+    found = Speech2Text(mtasr_model_file=model_file)(WAVES)
+    assert found[0].count_log_probs == pytest.approx(likely)
 
 
 def test_a_batch_is_routed_as_each_mixture_alone(model_file):
@@ -147,7 +194,7 @@ def test_the_command_line(model_file, tmp_path, capsys):
     # A batch of the development set, and one of the test set.
     assert counted("Routing", err) == [(1, 1), (1, 1)]
     assert (
-        "| dev, 6 mixtures | never: the head alone |" in out and "| dev | 0.8 |" in out
+        "| dev, 6 mixtures | never | most probable |" in out and "| dev | 0.8 |" in out
     )
     assert model_file.with_name("routing.md").read_text() in out
     assert "calibrate again" not in out
