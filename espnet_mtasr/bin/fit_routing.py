@@ -34,6 +34,12 @@ def get_parser() -> argparse.ArgumentParser:
         help="further sets to report on",
     )
     parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument(
+        "--mixtures",
+        type=int,
+        default=1000,
+        help="a smaller development set is mixed again, until it has about this many",
+    )
     return parser
 
 
@@ -54,7 +60,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     if len(counts) == 1 or speech2text.model.count_head is None:
         print(f"{name}: has no talker counts to choose between")
         return
-    mixtures = routing.read_mixtures(args.data_dir, counts)
+    mixtures = routing.read_mixtures(args.data_dir, counts, args.mixtures)
     dev = routing.judge(speech2text, mixtures, args.batch_size)
     fitted, tried = routing.fit(dev, name, counts)
     tables = {f"{args.data_dir.name}, {len(mixtures)} mixtures": tried}

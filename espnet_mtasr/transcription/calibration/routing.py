@@ -2,13 +2,14 @@
 
 A softmax over the talker counts has few weights, which are fitted by maximum
 likelihood. dev's cpWER decides whether it is used, below which probability of the head,
-and whether the count with the fewest expected errors is picked; each mixture is scored
-by weights and costs that were fitted without it.
+and whether the count with the fewest expected errors is picked, among those choices
+that count nearly as well as the head. Each mixture is scored by weights and costs that
+were fitted without it.
 """
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -25,11 +26,14 @@ from espnet_mtasr.scoring.inputs import read_references
 
 Mixtures = List[Tuple[np.ndarray, List[str]]]
 FOLDS = 5
-# Smaller sets are mixed again several times, if their parts are known. A set only has
-# so many talkers and noises.
-ENOUGH = 1000
+# A set only has so many talkers and noises.
 MOST_EPOCHS = 6
 BOUNDS = (0.8, 0.95)
+# Errors per word that a wrong count costs besides its words. Without any, three talkers
+# are always taken for two by a model whose texts of three are no better.
+PENALTIES = (0.4, 0.2, 0.1, 0.0)
+# Percent of the counts that may be wrong for better words.
+TOLERANCE = 1.0
 REGULARIZATION = 1e-4
 
 
@@ -60,15 +64,18 @@ class Choice(NamedTuple):
 
     Attributes:
         unsure_below: As in `Routing`.
-        by_costs: Whether the count with the fewest expected errors is picked.
+        penalty: One of `PENALTIES`, if the count with the fewest expected errors is
+            picked; None: the most probable one is.
     """
 
     unsure_below: float
-    by_costs: bool
+    penalty: Optional[float]
 
 
-HEAD_ALONE = Choice(0.0, False)
-CHOICES = [Choice(bound, costs) for costs in (False, True) for bound in (0.0, *BOUNDS)]
+HEAD_ALONE = Choice(0.0, None)
+CHOICES = [
+    Choice(bound, penalty) for penalty in (None, *PENALTIES) for bound in (0.0, *BOUNDS)
+]
 
 
 class Rates(NamedTuple):
@@ -80,9 +87,15 @@ class Rates(NamedTuple):
 
 
 def read_mixtures(
-    data_dir: Path, talker_counts: Sequence[int], enough: int = ENOUGH
+    data_dir: Path, talker_counts: Sequence[int], enough: int
 ) -> Mixtures:
-    """Samples `(N,)` and texts of a set; a small one is mixed again several times.
+    """Samples `(N,)` and texts of a set.
+
+    Args:
+        data_dir: The set.
+        talker_counts: Those of the model.
+        enough: A smaller set is mixed again several times, if its parts are known,
+            until it has about as many mixtures.
 
     Raises:
         UserError: the directory is not in order.
@@ -213,6 +226,11 @@ def cross_fitted(
     return scores, costs
 
 
+def with_penalty(costs: torch.Tensor, penalty: float) -> torch.Tensor:
+    """Add what a wrong count costs besides its words to `(..., C, C)`."""
+    return costs + penalty * (1.0 - torch.eye(costs.size(-1)))
+
+
 def rates(
     judged: Judged, scores: torch.Tensor, costs: torch.Tensor, choice: Choice
 ) -> Rates:
@@ -226,7 +244,9 @@ def rates(
     """
     unsure = judged.log_probs.exp().max(1).values < choice.unsure_below
     known = torch.where(unsure[:, None], scores, judged.log_probs)
-    picked = fewest_errors(known, costs) if choice.by_costs else known.argmax(1)
+    picked = known.argmax(1)
+    if choice.penalty is not None:
+        picked = fewest_errors(known, with_penalty(costs, choice.penalty))
     errors = judged.errors.gather(1, picked[:, None]).sum()
     shares = (
         (picked == judged.labels).float().mean(),
@@ -251,12 +271,15 @@ def fit(
     """
     scores, costs = cross_fitted(judged, talker_counts)
     tried = {choice: rates(judged, scores, costs, choice) for choice in CHOICES}
-    best = min(CHOICES, key=lambda choice: (tried[choice].cpwer, CHOICES.index(choice)))
+    least = tried[HEAD_ALONE].count_accuracy - TOLERANCE
+    allowed = [choice for choice in CHOICES if tried[choice].count_accuracy >= least]
+    best = min(allowed, key=lambda choice: (tried[choice].cpwer, CHOICES.index(choice)))
     fitted = replace(
         fit_weights(judged, model, talker_counts), unsure_below=best.unsure_below
     )
-    if best.by_costs:
-        fitted = replace(fitted, costs=tuple(map(tuple, mean_costs(judged).tolist())))
+    if best.penalty is not None:
+        used = with_penalty(mean_costs(judged), best.penalty)
+        fitted = replace(fitted, costs=tuple(map(tuple, used.tolist())))
     return fitted, tried
 
 
@@ -270,7 +293,9 @@ def format_rates(tables: Dict[str, Dict[Choice, Rates]]) -> str:
     for name, by_choice in tables.items():
         for choice, row in by_choice.items():
             where = f"{choice.unsure_below:g}" if choice.unsure_below else "never"
-            what = "fewest expected errors" if choice.by_costs else "most probable"
+            what = "most probable"
+            if choice.penalty is not None:
+                what = f"fewest expected errors, {choice.penalty:g} for the count"
             lines.append(
                 f"| {name} | {where} | {what} | {row.count_accuracy:.2f} | "
                 f"{row.cpwer:.2f} | {row.unsure:.1f} |"

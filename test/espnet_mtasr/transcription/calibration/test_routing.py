@@ -39,7 +39,7 @@ def test_branches_that_know_the_count_are_heard():
     fitted, tried = routing.fit(judged, "m.pth", COUNTS)
     assert fitted.model == "m.pth" and fitted.talker_counts == COUNTS
     assert fitted.entropy < 0 < fitted.head
-    best = tried[routing.Choice(fitted.unsure_below, bool(fitted.costs))]
+    best = tried[routing.Choice(fitted.unsure_below, None)]
     alone = tried[routing.HEAD_ALONE]
     assert alone.count_accuracy == pytest.approx(80, abs=3)
     assert alone.cpwer == pytest.approx(0.8 * 30 + 0.2 * 80, abs=2)
@@ -52,25 +52,38 @@ def test_branches_that_know_nothing_are_not():
     fitted, tried = routing.fit(made_up(informative=False), "m.pth", COUNTS)
     assert fitted.unsure_below == 0.0 and not fitted.decides
     assert tried[routing.HEAD_ALONE].unsure == 0.0
-    assert tried[routing.Choice(0.8, False)].unsure == 100.0
+    assert tried[routing.Choice(0.8, None)].unsure == 100.0
 
 
-def test_costs_decide_where_they_lower_the_error_rate():
-    """If 3 for 2 talkers costs far more than 2 for 3, unsure mixtures get 2."""
+def costly():
+    """3 for 2 talkers costs far more than 2 for 3."""
     judged = made_up(informative=False)
-    errors = torch.tensor([[3, 9], [5, 4]])[judged.labels]
-    judged = judged._replace(errors=errors)
-    fitted, tried = routing.fit(judged, "m.pth", COUNTS)
+    return judged._replace(errors=torch.tensor([[3, 9], [5, 4]])[judged.labels])
+
+
+def test_costs_decide_where_they_lower_the_error_rate(monkeypatch):
+    monkeypatch.setattr(routing, "TOLERANCE", 100.0)
+    fitted, tried = routing.fit(costly(), "m.pth", COUNTS)
     assert fitted.unsure_below == 0.0
+    # With the largest penalty that changes nothing, 0.2.
     torch.testing.assert_close(
-        torch.tensor(fitted.costs), torch.tensor([[0.3, 0.9], [0.5, 0.4]])
+        torch.tensor(fitted.costs), torch.tensor([[0.3, 1.1], [0.7, 0.4]])
     )
-    by_costs = tried[routing.Choice(0.0, True)]
+    by_costs = tried[routing.Choice(0.0, 0.0)]
     # All are taken for 2 talkers: 3 errors in half of the mixtures, 5 in the others.
     assert by_costs.cpwer == pytest.approx(40, abs=1)
     assert by_costs.count_accuracy == pytest.approx(50, abs=3)
     # Half of 3 and 9, 80 to 20 %, and half of 5 and 4, 20 to 80 %.
     assert tried[routing.HEAD_ALONE].cpwer == pytest.approx(42, abs=1)
+
+
+def test_costs_that_count_much_worse_than_the_head_are_not_used():
+    fitted, tried = routing.fit(costly(), "m.pth", COUNTS)
+    assert tried[routing.Choice(0.0, 0.0)].cpwer < tried[routing.HEAD_ALONE].cpwer
+    assert not fitted.decides
+    # With a penalty of 0.4, 2 for 3 costs more than it saves at 70 to 30 %.
+    with_penalty = tried[routing.Choice(0.0, 0.4)]
+    assert with_penalty == tried[routing.HEAD_ALONE]
 
 
 def test_costs_weigh_short_mixtures_as_long_ones():
