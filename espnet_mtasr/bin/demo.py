@@ -29,6 +29,8 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add_model_options(parser)
+    # Its samples are synthetic voices, whose words only this model knows.
+    parser.set_defaults(model="mini")
     add(
         "--host",
         default="127.0.0.1",

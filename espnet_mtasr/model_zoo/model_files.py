@@ -28,7 +28,7 @@ KNOWN_MODELS = {
     "mini": "models/mtasr_mini.zip",
 }
 # What transcribes if no model is named.
-DEFAULT_MODEL = "mini"
+DEFAULT_MODEL = "speech"
 CACHE_VARIABLE = "ESPNET_MTASR_CACHE"
 # The checkpoint that a recipe decodes with, for the folder of a whole training.
 PREFERRED_MODEL = "valid.loss_ctc.ave.pth"
