@@ -32,8 +32,9 @@ class Routing:
         head: Weight of the head's log probabilities.
         entropy: Weight of the entropies.
         biases: One number per talker count.
-        costs: Word errors per reference word, a row for each true count with a number
-            for each picked one; empty: the most probable count is picked.
+        costs: Word errors per reference word, and what a wrong count costs besides: a
+            row for each true count with a number for each picked one. Empty: the most
+            probable count is picked.
     """
 
     model: str
