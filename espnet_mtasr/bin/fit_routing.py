@@ -64,12 +64,12 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     dev = routing.judge(speech2text, mixtures, args.batch_size)
     fitted, tried = routing.fit(dev, name, counts)
     tables = {f"{args.data_dir.name}, {len(mixtures)} mixtures": tried}
+    costs = routing.mean_costs(dev)
     for folder in args.test_data_dirs:
         found = routing.judge(
             speech2text, routing.read_mixtures(folder, counts, 0), args.batch_size
         )
         scores = fitted.scores(found.log_probs, found.entropies)
-        costs = routing.mean_costs(dev)
         tables[folder.name] = {
             choice: routing.rates(found, scores, costs, choice) for choice in tried
         }

@@ -23,7 +23,7 @@ COMMANDS = {
     "calibrate": ("calibrate", "calibrate confidences and times of a model's words"),
     "train-ngram": ("train_ngram", "train an n-gram over CTC units for decoding"),
     "fit-ngram": ("fit_ngram", "fit how an n-gram is used in decoding"),
-    "fit-routing": ("fit_routing", "fit how to pick a branch when counts are unsure"),
+    "fit-routing": ("fit_routing", "fit how to pick a branch"),
     "train": ("mtasr_train", "train a model (stages 8 and 11)"),
     "decode": ("mtasr_inference", "decode a data directory (stage 12)"),
     "score": ("mtasr_score", "score decoded sets (stage 13)"),

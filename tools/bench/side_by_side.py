@@ -293,6 +293,9 @@ class Results:
 def _portable(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_portable(v) for v in value]
+    # An option that takes names too, as --model does, is a string.
+    if isinstance(value, str) and Path(value).is_absolute():
+        value = Path(value)
     if not isinstance(value, Path):
         return value
     path = value.resolve()

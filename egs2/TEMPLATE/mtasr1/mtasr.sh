@@ -91,7 +91,7 @@ inference_args=      # Further options.
 inference_tag=       # Name of the decoding folder (default: from the config's name and inference_args).
 phase1_model=valid.loss_sot.ave.pth         # Checkpoint that phase 2 starts from, and decoder llm's.
 inference_mtasr_model=valid.loss_ctc.ave.pth # Checkpoint to decode with.
-rescore_routing=true # Let the branches help to choose when the talker-count head is unsure; fitted on the valid set.
+rescore_routing=true # Let the branches, and what a wrong count costs, help the talker-count head to choose; fitted on the valid set.
 store_posteriors=true # Store the CTC's posteriors over time, which RESULTS.html shows.
 
 # Scoring

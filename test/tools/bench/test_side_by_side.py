@@ -174,6 +174,21 @@ def test_settings_name_files_as_any_clone_has_them(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "model, named",
+    [
+        ("mini", "mini"),
+        ("owner/name", "owner/name"),
+        (str(ROOT / "exp" / "some.zip"), "exp/some.zip"),
+        ("/home/me/some.zip", "some.zip"),
+    ],
+)
+def test_settings_do_not_say_where_a_model_lies(model, named, tmp_path):
+    Results(Namespace(json=tmp_path / "out.json", model=model)).write()
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["settings"] == dict(model=named)
+
+
+@pytest.mark.parametrize(
     "device, rounds, sizes", [("cpu", 2, [1]), ("cuda", 3, [1, 32])]
 )
 def test_defaults_of_a_device(device, rounds, sizes, monkeypatch):
