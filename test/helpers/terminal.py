@@ -41,7 +41,7 @@ def run_in_terminal(
     text = ""
     waiting = list(typed)
     end = time.monotonic() + timeout
-    running = True
+    running, more_reads = True, 10
     while running:
         # Asked before the last read, so that nothing is left unread.
         running = process.poll() is None
@@ -52,6 +52,9 @@ def run_in_terminal(
         except OSError:  # nobody holds the other end any more
             process.wait(timeout)
             break
+        if not running and more_reads > 0:
+            # The terminal may pass the last words on after the process has ended.
+            running, more_reads = True, more_reads - 1
         if waiting and waiting[0][0] in text:
             os.write(master, waiting.pop(0)[1])
         if time.monotonic() > end:
