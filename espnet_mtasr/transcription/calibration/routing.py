@@ -3,8 +3,8 @@
 A softmax over the talker counts has few weights, which are fitted by maximum
 likelihood. dev's cpWER decides whether it is used, below which probability of the head,
 and whether the count with the fewest expected errors is picked, among those choices
-that count nearly as well as the head. Each mixture is scored by weights and costs that
-were fitted without it.
+that find every talker count nearly as often as the head. Each mixture is scored by
+weights and costs that were fitted without it.
 """
 
 from dataclasses import replace
@@ -32,8 +32,8 @@ BOUNDS = (0.8, 0.95)
 # Errors per word that a wrong count costs besides its words. Without any, three talkers
 # are always taken for two by a model whose texts of three are no better.
 PENALTIES = (0.4, 0.2, 0.1, 0.0)
-# Percent of the counts that may be wrong for better words.
-TOLERANCE = 1.0
+# Percent of the mixtures of each talker count that may be miscounted for better words.
+TOLERANCE = 3.0
 REGULARIZATION = 1e-4
 
 
@@ -79,11 +79,26 @@ CHOICES = [
 
 
 class Rates(NamedTuple):
-    """Percent: mixtures whose count is right, cpWER, mixtures that run all branches."""
+    """Percent.
+
+    Attributes:
+        count_accuracy: Mixtures whose count is right.
+        by_count: The same of each talker count; NaN where there is no mixture.
+        cpwer: Word errors by cpWER.
+        unsure: Mixtures that run all branches.
+    """
 
     count_accuracy: float
+    by_count: Tuple[float, ...]
     cpwer: float
     unsure: float
+
+    def counts_as_well_as(self, other: "Rates", tolerance: float) -> bool:
+        """Whether no talker count is right less often, or only by `tolerance`."""
+        return not any(
+            mine < theirs - tolerance
+            for mine, theirs in zip(self.by_count, other.by_count)
+        )
 
 
 def read_mixtures(
@@ -248,12 +263,16 @@ def rates(
     if choice.penalty is not None:
         picked = fewest_errors(known, with_penalty(costs, choice.penalty))
     errors = judged.errors.gather(1, picked[:, None]).sum()
-    shares = (
-        (picked == judged.labels).float().mean(),
-        errors / judged.words.sum().clamp(min=1),
-        unsure.float().mean(),
+    right = 100.0 * (picked == judged.labels).float()
+    return Rates(
+        float(right.mean()),
+        tuple(
+            float(right[judged.labels == place].mean())
+            for place in range(scores.size(1))
+        ),
+        100.0 * float(errors / judged.words.sum().clamp(min=1)),
+        100.0 * float(unsure.float().mean()),
     )
-    return Rates(*(100.0 * float(share) for share in shares))
 
 
 def fit(
@@ -271,8 +290,11 @@ def fit(
     """
     scores, costs = cross_fitted(judged, talker_counts)
     tried = {choice: rates(judged, scores, costs, choice) for choice in CHOICES}
-    least = tried[HEAD_ALONE].count_accuracy - TOLERANCE
-    allowed = [choice for choice in CHOICES if tried[choice].count_accuracy >= least]
+    allowed = [
+        choice
+        for choice in CHOICES
+        if tried[choice].counts_as_well_as(tried[HEAD_ALONE], TOLERANCE)
+    ]
     best = min(allowed, key=lambda choice: (tried[choice].cpwer, CHOICES.index(choice)))
     fitted = replace(
         fit_weights(judged, model, talker_counts), unsure_below=best.unsure_below
@@ -286,9 +308,9 @@ def fit(
 def format_rates(tables: Dict[str, Dict[Choice, Rates]]) -> str:
     """A Markdown table: rates by set and choice."""
     lines = [
-        "| set | branches help below | picked | count right % | cpWER % | "
-        "all branches run % |",
-        "|---|---:|---|---:|---:|---:|",
+        "| set | branches help below | picked | count right % | by talker count | "
+        "cpWER % | all branches run % |",
+        "|---|---:|---|---:|---:|---:|---:|",
     ]
     for name, by_choice in tables.items():
         for choice, row in by_choice.items():
@@ -296,8 +318,9 @@ def format_rates(tables: Dict[str, Dict[Choice, Rates]]) -> str:
             what = "most probable"
             if choice.penalty is not None:
                 what = f"fewest expected errors, {choice.penalty:g} for the count"
+            each = " / ".join(f"{rate:.1f}" for rate in row.by_count)
             lines.append(
-                f"| {name} | {where} | {what} | {row.count_accuracy:.2f} | "
+                f"| {name} | {where} | {what} | {row.count_accuracy:.2f} | {each} | "
                 f"{row.cpwer:.2f} | {row.unsure:.1f} |"
             )
     return "\n".join(lines) + "\n"

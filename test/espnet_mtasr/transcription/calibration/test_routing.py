@@ -86,6 +86,25 @@ def test_costs_that_count_much_worse_than_the_head_are_not_used():
     assert with_penalty == tried[routing.HEAD_ALONE]
 
 
+def test_no_talker_count_pays_for_the_others():
+    """3 taken for 2 loses all of the 3, though few mixtures have them."""
+    judged = costly()
+    kept = (judged.labels == 0) | (torch.arange(len(judged.labels)) % 50 == 0)
+    judged = judged.rows(kept)
+    fitted, tried = routing.fit(judged, "m.pth", COUNTS)
+    alone, by_costs = tried[routing.HEAD_ALONE], tried[routing.Choice(0.0, 0.0)]
+    assert by_costs.count_accuracy > alone.count_accuracy + 10
+    assert by_costs.cpwer < alone.cpwer
+    assert by_costs.by_count == (100.0, 0.0) and alone.by_count[1] > 60
+    assert not fitted.decides
+
+
+def test_a_talker_count_without_mixtures_forbids_nothing():
+    judged = costly().rows(costly().labels == 0)
+    fitted, tried = routing.fit(judged, "m.pth", COUNTS)
+    assert fitted.decides and tried[routing.Choice(0.0, 0.0)].by_count[0] == 100.0
+
+
 def test_costs_weigh_short_mixtures_as_long_ones():
     judged = routing.Judged(
         log_probs=torch.zeros(2, 2),
