@@ -345,6 +345,9 @@ def test_an_ngram(recipe, tmp_path):
     assert 26 <= int(re.search(r"(\d+) n-grams of", done.stdout)[1]) <= 150
     done = call([*command, *decode], recipe, timeout=None)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    # What a wrong count costs depends on the n-gram, so it is fitted again.
+    fitted = re.findall("Fitting on dev (.*?):", done.stdout)
+    assert fitted == ["how the n-gram is used", "how to pick a branch"]
     exp = recipe / "exp" / "mtasr_tiny"
     assert "| mixtures of dev |" in (exp / "ngram.md").read_text()
     # Both decodings are in its table, greedy search first.

@@ -42,7 +42,9 @@ decode() {
             --ngram_file "${ngram_file}"
     fi
     if [ "${rescore_routing}" = true ] && [ "${decoder}" = ctc ] &&
-        [ -z "${download_model}" ] && [ ! "${test_exp}/routing.json" -nt "${test_model}" ]; then
+        [ -z "${download_model}" ] &&
+        { [ ! "${test_exp}/routing.json" -nt "${test_model}" ] ||
+            [ "${ngram}" -nt "${test_exp}/routing.json" ]; }; then
         log "Fitting on ${valid_set} how to pick a branch: ${test_exp}/routing.log"
         with_progress "Routing" count --pattern 'batches: ([0-9]+) of ([0-9]+)$' \
             "${test_exp}/routing.log" -- \
